@@ -1,0 +1,42 @@
+/* Placement: how the groups of a plan lie on the nodes of the cluster.
+ *
+ * Rank order is that of Megatron Core: tp fastest, then cp, dp, pp. A group of stride k
+ * and size n takes ranks r, r + k, ..., r + (n-1) k. All groups of a kind are alike
+ * when degrees divide the node; where they do not, the group that spans most nodes is
+ * described, since it is the one that the others wait for. */
+#ifndef GALV_PLAN_PLACEMENT_H
+#define GALV_PLAN_PLACEMENT_H
+
+#include "plan/cluster.h"
+#include "plan/plan.h"
+
+typedef enum galv_group_kind {
+    GALV_GROUP_TP,             /* tensor (or Ulysses) parallel */
+    GALV_GROUP_CP,
+    GALV_GROUP_EP,
+    GALV_GROUP_DP,             /* ranks that reduce dense gradients together */
+    GALV_GROUP_EXPERT_DP,      /* ranks that reduce one expert's gradients together */
+    GALV_GROUP_PP,             /* two neighbouring pipeline stages */
+    GALV_GROUP_TIED,           /* first and last stage, for tied embeddings */
+    GALV_N_GROUP_KINDS
+} galv_group_kind;
+
+typedef struct galv_group {
+    int32_t n_ranks;
+    int32_t n_nodes;          /* scale-up domains spanned */
+    int32_t ranks_per_node;   /* most ranks of the group in one domain */
+    int32_t sharers_per_node; /* groups of the same kind that use one node's network at
+                                 the same time (1 when n_nodes is 1) */
+} galv_group;
+
+/* Describes the group of a kind for a layer of a plan. `from_stage`, `to_stage` are
+ * used for GALV_GROUP_PP and _TIED only. */
+galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *cluster,
+                                galv_group_kind kind, int32_t layer,
+                                int32_t from_stage, int32_t to_stage);
+
+/* Pool of a pipeline stage in a mixed cluster (0 when there is one). */
+int32_t galv_placement_pool(const galv_plan *plan, const galv_cluster *cluster,
+                            int32_t stage);
+
+#endif

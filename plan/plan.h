@@ -1,0 +1,111 @@
+/* The job (what to train on what) and the plan (how).
+ *
+ * A plan document is self-contained: model, cluster, workload and plan are written in
+ * one file, so that simulating it again gives the same answer to the last bit. */
+#ifndef GALV_PLAN_PLAN_H
+#define GALV_PLAN_PLAN_H
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "plan/cluster.h"
+#include "plan/model.h"
+#include "plan/strategy.h"
+#include "plan/workload.h"
+
+#include <stdint.h>
+
+typedef struct galv_job {
+    galv_model model;
+    galv_cluster cluster;
+    galv_workload workload;
+} galv_job;
+
+/* What the software hides behind computation, as frameworks switch it. */
+typedef struct galv_overlap {
+    bool grad_reduce;  /* reduce gradients by bucket while backward goes on */
+    bool param_gather; /* gather ZeRO parameters behind the first forward */
+    bool tp_comm;      /* tensor-parallel collectives behind their matrix products */
+    bool p2p;          /* pipeline messages are asynchronous */
+} galv_overlap;
+
+#define GALV_OVERLAP_INIT                                                              \
+    {                                                                                  \
+        true, true, false, true                                                        \
+    }
+
+/* A plan. Virtual stage s (0 .. pp*vpp-1) holds layers
+ * [first_layer[s], first_layer[s + 1]) and is chunk s / pp of stage s % pp for looped
+ * schedules; schedules of another shape (V) say so themselves (schedule/schedule.h).
+ * All pointers are owned by the arena that the plan was made in. */
+typedef struct galv_plan {
+    int32_t pp;
+    int32_t vpp;
+    char schedule[24];           /* a name of schedule/schedule.h: "1f1b" */
+    int32_t group_size;          /* interleaved: micro-batches per group; 0 = pp */
+    int32_t micro_batch_size;    /* samples per data-parallel rank of layer 0 */
+    int64_t global_batch_size;
+    int32_t n_layers;            /* = galv_model_n_layers */
+    int32_t n_strategies;
+    galv_strategy *strategies;   /* [n_strategies], distinct */
+    int32_t *layer_strategy;     /* [n_layers] index into strategies */
+    int32_t *first_layer;        /* [pp * vpp + 1], ascending, 0 .. n_layers */
+    galv_overlap overlap;
+    char rank_order[24];         /* "tp-cp-dp-pp": fastest first */
+} galv_plan;
+
+/* The strategy of a layer. */
+const galv_strategy *galv_plan_strategy(const galv_plan *plan, int32_t layer);
+
+/* Micro-batches of one step: global_batch_size / (micro_batch_size * dp). */
+int32_t galv_plan_n_micro_batches(const galv_plan *plan);
+
+/* Samples of one micro-batch on one rank of a layer's own dp (differs from
+ * micro_batch_size where dp differs from layer 0's). */
+double galv_plan_local_samples(const galv_plan *plan, int32_t layer);
+
+/* Devices the plan uses: dp * cp * tp * pp. */
+int64_t galv_plan_n_devices(const galv_plan *plan);
+
+/* Parameters of a uniform plan: one strategy for all layers. */
+typedef struct galv_uniform_plan {
+    galv_strategy strategy;
+    int32_t pp, vpp;
+    const char *schedule;        /* NULL: none/1f1b/interleaved by pp and vpp */
+    int32_t micro_batch_size;
+    galv_overlap overlap;
+    const int32_t *stage_blocks; /* [pp * vpp] blocks of each virtual stage; NULL =
+                                    balanced, see galv_plan_balance */
+} galv_uniform_plan;
+
+/* Builds a plan in the arena: splits blocks evenly over the virtual stages (remainders
+ * go to the middle ones, whose neighbours hold embedding and head), puts the embedding
+ * on the first and the head on the last. Checks it with galv_plan_check. */
+galv_status galv_plan_make_uniform(galv_plan **plan, const galv_job *job,
+                                   const galv_uniform_plan *parameters,
+                                   galv_arena *arena, galv_err *err);
+
+/* Does the plan fit the job? Degrees multiply to the cluster, every strategy may
+ * spread its layers, batches divide, stages hold layers, vpp and schedule agree.
+ * (Memory is the simulator's business.) Errors: GALV_USAGE with the numbers and the
+ * nearest ones that work. */
+galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err *err);
+
+/* "tp8 pp4 dp16 v5 mb1 zero1 sp": one line for tables and titles. Leaves out degrees
+ * of 1 (but dp), writes "per-layer" where strategies differ. */
+char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan);
+
+/* The plan document ("schema": "galvatron-sim/plan", "schema_version": "1.0"): job and
+ * plan in one. Layers are written run-length. A result document (galvatron-sim/result
+ * or /plans, whose first plan is taken) is accepted too: its "plan" member is read. */
+galv_status galv_plan_load(galv_job *job, galv_plan **plan, const char *path,
+                           galv_arena *arena, galv_err *err);
+galv_status galv_plan_from_json(galv_job *job, galv_plan **plan, galv_json_value value,
+                                galv_arena *arena, galv_err *err);
+void galv_plan_to_json(const galv_job *job, const galv_plan *plan,
+                       galv_json_writer *writer);
+
+/* Fills what the workload leaves open: seq_length from the model, global_batch_size as
+ * about 4 Mi tokens, rounded to a multiple of the number of devices. */
+void galv_job_fill_defaults(galv_job *job);
+
+#endif
