@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-typedef struct loop {
+typedef struct loop_state {
     galv_parallel_body body;
     void *context;
     size_t n_items;
@@ -25,15 +25,15 @@ typedef struct loop {
     pthread_cond_t opened;
     bool open;
     bool cancelled;
-} loop;
+} loop_state;
 
-typedef struct worker {
-    loop *loop;
+typedef struct worker_state {
+    loop_state *loop;
     pthread_t thread;
     int index;
-} worker;
+} worker_state;
 
-static void run_items(loop *loop, int index)
+static void run_items(loop_state *loop, int index)
 {
     for (;;) {
         size_t item = atomic_fetch_add_explicit(&loop->next, 1, memory_order_relaxed);
@@ -46,8 +46,8 @@ static void run_items(loop *loop, int index)
 
 static void *run_worker(void *argument)
 {
-    const worker *self = argument;
-    loop *loop = self->loop;
+    const worker_state *self = argument;
+    loop_state *loop = self->loop;
     pthread_mutex_lock(&loop->lock);
     while (!loop->open) {
         pthread_cond_wait(&loop->opened, &loop->lock);
@@ -60,7 +60,7 @@ static void *run_worker(void *argument)
     return NULL;
 }
 
-static void open_gate(loop *loop, bool cancelled)
+static void open_gate(loop_state *loop, bool cancelled)
 {
     pthread_mutex_lock(&loop->lock);
     loop->open = true;
@@ -82,19 +82,19 @@ galv_status galv_parallel_for(int n_jobs, size_t n_items, galv_parallel_body bod
         }
         return GALV_OK;
     }
-    worker *workers = calloc(n_workers, sizeof *workers);
+    worker_state *workers = calloc(n_workers, sizeof *workers);
     if (workers == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory for %zu threads",
                          n_workers);
     }
-    loop loop = {.body = body, .context = context, .n_items = n_items};
+    loop_state loop = {.body = body, .context = context, .n_items = n_items};
     atomic_init(&loop.next, 0);
     pthread_mutex_init(&loop.lock, NULL);
     pthread_cond_init(&loop.opened, NULL);
 
     size_t n_made = 1; /* worker 0 is the caller */
     while (n_made < n_workers) {
-        worker *self = &workers[n_made];
+        worker_state *self = &workers[n_made];
         self->loop = &loop;
         self->index = (int)n_made;
         if (pthread_create(&self->thread, NULL, run_worker, self) != 0) {

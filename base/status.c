@@ -94,8 +94,8 @@ void galv_err_set_file(galv_err *err, const char *file)
 const char *galv_status_text(galv_status status)
 {
     switch (status) {
-#define STATUS_TEXT(name, code, text)                                                  \
-    case GALV_##name:                                                                  \
+#define STATUS_TEXT(name, code, text) \
+    case GALV_##name:                 \
         return text;
         GALV_STATUS_TABLE(STATUS_TEXT)
 #undef STATUS_TEXT
@@ -106,8 +106,8 @@ const char *galv_status_text(galv_status status)
 int galv_status_exit_code(galv_status status)
 {
     switch (status) {
-#define STATUS_CODE(name, code, text)                                                  \
-    case GALV_##name:                                                                  \
+#define STATUS_CODE(name, code, text) \
+    case GALV_##name:                 \
         return code;
         GALV_STATUS_TABLE(STATUS_CODE)
 #undef STATUS_CODE
