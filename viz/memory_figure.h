@@ -1,0 +1,30 @@
+/* The memory figure: what fills each stage's devices at their peak. */
+#ifndef GALV_VIZ_MEMORY_FIGURE_H
+#define GALV_VIZ_MEMORY_FIGURE_H
+
+#include "viz/figure.h"
+
+#include <stddef.h>
+
+/* Bytes at the peak of one stage. */
+typedef struct galv_memory_row {
+    const char *label;       /* "stage 0"; NULL = that */
+    double parameters_bytes;
+    double gradients_bytes;
+    double optimizer_bytes;
+    double activations_bytes;
+    double buffers_bytes;    /* communication buffers and gathered parameters */
+    double context_bytes;    /* context, libraries, allocator slack */
+    double peak_time_s;      /* when; < 0 = unknown */
+} galv_memory_row;
+
+/* `limit_bytes`: what a device has; 0 = unknown. Rows are drawn with the fullest on
+ * top. Errors: GALV_INPUT (no rows, or bytes that are negative or no number). */
+galv_status galv_memory_compose(galv_canvas **canvas, const galv_memory_row *rows,
+                                size_t n_rows, double limit_bytes, const char *title,
+                                const galv_figure_options *options, galv_err *err);
+galv_status galv_memory_draw(const galv_memory_row *rows, size_t n_rows,
+                             double limit_bytes, const char *title, const char *path,
+                             const galv_figure_options *options, galv_err *err);
+
+#endif
