@@ -4,6 +4,9 @@
  * full disk leaves the old file as it was. What already exists and is no regular file
  * (/dev/stdout, a pipe) is written to directly: renaming over it would replace it.
  * There is no fsync: the promise is against our failures, not against a power cut. */
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700 /* realpath */
+#endif
 #include "base/file.h"
 
 #include "base/text.h"

@@ -29,7 +29,7 @@ galv_status galv_parse_duration(double *seconds, const char *text, galv_err *err
 galv_status galv_parse_number(double *value, const char *text, galv_err *err);
 
 /* A whole number in [low, high]; "8e3" and "4k" (k, M, G, T as 10^3n) are accepted for
- * counts such as tokens. */
+ * counts such as tokens; so is "300B" for 300e9. "4K" is refused: 4000 or 4096? */
 galv_status galv_parse_count(int64_t *value, const char *text, int64_t low,
                              int64_t high, galv_err *err);
 
@@ -45,7 +45,7 @@ char *galv_print_bytes(char *buffer, size_t size, double bytes);
 char *galv_print_duration(char *buffer, size_t size, double seconds);
 /* "48.5 GB/s" */
 char *galv_print_bandwidth(char *buffer, size_t size, double bytes_per_s);
-/* "18 432": groups of three parted by a thin space (plain space in ASCII). */
+/* "18 432": groups of three parted by a space. */
 char *galv_print_count(char *buffer, size_t size, int64_t value);
 /* "477 k", "4.19 M", "1.02 G": for rates and token counts. */
 char *galv_print_si(char *buffer, size_t size, double value);
