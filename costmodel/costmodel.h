@@ -1,0 +1,71 @@
+/* The cost model: a job and what was measured in; seconds, bytes and provenance out.
+ *
+ * It knows kernels, collectives, memory and the optimizer. It does not know schedules
+ * or events: what runs beside what is the simulator's business.
+ *
+ * Thread-safe once made: every query is const. Pure: the same inputs give the same
+ * bits. */
+#ifndef GALV_COSTMODEL_COSTMODEL_H
+#define GALV_COSTMODEL_COSTMODEL_H
+
+#include "base/status.h"
+#include "costmodel/cost.h"
+#include "plan/operation.h"
+#include "plan/plan.h"
+#include "traces/profile.h"
+
+typedef struct galv_costmodel galv_costmodel;
+
+/* Makes a cost model for a job. `profile` (NULL allowed) is read during the call and
+ * copied where needed; `job` is copied. Caller frees with galv_costmodel_free.
+ * Errors: GALV_NO_MEMORY, GALV_INPUT (a profile that contradicts itself). */
+galv_status galv_costmodel_new(galv_costmodel **model, const galv_job *job,
+                               const galv_profile *profile, galv_err *err);
+void galv_costmodel_free(galv_costmodel *model);
+
+const galv_job *galv_costmodel_job(const galv_costmodel *model);
+
+/* The cost of one operation of a plan that galv_plan_check accepts. Never fails: an
+ * unmeasured thing is priced from the specification and says so. Sends have the
+ * transfer as work; receives are free (the message's arrival is a dependency). */
+void galv_costmodel_operation(galv_cost *cost, const galv_costmodel *model,
+                              const galv_plan *plan, const galv_operation *operation);
+
+/* Bytes held by a rank of a pipeline stage through the whole iteration (all chunks of
+ * the stage): parameters, gradients, optimizer state, static buffers, context. */
+void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel *model,
+                                 const galv_plan *plan, int32_t stage);
+
+/* Model FLOP of one iteration, the whole cluster: forward and backward without
+ * recomputation, full (not causal) attention, as Megatron-LM and MFU count it.
+ * Source: Narayanan et al. 2021 (arXiv 2104.04473) eq. 3 less its recompute term;
+ * for other shapes the same count by layer: 6 per parameter and token in matrix
+ * products, 12 s h-like attention terms, active experts only. */
+double galv_costmodel_model_flop(const galv_costmodel *model);
+
+/* Peak FLOP/s that MFU is measured against: the device's dense peak in the workload's
+ * precision (bf16 where the precision is not supported). */
+double galv_costmodel_peak_flop_per_s(const galv_costmodel *model);
+
+/* Usable bytes of device memory: the workload's limit, else memory as sold less what
+ * the driver keeps. */
+double galv_costmodel_memory_limit(const galv_costmodel *model);
+
+/* Kernels and collectives by themselves, for tables, tests and benchmarks. */
+void galv_costmodel_gemm(galv_cost *cost, const galv_costmodel *model,
+                         galv_precision precision, double m, double n, double k);
+/* Fused attention, `passes`: GALV_OP_FORWARD or GALV_OP_BACKWARD. */
+void galv_costmodel_attention(galv_cost *cost, const galv_costmodel *model, int pass,
+                              double batch, double heads, double query_groups,
+                              double seq_q, double seq_kv, double head_dim,
+                              bool causal);
+/* A collective (galv_op_kind) of `message_bytes` as nccl-tests counts them. */
+void galv_costmodel_collective(galv_cost *cost, const galv_costmodel *model, int kind,
+                               int32_t n_ranks, int32_t ranks_per_node,
+                               int32_t sharers_per_node, double message_bytes);
+
+/* Warnings the user should see (extrapolation beyond the profile and how far, device
+ * without measurements): `n` of them, owned by the model. Fixed when it is made. */
+const char *const *galv_costmodel_warnings(const galv_costmodel *model, size_t *n);
+
+#endif

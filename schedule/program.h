@@ -1,0 +1,94 @@
+/* The program: for every rank, the ordered operations of one training iteration.
+ *
+ * The simulator and the executor interpret the same program. Each (rank, stream) has a
+ * queue that runs in order; an operation starts when the one before it in its queue
+ * has ended and all its dependencies have ended. Operations that differ only in the
+ * micro-batch share a class, so costs are looked up by class.
+ *
+ * Ranks here are simulated ranks. Folded (the default), one stands for all ranks of its
+ * pipeline stage, since they cannot differ. */
+#ifndef GALV_SCHEDULE_PROGRAM_H
+#define GALV_SCHEDULE_PROGRAM_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "plan/operation.h"
+#include "plan/plan.h"
+#include "schedule/schedule.h"
+
+#include <stdint.h>
+
+typedef struct galv_program_op {
+    uint32_t class_index;      /* into classes */
+    int32_t micro_batch;       /* -1: not of one micro-batch */
+    uint32_t first_dependency; /* dependencies [first_dependency of this op, of the
+                                  next) of the program, indices of ops */
+} galv_program_op;
+
+typedef struct galv_program {
+    int32_t n_ranks;
+    int32_t n_chunks;          /* per rank */
+    int32_t n_micro_batches;
+    uint32_t n_classes;
+    galv_operation *classes;   /* [n_classes] */
+    uint32_t n_ops;
+    galv_program_op *ops;      /* [n_ops + 1], by (rank, stream, order); the last one is
+                                  a sentinel for first_dependency */
+    uint32_t *queue_begin;     /* [n_ranks * GALV_N_STREAMS + 1] first op of a queue */
+    uint32_t n_dependencies;
+    uint32_t *dependencies;    /* [n_dependencies] */
+} galv_program;                /* everything is owned by the arena it was made in */
+
+/* Compiles a plan: looks up its schedule, lays out each rank's compute queue slot by
+ * slot, cuts layers at their collectives, and adds pipeline messages, gradient
+ * reduction, ZeRO gathers and the optimizer step where the plan's overlap switches put
+ * them. Errors: GALV_USAGE (schedule unknown or not possible for this shape),
+ * GALV_NO_MEMORY. */
+galv_status galv_program_compile(galv_program **program, const galv_job *job,
+                                 const galv_plan *plan, galv_arena *arena,
+                                 galv_err *err);
+
+/* A program of a schedule alone, without layers: one operation per slot and, on edges
+ * between different stages, a send and a receive. Classes: for each stage and chunk one
+ * per pass (first_layer = virtual stage, n_layers = 1) and one send per direction
+ * (pass FORWARD or BACKWARD). */
+galv_status galv_program_from_schedule(galv_program **program,
+                                       const galv_schedule *schedule,
+                                       const galv_schedule_shape *shape,
+                                       galv_arena *arena, galv_err *err);
+
+/* Upper bound of the ops that galv_program_compile would make, without making them. */
+double galv_program_count(const galv_job *job, const galv_plan *plan);
+
+/* Is the program one that can run? Every dependency exists, every send has its receive
+ * and the other way round, and no cycle (deadlock): the message names the operations of
+ * the cycle. Errors: GALV_INPUT. O(ops + dependencies). */
+galv_status galv_program_check(const galv_program *program, galv_arena *arena,
+                               galv_err *err);
+
+/* Rank and stream of an op, by its queue. O(log queues). */
+int32_t galv_program_rank(const galv_program *program, uint32_t op);
+int galv_program_stream(const galv_program *program, uint32_t op);
+
+/* One line per op: rank, stream, kind, stage.chunk, micro-batch, layers, dependencies. */
+void galv_program_print(galv_text *out, const galv_program *program);
+
+/* ---- for bounds: one pass of one chunk by itself ---- */
+
+/* One pass of one virtual stage as a short sequence in program order. */
+typedef struct galv_pass_ops {
+    int32_t n_ops;
+    galv_operation *ops;   /* [n_ops] */
+    int32_t *waits_for;    /* [n_ops] index of the op of this pass that it follows
+                              (besides its queue), -1 = none */
+} galv_pass_ops;
+
+/* The operations of one pass (galv_pass) of a chunk of a stage, as compile emits them
+ * for a micro-batch in the middle of the iteration, owned by the arena. Recomputation
+ * belongs to the backward passes. */
+galv_status galv_program_pass(galv_pass_ops *pass_ops, const galv_job *job,
+                              const galv_plan *plan, int32_t stage, int32_t chunk,
+                              int pass, galv_arena *arena, galv_err *err);
+
+#endif
