@@ -32,7 +32,7 @@ typedef struct galv_json galv_json;
 /* A value inside a document. Valid as long as the document. */
 typedef struct galv_json_value {
     const galv_json *document;
-    const void *node; /* json_t; NULL = absent */
+    const void *node; /* opaque; NULL = absent */
 } galv_json_value;
 
 typedef enum galv_json_type {
@@ -114,7 +114,8 @@ void galv_json_string(galv_json_object *object, const char *key, galv_need need,
 /* A word of a table -> its index; otherwise the error names the nearest word. */
 void galv_json_word(galv_json_object *object, const char *key, galv_need need,
                     const char *const words[], size_t n_words, int *index);
-/* A number, or a string with a unit (base/units.h): bytes, bytes per second, seconds. */
+/* A number, or a string with a unit (base/units.h): bytes, bytes per second, seconds.
+ */
 void galv_json_bytes(galv_json_object *object, const char *key, galv_need need,
                      uint64_t *bytes);
 void galv_json_bandwidth(galv_json_object *object, const char *key, galv_need need,
@@ -129,7 +130,7 @@ typedef struct galv_json_writer {
     int depth;
     bool has_item[64]; /* per depth: a comma is due before the next item */
     bool after_key;
-    bool compact[64];  /* per depth: items on one line */
+    bool compact[64]; /* per depth: items on one line */
 } galv_json_writer;
 
 /* Writes into `out` (borrowed). */
