@@ -1,4 +1,5 @@
-/* The breakdown figure: where the time of an iteration goes, one bar per plan or stage. */
+/* The breakdown figure: where the time of an iteration goes, one bar per plan or stage.
+ */
 #ifndef GALV_VIZ_BREAKDOWN_FIGURE_H
 #define GALV_VIZ_BREAKDOWN_FIGURE_H
 

@@ -2,8 +2,9 @@
  *
  * Figures draw into a canvas; nothing is rendered until it is written, so the same list
  * gives every format, and tests read it. Units are logical pixels (96 per inch), y
- * downward, text at its baseline. Text widths come from a table of DejaVu Sans's advance
- * widths, never from the fonts installed: the layout is the same on every machine.
+ * downward, text at its baseline. Text widths come from a table of DejaVu Sans's
+ * advance widths, never from the fonts installed: the layout is the same on every
+ * machine.
  *
  * Sticky: after memory runs out nothing more is recorded, and writing says
  * GALV_NO_MEMORY. Strings are copied. Not thread-safe; one canvas per thread. */
@@ -24,7 +25,11 @@ typedef struct galv_point {
     double x, y;
 } galv_point;
 
-typedef enum galv_dash { GALV_DASH_SOLID, GALV_DASH_DASHED, GALV_DASH_DOTTED } galv_dash;
+typedef enum galv_dash {
+    GALV_DASH_SOLID,
+    GALV_DASH_DASHED,
+    GALV_DASH_DOTTED
+} galv_dash;
 
 typedef struct galv_stroke {
     galv_color color;
@@ -32,14 +37,18 @@ typedef struct galv_stroke {
     uint8_t dash; /* galv_dash */
 } galv_stroke;
 
-typedef enum galv_align { GALV_ALIGN_LEFT, GALV_ALIGN_CENTER, GALV_ALIGN_RIGHT } galv_align;
+typedef enum galv_align {
+    GALV_ALIGN_LEFT,
+    GALV_ALIGN_CENTER,
+    GALV_ALIGN_RIGHT
+} galv_align;
 
 typedef struct galv_text_style {
     double size;
     galv_color color;
-    uint8_t align;  /* galv_align */
+    uint8_t align; /* galv_align */
     bool bold;
-    bool upward;    /* turned by 90 degrees, reads from below */
+    bool upward; /* turned by 90 degrees, reads from below */
 } galv_text_style;
 
 typedef enum galv_marker {
@@ -61,16 +70,16 @@ typedef enum galv_item_kind {
 
 /* One primitive as recorded; `tag` and `row` are those set by galv_canvas_tag. */
 typedef struct galv_item {
-    uint8_t kind;          /* galv_item_kind */
-    uint8_t marker;        /* galv_marker */
+    uint8_t kind;   /* galv_item_kind */
+    uint8_t marker; /* galv_marker */
     bool hollow;
     const char *tag;
     int32_t row;
-    double x, y, w, h;     /* rect; marker and text: x, y (marker: w = size) */
+    double x, y, w, h; /* rect; marker and text: x, y (marker: w = size) */
     galv_fill fill;
     galv_stroke stroke;
     galv_text_style style;
-    const char *string;    /* text */
+    const char *string; /* text */
     const galv_point *points;
     size_t n_points;
 } galv_item;

@@ -19,13 +19,13 @@ typedef struct galv_figure_options {
     const char *footer;    /* "galvatron-sim 0.1.0 ...", or NULL */
     double window_start_s; /* timeline: show this window only; 0, 0 = all of it */
     double window_end_s;
-    bool all_rows;         /* timeline: every row, even where many are alike */
-    bool streams;          /* timeline: lanes for communication under each row */
+    bool all_rows; /* timeline: every row, even where many are alike */
+    bool streams;  /* timeline: lanes for communication under each row */
 } galv_figure_options;
 
-#define GALV_FIGURE_OPTIONS_INIT                                                       \
-    {                                                                                  \
-        0, 0.0, NULL, 0.0, 0.0, false, false                                           \
+#define GALV_FIGURE_OPTIONS_INIT             \
+    {                                        \
+        0, 0.0, NULL, 0.0, 0.0, false, false \
     }
 
 /* Frees what cairo and fontconfig keep until the process ends, so that leak checkers

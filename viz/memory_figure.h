@@ -8,14 +8,14 @@
 
 /* Bytes at the peak of one stage. */
 typedef struct galv_memory_row {
-    const char *label;       /* "stage 0"; NULL = that */
+    const char *label; /* "stage 0"; NULL = that */
     double parameters_bytes;
     double gradients_bytes;
     double optimizer_bytes;
     double activations_bytes;
-    double buffers_bytes;    /* communication buffers and gathered parameters */
-    double context_bytes;    /* context, libraries, allocator slack */
-    double peak_time_s;      /* when; < 0 = unknown */
+    double buffers_bytes; /* communication buffers and gathered parameters */
+    double context_bytes; /* context, libraries, allocator slack */
+    double peak_time_s;   /* when; < 0 = unknown */
 } galv_memory_row;
 
 /* `limit_bytes`: what a device has; 0 = unknown. Rows are drawn with the fullest on

@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 typedef struct galv_pareto_point {
-    double x;           /* less is better, both ways */
+    double x; /* less is better, both ways */
     double y;
-    const char *label;  /* shown for up to six points of the front; NULL = none */
+    const char *label; /* shown for up to six points of the front; NULL = none */
     bool on_front;
     bool chosen;
     bool infeasible;
@@ -17,9 +17,9 @@ typedef struct galv_pareto_point {
 
 typedef struct galv_pareto_axes {
     const char *title;
-    const char *x_title; /* "peak memory per GPU (GiB)" */
-    const char *y_title; /* "iteration time (s)" */
-    double x_limit;      /* dashed line, what lies beyond is tinted; 0 = none */
+    const char *x_title;       /* "peak memory per GPU (GiB)" */
+    const char *y_title;       /* "iteration time (s)" */
+    double x_limit;            /* dashed line, what lies beyond is tinted; 0 = none */
     const char *x_limit_label; /* "79.6 GiB"; NULL = the number */
 } galv_pareto_axes;
 

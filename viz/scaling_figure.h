@@ -9,11 +9,11 @@
 typedef struct galv_scaling_point {
     int32_t n_devices;
     double tokens_per_s;
-    double mfu;          /* 0..1; NaN or negative = unknown */
-    const char *label;   /* the plan, shown where it changes; NULL = none */
-    const char *series;  /* points of one series make a line; NULL = one series.
-                            Series whose name begins with "measured" are hollow marks
-                            without a line. */
+    double mfu;         /* 0..1; NaN or negative = unknown */
+    const char *label;  /* the plan, shown where it changes; NULL = none */
+    const char *series; /* points of one series make a line; NULL = one series.
+                           Series whose name begins with "measured" are hollow marks
+                           without a line. */
 } galv_scaling_point;
 
 /* Points in any order. Errors: GALV_INPUT (no points, or impossible ones). */
