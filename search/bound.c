@@ -1,0 +1,266 @@
+/* A lower bound of the simulated iteration.
+ *
+ * What is used of a pass (the operations of one micro-batch on one chunk, as compiled):
+ *
+ *   latency  the longest path from its begin to its end, all rates 1. Slowdowns and
+ *            waiting only lengthen it.
+ *   span     the part of that path between the start of its first and the end of its
+ *            last operation on the compute queue. The compute queue runs in order, so
+ *            the spans of one stage never overlap: they add up.
+ *   load     the work of each other stream: that queue runs in order too.
+ *
+ * With A_i the sum of forward latencies of the virtual stages before stage i's first
+ * one, D_i the same for backward, and S_i the sum over its chunks of m times span
+ * (forward and backward), the stage cannot end its last backward before A_i + S_i, and
+ * the first virtual stage not before A_i + S_i + D_i; the optimizer comes after. The
+ * same holds for the load of any other stream in the place of S_i. Where the backward
+ * pass is split, weight gradients may come last, so D_i is left out.
+ *
+ * Left out, since the schedule decides whether it is hidden: gradient reduction and
+ * parameter gathers outside the passes. The bound stays true without them. */
+#include "search/bound.h"
+
+#include "plan/placement.h"
+#include "schedule/program.h"
+#include "schedule/schedule.h"
+
+#include <string.h>
+
+/* Prices seen already: layers of one group and strategy cost the same. */
+typedef struct price_memo {
+    uint64_t key[2];
+    galv_cost cost;
+    bool used;
+} price_memo;
+
+enum { MEMO_SIZE = 256 };
+
+typedef struct bounder {
+    const galv_costmodel *model;
+    const galv_plan *plan;
+    const galv_job *job;
+    galv_arena *arena;
+    galv_err *err;
+    price_memo *memo; /* [MEMO_SIZE] */
+} bounder;
+
+typedef struct pass_bound {
+    double latency_s;
+    double span_s;
+    double load_s[GALV_N_STREAMS];
+} pass_bound;
+
+static int32_t group_of(const galv_model *model, int32_t layer)
+{
+    return (int32_t)(galv_model_layer(model, layer) - model->groups);
+}
+
+/* What a price depends on: all of the operation but which layer of its group. */
+static void memo_key(uint64_t key[2], const bounder *b, const galv_operation *op)
+{
+    uint64_t group = (uint64_t)group_of(&b->job->model, op->first_layer);
+    uint64_t strategy = (uint64_t)b->plan->layer_strategy[op->first_layer];
+    uint64_t pool =
+        (uint64_t)galv_placement_pool(b->plan, &b->job->cluster, op->stage);
+    bool message = op->kind == GALV_OP_SEND || op->kind == GALV_OP_RECV;
+    key[0] = (uint64_t)op->kind | (uint64_t)op->stream << 8 | (uint64_t)op->part << 16 |
+             (uint64_t)op->pass << 24 | group << 32 | pool << 40 | strategy << 48;
+    key[1] = (uint64_t)(uint32_t)op->n_layers;
+    if (message) {
+        key[1] |= (uint64_t)(uint32_t)op->stage << 32 ^
+                  (uint64_t)(uint32_t)op->peer_stage << 48;
+    }
+}
+
+static const galv_cost *price(bounder *b, const galv_operation *op)
+{
+    uint64_t key[2];
+    memo_key(key, b, op);
+    uint64_t hash = (key[0] ^ key[1] * 0x9E3779B97F4A7C15u) * 0xD6E8FEB86659FD93u;
+    size_t at = (size_t)(hash >> 32) % MEMO_SIZE;
+    price_memo *entry = &b->memo[at];
+    if (!entry->used || entry->key[0] != key[0] || entry->key[1] != key[1]) {
+        galv_costmodel_operation(&entry->cost, b->model, b->plan, op);
+        entry->key[0] = key[0];
+        entry->key[1] = key[1];
+        entry->used = true;
+    }
+    return &entry->cost;
+}
+
+/* Longest path through one pass from its input (or, with `from_compute`, from the start
+ * of its first compute operation) to the end of each op; < 0: no such path. Ops are in
+ * program order, so predecessors come first. A gather on the dp stream may have run long
+ * before the pass began, so no path begins with one. */
+static void longest_paths(double *end_s, const galv_pass_ops *ops,
+                          const double *work_s, bool from_compute)
+{
+    double queue_end[GALV_N_STREAMS];
+    bool begun = false;
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        queue_end[stream] = -1;
+    }
+    for (int32_t i = 0; i < ops->n_ops; i++) {
+        int stream = ops->ops[i].stream;
+        int32_t waits_for = ops->waits_for[i];
+        double start = queue_end[stream];
+        if (waits_for >= 0 && end_s[waits_for] > start) {
+            start = end_s[waits_for];
+        }
+        if (start < 0) {
+            bool begins = from_compute ? stream == GALV_STREAM_COMPUTE && !begun
+                                       : stream != GALV_STREAM_DP;
+            start = begins ? 0 : -1;
+        }
+        begun |= stream == GALV_STREAM_COMPUTE;
+        end_s[i] = start < 0 ? -1 : start + work_s[i];
+        queue_end[stream] = end_s[i];
+    }
+}
+
+static galv_status bound_pass(pass_bound *bound, bounder *b, int32_t stage,
+                              int32_t chunk, int pass)
+{
+    galv_pass_ops ops = {0};
+    memset(bound, 0, sizeof *bound);
+    galv_status status = galv_program_pass(&ops, b->job, b->plan, stage, chunk, pass,
+                                           b->arena, b->err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    double *end_s = GALV_NEW_ARRAY(b->arena, double, ops.n_ops + 1);
+    double *work_s = GALV_NEW_ARRAY(b->arena, double, ops.n_ops + 1);
+    if (!end_s || !work_s) {
+        return galv_fail(b->err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (int32_t i = 0; i < ops.n_ops; i++) {
+        work_s[i] = price(b, &ops.ops[i])->work_s;
+        bound->load_s[ops.ops[i].stream] += work_s[i];
+    }
+    longest_paths(end_s, &ops, work_s, false);
+    for (int32_t i = 0; i < ops.n_ops; i++) {
+        bound->latency_s = end_s[i] > bound->latency_s ? end_s[i] : bound->latency_s;
+    }
+    longest_paths(end_s, &ops, work_s, true);
+    for (int32_t i = 0; i < ops.n_ops; i++) {
+        if (ops.ops[i].stream == GALV_STREAM_COMPUTE) {
+            bound->span_s = end_s[i];
+        }
+    }
+    return GALV_OK;
+}
+
+static double optimizer_s(const bounder *b, int32_t stage, int32_t first_layer)
+{
+    galv_cost cost = {0};
+    galv_operation op = {.kind = GALV_OP_OPTIMIZER,
+                         .stream = GALV_STREAM_COMPUTE,
+                         .part = GALV_PART_WHOLE,
+                         .pass = GALV_OP_OPTIMIZER,
+                         .stage = stage,
+                         .chunk = 0,
+                         .first_layer = first_layer,
+                         .n_layers = 0,
+                         .peer_stage = -1};
+    galv_costmodel_operation(&cost, b->model, b->plan, &op);
+    return cost.work_s;
+}
+
+typedef struct stage_bound {
+    double load_s[GALV_N_STREAMS]; /* per micro-batch, all chunks; compute: spans */
+    int32_t first_virtual;         /* lowest virtual stage it holds */
+} stage_bound;
+
+static double combine(const bounder *b, const stage_bound *stages,
+                      const double *forward_s, const double *backward_s,
+                      bool splits_backward)
+{
+    double best = 0;
+    double m = galv_plan_n_micro_batches(b->plan);
+    for (int32_t stage = 0; stage < b->plan->pp; stage++) {
+        double arrival = 0;
+        double drain = 0;
+        double busiest = 0;
+        for (int32_t s = 0; s < stages[stage].first_virtual; s++) {
+            arrival += forward_s[s];
+            drain += splits_backward ? 0 : backward_s[s];
+        }
+        for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+            double load = stages[stage].load_s[stream];
+            busiest = load > busiest ? load : busiest;
+        }
+        int32_t last = splits_backward || drain <= 0 ? stage : 0;
+        double own = arrival + m * busiest + optimizer_s(b, stage, 0);
+        double all = arrival + m * busiest + drain + optimizer_s(b, last, 0);
+        best = own > best ? own : best;
+        best = all > best ? all : best;
+    }
+    return best;
+}
+
+static galv_status bound_stages(stage_bound *stages, double *forward_s,
+                                double *backward_s, bounder *b,
+                                const galv_schedule *schedule)
+{
+    galv_schedule_shape shape = {b->plan->pp, b->plan->vpp,
+                                 galv_plan_n_micro_batches(b->plan),
+                                 b->plan->group_size};
+    int last_pass = schedule->splits_backward ? GALV_PASS_BACKWARD_WEIGHT
+                                              : GALV_PASS_BACKWARD;
+    for (int32_t stage = 0; stage < b->plan->pp; stage++) {
+        stages[stage].first_virtual = INT32_MAX;
+        for (int32_t chunk = 0; chunk < b->plan->vpp; chunk++) {
+            int32_t s = galv_schedule_virtual_stage(schedule, &shape, stage, chunk);
+            if (s < stages[stage].first_virtual) {
+                stages[stage].first_virtual = s;
+            }
+            for (int pass = 0; pass <= last_pass; pass++) {
+                pass_bound bound;
+                if ((pass == GALV_PASS_BACKWARD) == schedule->splits_backward &&
+                    pass != GALV_PASS_FORWARD) {
+                    continue;
+                }
+                galv_status status = bound_pass(&bound, b, stage, chunk, pass);
+                if (status != GALV_OK) {
+                    return status;
+                }
+                for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+                    stages[stage].load_s[stream] +=
+                        stream == GALV_STREAM_COMPUTE ? bound.span_s
+                                                      : bound.load_s[stream];
+                }
+                if (pass == GALV_PASS_FORWARD) {
+                    forward_s[s] = bound.latency_s;
+                } else if (pass != GALV_PASS_BACKWARD_WEIGHT) {
+                    backward_s[s] = bound.latency_s;
+                }
+            }
+        }
+    }
+    return GALV_OK;
+}
+
+galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
+                            const galv_plan *plan, galv_arena *arena, galv_err *err)
+{
+    bounder b = {model, plan, galv_costmodel_job(model), arena, err, NULL};
+    const galv_schedule *schedule = NULL;
+    size_t n_virtual = (size_t)plan->pp * (size_t)plan->vpp;
+    galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    b.memo = GALV_NEW_ARRAY(arena, price_memo, MEMO_SIZE);
+    stage_bound *stages = GALV_NEW_ARRAY(arena, stage_bound, plan->pp);
+    double *forward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
+    double *backward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
+    if (!b.memo || !stages || !forward_s || !backward_s) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    status = bound_stages(stages, forward_s, backward_s, &b, schedule);
+    if (status == GALV_OK) {
+        *bound_s = combine(&b, stages, forward_s, backward_s,
+                           schedule->splits_backward);
+    }
+    return status;
+}
