@@ -19,7 +19,7 @@ ROOMS     := base plan traces costmodel schedule sim search viz
 ALL_ROOMS := $(ROOMS) cli
 
 PKGS := gsl cairo jansson yaml-0.1
-ifeq ($(filter clean help distclean,$(MAKECMDGOALS)),)
+ifeq ($(filter clean help deps uninstall dist,$(MAKECMDGOALS)),)
 ifneq ($(shell pkg-config --exists $(PKGS) && echo yes),yes)
 $(error libraries are missing: run `make deps` first, or see README.md (needed: $(PKGS), libcsv))
 endif
@@ -61,8 +61,8 @@ PROGRAM := $(BUILD)/galvatron-sim
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib deps test tests check lint fmt asan asan-test tsan tsan-test fuzz cov bench docs man \
-    install uninstall dist clean help exec gpu-check demo
+.PHONY: all lib deps test tests asan-test tsan-test thread-tests fuzz cov bench lint fmt man \
+    install uninstall dist clean help
 
 all: $(PROGRAM)
 
@@ -120,17 +120,136 @@ $(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
 
 tests: $(TEST_PROGRAMS)
 
+## make test        build and run every test (release build)
 test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED)
 	$(Q)tools/run-tests.sh --program $(PROGRAM) $(TEST_PROGRAMS) tests/cli
 
-asan:
-	$(Q)$(MAKE) --no-print-directory MODE=asan all
+## make asan-test   the same under the address and undefined-behaviour sanitizers
 asan-test:
 	$(Q)$(MAKE) --no-print-directory MODE=asan test
 
-help:
-	@sed -n 's/^## //p' Makefile
+# Criterion cannot run under the thread sanitizer, so these are plain programs.
+THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads-%,$(wildcard tests/threads/*.c))
+$(BUILD)/tests/threads-%: $(BUILD)/obj/tests/threads/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+thread-tests: $(THREAD_TESTS)
+	$(Q)for program in $^; do $$program || exit 1; echo "  $$(basename $$program) passed"; done
 
+## make tsan-test   what runs in threads, under the thread sanitizer
+tsan-test:
+	$(Q)$(MAKE) --no-print-directory MODE=tsan thread-tests
+
+# ---- fuzzing: clang's libFuzzer where it is installed, else the seeds alone ----
+FUZZ_SECONDS ?= 30
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_SOURCES := $(foreach room,$(ROOMS),$(call room_sources,$(room)))
+FUZZ_DATA := $(DATA:%=$(BUILD)/data/%.c)
+## make fuzz        every parser for FUZZ_SECONDS (default 30) with libFuzzer
+fuzz: $(FUZZ_DATA)
+	$(Q)mkdir -p $(BUILD)/fuzz
+	$(Q)set -e; for fuzzer in $(FUZZERS); do echo "  FUZZ     $$fuzzer"; \
+	    [ -x $(BUILD)/fuzz/$$fuzzer ] || clang -std=c11 -D_POSIX_C_SOURCE=200809L -DGALV_VERSION=\"$(VERSION)\" \
+	        -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -pthread \
+	        $(shell pkg-config --cflags $(PKGS)) tests/fuzz/$$fuzzer.c $(FUZZ_SOURCES) $(FUZZ_DATA) $(LIBS) -o $(BUILD)/fuzz/$$fuzzer; \
+	    mkdir -p $(BUILD)/fuzz/corpus-$$fuzzer; \
+	    $(BUILD)/fuzz/$$fuzzer -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 \
+	        $(BUILD)/fuzz/corpus-$$fuzzer $(wildcard tests/fuzz/seeds); done
+
+# ---- benchmarks ----
+BENCHMARKS := $(patsubst benchmarks/%.c,$(BUILD)/benchmarks/%,$(wildcard benchmarks/*_bench.c))
+$(BUILD)/benchmarks/%: $(BUILD)/obj/benchmarks/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+## make bench       run the benchmarks: work done, rate, peak memory, machine
+bench: $(BENCHMARKS) $(PROGRAM)
+	$(Q)for program in $(BENCHMARKS); do $$program || exit 1; done
+	$(Q)for script in $(wildcard benchmarks/*.sh); do sh $$script $(PROGRAM) || exit 1; done
+
+# ---- checks of the source ----
+C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) tests/*/*.[ch] benchmarks/*.c galvatron.h)
+## make lint        include direction, house rules, formatting
+lint:
+	$(Q)tools/check-includes.sh
+	$(Q)clang-format --dry-run -Werror $(C_FILES)
+	$(Q)shellcheck tools/*.sh .ci/run
+## make fmt         format the sources in place
+fmt:
+	$(Q)clang-format -i $(C_FILES)
+
+## make cov         line coverage of the tests (gcovr)
+cov:
+	$(Q)$(MAKE) --no-print-directory MODE=cov test
+	gcovr --root . --exclude tests --exclude build --print-summary build/cov
+
+# ---- documents, installation ----
+COMMANDS := plan sweep simulate explain compare render validate import catalog
+MAN_PAGES := $(BUILD)/man/galvatron-sim.1 $(COMMANDS:%=$(BUILD)/man/galvatron-sim-%.1)
+## make man         the manual pages, from the option table, into build/man
+man: $(MAN_PAGES)
+$(BUILD)/man/galvatron-sim.1: $(PROGRAM)
+	@mkdir -p $(@D)
+	$(Q)$(PROGRAM) help --man > $@
+$(BUILD)/man/galvatron-sim-%.1: $(PROGRAM)
+	@mkdir -p $(@D)
+	$(Q)$(PROGRAM) help --man $* > $@
+COMPLETIONS := $(BUILD)/completions/galvatron-sim.bash $(BUILD)/completions/galvatron-sim.zsh \
+    $(BUILD)/completions/galvatron-sim.fish
+$(BUILD)/completions/galvatron-sim.%: $(PROGRAM)
+	@mkdir -p $(@D)
+	$(Q)$(PROGRAM) completion $* > $@
+
+$(BUILD)/galvatron.pc: tools/galvatron.pc.in $(BUILD)/flags Makefile
+	$(Q)sed -e 's|@prefix@|$(PREFIX)|' -e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' \
+	    -e 's|@version@|$(VERSION)|' $< > $@
+
+INSTALL ?= install
+## make install     into PREFIX (default /usr/local), below DESTDIR when set
+install: all lib man $(COMPLETIONS) $(BUILD)/galvatron.pc
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(mandir)/man1 \
+	    $(DESTDIR)$(datadir)/bash-completion/completions $(DESTDIR)$(datadir)/zsh/site-functions \
+	    $(DESTDIR)$(datadir)/fish/vendor_completions.d
+	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(bindir)/
+	$(INSTALL) -m 644 $(LIBRARY) $(DESTDIR)$(libdir)/
+	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(libdir)/
+	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(libdir)/libgalvatron.so
+	$(INSTALL) -m 644 $(BUILD)/galvatron.pc $(DESTDIR)$(libdir)/pkgconfig/
+	for header in galvatron.h $(HEADERS); do \
+	    $(INSTALL) -D -m 644 $$header $(DESTDIR)$(includedir)/galvatron/$$header || exit 1; done
+	$(INSTALL) -m 644 $(MAN_PAGES) $(DESTDIR)$(mandir)/man1/
+	$(INSTALL) -m 644 $(BUILD)/completions/galvatron-sim.bash \
+	    $(DESTDIR)$(datadir)/bash-completion/completions/galvatron-sim
+	$(INSTALL) -m 644 $(BUILD)/completions/galvatron-sim.zsh \
+	    $(DESTDIR)$(datadir)/zsh/site-functions/_galvatron-sim
+	$(INSTALL) -m 644 $(BUILD)/completions/galvatron-sim.fish \
+	    $(DESTDIR)$(datadir)/fish/vendor_completions.d/
+
+## make uninstall   remove what install put there
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/galvatron-sim $(DESTDIR)$(libdir)/libgalvatron.a \
+	    $(DESTDIR)$(libdir)/libgalvatron.so $(DESTDIR)$(libdir)/$(notdir $(SHARED)) \
+	    $(DESTDIR)$(libdir)/pkgconfig/galvatron.pc \
+	    $(DESTDIR)$(mandir)/man1/galvatron-sim.1 $(COMMANDS:%=$(DESTDIR)$(mandir)/man1/galvatron-sim-%.1) \
+	    $(DESTDIR)$(datadir)/bash-completion/completions/galvatron-sim \
+	    $(DESTDIR)$(datadir)/zsh/site-functions/_galvatron-sim \
+	    $(DESTDIR)$(datadir)/fish/vendor_completions.d/galvatron-sim.fish
+	rm -rf $(DESTDIR)$(includedir)/galvatron
+
+## make dist        a source archive of the last commit, in build/
+dist:
+	git archive --prefix=galvatron-sim-$(VERSION)/ -o $(BUILD)/galvatron-sim-$(VERSION).tar.gz HEAD
+
+## make deps        install the Debian packages that the build and the tests need
+deps:
+	tools/install-deps.sh
+
+help:
+	@echo 'make             build/galvatron-sim'
+	@echo 'make lib         build/libgalvatron.a and .so'
+	@sed -n 's/^## //p' Makefile
+	@echo 'Variables: DEV=1 (warnings are errors), V=1 (show commands), BUILD, PREFIX, DESTDIR, CFLAGS'
+
+## make clean       remove build/
 clean:
 	rm -rf build
 

@@ -60,8 +60,7 @@ static void memo_key(uint64_t key[2], const bounder *b, const galv_operation *op
 {
     uint64_t group = (uint64_t)group_of(&b->job->model, op->first_layer);
     uint64_t strategy = (uint64_t)b->plan->layer_strategy[op->first_layer];
-    uint64_t pool =
-        (uint64_t)galv_placement_pool(b->plan, &b->job->cluster, op->stage);
+    uint64_t pool = (uint64_t)galv_placement_pool(b->plan, &b->job->cluster, op->stage);
     bool message = op->kind == GALV_OP_SEND || op->kind == GALV_OP_RECV;
     key[0] = (uint64_t)op->kind | (uint64_t)op->stream << 8 | (uint64_t)op->part << 16 |
              (uint64_t)op->pass << 24 | group << 32 | pool << 40 | strategy << 48;
@@ -90,10 +89,10 @@ static const galv_cost *price(bounder *b, const galv_operation *op)
 
 /* Longest path through one pass from its input (or, with `from_compute`, from the start
  * of its first compute operation) to the end of each op; < 0: no such path. Ops are in
- * program order, so predecessors come first. A gather on the dp stream may have run long
- * before the pass began, so no path begins with one. */
-static void longest_paths(double *end_s, const galv_pass_ops *ops,
-                          const double *work_s, bool from_compute)
+ * program order, so predecessors come first. A gather on the dp stream may have run
+ * long before the pass began, so no path begins with one. */
+static void longest_paths(double *end_s, const galv_pass_ops *ops, const double *work_s,
+                          bool from_compute)
 {
     double queue_end[GALV_N_STREAMS];
     bool begun = false;
@@ -123,8 +122,8 @@ static galv_status bound_pass(pass_bound *bound, bounder *b, int32_t stage,
 {
     galv_pass_ops ops = {0};
     memset(bound, 0, sizeof *bound);
-    galv_status status = galv_program_pass(&ops, b->job, b->plan, stage, chunk, pass,
-                                           b->arena, b->err);
+    galv_status status =
+        galv_program_pass(&ops, b->job, b->plan, stage, chunk, pass, b->arena, b->err);
     if (status != GALV_OK) {
         return status;
     }
@@ -205,8 +204,8 @@ static galv_status bound_stages(stage_bound *stages, double *forward_s,
     galv_schedule_shape shape = {b->plan->pp, b->plan->vpp,
                                  galv_plan_n_micro_batches(b->plan),
                                  b->plan->group_size};
-    int last_pass = schedule->splits_backward ? GALV_PASS_BACKWARD_WEIGHT
-                                              : GALV_PASS_BACKWARD;
+    int last_pass =
+        schedule->splits_backward ? GALV_PASS_BACKWARD_WEIGHT : GALV_PASS_BACKWARD;
     for (int32_t stage = 0; stage < b->plan->pp; stage++) {
         stages[stage].first_virtual = INT32_MAX;
         for (int32_t chunk = 0; chunk < b->plan->vpp; chunk++) {
@@ -225,9 +224,9 @@ static galv_status bound_stages(stage_bound *stages, double *forward_s,
                     return status;
                 }
                 for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-                    stages[stage].load_s[stream] +=
-                        stream == GALV_STREAM_COMPUTE ? bound.span_s
-                                                      : bound.load_s[stream];
+                    stages[stage].load_s[stream] += stream == GALV_STREAM_COMPUTE
+                                                        ? bound.span_s
+                                                        : bound.load_s[stream];
                 }
                 if (pass == GALV_PASS_FORWARD) {
                     forward_s[s] = bound.latency_s;
@@ -259,8 +258,8 @@ galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
     }
     status = bound_stages(stages, forward_s, backward_s, &b, schedule);
     if (status == GALV_OK) {
-        *bound_s = combine(&b, stages, forward_s, backward_s,
-                           schedule->splits_backward);
+        *bound_s =
+            combine(&b, stages, forward_s, backward_s, schedule->splits_backward);
     }
     return status;
 }

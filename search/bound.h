@@ -1,8 +1,8 @@
 /* A lower bound of the simulated iteration time, and memory, without a simulation.
  *
- * True for the simulator: never more than what galv_simulate gives for the same plan and
- * costs (tests hold it to that). For stage i, with f_i and b_i the least time that one
- * micro-batch takes through all chunks of the stage:
+ * True for the simulator: never more than what galv_simulate gives for the same plan
+ * and costs (tests hold it to that). For stage i, with f_i and b_i the least time that
+ * one micro-batch takes through all chunks of the stage:
  *
  *   T >= fill_i + m (f_i + b_i) + drain_i + tail_i
  *

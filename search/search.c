@@ -16,7 +16,8 @@
 #include <string.h>
 #include <time.h>
 
-const char *const galv_fate_names[4] = {"simulated", "out_of_memory", "bounded", "left"};
+const char *const galv_fate_names[4] = {"simulated", "out_of_memory", "bounded",
+                                        "left"};
 
 enum { DEFAULT_TOP_K = 5, WAVE = 8, PRICING_SLICE = 512 };
 
@@ -30,15 +31,15 @@ typedef struct searcher {
     double started_s;
     galv_searched *searched; /* [n] */
     size_t n;
-    size_t *order;           /* [n] by bound, those that may fit only */
+    size_t *order; /* [n] by bound, those that may fit only */
     size_t n_order;
-    size_t first;            /* pricing: first item of the slice */
+    size_t first; /* pricing: first item of the slice */
     int n_jobs;
-    galv_arena **arenas;     /* [n_jobs] */
-    galv_status *statuses;   /* [n_jobs] first failure of a worker */
-    galv_err *errors;        /* [n_jobs] */
-    double stop_at_s;        /* the K-th best time when the wave began */
-    bool *stopped;           /* [WAVE] simulation gave up at stop_at_s */
+    galv_arena **arenas;   /* [n_jobs] */
+    galv_status *statuses; /* [n_jobs] first failure of a worker */
+    galv_err *errors;      /* [n_jobs] */
+    double stop_at_s;      /* the K-th best time when the wave began */
+    bool *stopped;         /* [WAVE] simulation gave up at stop_at_s */
 } searcher;
 
 static double now_s(void)
@@ -81,8 +82,9 @@ static void price_item(void *context, size_t item, int worker)
         status = peaks ? galv_estimate_memory(peaks, s->model, plan, arena, &err)
                        : GALV_NO_MEMORY;
         for (int32_t stage = 0; status == GALV_OK && stage < plan->pp; stage++) {
-            c->peak_memory_bytes =
-                peaks[stage] > c->peak_memory_bytes ? peaks[stage] : c->peak_memory_bytes;
+            c->peak_memory_bytes = peaks[stage] > c->peak_memory_bytes
+                                       ? peaks[stage]
+                                       : c->peak_memory_bytes;
         }
     }
     if (status == GALV_OK) {
@@ -178,7 +180,7 @@ static galv_status price_all(searcher *s, bool *interrupted)
 
 /* qsort has no context: sort keys carry what they need. */
 typedef struct sort_key {
-    int rank;      /* fate, for the table of candidates */
+    int rank; /* fate, for the table of candidates */
     double value;
     size_t index;
 } sort_key;
@@ -430,8 +432,8 @@ static galv_status run(searcher *s, galv_search_result *result, podium *best,
         status = order_by_bound(s, arena);
     }
     if (status == GALV_OK && !result->interrupted) {
-        status = simulate_best_first(s, best, &result->n_simulated,
-                                     &result->interrupted);
+        status =
+            simulate_best_first(s, best, &result->n_simulated, &result->interrupted);
     }
     if (status != GALV_OK) {
         return status;
@@ -453,8 +455,7 @@ static galv_status nothing_fits(const searcher *s, const galv_search_result *res
               "dp%d zero%d recompute %s micro-batch %d)",
               result->least_memory_bytes / 1073741824.0, s->limit_bytes / 1073741824.0,
               least->pp, least->strategy.tp, least->strategy.dp, least->strategy.zero,
-              galv_recompute_names[least->strategy.recompute],
-              least->micro_batch_size);
+              galv_recompute_names[least->strategy.recompute], least->micro_batch_size);
     galv_hint(s->err, "more nodes, a device with more memory, or fewer restrictions on "
                       "the plan would make one fit");
     return GALV_INFEASIBLE;
@@ -465,7 +466,8 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
                         galv_arena *arena, galv_err *err)
 {
     searcher s = {.model = model, .space = space, .options = options, .err = err};
-    podium best = {0, options->top_k > 0 ? (size_t)options->top_k : DEFAULT_TOP_K, NULL};
+    podium best = {0, options->top_k > 0 ? (size_t)options->top_k : DEFAULT_TOP_K,
+                   NULL};
     galv_search_result found;
     memset(&found, 0, sizeof found);
     s.job = galv_costmodel_job(model);

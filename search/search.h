@@ -15,36 +15,36 @@
 #include <stdatomic.h>
 
 typedef struct galv_search_progress {
-    uint64_t done, total;      /* of the present phase */
-    const char *phase;         /* "pricing", "simulating" */
-    double best_s;             /* INFINITY = none yet */
+    uint64_t done, total; /* of the present phase */
+    const char *phase;    /* "pricing", "simulating" */
+    double best_s;        /* INFINITY = none yet */
     double best_mfu;
 } galv_search_progress;
 
 typedef struct galv_search_options {
-    int32_t top_k;             /* plans wanted; 0 = 5 */
-    int n_jobs;                /* threads; 0 = 1 */
-    uint64_t max_ops;          /* stop after simulating about so many operations:
-                                  then the answer is not proven; 0 = no limit */
-    double time_limit_s;       /* 0 = none; a limit makes the answer depend on the
-                                  machine, so the command line sets none by itself */
-    atomic_bool *cancel;       /* set from outside to stop; NULL allowed */
+    int32_t top_k;       /* plans wanted; 0 = 5 */
+    int n_jobs;          /* threads; 0 = 1 */
+    uint64_t max_ops;    /* stop after simulating about so many operations:
+                            then the answer is not proven; 0 = no limit */
+    double time_limit_s; /* 0 = none; a limit makes the answer depend on the
+                            machine, so the command line sets none by itself */
+    atomic_bool *cancel; /* set from outside to stop; NULL allowed */
     /* Called from the calling thread now and then; NULL allowed. */
     void (*progress)(void *context, const galv_search_progress *progress);
     void *progress_context;
 } galv_search_options;
 
-#define GALV_SEARCH_OPTIONS_INIT                                                       \
-    {                                                                                  \
-        0, 0, 0, 0, NULL, NULL, NULL                                                   \
+#define GALV_SEARCH_OPTIONS_INIT     \
+    {                                \
+        0, 0, 0, 0, NULL, NULL, NULL \
     }
 
 /* What became of one candidate: a row of candidates.csv. */
 typedef enum galv_fate {
-    GALV_FATE_SIMULATED,       /* fits and was simulated */
-    GALV_FATE_OUT_OF_MEMORY,   /* by the estimate or by the simulation */
-    GALV_FATE_BOUNDED,         /* its bound is no better than the K-th best */
-    GALV_FATE_LEFT             /* not reached when the search was stopped */
+    GALV_FATE_SIMULATED,     /* fits and was simulated */
+    GALV_FATE_OUT_OF_MEMORY, /* by the estimate or by the simulation */
+    GALV_FATE_BOUNDED,       /* its bound is no better than the K-th best */
+    GALV_FATE_LEFT           /* not reached when the search was stopped */
 } galv_fate;
 
 extern const char *const galv_fate_names[4];
@@ -53,32 +53,32 @@ typedef struct galv_searched {
     galv_candidate candidate;
     galv_fate fate;
     double bound_s;
-    double time_s;             /* NAN unless simulated to the end */
-    double peak_memory_bytes;  /* simulated, else estimated */
+    double time_s;            /* NAN unless simulated to the end */
+    double peak_memory_bytes; /* simulated, else estimated */
 } galv_searched;
 
 typedef struct galv_ranked_plan {
     galv_plan *plan;
-    galv_result result;        /* without timeline */
+    galv_result result; /* without timeline */
 } galv_ranked_plan;
 
 typedef struct galv_search_result {
-    int32_t n_plans;           /* <= top_k, best first */
+    int32_t n_plans; /* <= top_k, best first */
     galv_ranked_plan *plans;
-    uint64_t n_candidates;     /* leaves that were priced */
-    uint64_t n_pruned;         /* leaves cut: by the tree, by memory, by bound */
+    uint64_t n_candidates; /* leaves that were priced */
+    uint64_t n_pruned;     /* leaves cut: by the tree, by memory, by bound */
     uint64_t n_simulated;
     uint64_t cut[GALV_N_CUTS];
     double wall_s;
-    bool proven_optimal;       /* no candidate left can beat the K-th plan */
-    double lower_bound_s;      /* no plan of the space is faster; = best when proven */
-    bool interrupted;          /* cancel was set or the time limit reached */
+    bool proven_optimal;  /* no candidate left can beat the K-th plan */
+    double lower_bound_s; /* no plan of the space is faster; = best when proven */
+    bool interrupted;     /* cancel was set or the time limit reached */
     size_t n_searched;
-    galv_searched *searched;   /* every priced candidate, by (fate, time or bound) */
+    galv_searched *searched; /* every priced candidate, by (fate, time or bound) */
     /* when nothing fits: the least memory any candidate needs, and which */
     double least_memory_bytes;
     galv_candidate least_memory;
-} galv_search_result;          /* arrays are owned by the arena */
+} galv_search_result; /* arrays are owned by the arena */
 
 /* Runs the search. The same result for any n_jobs. Errors: GALV_USAGE (the space is
  * empty: why), GALV_INFEASIBLE (candidates exist, none fits; `result` is filled all the

@@ -109,8 +109,7 @@ static void walk_micro_batch(walk *w)
                       "micro-batch %lld does not divide the %lld samples of one "
                       "data-parallel rank (global batch %lld / dp %d)",
                       (long long)c.values[i], (long long)per_rank,
-                      (long long)w->job->workload.global_batch_size,
-                      w->at.strategy.dp);
+                      (long long)w->job->workload.global_batch_size, w->at.strategy.dp);
             continue;
         }
         w->at.micro_batch_size = (int32_t)c.values[i];
@@ -159,8 +158,7 @@ static void walk_zero(walk *w)
 
 static void walk_ep(walk *w)
 {
-    int64_t ranks =
-        (int64_t)w->at.strategy.dp * w->at.strategy.cp * w->at.strategy.tp;
+    int64_t ranks = (int64_t)w->at.strategy.dp * w->at.strategy.cp * w->at.strategy.tp;
     galv_choices c = w->space->ep;
     if (!w->has_experts) {
         bool asked_more = c.n_values > 0 && !(c.n_values == 1 && c.values[0] == 1);
@@ -322,7 +320,8 @@ static void walk_schedule(walk *w)
     for (size_t i = 0; i < n_schedules; i++) {
         const galv_schedule *schedule = &schedules[i];
         bool none = strcmp(schedule->name, "none") == 0;
-        if (none != (w->at.pp == 1) || (!none && !schedule_asked(w->space, schedule->name))) {
+        if (none != (w->at.pp == 1) ||
+            (!none && !schedule_asked(w->space, schedule->name))) {
             continue; /* one stage has no order to choose, several need one */
         }
         galv_choices vpps = w->space->vpp;
@@ -362,9 +361,10 @@ static galv_status nothing_left(walk *w)
         }
         return GALV_USAGE;
     }
-    galv_fail(w->err, GALV_USAGE,
-              "no candidate plan: the degrees asked for do not multiply to %lld devices",
-              (long long)w->n_devices);
+    galv_fail(
+        w->err, GALV_USAGE,
+        "no candidate plan: the degrees asked for do not multiply to %lld devices",
+        (long long)w->n_devices);
     return GALV_USAGE;
 }
 

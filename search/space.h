@@ -1,8 +1,9 @@
 /* The space of plans: which degrees and choices a search may use, as a decision tree.
  *
- * Order of decisions: pp, schedule and vpp, tp, sp, cp, ep, zero, recompute, micro-batch.
- * A branch that cannot hold a plan is cut where it is met, and counted under the reason.
- * An empty list leaves a dimension open: every value that can make sense is tried. */
+ * Order of decisions: pp, schedule and vpp, tp, sp, cp, ep, zero, recompute,
+ * micro-batch. A branch that cannot hold a plan is cut where it is met, and counted
+ * under the reason. An empty list leaves a dimension open: every value that can make
+ * sense is tried. */
 #ifndef GALV_SEARCH_SPACE_H
 #define GALV_SEARCH_SPACE_H
 
@@ -23,29 +24,29 @@ typedef struct galv_choices {
 
 typedef struct galv_space {
     galv_choices tp, cp, ep, pp, vpp, micro_batch;
-    galv_choices sp;         /* galv_sp */
-    galv_choices zero;       /* 0..3; open = 0 (dp 1), 1, 3 */
-    galv_choices recompute;  /* galv_recompute */
-    size_t n_schedules;      /* 0 = all of schedule/schedule.h */
+    galv_choices sp;        /* galv_sp */
+    galv_choices zero;      /* 0..3; open = 0 (dp 1), 1, 3 */
+    galv_choices recompute; /* galv_recompute */
+    size_t n_schedules;     /* 0 = all of schedule/schedule.h */
     const char *schedules[16];
     galv_overlap overlap;
-    bool internode_tp;       /* tp groups may span scale-up domains */
+    bool internode_tp; /* tp groups may span scale-up domains */
 } galv_space;
 
-#define GALV_SPACE_INIT                                                                \
-    {                                                                                  \
-        .overlap = GALV_OVERLAP_INIT                                                   \
+#define GALV_SPACE_INIT              \
+    {                                \
+        .overlap = GALV_OVERLAP_INIT \
     }
 
 /* Why branches were cut. X(name, text) */
-#define GALV_CUT_TABLE(X)                                                              \
-    X(DEVICES, "degrees do not multiply to the number of devices")                    \
-    X(LAYERS, "more virtual stages than blocks")                                       \
-    X(SHAPE, "degrees do not divide the model's shape")                               \
-    X(BATCH, "batch does not divide")                                                  \
-    X(SCHEDULE, "schedule cannot do this shape")                                       \
-    X(REDUNDANT, "same program as another candidate")                                 \
-    X(MEMORY, "out of memory")                                                         \
+#define GALV_CUT_TABLE(X)                                          \
+    X(DEVICES, "degrees do not multiply to the number of devices") \
+    X(LAYERS, "more virtual stages than blocks")                   \
+    X(SHAPE, "degrees do not divide the model's shape")            \
+    X(BATCH, "batch does not divide")                              \
+    X(SCHEDULE, "schedule cannot do this shape")                   \
+    X(REDUNDANT, "same program as another candidate")              \
+    X(MEMORY, "out of memory")                                     \
     X(BOUND, "slower than the best at best")
 
 typedef enum galv_cut {
@@ -75,8 +76,7 @@ typedef struct galv_candidates {
  * Errors: GALV_USAGE when a value asked for can never be used (tp 7 for 64 heads), with
  * the reason; GALV_NO_MEMORY. */
 galv_status galv_space_enumerate(galv_candidates *candidates, const galv_space *space,
-                                 const galv_job *job, galv_arena *arena,
-                                 galv_err *err);
+                                 const galv_job *job, galv_arena *arena, galv_err *err);
 
 /* The plan of a candidate, checked. */
 galv_status galv_candidate_plan(galv_plan **plan, const galv_candidate *candidate,

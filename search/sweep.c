@@ -70,7 +70,8 @@ static galv_status sweep_point(galv_sweep_point *point, const galv_job *base,
     point->plan = found.plans[0].plan;
     point->result = found.plans[0].result;
     money(point, point->job);
-    return found.interrupted ? galv_fail(err, GALV_INTERRUPTED, "interrupted") : GALV_OK;
+    return found.interrupted ? galv_fail(err, GALV_INTERRUPTED, "interrupted")
+                             : GALV_OK;
 }
 
 static void compare_points(galv_sweep_point *points, size_t n)
@@ -100,13 +101,14 @@ static void compare_points(galv_sweep_point *points, size_t n)
                 points[i].on_front = false;
             }
         }
-        points[i].scaling_frac =
-            points[i].result.tokens_per_s_per_gpu / smallest->result.tokens_per_s_per_gpu;
+        points[i].scaling_frac = points[i].result.tokens_per_s_per_gpu /
+                                 smallest->result.tokens_per_s_per_gpu;
     }
 }
 
 /* The batch that every cluster gets: that of the one with most devices. */
-static int64_t common_batch(const galv_job *base, const galv_cluster *clusters, size_t n)
+static int64_t common_batch(const galv_job *base, const galv_cluster *clusters,
+                            size_t n)
 {
     galv_job job = *base;
     int64_t most = -1;
@@ -120,11 +122,11 @@ static int64_t common_batch(const galv_job *base, const galv_cluster *clusters, 
     return job.workload.global_batch_size;
 }
 
-galv_status galv_sweep(galv_sweep_point **points, size_t *n_points, const galv_job *base,
-                       const galv_cluster *clusters, size_t n_clusters,
-                       const galv_profile *profile, const galv_space *space,
-                       const galv_search_options *options, galv_arena *arena,
-                       galv_err *err)
+galv_status galv_sweep(galv_sweep_point **points, size_t *n_points,
+                       const galv_job *base, const galv_cluster *clusters,
+                       size_t n_clusters, const galv_profile *profile,
+                       const galv_space *space, const galv_search_options *options,
+                       galv_arena *arena, galv_err *err)
 {
     galv_job job = *base;
     galv_status status = GALV_OK;

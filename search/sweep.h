@@ -1,4 +1,5 @@
-/* The sweep: the best plan for each of many clusters, and the front of time and money. */
+/* The sweep: the best plan for each of many clusters, and the front of time and money.
+ */
 #ifndef GALV_SEARCH_SWEEP_H
 #define GALV_SEARCH_SWEEP_H
 
@@ -9,29 +10,29 @@ typedef struct galv_sweep_point {
     int64_t n_devices;
     char device[32];
     char cluster[GALV_NAME_SIZE];
-    galv_status status;        /* GALV_OK, or GALV_INFEASIBLE / GALV_USAGE: why_not */
+    galv_status status; /* GALV_OK, or GALV_INFEASIBLE / GALV_USAGE: why_not */
     char why_not[256];
     galv_plan *plan;
     galv_job *job;
     galv_result result;
-    double usd_per_hour;       /* of the whole cluster; 0 = price unknown */
-    double days;               /* to train workload.tokens_to_train; 0 = not asked */
-    double usd;                /* for that; 0 = unknown */
-    double usd_per_tokens;     /* dollars for 1e12 tokens; 0 = unknown */
-    double scaling_frac;       /* tokens/s per device against the smallest cluster of
-                                  the same device in this sweep; 1 for that one */
-    bool on_front;             /* no other point is both faster and cheaper */
+    double usd_per_hour;   /* of the whole cluster; 0 = price unknown */
+    double days;           /* to train workload.tokens_to_train; 0 = not asked */
+    double usd;            /* for that; 0 = unknown */
+    double usd_per_tokens; /* dollars for 1e12 tokens; 0 = unknown */
+    double scaling_frac;   /* tokens/s per device against the smallest cluster of
+                              the same device in this sweep; 1 for that one */
+    bool on_front;         /* no other point is both faster and cheaper */
 } galv_sweep_point;
 
-/* Searches every cluster (top_k 1 each) in order; points[n_clusters] owned by the arena.
- * A cluster that nothing fits on is a point with a status, not an error. Stops early,
- * with the points done so far and GALV_INTERRUPTED, when options->cancel is set.
+/* Searches every cluster (top_k 1 each) in order; points[n_clusters] owned by the
+ * arena. A cluster that nothing fits on is a point with a status, not an error. Stops
+ * early, with the points done so far and GALV_INTERRUPTED, when options->cancel is set.
  * `base` gives model and workload; with workload.global_batch_size 0 each cluster gets
  * the batch of the largest one (strong scaling). */
-galv_status galv_sweep(galv_sweep_point **points, size_t *n_points, const galv_job *base,
-                       const galv_cluster *clusters, size_t n_clusters,
-                       const galv_profile *profile, const galv_space *space,
-                       const galv_search_options *options, galv_arena *arena,
-                       galv_err *err);
+galv_status galv_sweep(galv_sweep_point **points, size_t *n_points,
+                       const galv_job *base, const galv_cluster *clusters,
+                       size_t n_clusters, const galv_profile *profile,
+                       const galv_space *space, const galv_search_options *options,
+                       galv_arena *arena, galv_err *err);
 
 #endif
