@@ -224,7 +224,7 @@ static void feed(reading *state, struct csv_parser *parser, const char *text,
         }
         size_t used = csv_parse(parser, line, size, on_cell, on_row, state);
         if (used != size && state->status == GALV_OK) {
-            parser_failed(state, parser, (long)used);
+            parser_failed(state, parser, (long)used + 1);
         }
         done += size;
     }
