@@ -77,6 +77,13 @@ typedef struct galv_uniform_plan {
                                     balanced, see galv_plan_balance */
 } galv_uniform_plan;
 
+/* Blocks of each virtual stage, stage_blocks[pp * vpp], as evenly as can be: n_blocks /
+ * (pp * vpp) each; of the remainder, full rounds of pp add one block to the middle
+ * chunks of all stages, the rest one block to the middle stages. Virtual stage s is chunk
+ * s / pp of stage s % pp. */
+void galv_plan_balance(int32_t *stage_blocks, int32_t n_blocks, int32_t pp,
+                       int32_t vpp);
+
 /* Builds a plan in the arena: splits blocks evenly over the virtual stages (remainders
  * go to the middle ones, whose neighbours hold embedding and head), puts the embedding
  * on the first and the head on the last. Checks it with galv_plan_check. */

@@ -1,0 +1,210 @@
+/* Placement: strides, sizes and the nodes they touch.
+ *
+ * Ranks count through tp, cp, dp, pp, fastest first, and fill the nodes in order, so a
+ * group of stride k and size n that begins at rank r takes r, r + k, ... A block of
+ * k n ranks holds k such groups, one for each offset below k. What a "node" is here is
+ * the scale-up domain: the devices that reach each other without the network.
+ *
+ * Where sizes divide, all groups of a kind look alike and closed forms hold; where they
+ * do not, the groups of one period of the pattern are walked and the one that spans
+ * most domains is taken. Experts follow Megatron Core with whole experts: the ranks of
+ * an expert-parallel group are neighbours, those that share an expert are ep apart.
+ * Pools of a mixed cluster follow each other in rank order. */
+#include "plan/placement.h"
+
+#include <assert.h>
+
+/* Ranks of one pipeline stage: all layers of a stage have the same product. */
+static int64_t stage_ranks(const galv_plan *plan)
+{
+    const galv_strategy *first = galv_plan_strategy(plan, 0);
+    return (int64_t)first->tp * first->cp * first->dp;
+}
+
+/* Pool that holds a rank, and the first rank of that pool. */
+static int32_t pool_of_rank(const galv_cluster *cluster, int64_t rank,
+                            int64_t *pool_start)
+{
+    int64_t start = 0;
+    for (int32_t i = 0; i < cluster->n_pools; i++) {
+        const galv_pool *pool = &cluster->pools[i];
+        int64_t size = (int64_t)pool->n_nodes * pool->devices_per_node;
+        if (rank < start + size || i == cluster->n_pools - 1) {
+            *pool_start = start;
+            return i;
+        }
+        start += size;
+    }
+    *pool_start = 0;
+    return 0;
+}
+
+static int64_t domain_size(const galv_pool *pool)
+{
+    return pool->scaleup_domain > pool->devices_per_node ? pool->scaleup_domain
+                                                         : pool->devices_per_node;
+}
+
+int32_t galv_placement_pool(const galv_plan *plan, const galv_cluster *cluster,
+                            int32_t stage)
+{
+    int64_t start = 0;
+    return pool_of_rank(cluster, stage * stage_ranks(plan), &start);
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One group: domains it spans and most ranks in one of them. */
+static void walk_group(int64_t first, int64_t stride, int64_t n, int64_t domain,
+                       galv_group *worst)
+{
+    int32_t n_nodes = 0;
+    int32_t most = 0;
+    int32_t here = 0;
+    int64_t last_domain = -1;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = (first + i * stride) / domain;
+        if (at != last_domain) {
+            last_domain = at;
+            n_nodes++;
+            here = 0;
+        }
+        here++;
+        most = here > most ? here : most;
+    }
+    if (n_nodes > worst->n_nodes ||
+        (n_nodes == worst->n_nodes && most > worst->ranks_per_node)) {
+        worst->n_nodes = n_nodes;
+        worst->ranks_per_node = most;
+    }
+}
+
+/* Groups of `n` ranks `stride` apart among `n_total` ranks that begin `origin` ranks
+ * after the start of a domain. */
+static galv_group describe(int64_t origin, int64_t n_total, int64_t stride, int64_t n,
+                           int64_t domain)
+{
+    galv_group group = {(int32_t)n, 1, (int32_t)n, 1};
+    int64_t block = stride * n;
+    if (n == 1 || (origin % block == 0 && domain % block == 0)) {
+        return group;
+    }
+    if (origin % domain == 0 && stride % domain == 0) {
+        group.n_nodes = (int32_t)n;
+        group.ranks_per_node = 1;
+    } else if (origin % domain == 0 && block % domain == 0 && domain % stride == 0) {
+        group.n_nodes = (int32_t)(block / domain);
+        group.ranks_per_node = (int32_t)(domain / stride);
+    } else {
+        group.n_nodes = 0;
+        group.ranks_per_node = 0;
+        /* the pattern repeats after `domain` blocks; offsets `domain` apart are alike
+         */
+        int64_t n_blocks = smaller(n_total / block, domain);
+        int64_t n_offsets = smaller(stride, domain);
+        for (int64_t b = 0; b < n_blocks; b++) {
+            for (int64_t offset = 0; offset < n_offsets; offset++) {
+                walk_group(origin + b * block + offset, stride, n, domain, &group);
+            }
+        }
+    }
+    if (group.n_nodes > 1) {
+        int64_t sharers = domain / group.ranks_per_node;
+        sharers = smaller(sharers, n_total / n);
+        group.sharers_per_node = (int32_t)(sharers > 1 ? sharers : 1);
+    }
+    return group;
+}
+
+/* Ranks of one stage and their partners on another. */
+static galv_group describe_pair(const galv_plan *plan, const galv_cluster *cluster,
+                                int32_t from_stage, int32_t to_stage)
+{
+    galv_group group = {2, 1, 2, 1};
+    int64_t per_stage = stage_ranks(plan);
+    if (from_stage == to_stage) {
+        group.n_ranks = 1;
+        group.ranks_per_node = 1;
+        return group;
+    }
+    int64_t from_start = 0;
+    int64_t to_start = 0;
+    int32_t from_pool = pool_of_rank(cluster, from_stage * per_stage, &from_start);
+    int32_t to_pool = pool_of_rank(cluster, to_stage * per_stage, &to_start);
+    int64_t domain = domain_size(&cluster->pools[from_pool]);
+    bool crosses = from_pool != to_pool;
+    for (int64_t i = 0; i < smaller(per_stage, domain) && !crosses; i++) {
+        int64_t a = from_stage * per_stage + i - from_start;
+        int64_t b = to_stage * per_stage + i - from_start;
+        crosses = a / domain != b / domain;
+    }
+    if (crosses) {
+        group.n_nodes = 2;
+        group.ranks_per_node = 1;
+        group.sharers_per_node = (int32_t)smaller(per_stage, domain);
+    }
+    return group;
+}
+
+/* Stage that holds a layer, for the pool its groups lie in: the schedules differ in how
+ * chunks lie on stages, but pools only differ in mixed clusters, which are looped. */
+static int32_t stage_of_layer(const galv_plan *plan, int32_t layer)
+{
+    int32_t n_virtual = plan->pp * plan->vpp;
+    for (int32_t s = 0; s < n_virtual; s++) {
+        if (layer < plan->first_layer[s + 1]) {
+            return s % plan->pp;
+        }
+    }
+    return plan->pp - 1;
+}
+
+galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *cluster,
+                                galv_group_kind kind, int32_t layer, int32_t from_stage,
+                                int32_t to_stage)
+{
+    if (kind == GALV_GROUP_PP) {
+        return describe_pair(plan, cluster, from_stage, to_stage);
+    }
+    if (kind == GALV_GROUP_TIED) {
+        return describe_pair(plan, cluster, 0, plan->pp - 1);
+    }
+    const galv_strategy *s = galv_plan_strategy(plan, layer);
+    int64_t per_stage = (int64_t)s->tp * s->cp * s->dp;
+    int64_t first = stage_of_layer(plan, layer) * per_stage;
+    int64_t pool_start = 0;
+    int32_t pool = pool_of_rank(cluster, first, &pool_start);
+    int64_t domain = domain_size(&cluster->pools[pool]);
+    /* within one pool all stages are described by the one that begins worst; a stage
+     * that is a whole number of domains, or a part of one, begins like any other */
+    int64_t origin = first - pool_start;
+    int64_t stride = 1;
+    int64_t n = 1;
+    switch (kind) {
+    case GALV_GROUP_TP:
+        n = s->tp;
+        break;
+    case GALV_GROUP_CP:
+        stride = s->tp;
+        n = s->cp;
+        break;
+    case GALV_GROUP_EP:
+        n = s->ep;
+        break;
+    case GALV_GROUP_DP:
+        stride = s->sp == GALV_SP_ULYSSES ? 1 : s->tp;
+        n = galv_strategy_gradient_ranks(s);
+        break;
+    case GALV_GROUP_EXPERT_DP:
+        stride = s->ep;
+        n = galv_strategy_expert_gradient_ranks(s);
+        break;
+    default:
+        assert(!"unknown group kind");
+        break;
+    }
+    return describe(origin, per_stage, stride, n, domain);
+}

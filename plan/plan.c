@@ -1,0 +1,339 @@
+/* The plan: making a uniform one, checking any, and saying it in one line.
+ *
+ * A stage's devices are shared out anew for every layer, so strategies of one plan may
+ * differ in every degree, but tp * cp * dp is the same for all of them, and so is the
+ * global batch: a layer whose dp is half of layer 0's sees twice the samples per rank.
+ *
+ * Balance: n blocks over pp * vpp virtual stages give each n / (pp * vpp); of the
+ * remainder, every full round of pp goes to one chunk more of all stages (the middle
+ * chunks first), and what is left goes to the middle stages, whose neighbours at the
+ * ends hold the embedding and the head. The head weighs more than the embedding, so the
+ * odd one goes towards the front. */
+#include "plan/plan.h"
+
+#include "base/text.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_STAGES 65536
+
+const galv_strategy *galv_plan_strategy(const galv_plan *plan, int32_t layer)
+{
+    assert(layer >= 0 && layer < plan->n_layers);
+    return &plan->strategies[plan->layer_strategy[layer]];
+}
+
+int32_t galv_plan_n_micro_batches(const galv_plan *plan)
+{
+    int64_t per_step =
+        (int64_t)plan->micro_batch_size * galv_plan_strategy(plan, 0)->dp;
+    return (int32_t)(plan->global_batch_size / per_step);
+}
+
+double galv_plan_local_samples(const galv_plan *plan, int32_t layer)
+{
+    return (double)plan->micro_batch_size * galv_plan_strategy(plan, 0)->dp /
+           galv_plan_strategy(plan, layer)->dp;
+}
+
+int64_t galv_plan_n_devices(const galv_plan *plan)
+{
+    const galv_strategy *s = galv_plan_strategy(plan, 0);
+    return (int64_t)s->dp * s->cp * s->tp * plan->pp;
+}
+
+/* ---- making ---- */
+
+void galv_plan_balance(int32_t *stage_blocks, int32_t n_blocks, int32_t pp, int32_t vpp)
+{
+    int32_t n_virtual = pp * vpp;
+    int32_t remainder = n_blocks % n_virtual;
+    int32_t full_rounds = remainder / pp;
+    int32_t left = remainder % pp;
+    int32_t first_chunk = (vpp - full_rounds) / 2;
+    int32_t first_stage = (pp - left) / 2;
+    for (int32_t s = 0; s < n_virtual; s++) {
+        int32_t chunk = s / pp;
+        int32_t stage = s % pp;
+        stage_blocks[s] = n_blocks / n_virtual;
+        if (chunk >= first_chunk && chunk < first_chunk + full_rounds) {
+            stage_blocks[s]++;
+        } else if (chunk == first_chunk + full_rounds && stage >= first_stage &&
+                   stage < first_stage + left) {
+            stage_blocks[s]++;
+        }
+    }
+}
+
+static bool is_block(const galv_layer_group *layer)
+{
+    return layer->kind == GALV_LAYER_ENCODER || layer->kind == GALV_LAYER_DECODER ||
+           layer->kind == GALV_LAYER_CROSS_DECODER ||
+           layer->kind == GALV_LAYER_MOE_DECODER;
+}
+
+/* The uniform strategy as one layer can take it: experts only where there are some,
+ * recomputation only of blocks. */
+static galv_strategy strategy_for(const galv_strategy *uniform,
+                                  const galv_layer_group *layer)
+{
+    galv_strategy strategy = *uniform;
+    if (layer->num_experts == 0) {
+        strategy.ep = 1;
+    }
+    if (!is_block(layer)) {
+        strategy.recompute = GALV_RECOMPUTE_NONE;
+    }
+    return strategy;
+}
+
+static int32_t intern_strategy(galv_plan *plan, const galv_strategy *strategy)
+{
+    for (int32_t i = 0; i < plan->n_strategies; i++) {
+        if (galv_strategy_equal(&plan->strategies[i], strategy)) {
+            return i;
+        }
+    }
+    plan->strategies[plan->n_strategies] = *strategy;
+    return plan->n_strategies++;
+}
+
+/* Boundaries in layers from blocks per virtual stage: what is not a block (embedding,
+ * patch merges, head) goes with the block after it, at the end with the one before. */
+static void place_layers(galv_plan *plan, const galv_model *model,
+                         const int32_t *stage_blocks)
+{
+    int32_t n_virtual = plan->pp * plan->vpp;
+    int32_t layer = 0;
+    for (int32_t s = 0; s < n_virtual; s++) {
+        plan->first_layer[s] = layer;
+        int32_t left = stage_blocks[s];
+        if (s == 0) {
+            layer = 1; /* the embedding, also where no block follows it */
+        }
+        while (layer < plan->n_layers && left > 0) {
+            left -= is_block(galv_model_layer(model, layer)) ? 1 : 0;
+            layer++;
+        }
+    }
+    plan->first_layer[n_virtual] = plan->n_layers;
+}
+
+static galv_status check_stage_blocks(const int32_t *stage_blocks, int32_t n_virtual,
+                                      int32_t n_blocks, galv_err *err)
+{
+    int64_t total = 0;
+    for (int32_t s = 0; s < n_virtual; s++) {
+        if (stage_blocks[s] < 0) {
+            return galv_fail(err, GALV_USAGE, "stage %d has %d blocks", (int)s,
+                             (int)stage_blocks[s]);
+        }
+        total += stage_blocks[s];
+    }
+    if (total != n_blocks) {
+        return galv_fail(err, GALV_USAGE,
+                         "the stages hold %lld blocks, the model has %d",
+                         (long long)total, (int)n_blocks);
+    }
+    return GALV_OK;
+}
+
+static galv_status check_depth(int32_t pp, int32_t vpp, int32_t n_blocks, galv_err *err)
+{
+    if (pp < 1 || vpp < 1 || pp > MAX_STAGES || vpp > MAX_STAGES) {
+        return galv_fail(err, GALV_USAGE, "pp %d and vpp %d are not in 1 .. %d",
+                         (int)pp, (int)vpp, MAX_STAGES);
+    }
+    if ((int64_t)pp * vpp > n_blocks) {
+        galv_fail(err, GALV_USAGE, "pp %d * vpp %d stages for %d blocks", (int)pp,
+                  (int)vpp, (int)n_blocks);
+        if (pp > n_blocks) {
+            galv_hint(err, "pp is at most %d here", (int)n_blocks);
+        } else {
+            galv_hint(err, "with pp %d, vpp is at most %d", (int)pp,
+                      (int)(n_blocks / pp));
+        }
+        return GALV_USAGE;
+    }
+    return GALV_OK;
+}
+
+static galv_plan *allocate(const galv_job *job, const galv_uniform_plan *parameters,
+                           galv_arena *arena)
+{
+    galv_plan *plan = GALV_NEW(arena, galv_plan);
+    if (plan == NULL) {
+        return NULL;
+    }
+    plan->pp = parameters->pp;
+    plan->vpp = parameters->vpp;
+    plan->n_layers = galv_model_n_layers(&job->model);
+    /* a uniform plan has at most: blocks, dense blocks, and the ends */
+    plan->strategies = GALV_NEW_ARRAY(arena, galv_strategy, 4);
+    plan->layer_strategy = GALV_NEW_ARRAY(arena, int32_t, plan->n_layers);
+    plan->first_layer = GALV_NEW_ARRAY(arena, int32_t, plan->pp * plan->vpp + 1);
+    if (plan->strategies == NULL || plan->layer_strategy == NULL ||
+        plan->first_layer == NULL) {
+        return NULL;
+    }
+    return plan;
+}
+
+static galv_status fill_uniform(galv_plan *plan, const galv_job *job,
+                                const galv_uniform_plan *parameters, galv_arena *arena,
+                                galv_err *err)
+{
+    int32_t n_virtual = plan->pp * plan->vpp;
+    int32_t n_blocks = galv_model_n_blocks(&job->model);
+    const char *schedule = parameters->schedule;
+    if (schedule == NULL || schedule[0] == '\0') {
+        schedule = plan->pp == 1 ? "none" : plan->vpp == 1 ? "1f1b" : "interleaved";
+    }
+    if (strlen(schedule) >= sizeof plan->schedule) {
+        return galv_fail(err, GALV_USAGE, "schedule '%.40s' is too long a name",
+                         schedule);
+    }
+    snprintf(plan->schedule, sizeof plan->schedule, "%s", schedule);
+    snprintf(plan->rank_order, sizeof plan->rank_order, "tp-cp-dp-pp");
+    plan->micro_batch_size = parameters->micro_batch_size;
+    plan->global_batch_size = job->workload.global_batch_size;
+    plan->overlap = parameters->overlap;
+    for (int32_t layer = 0; layer < plan->n_layers; layer++) {
+        galv_strategy strategy =
+            strategy_for(&parameters->strategy, galv_model_layer(&job->model, layer));
+        plan->layer_strategy[layer] = intern_strategy(plan, &strategy);
+    }
+    if (parameters->stage_blocks != NULL) {
+        galv_status status =
+            check_stage_blocks(parameters->stage_blocks, n_virtual, n_blocks, err);
+        if (status == GALV_OK) {
+            place_layers(plan, &job->model, parameters->stage_blocks);
+        }
+        return status;
+    }
+    int32_t *stage_blocks = GALV_NEW_ARRAY(arena, int32_t, n_virtual);
+    if (stage_blocks == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_plan_balance(stage_blocks, n_blocks, plan->pp, plan->vpp);
+    place_layers(plan, &job->model, stage_blocks);
+    return GALV_OK;
+}
+
+galv_status galv_plan_make_uniform(galv_plan **plan, const galv_job *job,
+                                   const galv_uniform_plan *parameters,
+                                   galv_arena *arena, galv_err *err)
+{
+    galv_status status = check_depth(parameters->pp, parameters->vpp,
+                                     galv_model_n_blocks(&job->model), err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_plan *made = allocate(job, parameters, arena);
+    if (made == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    status = fill_uniform(made, job, parameters, arena, err);
+    if (status == GALV_OK) {
+        status = galv_plan_check(made, job, err);
+    }
+    if (status == GALV_OK) {
+        *plan = made;
+    }
+    return status;
+}
+
+/* ---- saying ---- */
+
+/* Do the blocks differ in anything but the experts' degree? */
+static bool blocks_differ(const galv_plan *plan, const galv_strategy *first)
+{
+    for (int32_t layer = 1; layer + 1 < plan->n_layers; layer++) {
+        galv_strategy here = *galv_plan_strategy(plan, layer);
+        here.ep = first->ep;
+        if (!galv_strategy_equal(&here, first)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_degree(galv_text *text, const char *name, int64_t degree)
+{
+    if (degree > 1) {
+        galv_text_printf(text, "%s%s%lld", text->length > 0 ? " " : "", name,
+                         (long long)degree);
+    }
+}
+
+static void print_word(galv_text *text, const char *word)
+{
+    galv_text_printf(text, "%s%s", text->length > 0 ? " " : "", word);
+}
+
+char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan)
+{
+    /* the middle stands for all: layer 0 is the embedding */
+    const galv_strategy *s = galv_plan_strategy(plan, plan->n_layers > 2 ? 1 : 0);
+    int32_t ep = 1;
+    for (int32_t layer = 0; layer < plan->n_layers; layer++) {
+        int32_t here = galv_plan_strategy(plan, layer)->ep;
+        ep = here > ep ? here : ep;
+    }
+    bool differ = blocks_differ(plan, s);
+    galv_text text = GALV_TEXT_INIT;
+    if (!differ) {
+        print_degree(&text, "tp", s->tp);
+        print_degree(&text, "cp", s->cp);
+        print_degree(&text, "ep", ep);
+    }
+    print_degree(&text, "pp", plan->pp);
+    if (!differ) {
+        galv_text_printf(&text, "%sdp%d", text.length > 0 ? " " : "", (int)s->dp);
+    }
+    print_degree(&text, "v", plan->vpp);
+    galv_text_printf(&text, "%smb%d", text.length > 0 ? " " : "",
+                     (int)plan->micro_batch_size);
+    if (differ) {
+        print_word(&text, "per-layer");
+    } else {
+        print_degree(&text, "zero", s->zero > 1 ? s->zero : 0);
+        if (s->zero == 1) {
+            print_word(&text, "zero1");
+        }
+        if (s->sp != GALV_SP_NONE) {
+            print_word(&text, s->sp == GALV_SP_MEGATRON ? "sp" : "ulysses");
+        }
+        if (s->recompute != GALV_RECOMPUTE_NONE) {
+            print_word(&text,
+                       s->recompute == GALV_RECOMPUTE_FULL ? "recompute" : "selective");
+        }
+    }
+    bool usual = strcmp(plan->schedule, "none") == 0 ||
+                 strcmp(plan->schedule, plan->vpp > 1 ? "interleaved" : "1f1b") == 0;
+    if (!usual) {
+        print_word(&text, plan->schedule);
+    }
+    snprintf(buffer, size, "%s", galv_text_string(&text));
+    galv_text_release(&text);
+    return buffer;
+}
+
+/* ---- what is left open ---- */
+
+void galv_job_fill_defaults(galv_job *job)
+{
+    galv_workload *workload = &job->workload;
+    if (workload->seq_length == 0) {
+        workload->seq_length = job->model.seq_length;
+    }
+    if (workload->global_batch_size == 0 && workload->seq_length > 0) {
+        int64_t n_devices = galv_cluster_n_devices(&job->cluster);
+        n_devices = n_devices > 0 ? n_devices : 1;
+        int64_t samples = 4194304 / workload->seq_length;
+        int64_t multiples = (samples + n_devices / 2) / n_devices;
+        workload->global_batch_size = (multiples > 0 ? multiples : 1) * n_devices;
+    }
+}
