@@ -1,12 +1,13 @@
 /* Cases: measured whole iterations, one per row, to hold predictions against.
  *
- * Columns are those of docs/formats.md ("cases"); a column that is absent is as if every
- * cell of it were empty. A case says what was run; making a job and a plan of it is
- * galv_case_to_plan's. */
+ * Columns are those of docs/formats.md ("cases"); a column that is absent is as if
+ * every cell of it were empty. A case says what was run; making a job and a plan of it
+ * is galv_case_to_plan's. */
 #ifndef GALV_TRACES_CASES_H
 #define GALV_TRACES_CASES_H
 
 #include "base/arena.h"
+#include "base/csv.h"
 #include "base/status.h"
 #include "plan/plan.h"
 
@@ -14,24 +15,25 @@
 
 typedef struct galv_case {
     const char *case_id;
-    const char *sweep;        /* "" = none */
+    const char *sweep; /* "" = none */
     const char *source;
     const char *software;
     const char *gpu;
     const char *model_family;
     const char *notes;
-    long line;                /* in its file, for messages */
+    long line; /* in its file, for messages */
     const char *file;
     int32_t software_year;
     int32_t gpus_per_node;
     int32_t num_gpus;
     double intra_bytes_per_s; /* 0 = not stated */
     double inter_bytes_per_s;
-    galv_model model;         /* as the row states it, embedding and head included */
+    galv_model model; /* as the row states it, embedding and head included; n_groups 0
+                         where the row has stage times only */
     const char *precision;
     int32_t tp, cp, ep, pp, vpp, dp, zero;
-    const char *sp;           /* "0", "1", "ulysses" */
-    const char *schedule;
+    const char *sp;       /* "0", "1", "ulysses" */
+    const char *schedule; /* "" = the usual one for pp and vpp */
     const char *recompute;
     int32_t micro_batch_size;
     int64_t global_batch_size;
@@ -46,16 +48,50 @@ typedef struct galv_case {
 
     /* stage times, where the case gives them (whole stage, all chunks); 0 = not */
     double t_f_s, t_b_s, t_w_s, t_comm_s;
+    int32_t n_micro_batches; /* column micro_batches; 0 = by the batch sizes */
     double memory_limit_activations;
 } galv_case;
 
-/* Reads every case of a file into the arena, in file order. Errors: GALV_INPUT. */
+/* Reads every case of a file into the arena, in file order. What an empty cell means:
+ * degrees, micro_batch_size: 1; dp: num_gpus / (tp cp pp); gpus_per_node: 8; precision
+ * bf16; software other; recompute none; sp, zero: 0; num_query_groups: the heads;
+ * ffn_hidden_size: 4 x hidden (where nothing is gated); flash_attention,
+ * causal_attention, overlap_grad_reduce, overlap_param_gather: 1; tp_comm_overlap: 0.
+ * Errors: GALV_INPUT for a number out of range, an unknown word, an absent or repeated
+ * case_id, a row with neither a model nor stage times. */
 galv_status galv_cases_read(galv_case **cases, size_t *n_cases, const char *path,
                             galv_arena *arena, galv_err *err);
 
+/* The same from a table that is read already; the table's arena must live as long as
+ * the cases. */
+galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
+                                  const galv_csv *table, galv_arena *arena,
+                                  galv_err *err);
+
 /* The job and the plan of a case. Fails with GALV_UNAVAILABLE when the case needs what
  * does not exist here (the message says what), GALV_INPUT when it contradicts
- * itself. */
+ * itself.
+ *
+ * What a row does not say is taken from its family and its software:
+ * - gpt: LayerNorm, biases, learned positions, tied embeddings; dropout 0.1 with
+ *   megatron of 2021 and 2022 (the default of Megatron-LM's scripts), else 0. Models
+ *   named Nemotron*: no biases, rotary positions, untied (arXiv 2402.16819).
+ * - llama: RMSNorm, no biases, rotary positions, untied embeddings.
+ * - moe: every block has experts; RMSNorm where gated, else LayerNorm; no biases;
+ * rotary positions; untied.
+ * - bert: encoder, otherwise gpt. t5: num_layers encoders and as many decoders,
+ *   otherwise gpt. vit: patches of 16 in 3 colours, vocab_size = classes, untied.
+ * - head size = hidden / heads; vocab_size as stated (padding is the cost model's).
+ * - gradients: megatron accumulates and reduces in fp32 with bf16 and the 8- and 4-bit
+ *   types, in fp16 with fp16 (--accumulate-allreduce-grads-in-fp32 is implied by --bf16
+ *   only); eager and other: fp32 (FSDP's reduce_dtype as the benchmarks set it);
+ *   deepspeed and oneflow: the 16-bit type.
+ * - pipeline messages are asynchronous in interleaved schedules since 2022, else not
+ *   (Megatron-LM: --overlap-p2p-communication exists for interleaving only).
+ * - nodes: num_gpus in domains of gpus_per_node; the last one may be part full.
+ * - stage_layers: blocks per stage; over the chunks of a stage as evenly as possible,
+ *   the first chunk of the first stage (embedding) and the last chunk of the last stage
+ *   (head) getting the fewest. */
 galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *c,
                               galv_arena *arena, galv_err *err);
 

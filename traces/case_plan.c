@@ -1,0 +1,271 @@
+/* From a case to a job and a plan: what the row states, and what its software implies.
+ *
+ * Nothing here depends on a single source or on the notes of a row: what a publication
+ * leaves open is decided by software, year and family alone, so that one rule stands
+ * for every case and can be wrong for all of them only together. The rules are listed
+ * in the header. Left out: capacity factors, gradients reduced in bf16 where a recipe
+ * sets that, sharding over a part of the data-parallel ranks, weights shared by an MTP
+ * head. */
+#include "traces/cases.h"
+
+#include "base/words.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The schedules that exist so far. Once schedule/ has all of them this table goes: a
+ * name that does not exist is refused where programs are compiled. */
+static const char *const known_schedules[] = {"none", "gpipe", "1f1b", "interleaved"};
+#define N_KNOWN_SCHEDULES (sizeof known_schedules / sizeof known_schedules[0])
+
+#define MAX_VIRTUAL_STAGES 65536
+
+static galv_status contradicts(const galv_case *c, galv_err *err, const char *message)
+{
+    return galv_fail_at(err, c->file, c->line, 0, "case %.80s: %s", c->case_id,
+                        message);
+}
+
+/* Errors of the functions below name no place: they get the row's, and are the file's
+ * fault, whatever they would be elsewhere. */
+static galv_status placed(galv_status status, const galv_case *c, galv_err *err)
+{
+    if (status == GALV_OK || status == GALV_NO_MEMORY || status == GALV_INTERNAL) {
+        return status;
+    }
+    galv_err_set_file(err, c->file);
+    if (err->line == 0) {
+        err->line = c->line;
+    }
+    err->status = GALV_INPUT;
+    return GALV_INPUT;
+}
+
+static galv_status check_available(const galv_case *c, galv_err *err)
+{
+    if (c->model.n_groups == 0) {
+        galv_fail_at(err, c->file, c->line, 0,
+                     "case %.80s has stage times only, no model to make a plan of",
+                     c->case_id);
+        return err->status = GALV_UNAVAILABLE;
+    }
+    if (c->schedule[0] != '\0' &&
+        galv_word_index(known_schedules, N_KNOWN_SCHEDULES, c->schedule) < 0) {
+        galv_fail_at(err, c->file, c->line, 0,
+                     "case %.80s: schedule '%.40s' is not available", c->case_id,
+                     c->schedule);
+        galv_hint_words(err, known_schedules, N_KNOWN_SCHEDULES, c->schedule);
+        return err->status = GALV_UNAVAILABLE;
+    }
+    return GALV_OK;
+}
+
+static int32_t common_divisor(int32_t a, int32_t b)
+{
+    while (b != 0) {
+        int32_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* A number of devices that is no multiple of the domain (or smaller than it) is made of
+ * equal parts of one, so that rank r still lies in domain r / gpus_per_node. */
+static galv_status make_cluster(galv_cluster *cluster, const galv_case *c,
+                                galv_err *err)
+{
+    int32_t per_node = common_divisor(c->num_gpus, c->gpus_per_node);
+    galv_status status =
+        galv_cluster_from_device(cluster, c->gpu, c->num_gpus / per_node, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_pool *pool = &cluster->pools[0];
+    pool->devices_per_node = per_node;
+    pool->scaleup_domain = c->gpus_per_node;
+    if (c->intra_bytes_per_s > 0) {
+        pool->intra_bytes_per_s = c->intra_bytes_per_s;
+    }
+    if (c->inter_bytes_per_s > 0) {
+        pool->inter_bytes_per_s = c->inter_bytes_per_s;
+    }
+    return galv_cluster_check(cluster, err);
+}
+
+static galv_precision gradient_precision(galv_software software,
+                                         galv_precision precision)
+{
+    galv_precision half = precision == GALV_FP16 ? GALV_FP16 : GALV_BF16;
+    if (precision == GALV_FP32 || precision == GALV_TF32) {
+        return GALV_FP32;
+    }
+    switch (software) {
+    case GALV_SOFTWARE_MEGATRON:
+        return precision == GALV_FP16 ? GALV_FP16 : GALV_FP32;
+    case GALV_SOFTWARE_DEEPSPEED:
+    case GALV_SOFTWARE_ONEFLOW:
+        return half;
+    default:
+        return GALV_FP32;
+    }
+}
+
+static galv_workload make_workload(const galv_case *c)
+{
+    galv_workload w = GALV_WORKLOAD_INIT;
+    w.seq_length = c->model.seq_length;
+    w.global_batch_size = c->global_batch_size;
+    w.precision = (galv_precision)galv_word_index(galv_precision_names,
+                                                  GALV_N_PRECISIONS, c->precision);
+    w.software = (galv_software)galv_word_index(galv_software_names, GALV_N_SOFTWARES,
+                                                c->software);
+    w.software_year = c->software_year;
+    w.grad_precision = gradient_precision(w.software, w.precision);
+    w.flash_attention = c->flash_attention;
+    w.causal = c->causal_attention;
+    return w;
+}
+
+/* Blocks of one stage over its chunks: as even as can be, the larger shares last where
+ * the embedding takes a place in the first chunk, first otherwise (so that the head of
+ * the last stage meets a smaller one). */
+static void split_stage(int32_t *stage_blocks, int32_t stage, int32_t blocks,
+                        int32_t pp, int32_t vpp)
+{
+    int32_t rest = blocks % vpp;
+    for (int32_t chunk = 0; chunk < vpp; chunk++) {
+        bool larger = stage == 0 ? chunk >= vpp - rest : chunk < rest;
+        stage_blocks[chunk * pp + stage] = blocks / vpp + (larger ? 1 : 0);
+    }
+}
+
+/* "2-3-3-2" to blocks of each virtual stage; NULL in `stage_blocks` when the case does
+ * not say. */
+static galv_status read_stage_layers(int32_t **stage_blocks, const galv_case *c,
+                                     galv_arena *arena, galv_err *err)
+{
+    *stage_blocks = NULL;
+    if (c->stage_layers[0] == '\0') {
+        return GALV_OK;
+    }
+    int32_t *read = GALV_NEW_ARRAY(arena, int32_t, (int64_t)c->pp * c->vpp);
+    if (read == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    const char *at = c->stage_layers;
+    int64_t total = 0;
+    for (int32_t stage = 0; stage < c->pp; stage++) {
+        if (*at < '0' || *at > '9') {
+            return contradicts(c, err,
+                               "stage_layers is not one number per stage, with "
+                               "'-' in between");
+        }
+        char *end;
+        long blocks = strtol(at, &end, 10);
+        bool is_last = stage == c->pp - 1;
+        if (blocks > 1000000 || *end != (is_last ? '\0' : '-')) {
+            return contradicts(c, err,
+                               "stage_layers is not one number per stage, with "
+                               "'-' in between");
+        }
+        at = end + 1;
+        total += blocks;
+        split_stage(read, stage, (int32_t)blocks, c->pp, c->vpp);
+    }
+    if (total != galv_model_n_blocks(&c->model)) {
+        return contradicts(c, err, "stage_layers do not add up to num_layers");
+    }
+    *stage_blocks = read;
+    return GALV_OK;
+}
+
+static galv_status check_degrees(const galv_case *c, galv_err *err)
+{
+    if (c->gpu[0] == '\0') {
+        return contradicts(c, err, "the gpu is missing");
+    }
+    if (c->num_gpus == 0) {
+        return contradicts(c, err, "num_gpus is missing");
+    }
+    if (c->global_batch_size == 0) {
+        return contradicts(c, err, "global_batch_size is missing");
+    }
+    if ((int64_t)c->pp * c->vpp > MAX_VIRTUAL_STAGES) {
+        return contradicts(c, err, "pp x vpp is beyond any pipeline");
+    }
+    /* in double: four degrees of 1e8 do not fit 64 bits, and equality is exact below
+       2^53 */
+    double devices = (double)c->tp * c->cp * c->pp * c->dp;
+    if (devices > c->num_gpus || devices < c->num_gpus) {
+        return contradicts(c, err, "tp x cp x pp x dp is not num_gpus");
+    }
+    return GALV_OK;
+}
+
+static galv_strategy make_strategy(const galv_case *c)
+{
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = c->tp;
+    s.cp = c->cp;
+    s.ep = c->ep;
+    s.dp = c->dp;
+    s.zero = c->zero;
+    if (strcmp(c->sp, "ulysses") == 0) {
+        s.sp = GALV_SP_ULYSSES;
+    } else if (strcmp(c->sp, "1") == 0 && c->tp > 1) {
+        s.sp = GALV_SP_MEGATRON;
+    }
+    s.recompute = (galv_recompute)galv_word_index(galv_recompute_names,
+                                                  GALV_N_RECOMPUTES, c->recompute);
+    return s;
+}
+
+galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *c,
+                              galv_arena *arena, galv_err *err)
+{
+    galv_status status = check_available(c, err);
+    if (status == GALV_OK) {
+        status = check_degrees(c, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_job made = {.model = c->model, .workload = make_workload(c)};
+    status = make_cluster(&made.cluster, c, err);
+    if (status == GALV_OK) {
+        status = galv_model_check(&made.model, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_workload_check(&made.workload, err);
+    }
+    int32_t *stage_blocks = NULL;
+    if (status == GALV_OK) {
+        status = read_stage_layers(&stage_blocks, c, arena, err);
+    }
+    if (status != GALV_OK) {
+        return placed(status, c, err);
+    }
+    bool interleaved = strcmp(c->schedule, "interleaved") == 0 || c->vpp > 1;
+    galv_uniform_plan uniform = {
+        .strategy = make_strategy(c),
+        .pp = c->pp,
+        .vpp = c->vpp,
+        .schedule = c->schedule[0] == '\0' ? NULL : c->schedule,
+        .micro_batch_size = c->micro_batch_size,
+        .overlap = {.grad_reduce = c->overlap_grad_reduce,
+                    .param_gather = c->overlap_param_gather,
+                    .tp_comm = c->tp_comm_overlap,
+                    .p2p = interleaved &&
+                           (c->software_year == 0 || c->software_year >= 2022)},
+        .stage_blocks = stage_blocks,
+    };
+    galv_plan *read = NULL;
+    status = galv_plan_make_uniform(&read, &made, &uniform, arena, err);
+    if (status != GALV_OK) {
+        return placed(status, c, err);
+    }
+    *job = made;
+    *plan = read;
+    return GALV_OK;
+}
