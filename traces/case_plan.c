@@ -221,6 +221,57 @@ static galv_strategy make_strategy(const galv_case *c)
     return s;
 }
 
+/* Puts the blocks of a plan of vpp 1 where the case says. A stage may be left with the
+ * embedding or the head alone (22 blocks on 8 x 3 virtual stages), which a split that
+ * balances blocks would never do. */
+static galv_status lay_out(galv_plan *plan, const galv_job *job, const galv_case *c,
+                           const int32_t *stage_blocks, galv_arena *arena,
+                           galv_err *err)
+{
+    int32_t n_virtual = c->pp * c->vpp;
+    plan->first_layer = GALV_NEW_ARRAY(arena, int32_t, n_virtual + 1);
+    if (plan->first_layer == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    plan->vpp = c->vpp;
+    if (c->vpp > 1) {
+        strcpy(plan->schedule, "interleaved");
+    }
+    int32_t layer = 1; /* after the embedding */
+    for (int32_t s = 0; s < n_virtual; s++) {
+        plan->first_layer[s] = s == 0 ? 0 : layer;
+        layer += stage_blocks[s];
+    }
+    plan->first_layer[n_virtual] = plan->n_layers;
+    return galv_plan_check(plan, job, err);
+}
+
+static galv_status make_plan(galv_plan **plan, const galv_job *job, const galv_case *c,
+                             const int32_t *stage_blocks, galv_arena *arena,
+                             galv_err *err)
+{
+    bool interleaved = strcmp(c->schedule, "interleaved") == 0 || c->vpp > 1;
+    bool placed_by_hand = stage_blocks != NULL && interleaved;
+    galv_uniform_plan uniform = {
+        .strategy = make_strategy(c),
+        .pp = c->pp,
+        .vpp = placed_by_hand ? 1 : c->vpp,
+        .schedule = c->schedule[0] == '\0' || placed_by_hand ? NULL : c->schedule,
+        .micro_batch_size = c->micro_batch_size,
+        .overlap = {.grad_reduce = c->overlap_grad_reduce,
+                    .param_gather = c->overlap_param_gather,
+                    .tp_comm = c->tp_comm_overlap,
+                    .p2p = interleaved &&
+                           (c->software_year == 0 || c->software_year >= 2022)},
+        .stage_blocks = placed_by_hand ? NULL : stage_blocks,
+    };
+    galv_status status = galv_plan_make_uniform(plan, job, &uniform, arena, err);
+    if (status == GALV_OK && placed_by_hand) {
+        status = lay_out(*plan, job, c, stage_blocks, arena, err);
+    }
+    return status;
+}
+
 galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *c,
                               galv_arena *arena, galv_err *err)
 {
@@ -246,22 +297,8 @@ galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *
     if (status != GALV_OK) {
         return placed(status, c, err);
     }
-    bool interleaved = strcmp(c->schedule, "interleaved") == 0 || c->vpp > 1;
-    galv_uniform_plan uniform = {
-        .strategy = make_strategy(c),
-        .pp = c->pp,
-        .vpp = c->vpp,
-        .schedule = c->schedule[0] == '\0' ? NULL : c->schedule,
-        .micro_batch_size = c->micro_batch_size,
-        .overlap = {.grad_reduce = c->overlap_grad_reduce,
-                    .param_gather = c->overlap_param_gather,
-                    .tp_comm = c->tp_comm_overlap,
-                    .p2p = interleaved &&
-                           (c->software_year == 0 || c->software_year >= 2022)},
-        .stage_blocks = stage_blocks,
-    };
     galv_plan *read = NULL;
-    status = galv_plan_make_uniform(&read, &made, &uniform, arena, err);
+    status = make_plan(&read, &made, c, stage_blocks, arena, err);
     if (status != GALV_OK) {
         return placed(status, c, err);
     }
