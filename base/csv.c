@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_COLUMNS 4096
+#define MAX_COLUMNS     4096
+#define BYTE_ORDER_MARK "\xEF\xBB\xBF"
 
 /* State between libcsv's callbacks, which cannot stop the parse: `status` does. */
 typedef struct reading {
@@ -275,7 +276,7 @@ galv_status galv_csv_read_text(galv_csv *table, const char *name, const char *te
         csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) != 0) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory reading %s", name);
     }
-    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
+    if (length >= 3 && memcmp(text, BYTE_ORDER_MARK, 3) == 0) {
         text += 3;
         length -= 3;
     }
@@ -407,7 +408,10 @@ void galv_csv_put(galv_text *out, const char *cell, bool first)
     size_t length = strlen(cell);
     bool trimmed = length > 0 && (strchr(" \t", cell[0]) != NULL ||
                                   strchr(" \t", cell[length - 1]) != NULL);
-    if (!trimmed && strpbrk(cell, ",\"\r\n") == NULL) {
+    /* Alone in its row an empty cell would be a blank line; at the head of a file a
+     * byte-order mark would be taken for the file's own. */
+    bool odd = first && (length == 0 || strncmp(cell, BYTE_ORDER_MARK, 3) == 0);
+    if (!trimmed && !odd && strpbrk(cell, ",\"\r\n") == NULL) {
         galv_text_append_bytes(out, cell, length);
         return;
     }

@@ -49,7 +49,8 @@ galv_status galv_csv_i32(const galv_csv *table, size_t row, int column, int32_t 
 galv_status galv_csv_fail(const galv_csv *table, size_t row, int column, galv_err *err,
                           const char *format, ...) GALV_PRINTF(5, 6);
 
-/* Appends one cell, quoted only where needed; a comma before it unless `first`. */
+/* Appends one cell, quoted only where needed (an empty first cell is, since alone it
+ * would be a blank line); a comma before it unless `first`. */
 void galv_csv_put(galv_text *out, const char *cell, bool first);
 
 #endif

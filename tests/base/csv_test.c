@@ -157,3 +157,14 @@ Test(base_csv, what_is_put_is_read_back)
     galv_text_release(&out);
     galv_arena_free(arena);
 }
+
+Test(base_csv, an_empty_cell_alone_in_its_row_is_still_a_row)
+{
+    galv_text out = GALV_TEXT_INIT;
+    galv_csv_put(&out, "", true);
+    cr_expect_str_eq(galv_text_string(&out), "\"\"");
+    galv_text_reset(&out);
+    galv_csv_put(&out, "", false);
+    cr_expect_str_eq(galv_text_string(&out), ",");
+    galv_text_release(&out);
+}
