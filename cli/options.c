@@ -1,0 +1,328 @@
+/* The tables of commands and options.
+ *
+ * Everything a user can type is a row here. Names follow the frameworks: Megatron-LM,
+ * NCCL, DeepSpeed. Few options have a letter: those typed every day. No option is
+ * matched by a part of its name, so adding one never changes what a script means. */
+#include "cli/options.h"
+
+#include <string.h>
+
+#define ON(id)   (1u << GALV_COMMAND_##id)
+#define JOB      (ON(PLAN) | ON(SWEEP) | ON(SIMULATE))
+#define LOADED   (ON(EXPLAIN) | ON(COMPARE) | ON(RENDER))
+#define PARALLEL (ON(PLAN) | ON(SWEEP) | ON(VALIDATE))
+#define RESULTS  (JOB | ON(EXPLAIN) | ON(COMPARE) | ON(VALIDATE) | ON(CATALOG))
+#define ALL      ((1u << GALV_N_COMMANDS) - 1u)
+
+const char *const galv_option_group_titles[GALV_N_OPTION_GROUPS] = {
+    "What to train on what",
+    "How: one value, or a list to search within",
+    "Search",
+    "This command",
+    "Input and output",
+};
+
+#define OPTION(id) [GALV_OPTION_##id] = {GALV_OPTION_##id,
+#define IN(group)  GALV_IN_##group
+
+/* name, letter, argument, words, group, commands, repeatable, default, meaning,
+ * example */
+/* clang-format off */
+const galv_option galv_options[GALV_N_OPTIONS] = {
+    OPTION(MODEL) "model", 'm', "NAME|FILE", NULL, IN(JOB),
+        JOB | LOADED | ON(IMPORT), false, "llama3-70b",
+        "Model: a catalog name, our JSON, a Hugging Face config.json or a Galvatron "
+        "YAML", "--model gpt3-175b"},
+    OPTION(CLUSTER) "cluster", 'c', "NAME|FILE", NULL, IN(JOB), JOB | LOADED, false,
+        "dgx-h100", "Cluster: a catalog name or our JSON", "--cluster dgx-a100"},
+    OPTION(NODES) "nodes", 'n', "N", NULL, IN(JOB), JOB | ON(IMPORT), false, "1",
+        "Nodes of that cluster (sweep: a list or range)", "--nodes 64"},
+    OPTION(GPU) "gpu", 0, "NAME", NULL, IN(JOB), JOB | LOADED | ON(IMPORT), false,
+        NULL, "Instead of --cluster: this GPU in its usual node (sweep: a list)",
+        "--gpu h200-sxm-141gb"},
+    OPTION(GPUS_PER_NODE) "gpus-per-node", 0, "N", NULL, IN(JOB), JOB | ON(IMPORT),
+        false, NULL, "GPUs in one node", "--gpus-per-node 4"},
+    OPTION(SEQ_LENGTH) "seq-length", 0, "TOKENS", NULL, IN(JOB), JOB | LOADED, false,
+        "the model's", "Tokens of one sample", "--seq-length 8192"},
+    OPTION(GLOBAL_BATCH) "global-batch", 0, "SAMPLES", NULL, IN(JOB), JOB | LOADED,
+        false, "about 4 Mi tokens", "Samples of one optimizer step",
+        "--global-batch 512"},
+    OPTION(PRECISION) "precision", 0, "WORD", "fp32|tf32|bf16|fp16|fp8|mxfp8|nvfp4",
+        IN(JOB), JOB | LOADED | ON(IMPORT), false, "bf16",
+        "Precision of the matrix products", "--precision fp8"},
+    OPTION(GRAD_PRECISION) "grad-precision", 0, "WORD", "fp32|bf16|fp16", IN(JOB),
+        JOB | LOADED, false, "fp32", "Precision in which gradients are summed",
+        "--grad-precision bf16"},
+    OPTION(SOFTWARE) "software", 0, "WORD", "megatron|eager|deepspeed|oneflow|other",
+        IN(JOB), JOB | LOADED, false, "megatron",
+        "Kernel stack: fused (megatron), PyTorch without compilation (eager), ...",
+        "--software eager"},
+    OPTION(NO_FLASH_ATTENTION) "no-flash-attention", 0, NULL, NULL, IN(JOB),
+        JOB | LOADED, false, NULL, "Attention with its matrix in memory",
+        "--no-flash-attention"},
+    OPTION(MEMORY_LIMIT) "memory-limit", 0, "SIZE", NULL, IN(JOB), JOB | LOADED, false,
+        "what the GPU has", "Bytes a plan may use on each GPU", "--memory-limit 72GiB"},
+    OPTION(TOKENS) "tokens", 0, "COUNT", NULL, IN(JOB), JOB, false, NULL,
+        "Tokens of the whole training: gives days and, with a price, money",
+        "--tokens 15T"},
+    OPTION(SET) "set", 0, "KEY=VALUE", NULL, IN(JOB), JOB | LOADED, true, NULL,
+        "What if: changes one number of the cluster, 2x doubles it",
+        "--set cluster.inter.bandwidth=2x"},
+    OPTION(PROFILE) "profile", 0, "FILE|DIR", NULL, IN(JOB),
+        JOB | LOADED | ON(VALIDATE), true, NULL,
+        "Measured numbers (CSV) to use instead of built-in ones",
+        "--profile measured.csv"},
+
+    OPTION(TP) "tp", 0, "LIST", NULL, IN(STRATEGY), JOB, false, "open",
+        "Tensor-parallel degree", "--tp 4,8"},
+    OPTION(CP) "cp", 0, "LIST", NULL, IN(STRATEGY), JOB, false, "open",
+        "Context-parallel degree", "--cp 1,2"},
+    OPTION(EP) "ep", 0, "LIST", NULL, IN(STRATEGY), JOB, false, "open",
+        "Expert-parallel degree", "--ep 8"},
+    OPTION(PP) "pp", 0, "LIST", NULL, IN(STRATEGY), JOB, false, "open",
+        "Pipeline stages", "--pp 1,2,4"},
+    OPTION(VPP) "vpp", 0, "LIST", NULL, IN(STRATEGY), JOB, false, "open",
+        "Virtual pipeline chunks in each stage", "--vpp 1..8:x2"},
+    OPTION(SP) "sp", 0, "LIST", "none|megatron|ulysses", IN(STRATEGY), JOB, false,
+        "open", "Sequence parallelism beside tensor parallelism", "--sp megatron"},
+    OPTION(ZERO) "zero", 0, "LIST", "0|1|2|3", IN(STRATEGY), JOB, false, "open",
+        "ZeRO stage: 0 none, 1 optimizer, 2 + gradients, 3 + parameters", "--zero 1"},
+    OPTION(RECOMPUTE) "recompute", 0, "LIST", "none|selective|full", IN(STRATEGY), JOB,
+        false, "open", "Activations computed again in backward", "--recompute full"},
+    OPTION(MICRO_BATCH) "micro-batch", 0, "LIST", NULL, IN(STRATEGY), JOB, false,
+        "open", "Samples of one micro-batch on one rank", "--micro-batch 1,2"},
+    OPTION(SCHEDULE) "schedule", 0, "LIST", NULL, IN(STRATEGY), JOB, false, "open",
+        "Pipeline schedules by name, see `catalog schedules`",
+        "--schedule 1f1b,interleaved"},
+    OPTION(INTERNODE_TP) "internode-tp", 0, NULL, NULL, IN(STRATEGY), JOB, false, NULL,
+        "Let tensor-parallel groups span nodes", "--internode-tp"},
+
+    OPTION(TOP) "top", 0, "K", NULL, IN(SEARCH), ON(PLAN), false, "5",
+        "How many plans to show", "--top 10"},
+    OPTION(TIME_LIMIT) "time-limit", 0, "TIME", NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),
+        false, "none", "Stop searching after this long, with the best so far",
+        "--time-limit 30s"},
+    OPTION(DRY_RUN) "dry-run", 0, NULL, NULL, IN(SEARCH), ON(PLAN), false, NULL,
+        "Count the plans that would be looked at, and stop", "--dry-run"},
+
+    OPTION(PROGRAM) "program", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false, NULL,
+        "Print the program: every operation of every rank", "--program"},
+    OPTION(CASES) "cases", 0, "FILE", NULL, IN(COMMAND), ON(VALIDATE), true, NULL,
+        "Measured iterations (CSV), one in each row", "--cases measured.csv"},
+    OPTION(DETAILS) "details", 0, NULL, NULL, IN(COMMAND), ON(VALIDATE), false, NULL,
+        "List every case", "--details"},
+    OPTION(TOLERANCE) "tolerance", 0, "PERCENT", NULL, IN(COMMAND), ON(VALIDATE),
+        false, NULL, "Exit 5 when the mean error (MAPE) is larger", "--tolerance 10"},
+    OPTION(EXIT_CODE) "exit-code", 0, NULL, NULL, IN(COMMAND), ON(COMPARE), false, NULL,
+        "Exit 10 when the two differ", "--exit-code"},
+    OPTION(ASCII) "ascii", 0, NULL, NULL, IN(COMMAND), ON(RENDER), false, NULL,
+        "Draw the timeline with letters, on the terminal", "--ascii"},
+    OPTION(WIDTH) "width", 0, "PIXELS", NULL, IN(COMMAND), ON(RENDER), false, "1000",
+        "Width of the picture in logical pixels", "--width 1400"},
+    OPTION(SCALE) "scale", 0, "FACTOR", NULL, IN(COMMAND), ON(RENDER), false, "2",
+        "PNG pixels per logical pixel", "--scale 3"},
+    OPTION(WINDOW) "window", 0, "A..B", NULL, IN(COMMAND), ON(RENDER), false, NULL,
+        "Show only the time from A to B", "--window 0s..1.5s"},
+    OPTION(ROWS) "rows", 0, NULL, NULL, IN(COMMAND), ON(RENDER), false, NULL,
+        "Draw every row, even where many are alike", "--rows"},
+    OPTION(STREAMS) "streams", 0, NULL, NULL, IN(COMMAND), ON(RENDER), false, NULL,
+        "Draw communication in lanes under each row", "--streams"},
+    OPTION(MAN) "man", 0, NULL, NULL, IN(COMMAND), ON(HELP), false, NULL,
+        "Print the manual page (roff) instead", "--man"},
+
+    OPTION(OUTPUT) "output", 'o', "DIR|FILE", NULL, IN(OUTPUT),
+        JOB | ON(RENDER) | ON(VALIDATE) | ON(IMPORT), false, NULL,
+        "Write files there; a file's kind is that of its extension", "-o out"},
+    OPTION(JSON) "json", 0, NULL, NULL, IN(OUTPUT), RESULTS | ON(VERSION), false, NULL,
+        "Print one JSON document instead", "--json"},
+    OPTION(CSV) "csv", 0, NULL, NULL, IN(OUTPUT),
+        ON(PLAN) | ON(SWEEP) | ON(SIMULATE) | ON(VALIDATE) | ON(CATALOG), false, NULL,
+        "Print CSV instead", "--csv"},
+    OPTION(WIDE) "wide", 0, NULL, NULL, IN(OUTPUT), RESULTS, false, NULL,
+        "Show every column, however wide the table gets", "--wide"},
+    OPTION(QUIET) "quiet", 'q', NULL, NULL, IN(OUTPUT), ALL, false, NULL,
+        "No warnings and no progress", "--quiet"},
+    OPTION(STRICT) "strict", 0, NULL, NULL, IN(OUTPUT), JOB | LOADED | ON(VALIDATE),
+        false, NULL, "Take warnings for errors", "--strict"},
+    OPTION(PRINT_CONFIG) "print-config", 0, NULL, NULL, IN(OUTPUT), JOB, false, NULL,
+        "Print every value, where it comes from, and stop", "--print-config"},
+    OPTION(SEED) "seed", 0, "N", NULL, IN(OUTPUT), JOB | LOADED | ON(VALIDATE), false,
+        "1", "Seed of everything random", "--seed 7"},
+    OPTION(JOBS) "jobs", 'j', "N", NULL, IN(OUTPUT), PARALLEL | ON(SIMULATE), false,
+        "all processors", "Threads; they never change the answer", "-j 4"},
+    OPTION(COLOR) "color", 0, "WHEN", "auto|always|never", IN(OUTPUT), ALL, false,
+        "auto", "Colour: auto is only on a terminal", "--color never"},
+    OPTION(PROGRESS) "progress", 0, "WHEN", "auto|always|never", IN(OUTPUT), PARALLEL,
+        false, "auto", "Progress: auto is only on a terminal, after a second",
+        "--progress never"},
+    OPTION(HELP) "help", 'h', NULL, NULL, IN(OUTPUT), ALL, false, NULL,
+        "-h: the short help; --help: all of it", "--help"},
+    OPTION(VERSION) "version", 'V', NULL, NULL, IN(OUTPUT), ALL, false, NULL,
+        "Print the version", "--version"},
+};
+
+/* clang-format on */
+
+#define COMMAND(id, name) [GALV_COMMAND_##id] = {GALV_COMMAND_##id, #name,
+
+/* clang-format off */
+const galv_command galv_commands[GALV_N_COMMANDS] = {
+    COMMAND(PLAN, plan) "find the fastest plan that fits", "", 0, 0,
+        "Searches every plan for the job: degrees of parallelism, pipeline schedule, "
+        "ZeRO, recomputation, micro-batch. The simulator judges each; the best are "
+        "listed. Without a command, options alone mean this one.\n"
+        "Options under \"How\" narrow the search; what is left open is tried.\n"
+        "With -o DIR it writes plan.json, result.json, candidates.csv, timeline.png "
+        "and trace.json; with -o FILE only that: .json the plan, .csv the candidates, "
+        ".png, .svg or .pdf the timeline.",
+        {{"galvatron-sim --nodes 64", "the best plans for 64 nodes"},
+         {"galvatron-sim plan -m gpt3-175b -c dgx-a100 -n 128", "another model"},
+         {"galvatron-sim plan -n 8 --zero 3 --pp 1 --top 10", "only ZeRO-3"},
+         {"galvatron-sim plan -n 64 -o out", "and write the files"}},
+        galv_cmd_plan},
+    COMMAND(SWEEP, sweep) "find the best plan for many clusters", "", 0, 0,
+        "Runs the search of `plan` for every number of nodes and every GPU given, and "
+        "puts the answers side by side. A star marks the Pareto front: no other point "
+        "is both faster and cheaper.\n"
+        "With -o FILE it writes the table (.csv), the document (.json) or the chart "
+        "(.png, .svg, .pdf); with -o DIR all three.",
+        {{"galvatron-sim sweep -n 8..512:x2", "how it scales"},
+         {"galvatron-sim sweep -n 16 --gpu h100-sxm-80gb,h200-sxm-141gb",
+          "which GPU to buy"},
+         {"galvatron-sim sweep -n 8..64:x2 --tokens 2T -o scaling.png",
+          "days and money, and a chart"}},
+        galv_cmd_sweep},
+    COMMAND(SIMULATE, simulate) "simulate one plan: time, memory, where it goes",
+        "[PLAN.json]", 0, 1,
+        "Simulates one iteration of a plan, read from a file (- is standard input) or "
+        "given by degrees. What is not given by hand is 1; data parallelism takes the "
+        "GPUs that are left, with ZeRO-1; sequence parallelism goes with --tp. "
+        "simulate predicts; run measures.",
+        {{"galvatron-sim simulate out/plan.json", "a plan that was found"},
+         {"galvatron-sim simulate -n 8 --tp 8 --pp 4", "a plan by hand"},
+         {"galvatron-sim simulate out/plan.json --set inter.bandwidth=2x",
+          "what a faster network would give"},
+         {"galvatron-sim simulate out/plan.json -o trace.json",
+          "a trace to open in Perfetto"}},
+        galv_cmd_simulate},
+    COMMAND(EXPLAIN, explain) "say why a plan takes that long",
+        "PLAN.json", 1, 1,
+        "Where the time of one iteration goes, what fills the memory of each stage, "
+        "which operations cost most, and where the numbers come from.",
+        {{"galvatron-sim explain out/plan.json", "all of it"}},
+        galv_cmd_explain},
+    COMMAND(COMPARE, compare) "two plans side by side", "A.json B.json", 2, 2,
+        "Simulates two plans and prints what differs: ~ marks what is not the same in "
+        "both. With --exit-code the exit status is 10 when anything differs.",
+        {{"galvatron-sim compare a.json b.json", "side by side"},
+         {"galvatron-sim compare a.json b.json --exit-code --quiet", "for scripts"}},
+        galv_cmd_compare},
+    COMMAND(RENDER, render) "draw a timeline, memory, breakdown, scaling, Pareto",
+        "[KIND] FILE", 1, 2,
+        "KIND is timeline (the default), memory, breakdown, scaling or pareto. FILE is "
+        "a timeline (CSV, simulated or measured), a plan or result (JSON), a sweep "
+        "(JSON; for scaling and pareto) or candidates (CSV; for pareto). The picture's "
+        "format is that of the name after -o: .png, .svg or .pdf.",
+        {{"galvatron-sim render out/plan.json -o timeline.png", "the timeline"},
+         {"galvatron-sim render memory out/result.json -o memory.svg",
+          "what fills the memory"},
+         {"galvatron-sim render out/plan.json --ascii", "on the terminal"},
+         {"galvatron-sim render out/plan.json --window 0s..2s -o begin.pdf",
+          "the first two seconds"}},
+        galv_cmd_render},
+    COMMAND(VALIDATE, validate) "predicted beside measured", "[CASES.csv...]", 0,
+        -1,
+        "Predicts every measured iteration of the case files and prints the error by "
+        "source. With --tolerance the exit status is 5 when the mean absolute error "
+        "is larger. See `help formats` for the columns.",
+        {{"galvatron-sim validate --cases measured.csv", "the table"},
+         {"galvatron-sim validate a.csv b.csv --details", "every case"},
+         {"galvatron-sim validate a.csv --tolerance 10 -o accuracy.png",
+          "a gate, and a figure"}},
+        galv_cmd_validate},
+    COMMAND(IMPORT, import) "read other tools' files", "FORMAT FILE|DIR", 2, 2,
+        "FORMAT is galvatron (a folder of Galvatron's profile files; gives a profile), "
+        "huggingface (a config.json; gives a model) or model (any model file that is "
+        "understood; gives a model). Without -o the result goes to standard output.",
+        {{"galvatron-sim import galvatron DIR --model llama2-7b --gpu a100-sxm-80gb -o "
+          "profile.csv",
+          "Galvatron's measurements"},
+         {"galvatron-sim import huggingface config.json -o model.json", "a model"}},
+        galv_cmd_import},
+    COMMAND(CATALOG, catalog) "list what is built in, with its sources",
+        "[models|gpus|clusters|schedules [NAME]]", 0, 2,
+        "Lists the built-in models, GPUs, clusters or schedules, or shows one of them "
+        "with the source of its numbers.",
+        {{"galvatron-sim catalog models", "the models"},
+         {"galvatron-sim catalog gpus h100-sxm-80gb", "one GPU"},
+         {"galvatron-sim catalog clusters dgx-h100 --json > mine.json",
+          "a file to start from"}},
+        galv_cmd_catalog},
+    COMMAND(HELP, help) "help on a command or a topic", "[COMMAND|TOPIC]", 0, 1,
+        "Topics: units, exit-codes, formats. With --man the manual page is printed as "
+        "roff.",
+        {{"galvatron-sim help plan", "everything about plan"},
+         {"galvatron-sim help units", "how numbers are written"},
+         {"galvatron-sim help --man | man -l -", "the manual page"}},
+        galv_cmd_help},
+    COMMAND(VERSION, version) "print the version", "", 0, 0,
+        "Prints the version and what was built in.",
+        {{"galvatron-sim version --json", "for scripts"}},
+        galv_cmd_version},
+    COMMAND(COMPLETION, completion) "print a shell's completions",
+        "bash|zsh|fish", 1, 1,
+        "Prints a script that completes commands, options and catalog names.",
+        {{"galvatron-sim completion bash > /etc/bash_completion.d/galvatron-sim",
+          "for bash"},
+         {"galvatron-sim completion zsh > ~/.zfunc/_galvatron-sim", "for zsh"},
+         {"galvatron-sim completion fish > ~/.config/fish/completions/"
+          "galvatron-sim.fish",
+          "for fish"}},
+        galv_cmd_completion},
+    COMMAND(CALIBRATE, calibrate) "fit the cost model to measurements", "", 0,
+        -1, "Not built here yet.", {{NULL, NULL}}, NULL},
+    COMMAND(EXPORT, export) "write other tools' files", "", 0, -1,
+        "Not built here yet.", {{NULL, NULL}}, NULL},
+    COMMAND(PROFILE, profile) "measure this machine", "", 0, -1,
+        "Needs galvatron-exec, which is not built here.", {{NULL, NULL}}, NULL},
+    COMMAND(RUN, run) "run a plan on GPUs and measure it", "", 0, -1,
+        "Needs galvatron-exec, which is not built here. run measures; simulate "
+        "predicts.",
+        {{NULL, NULL}}, NULL},
+};
+/* clang-format on */
+
+const galv_option *galv_option_named(const char *name)
+{
+    for (size_t i = 0; i < GALV_N_OPTIONS; i++) {
+        if (strcmp(galv_options[i].name, name) == 0) {
+            return &galv_options[i];
+        }
+    }
+    return NULL;
+}
+
+const galv_option *galv_option_lettered(char letter)
+{
+    for (size_t i = 0; letter != 0 && i < GALV_N_OPTIONS; i++) {
+        if (galv_options[i].letter == letter) {
+            return &galv_options[i];
+        }
+    }
+    return NULL;
+}
+
+const galv_command *galv_command_named(const char *name)
+{
+    for (size_t i = 0; i < GALV_N_COMMANDS; i++) {
+        if (strcmp(galv_commands[i].name, name) == 0) {
+            return &galv_commands[i];
+        }
+    }
+    return NULL;
+}
+
+bool galv_option_fits(const galv_option *option, const galv_command *command)
+{
+    return (option->commands >> command->id & 1u) != 0;
+}
