@@ -1,8 +1,8 @@
 /* PNG and PDF, by cairo. Both play the same list; only the surface differs, so their
  * layouts agree. Hinting and metric rounding are off: they would move text in the PNG
  * but not in the PDF. cairo writes no resolution into a PNG, so that word processors
- * would print it four times too large: the pHYs chunk is put in here. The PDF's creation
- * date is fixed, and nothing else that changes between runs is written. */
+ * would print it four times too large: the pHYs chunk is put in here. The PDF's
+ * creation date is fixed, and nothing else that changes between runs is written. */
 #include "viz/canvas_internal.h"
 #include "viz/figure.h"
 

@@ -1,8 +1,8 @@
-/* SVG, written by hand. cairo's SVG turns text into outlines and numbers its elements by
- * a counter of the process, so that the same picture drawn twice differs; this one keeps
- * text as text, to be searched, copied and edited, and repeats to the byte. `textLength`
- * holds every text to the width the layout counted on, whatever font the reader has.
- * Lengths are rounded to 0.01 px. */
+/* SVG, written by hand. cairo's SVG turns text into outlines and numbers its elements
+ * by a counter of the process, so that the same picture drawn twice differs; this one
+ * keeps text as text, to be searched, copied and edited, and repeats to the byte.
+ * `textLength` holds every text to the width the layout counted on, whatever font the
+ * reader has. Lengths are rounded to 0.01 px. */
 #include "viz/canvas_internal.h"
 
 #include <math.h>

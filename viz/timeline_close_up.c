@@ -1,0 +1,129 @@
+/* The close-up of a plan without a pipeline: its cells tell little, so the layers
+ * around the turn from the last forward layer to the first backward one are shown, with
+ * their communication on lanes below. The window holds about as many operations as can
+ * be read. */
+#include "viz/figure_internal.h"
+#include "viz/timeline_parts_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define CLOSE_UP_OP_PX   15.0
+#define CLOSE_UP_ROW_PX  22.0
+#define CLOSE_UP_LANE_PX 12.0
+#define CLOSE_UP_HEADING 26.0
+#define CLOSE_UP_AXIS    24.0
+
+double galv_close_up_height(const galv_scene *scene)
+{
+    double lanes = 0.0;
+    for (int lane = 0; lane < GALV_N_LANES; lane++) {
+        lanes += scene->lane_used[lane] ? CLOSE_UP_LANE_PX + 3.0 : 0.0;
+    }
+    return CLOSE_UP_HEADING + CLOSE_UP_ROW_PX + lanes + CLOSE_UP_AXIS;
+}
+
+/* The window around the first turn of the middle micro-batch: its length makes the mean
+ * operation there CLOSE_UP_OP_PX wide. */
+static galv_frame choose_window(const galv_scene *scene, double x, double w,
+                                int32_t *micro_batch)
+{
+    const galv_span *turn = NULL;
+    size_t n_cells = scene->lane_begin[0] - scene->row_begin[0];
+    for (size_t i = scene->row_begin[0] + n_cells / 3; i + 1 < scene->lane_begin[0];
+         i++) {
+        const galv_span *cell = &scene->cells[i];
+        if (cell->kind == GALV_OP_FORWARD && cell[1].kind != GALV_OP_FORWARD) {
+            turn = cell;
+            break;
+        }
+    }
+    if (turn == NULL) {
+        turn = &scene->cells[scene->row_begin[0]];
+    }
+    *micro_batch = turn->micro_batch;
+    int n_ops = 0;
+    double total_s = 0.0;
+    for (size_t i = 0; i < scene->timeline->n_spans; i++) {
+        const galv_span *span = &scene->timeline->spans[i];
+        if (span->rank == 0 && galv_span_computes(span) &&
+            span->micro_batch == turn->micro_batch && span->kind != GALV_OP_OPTIMIZER) {
+            n_ops++;
+            total_s += span->end_s - span->start_s;
+        }
+    }
+    double mean_s = n_ops > 0 ? total_s / n_ops : scene->median_s;
+    double length_s = fmin(mean_s * w / CLOSE_UP_OP_PX, scene->duration_s);
+    double start_s = fmax(0.0, turn->end_s - 0.4 * length_s);
+    start_s = fmin(start_s, scene->duration_s - length_s);
+    galv_frame frame = {x, w, start_s, start_s + length_s};
+    return frame;
+}
+
+static void draw_span(galv_canvas *canvas, const galv_frame *frame,
+                      const galv_span *span, double y, double h)
+{
+    if (span->end_s <= frame->start_s || span->start_s >= frame->end_s) {
+        return;
+    }
+    char label[32] = "";
+    if (galv_span_computes(span) && span->first_layer >= 0 && span->n_layers <= 1) {
+        snprintf(label, sizeof label, "%d", (int)span->first_layer);
+    } else if (galv_span_computes(span) && span->first_layer >= 0) {
+        snprintf(label, sizeof label, "%d\xE2\x80\x93%d", (int)span->first_layer,
+                 (int)(span->first_layer + span->n_layers - 1));
+    }
+    double x0 = galv_frame_x(frame, span->start_s);
+    double x1 = galv_frame_x(frame, span->end_s);
+    galv_draw_cell(canvas, x0, y, x1 - x0, h, galv_ink_fill(galv_span_ink(span)), label,
+                   "");
+}
+
+static void draw_lane(galv_canvas *canvas, const galv_scene *scene,
+                      const galv_frame *frame, int lane, double y, double h)
+{
+    galv_canvas_tag(canvas, "close-up", lane);
+    galv_canvas_rect(canvas, frame->x, y, frame->w, h, galv_plain(0xF8F8F8));
+    galv_canvas_text(canvas, frame->x - GALV_LABEL_GAP, y + h / 2.0 + 3.0,
+                     galv_style(GALV_SIZE_TICK, GALV_COLOR_FOOTER, GALV_ALIGN_RIGHT),
+                     galv_lane_name((galv_lane)lane));
+    for (size_t i = 0; i < scene->timeline->n_spans; i++) {
+        const galv_span *span = &scene->timeline->spans[i];
+        if (span->rank == 0 && !galv_span_computes(span) &&
+            (int)galv_span_lane(span) == lane) {
+            draw_span(canvas, frame, span, y, h);
+        }
+    }
+}
+
+void galv_draw_close_up(galv_canvas *canvas, const galv_scene *scene, double x,
+                        double w, double y)
+{
+    int32_t micro_batch = 0;
+    galv_frame frame = choose_window(scene, x, w, &micro_batch);
+    galv_canvas_tag(canvas, "close-up", -1);
+    galv_canvas_printf(
+        canvas, x, y + 17.0,
+        galv_style_bold(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_LEFT),
+        "Close-up: micro-batch %d turns from forward to backward (numbers are layers)",
+        (int)micro_batch);
+    double top = y + CLOSE_UP_HEADING;
+    galv_canvas_rect(canvas, x, top, w, CLOSE_UP_ROW_PX, galv_ink_fill(GALV_INK_IDLE));
+    galv_canvas_text(canvas, x - GALV_LABEL_GAP, top + CLOSE_UP_ROW_PX / 2.0 + 3.2,
+                     galv_style(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_RIGHT),
+                     "compute");
+    for (size_t i = 0; i < scene->timeline->n_spans; i++) {
+        const galv_span *span = &scene->timeline->spans[i];
+        if (span->rank == 0 && galv_span_computes(span)) {
+            draw_span(canvas, &frame, span, top, CLOSE_UP_ROW_PX);
+        }
+    }
+    double at = top + CLOSE_UP_ROW_PX + 3.0;
+    for (int lane = 0; lane < GALV_N_LANES; lane++) {
+        if (scene->lane_used[lane]) {
+            draw_lane(canvas, scene, &frame, lane, at, CLOSE_UP_LANE_PX);
+            at += CLOSE_UP_LANE_PX + 3.0;
+        }
+    }
+    galv_draw_time_axis(canvas, &frame, at - 1.0, scene->duration_s, true);
+}
