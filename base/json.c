@@ -256,11 +256,6 @@ galv_status galv_json_read_text(galv_json **document, const char *name,
 
 /* ---- values ---- */
 
-const galv_json_node *galv_json_node_of(galv_json_value value)
-{
-    return value.node;
-}
-
 static galv_json_value value_of(const galv_json *document, const galv_json_node *node)
 {
     return (galv_json_value){document, node};
@@ -409,13 +404,13 @@ static void enter_item(cursor *here, size_t index, bool is_object)
     }
 }
 
-/* Line and column (in characters) where a node begins; 0 when unknown. */
-static void locate(const galv_json *document, const galv_json_node *node, long *line,
-                   long *column)
+void galv_json_locate(galv_json_value value, long *line, long *column)
 {
-    *line = node->line;
-    *column = node->column;
-    if (document->text == NULL || node->line > 0) {
+    const galv_json *document = value.document;
+    const galv_json_node *node = value.node;
+    *line = node == NULL ? 0 : node->line;
+    *column = node == NULL ? 0 : node->column;
+    if (node == NULL || node->line > 0 || document == NULL || document->text == NULL) {
         return;
     }
     size_t depth = 0;
@@ -476,8 +471,8 @@ galv_status galv_json_fail(galv_json_value value, galv_err *err, const char *for
     long line = 0;
     long column = 0;
     galv_text message = GALV_TEXT_INIT;
-    if (node != NULL && value.document != NULL) {
-        locate(value.document, node, &line, &column);
+    galv_json_locate(value, &line, &column);
+    if (node != NULL) {
         print_path(&message, node);
         if (message.length > 0) {
             galv_text_append(&message, ": ");

@@ -42,7 +42,7 @@ bool galv_json_index_keys(galv_json *document, galv_json_node *object);
 /* The first key that stands twice in an object, or NULL (after index_keys). */
 const galv_json_node *galv_json_duplicate(const galv_json_node *object);
 
-/* The node of a value, or NULL. */
-const galv_json_node *galv_json_node_of(galv_json_value value);
+/* Line and column (in characters, from 1) where a value begins; 0 when unknown. */
+void galv_json_locate(galv_json_value value, long *line, long *column);
 
 #endif

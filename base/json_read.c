@@ -126,7 +126,8 @@ galv_status galv_json_leave(galv_json_object *object)
         galv_json_value value;
         const char *key = galv_json_key(object->value, i, &value);
         if (galv_word_index(object->known, object->n_known, key) < 0) {
-            galv_json_fail(value, err, "unknown key '%.80s'", key);
+            galv_json_fail(object->value, err, "unknown key '%.80s'", key);
+            galv_json_locate(value, &err->line, &err->column);
             galv_hint_words(err, object->known, object->n_known, key);
             break;
         }

@@ -110,9 +110,10 @@ Test(base_json, unknown_keys_and_missing_keys_are_told)
     galv_json_i32(&o, "tp", GALV_REQUIRED, 1, 8, &tp);
     galv_json_f64(&o, "bandwidth", GALV_OPTIONAL, 0, 9, &rate);
     cr_expect_eq(galv_json_leave(&o), GALV_INPUT);
-    cr_expect_str_eq(err.message, "bandwith: unknown key 'bandwith'");
+    cr_expect_str_eq(err.message, "unknown key 'bandwith'");
     cr_expect_str_eq(err.hint, "did you mean 'bandwidth'?");
     cr_expect_eq(err.line, 1);
+    cr_expect_eq(err.column, 14);
     cr_expect_eq(rate, 3);
 
     galv_err missing = GALV_ERR_INIT;
