@@ -28,17 +28,17 @@ typedef struct galv_program_op {
 
 typedef struct galv_program {
     int32_t n_ranks;
-    int32_t n_chunks;          /* per rank */
+    int32_t n_chunks; /* per rank */
     int32_t n_micro_batches;
     uint32_t n_classes;
-    galv_operation *classes;   /* [n_classes] */
+    galv_operation *classes; /* [n_classes] */
     uint32_t n_ops;
-    galv_program_op *ops;      /* [n_ops + 1], by (rank, stream, order); the last one is
-                                  a sentinel for first_dependency */
-    uint32_t *queue_begin;     /* [n_ranks * GALV_N_STREAMS + 1] first op of a queue */
+    galv_program_op *ops;  /* [n_ops + 1], by (rank, stream, order); the last one is
+                              a sentinel for first_dependency */
+    uint32_t *queue_begin; /* [n_ranks * GALV_N_STREAMS + 1] first op of a queue */
     uint32_t n_dependencies;
-    uint32_t *dependencies;    /* [n_dependencies] */
-} galv_program;                /* everything is owned by the arena it was made in */
+    uint32_t *dependencies; /* [n_dependencies] */
+} galv_program;             /* everything is owned by the arena it was made in */
 
 /* Compiles a plan: looks up its schedule, lays out each rank's compute queue slot by
  * slot, cuts layers at their collectives, and adds pipeline messages, gradient
@@ -71,7 +71,12 @@ galv_status galv_program_check(const galv_program *program, galv_arena *arena,
 int32_t galv_program_rank(const galv_program *program, uint32_t op);
 int galv_program_stream(const galv_program *program, uint32_t op);
 
-/* One line per op: rank, stream, kind, stage.chunk, micro-batch, layers, dependencies. */
+/* "forward of stage 0, chunk 1, micro-batch 3": for messages. Returns the buffer. */
+char *galv_program_name_op(char *buffer, size_t size, const galv_program *program,
+                           uint32_t op);
+
+/* One line per op: rank, stream, kind, stage.chunk, micro-batch, layers, dependencies.
+ */
 void galv_program_print(galv_text *out, const galv_program *program);
 
 /* ---- for bounds: one pass of one chunk by itself ---- */
@@ -79,9 +84,9 @@ void galv_program_print(galv_text *out, const galv_program *program);
 /* One pass of one virtual stage as a short sequence in program order. */
 typedef struct galv_pass_ops {
     int32_t n_ops;
-    galv_operation *ops;   /* [n_ops] */
-    int32_t *waits_for;    /* [n_ops] index of the op of this pass that it follows
-                              (besides its queue), -1 = none */
+    galv_operation *ops; /* [n_ops] */
+    int32_t *waits_for;  /* [n_ops] index of the op of this pass that it follows
+                            (besides its queue), -1 = none */
 } galv_pass_ops;
 
 /* The operations of one pass (galv_pass) of a chunk of a stage, as compile emits them

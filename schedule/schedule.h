@@ -14,7 +14,7 @@
 /* What is done with one micro-batch on one chunk. */
 typedef enum galv_pass {
     GALV_PASS_FORWARD,
-    GALV_PASS_BACKWARD,        /* for inputs and weights together */
+    GALV_PASS_BACKWARD, /* for inputs and weights together */
     GALV_PASS_BACKWARD_INPUT,
     GALV_PASS_BACKWARD_WEIGHT
 } galv_pass;
@@ -33,10 +33,10 @@ typedef struct galv_schedule_shape {
 } galv_schedule_shape;
 
 typedef struct galv_schedule {
-    const char *name;        /* "1f1b" */
-    const char *summary;     /* one line for `catalog schedules` */
-    const char *source;      /* where it was published */
-    bool splits_backward;    /* uses BACKWARD_INPUT and BACKWARD_WEIGHT */
+    const char *name;               /* "1f1b" */
+    const char *summary;            /* one line for `catalog schedules` */
+    const char *source;             /* where it was published */
+    bool splits_backward;           /* uses BACKWARD_INPUT and BACKWARD_WEIGHT */
     int32_t min_chunks, max_chunks; /* chunks per stage it can do */
     int32_t min_stages;
     /* Fills slots[galv_schedule_n_slots] with the order of one stage. Errors:

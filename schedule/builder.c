@@ -1,0 +1,243 @@
+/* The program builder: two growing lists and one sort.
+ *
+ * Programs are emitted rank by rank in the order of the schedule, which mixes streams;
+ * the finished form wants each queue in one piece, so that the simulator walks memory
+ * forwards. Both the operations and the waits are put in place by counting sorts, so
+ * building is linear and its result depends on the order of calls alone.
+ *
+ * Growing lists live on the heap while the program is built (they double, and an arena
+ * would keep every half); only the finished arrays go to the arena. */
+#include "schedule/builder_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void galv_builder_init(galv_builder *builder, int32_t n_ranks, int32_t n_chunks,
+                       int32_t n_micro_batches)
+{
+    memset(builder, 0, sizeof *builder);
+    builder->n_ranks = n_ranks;
+    builder->n_chunks = n_chunks;
+    builder->n_micro_batches = n_micro_batches;
+}
+
+void galv_builder_release(galv_builder *builder)
+{
+    free(builder->ops);
+    free(builder->waits);
+    free(builder->classes);
+    free(builder->slots);
+    memset(builder, 0, sizeof *builder);
+}
+
+/* Room for one more element; false, and sticky, when there is none. */
+static bool grow(galv_builder *builder, void **array, size_t *capacity, size_t count,
+                 size_t size)
+{
+    if (builder->failed) {
+        return false;
+    }
+    if (count < *capacity) {
+        return true;
+    }
+    size_t wanted = *capacity == 0 ? 256 : *capacity * 2;
+    if (count >= GALV_NO_OP - 1 || wanted > SIZE_MAX / size) {
+        builder->failed = true;
+        return false;
+    }
+    void *grown = realloc(*array, wanted * size);
+    if (grown == NULL) {
+        builder->failed = true;
+        return false;
+    }
+    *array = grown;
+    *capacity = wanted;
+    return true;
+}
+
+static bool same_operation(const galv_operation *a, const galv_operation *b)
+{
+    return a->kind == b->kind && a->stream == b->stream && a->part == b->part &&
+           a->pass == b->pass && a->stage == b->stage && a->chunk == b->chunk &&
+           a->first_layer == b->first_layer && a->n_layers == b->n_layers &&
+           a->peer_stage == b->peer_stage;
+}
+
+/* FNV-1a over the fields. */
+static uint32_t hash_operation(const galv_operation *operation)
+{
+    uint32_t fields[] = {(uint32_t)operation->kind | (uint32_t)operation->stream << 8 |
+                             (uint32_t)operation->part << 16 |
+                             (uint32_t)operation->pass << 24,
+                         (uint32_t)operation->stage,
+                         (uint32_t)operation->chunk,
+                         (uint32_t)operation->first_layer,
+                         (uint32_t)operation->n_layers,
+                         (uint32_t)operation->peer_stage};
+    uint32_t hash = 2166136261U;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        for (int shift = 0; shift < 32; shift += 8) {
+            hash = (hash ^ ((fields[i] >> shift) & 0xffU)) * 16777619U;
+        }
+    }
+    return hash;
+}
+
+/* Doubles the hash table when it is half full. */
+static bool rehash(galv_builder *builder)
+{
+    if (builder->n_slots > 2 * (builder->n_classes + 1)) {
+        return true;
+    }
+    size_t n_slots = builder->n_slots == 0 ? 256 : builder->n_slots * 2;
+    uint32_t *slots = calloc(n_slots, sizeof *slots);
+    if (slots == NULL) {
+        builder->failed = true;
+        return false;
+    }
+    for (size_t i = 0; i < builder->n_classes; i++) {
+        size_t at = hash_operation(&builder->classes[i]) & (n_slots - 1);
+        while (slots[at] != 0) {
+            at = (at + 1) & (n_slots - 1);
+        }
+        slots[at] = (uint32_t)i + 1;
+    }
+    free(builder->slots);
+    builder->slots = slots;
+    builder->n_slots = n_slots;
+    return true;
+}
+
+uint32_t galv_builder_class(galv_builder *builder, const galv_operation *operation)
+{
+    if (builder->failed || !rehash(builder)) {
+        return GALV_NO_OP;
+    }
+    size_t at = hash_operation(operation) & (builder->n_slots - 1);
+    while (builder->slots[at] != 0) {
+        uint32_t found = builder->slots[at] - 1;
+        if (same_operation(&builder->classes[found], operation)) {
+            return found;
+        }
+        at = (at + 1) & (builder->n_slots - 1);
+    }
+    if (!grow(builder, (void **)&builder->classes, &builder->classes_capacity,
+              builder->n_classes, sizeof *builder->classes)) {
+        return GALV_NO_OP;
+    }
+    builder->classes[builder->n_classes] = *operation;
+    builder->slots[at] = (uint32_t)builder->n_classes + 1;
+    return (uint32_t)builder->n_classes++;
+}
+
+uint32_t galv_builder_add(galv_builder *builder, int32_t rank, uint32_t class_index,
+                          int32_t micro_batch)
+{
+    if (class_index == GALV_NO_OP ||
+        !grow(builder, (void **)&builder->ops, &builder->ops_capacity, builder->n_ops,
+              sizeof *builder->ops)) {
+        return GALV_NO_OP;
+    }
+    galv_builder_op *op = &builder->ops[builder->n_ops];
+    op->class_index = class_index;
+    op->micro_batch = micro_batch;
+    op->queue = (uint32_t)rank * GALV_N_STREAMS + builder->classes[class_index].stream;
+    return (uint32_t)builder->n_ops++;
+}
+
+void galv_builder_add_wait(galv_builder *builder, uint32_t op, uint32_t on)
+{
+    if (op == GALV_NO_OP || on == GALV_NO_OP ||
+        (on < op && builder->ops[op].queue == builder->ops[on].queue) ||
+        !grow(builder, (void **)&builder->waits, &builder->waits_capacity,
+              builder->n_waits, sizeof *builder->waits)) {
+        return;
+    }
+    galv_builder_wait *wait = &builder->waits[builder->n_waits++];
+    wait->op = op;
+    wait->on = on;
+}
+
+/* Puts ops in the order of their queues; place[op] is where an op went. */
+static void place_ops(galv_program *program, uint32_t *place,
+                      const galv_builder *builder)
+{
+    size_t n_queues = (size_t)builder->n_ranks * GALV_N_STREAMS;
+    uint32_t *begin = program->queue_begin;
+    for (size_t op = 0; op < builder->n_ops; op++) {
+        begin[builder->ops[op].queue + 1]++;
+    }
+    for (size_t queue = 0; queue < n_queues; queue++) {
+        begin[queue + 1] += begin[queue];
+    }
+    for (size_t op = 0; op < builder->n_ops; op++) {
+        const galv_builder_op *from = &builder->ops[op];
+        place[op] = begin[from->queue]++;
+        program->ops[place[op]].class_index = from->class_index;
+        program->ops[place[op]].micro_batch = from->micro_batch;
+    }
+    for (size_t queue = n_queues; queue > 0; queue--) { /* begins moved one on: back */
+        begin[queue] = begin[queue - 1];
+    }
+    begin[0] = 0;
+}
+
+/* Puts the waits behind their operations, in the order in which they were added. */
+static void place_waits(galv_program *program, const uint32_t *place,
+                        const galv_builder *builder)
+{
+    galv_program_op *ops = program->ops;
+    for (size_t i = 0; i < builder->n_waits; i++) {
+        ops[place[builder->waits[i].op]].first_dependency++;
+    }
+    uint32_t sum = 0;
+    for (size_t op = 0; op <= builder->n_ops; op++) {
+        uint32_t count = ops[op].first_dependency;
+        ops[op].first_dependency = sum;
+        sum += count;
+    }
+    for (size_t i = 0; i < builder->n_waits; i++) {
+        galv_program_op *op = &ops[place[builder->waits[i].op]];
+        program->dependencies[op->first_dependency++] = place[builder->waits[i].on];
+    }
+    for (size_t op = builder->n_ops; op > 0; op--) { /* firsts moved on: back */
+        ops[op].first_dependency = ops[op - 1].first_dependency;
+    }
+    ops[0].first_dependency = 0;
+}
+
+galv_status galv_builder_finish(galv_program **program, const galv_builder *builder,
+                                galv_arena *arena, galv_err *err)
+{
+    size_t n_queues = (size_t)builder->n_ranks * GALV_N_STREAMS;
+    galv_program *made = GALV_NEW(arena, galv_program);
+    uint32_t *place = malloc((builder->n_ops + 1) * sizeof *place);
+    if (made != NULL && !builder->failed) {
+        made->classes = GALV_NEW_ARRAY(arena, galv_operation, builder->n_classes);
+        made->ops = GALV_NEW_ARRAY(arena, galv_program_op, builder->n_ops + 1);
+        made->queue_begin = GALV_NEW_ARRAY(arena, uint32_t, n_queues + 1);
+        made->dependencies = GALV_NEW_ARRAY(arena, uint32_t, builder->n_waits);
+    }
+    if (made == NULL || builder->failed || place == NULL || made->classes == NULL ||
+        made->ops == NULL || made->queue_begin == NULL || made->dependencies == NULL) {
+        free(place);
+        return galv_fail(err, GALV_NO_MEMORY,
+                         "a program of %zu operations does not fit in memory",
+                         builder->n_ops);
+    }
+    made->n_ranks = builder->n_ranks;
+    made->n_chunks = builder->n_chunks;
+    made->n_micro_batches = builder->n_micro_batches;
+    made->n_classes = (uint32_t)builder->n_classes;
+    made->n_ops = (uint32_t)builder->n_ops;
+    made->n_dependencies = (uint32_t)builder->n_waits;
+    if (builder->n_classes > 0) {
+        memcpy(made->classes, builder->classes,
+               builder->n_classes * sizeof *made->classes);
+    }
+    place_ops(made, place, builder);
+    place_waits(made, place, builder);
+    free(place);
+    *program = made;
+    return GALV_OK;
+}

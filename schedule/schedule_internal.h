@@ -1,0 +1,26 @@
+/* What the schedules share among themselves: their order functions, for the table in
+ * schedule.c, and the check of a shape. Not for other rooms. */
+#ifndef GALV_SCHEDULE_SCHEDULE_INTERNAL_H
+#define GALV_SCHEDULE_SCHEDULE_INTERNAL_H
+
+#include "schedule/schedule.h"
+
+galv_status galv_order_none(galv_slot *slots, const galv_schedule_shape *shape,
+                            int32_t stage, galv_err *err);
+galv_status galv_order_gpipe(galv_slot *slots, const galv_schedule_shape *shape,
+                             int32_t stage, galv_err *err);
+galv_status galv_order_1f1b(galv_slot *slots, const galv_schedule_shape *shape,
+                            int32_t stage, galv_err *err);
+galv_status galv_order_interleaved(galv_slot *slots, const galv_schedule_shape *shape,
+                                   int32_t stage, galv_err *err);
+
+/* Is the shape one that the schedule called `name` can do? Positive counts, a stage
+ * inside, and chunks and stages within the limits of the table. */
+galv_status galv_schedule_check_shape(const char *name,
+                                      const galv_schedule_shape *shape, int32_t stage,
+                                      galv_err *err);
+
+/* A slot of a pass. */
+galv_slot galv_slot_make(galv_pass pass, int32_t chunk, int32_t micro_batch);
+
+#endif

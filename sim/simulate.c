@@ -1,0 +1,446 @@
+/* The engine: queues, what they wait for, and a heap of ranks by their next event.
+ *
+ * Model. Every (rank, stream) is a queue that runs its operations in order, one at a
+ * time. An operation starts at the moment when the one before it and all its
+ * dependencies have ended; nothing is decided at run time. The clock goes from one end
+ * of an activity to the next; what ends and what starts changes the rates on its own
+ * rank only (rates.c), so each rank keeps the earliest end of what runs there, and the
+ * heap holds ranks, not activities: it is as small as the pipeline is deep.
+ *
+ * Order of things at one moment: ranks by number, on a rank streams by number; what an
+ * end sets free starts before the next end is looked at, and operations without work
+ * end at once. So the same program and costs give the same bits.
+ *
+ * Cost. Setting up is linear in operations and dependencies; afterwards an operation
+ * costs one start, one end, and two settings of a rank's rates. All memory is taken
+ * before the clock starts. */
+#include "sim/simulate_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- the heap ---- */
+
+static bool earlier(const sim *s, int32_t a, int32_t b)
+{
+    double at_a = s->ranks[a].next_s;
+    double at_b = s->ranks[b].next_s;
+    return at_a < at_b || (at_a <= at_b && a < b);
+}
+
+/* Puts a rank whose next_s has changed where it belongs. */
+static void heap_move(sim *s, int32_t rank)
+{
+    int32_t *heap = s->heap;
+    int32_t at = s->heap_place[rank];
+    while (at > 0 && earlier(s, rank, heap[(at - 1) / 2])) {
+        heap[at] = heap[(at - 1) / 2];
+        s->heap_place[heap[at]] = at;
+        at = (at - 1) / 2;
+    }
+    int32_t n = s->program->n_ranks;
+    for (;;) {
+        int32_t child = 2 * at + 1;
+        if (child + 1 < n && earlier(s, heap[child + 1], heap[child])) {
+            child++;
+        }
+        if (child >= n || !earlier(s, heap[child], rank)) {
+            break;
+        }
+        heap[at] = heap[child];
+        s->heap_place[heap[at]] = at;
+        at = child;
+    }
+    heap[at] = rank;
+    s->heap_place[rank] = at;
+}
+
+/* ---- starting and ending ---- */
+
+static void look_at(sim *s, uint32_t queue)
+{
+    if (s->is_ready[queue] == 0) {
+        s->is_ready[queue] = 1;
+        s->ready[s->n_ready++] = queue;
+    }
+}
+
+/* What runs on a rank is about to change. */
+static void touch(sim *s, int32_t rank)
+{
+    if (!s->ranks[rank].changed) {
+        s->ranks[rank].changed = true;
+        s->changed[s->n_changed++] = rank;
+    }
+    galv_sim_count_time(s, rank);
+}
+
+/* The head of a queue has ended: bookkeeping, and whoever waited for it. */
+static void end_head(sim *s, uint32_t queue_index, int32_t rank)
+{
+    sim_queue *queue = &s->queues[queue_index];
+    uint32_t op = queue->head;
+    const hot_class *class = &s->classes[queue->class_index];
+    galv_rank_result *result = &s->results[rank];
+    if (class->end_memory) {
+        galv_sim_end_memory(s, rank, op, queue->class_index);
+    }
+    result->comm_s[class->stream] += s->now_s - queue->start_s;
+    result->end_s = s->now_s;
+    if (s->spans != NULL) {
+        s->spans[op].start_s = queue->start_s;
+        s->spans[op].end_s = s->now_s;
+    }
+    queue->head = op + 1;
+    s->n_done++;
+    s->n_events++;
+    for (uint32_t i = s->first_next[op]; i < s->first_next[op + 1]; i++) {
+        uint32_t freed = s->next[i];
+        if (--s->pending[freed] == 0 && s->queues[s->queue_of[freed]].head == freed) {
+            look_at(s, s->queue_of[freed]);
+        }
+    }
+    look_at(s, queue_index);
+}
+
+/* Starts the head of an idle queue; ends it at once when it has no work. */
+static void start_head(sim *s, uint32_t queue_index, int32_t rank)
+{
+    sim_queue *queue = &s->queues[queue_index];
+    uint32_t op = queue->head;
+    uint32_t class_index = s->program->ops[op].class_index;
+    const hot_class *class = &s->classes[class_index];
+    queue->class_index = class_index;
+    queue->start_s = s->now_s;
+    s->n_events++;
+    if (class->start_memory) {
+        galv_sim_start_memory(s, rank, op, class_index);
+    }
+    if (class->work_s <= 0) {
+        end_head(s, queue_index, rank);
+        return;
+    }
+    touch(s, rank);
+    queue->rate = 1;
+    queue->end_s = s->now_s + class->work_s;
+    s->ranks[rank].running |= (uint8_t)(1U << class->stream);
+}
+
+/* Starts all that can start now, and sets the rates where anything changed. */
+static void settle(sim *s)
+{
+    while (s->n_ready > 0) {
+        uint32_t queue_index = s->ready[--s->n_ready];
+        sim_queue *queue = &s->queues[queue_index];
+        int32_t rank = (int32_t)(queue_index / GALV_N_STREAMS);
+        unsigned bit = 1U << (queue_index % GALV_N_STREAMS);
+        s->is_ready[queue_index] = 0;
+        if (queue->head < queue->end && (s->ranks[rank].running & bit) == 0 &&
+            s->pending[queue->head] == 0) {
+            start_head(s, queue_index, rank);
+        }
+    }
+    for (int32_t i = 0; i < s->n_changed; i++) {
+        int32_t rank = s->changed[i];
+        s->ranks[rank].changed = false;
+        galv_sim_set_breakdown(s, rank);
+        galv_sim_set_rates(s, rank);
+        heap_move(s, rank);
+    }
+    s->n_changed = 0;
+}
+
+/* Ends what ends now on a rank, stream by stream. */
+static void end_due(sim *s, int32_t rank)
+{
+    touch(s, rank);
+    unsigned running = s->ranks[rank].running;
+    uint32_t first_queue = (uint32_t)rank * GALV_N_STREAMS;
+    for (uint32_t stream = 0; stream < GALV_N_STREAMS; stream++) {
+        if ((running & (1U << stream)) != 0 &&
+            s->queues[first_queue + stream].end_s <= s->now_s) {
+            s->ranks[rank].running &= (uint8_t) ~(1U << stream);
+            end_head(s, first_queue + stream, rank);
+        }
+    }
+}
+
+/* Plays the program; true when the clock passed stop_at_s. */
+static bool play(sim *s)
+{
+    uint32_t n_queues = (uint32_t)s->program->n_ranks * GALV_N_STREAMS;
+    for (uint32_t queue = n_queues; queue > 0; queue--) {
+        look_at(s, queue - 1);
+    }
+    settle(s);
+    while (s->program->n_ranks > 0 && s->ranks[s->heap[0]].next_s < (double)INFINITY) {
+        int32_t rank = s->heap[0];
+        s->now_s = s->ranks[rank].next_s;
+        if (s->options->stop_at_s > 0 && s->now_s > s->options->stop_at_s) {
+            return true;
+        }
+        end_due(s, rank);
+        settle(s);
+    }
+    return false;
+}
+
+/* ---- setting up ---- */
+
+static bool is_zero(const double *bytes)
+{
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        if (bytes[use] < 0 || bytes[use] > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void fill_classes(sim *s)
+{
+    for (uint32_t i = 0; i < s->program->n_classes; i++) {
+        const galv_cost *cost = &s->costs[i];
+        hot_class *class = &s->classes[i];
+        bool transient = cost->transient_bytes > 0;
+        class->work_s = cost->work_s;
+        class->intra_share = cost->intra_share;
+        class->inter_share = cost->inter_share;
+        class->compute_slowdown = cost->compute_slowdown;
+        class->comm_slowdown = cost->comm_slowdown;
+        class->message_bytes = cost->message_bytes;
+        class->stream = s->program->classes[i].stream;
+        class->breakdown = galv_sim_breakdown_of(&s->program->classes[i]);
+        class->start_memory = transient || !is_zero(cost->start_bytes);
+        class->end_memory = transient || !is_zero(cost->end_bytes);
+    }
+}
+
+/* Waits left of every op, and who follows it: dependencies turned round by a counting
+ * sort. */
+static void fill_waits(sim *s)
+{
+    const galv_program *program = s->program;
+    uint32_t *first = s->first_next;
+    for (uint32_t i = 0; i < program->n_dependencies; i++) {
+        first[program->dependencies[i] + 2]++;
+    }
+    for (uint32_t op = 0; op < program->n_ops; op++) {
+        first[op + 2] += first[op + 1];
+    }
+    for (uint32_t op = 0; op < program->n_ops; op++) {
+        uint32_t begin = program->ops[op].first_dependency;
+        uint32_t end = program->ops[op + 1].first_dependency;
+        s->pending[op] = end - begin;
+        for (uint32_t i = begin; i < end; i++) {
+            s->next[first[program->dependencies[i] + 1]++] = op;
+        }
+    }
+    uint32_t n_queues = (uint32_t)program->n_ranks * GALV_N_STREAMS;
+    for (uint32_t queue = 0; queue < n_queues; queue++) {
+        s->queues[queue].head = program->queue_begin[queue];
+        s->queues[queue].end = program->queue_begin[queue + 1];
+        for (uint32_t op = s->queues[queue].head; op < s->queues[queue].end; op++) {
+            s->queue_of[op] = queue;
+        }
+    }
+}
+
+/* Room for every sample that a rank can write: one per change of memory. */
+static bool make_samples(sim *s, galv_arena *arena)
+{
+    for (int32_t rank = 0; rank < s->program->n_ranks; rank++) {
+        const uint32_t *begin = &s->program->queue_begin[(size_t)rank * GALV_N_STREAMS];
+        size_t n = 1;
+        for (uint32_t op = begin[0]; op < begin[GALV_N_STREAMS]; op++) {
+            const hot_class *class = &s->classes[s->program->ops[op].class_index];
+            n += (size_t) class->start_memory + (size_t) class->end_memory;
+        }
+        s->ranks[rank].samples = GALV_NEW_ARRAY(arena, galv_memory_sample, n);
+        if (s->ranks[rank].samples == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool set_up(sim *s, const galv_stage_memory *base, galv_arena *arena)
+{
+    const galv_program *program = s->program;
+    size_t n_ranks = (size_t)program->n_ranks;
+    size_t n_queues = n_ranks * GALV_N_STREAMS;
+    s->classes = GALV_NEW_ARRAY(arena, hot_class, program->n_classes);
+    s->pending = GALV_NEW_ARRAY(arena, uint32_t, program->n_ops);
+    s->queue_of = GALV_NEW_ARRAY(arena, uint32_t, program->n_ops);
+    s->first_next = GALV_NEW_ARRAY(arena, uint32_t, (size_t)program->n_ops + 2);
+    s->next = GALV_NEW_ARRAY(arena, uint32_t, program->n_dependencies);
+    s->queues = GALV_NEW_ARRAY(arena, sim_queue, n_queues);
+    s->ranks = GALV_NEW_ARRAY(arena, sim_rank, n_ranks);
+    s->heap = GALV_NEW_ARRAY(arena, int32_t, n_ranks);
+    s->heap_place = GALV_NEW_ARRAY(arena, int32_t, n_ranks);
+    s->ready = GALV_NEW_ARRAY(arena, uint32_t, n_queues);
+    s->is_ready = GALV_NEW_ARRAY(arena, uint8_t, n_queues);
+    s->changed = GALV_NEW_ARRAY(arena, int32_t, n_ranks);
+    s->results = GALV_NEW_ARRAY(arena, galv_rank_result, n_ranks);
+    if (s->classes == NULL || s->pending == NULL || s->queue_of == NULL ||
+        s->first_next == NULL || s->next == NULL || s->queues == NULL ||
+        s->ranks == NULL || s->heap == NULL || s->heap_place == NULL ||
+        s->ready == NULL || s->is_ready == NULL || s->changed == NULL ||
+        s->results == NULL) {
+        return false;
+    }
+    fill_classes(s);
+    fill_waits(s);
+    if (s->options->record_timeline) {
+        s->spans = GALV_NEW_ARRAY(arena, galv_span, program->n_ops);
+        if (s->spans == NULL || !make_samples(s, arena)) {
+            return false;
+        }
+    }
+    for (int32_t rank = 0; rank < program->n_ranks; rank++) {
+        s->ranks[rank].next_s = INFINITY;
+        s->ranks[rank].breakdown = GALV_BREAKDOWN_BUBBLE;
+        s->heap[rank] = rank;
+        s->heap_place[rank] = rank;
+        galv_sim_begin_memory(s, rank, base == NULL ? NULL : &base[rank]);
+    }
+    return true;
+}
+
+/* ---- results ---- */
+
+static galv_status fail_deadlock(const sim *s, galv_err *err)
+{
+    const galv_program *program = s->program;
+    uint32_t n_queues = (uint32_t)program->n_ranks * GALV_N_STREAMS;
+    for (uint32_t queue = 0; queue < n_queues; queue++) {
+        uint32_t op = s->queues[queue].head;
+        if (op == s->queues[queue].end) {
+            continue;
+        }
+        char name[96];
+        char other[96] = "nothing";
+        for (uint32_t i = program->ops[op].first_dependency;
+             i < program->ops[op + 1].first_dependency; i++) {
+            uint32_t on = program->dependencies[i];
+            if (on >= s->queues[s->queue_of[on]].head) {
+                galv_program_name_op(other, sizeof other, program, on);
+                break;
+            }
+        }
+        return galv_fail(err, GALV_INPUT,
+                         "the program deadlocks: %s never starts, it waits for %s",
+                         galv_program_name_op(name, sizeof name, program, op), other);
+    }
+    return galv_fail(err, GALV_INTERNAL, "the simulation stopped early");
+}
+
+/* Spans by (rank, stream, start) are the program's order; those that never ran are left
+ * out. */
+static void fill_spans(sim *s)
+{
+    const galv_program *program = s->program;
+    for (uint32_t op = 0; op < program->n_ops; op++) {
+        const galv_operation *class = &program->classes[program->ops[op].class_index];
+        galv_span *span = &s->spans[op];
+        span->rank = (int32_t)(s->queue_of[op] / GALV_N_STREAMS);
+        span->stream = class->stream;
+        span->kind = class->kind;
+        span->part = class->part;
+        span->pass = class->pass;
+        span->stage = class->stage;
+        span->chunk = class->chunk;
+        span->micro_batch = program->ops[op].micro_batch;
+        span->first_layer = class->first_layer;
+        span->n_layers = class->n_layers;
+        span->bytes = s->classes[program->ops[op].class_index].message_bytes;
+    }
+}
+
+static bool make_timeline(galv_timeline *timeline, sim *s, galv_arena *arena)
+{
+    int32_t n_ranks = s->program->n_ranks;
+    fill_spans(s);
+    size_t n_spans = 0;
+    for (uint32_t op = 0; op < s->program->n_ops; op++) {
+        if (op < s->queues[s->queue_of[op]].head) {
+            s->spans[n_spans++] = s->spans[op];
+        }
+    }
+    size_t n_samples = 0;
+    for (int32_t rank = 0; rank < n_ranks; rank++) {
+        n_samples += s->ranks[rank].n_samples;
+    }
+    galv_memory_sample *samples = GALV_NEW_ARRAY(arena, galv_memory_sample, n_samples);
+    if (samples == NULL) {
+        return false;
+    }
+    size_t at = 0;
+    for (int32_t rank = 0; rank < n_ranks; rank++) {
+        memcpy(&samples[at], s->ranks[rank].samples,
+               s->ranks[rank].n_samples * sizeof *samples);
+        at += s->ranks[rank].n_samples;
+    }
+    memset(timeline, 0, sizeof *timeline);
+    timeline->n_ranks = n_ranks;
+    timeline->n_chunks = s->program->n_chunks;
+    timeline->duration_s = s->now_s;
+    timeline->n_spans = n_spans;
+    timeline->spans = s->spans;
+    timeline->n_samples = n_samples;
+    timeline->samples = samples;
+    return true;
+}
+
+/* Fills up each rank's time with the bubble, so that the parts add up to the whole. */
+static void fill_ranks(sim *s)
+{
+    for (int32_t rank = 0; rank < s->program->n_ranks; rank++) {
+        galv_sim_count_time(s, rank);
+        galv_rank_result *result = &s->results[rank];
+        double spent = 0;
+        for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
+            if (part != GALV_BREAKDOWN_BUBBLE) {
+                spent += result->spent_s[part];
+            }
+        }
+        result->busy_s = result->comm_s[GALV_STREAM_COMPUTE];
+        result->spent_s[GALV_BREAKDOWN_BUBBLE] =
+            s->now_s > spent ? s->now_s - spent : 0;
+    }
+}
+
+galv_status galv_simulate(galv_sim_result *result, const galv_program *program,
+                          const galv_cost *costs, const galv_stage_memory *base,
+                          const galv_sim_options *options, galv_arena *arena,
+                          galv_err *err)
+{
+    sim s = {0};
+    s.program = program;
+    s.costs = costs;
+    s.options = options;
+    if (!set_up(&s, base, arena)) {
+        return galv_fail(err, GALV_NO_MEMORY,
+                         "a simulation of %u operations does not fit in memory",
+                         (unsigned)program->n_ops);
+    }
+    bool stopped = play(&s);
+    if (!stopped && s.n_done < program->n_ops) {
+        return fail_deadlock(&s, err);
+    }
+    fill_ranks(&s);
+    galv_timeline timeline = {0};
+    if (s.spans != NULL && !make_timeline(&timeline, &s, arena)) {
+        return galv_fail(err, GALV_NO_MEMORY,
+                         "a timeline of %u spans does not fit in "
+                         "memory",
+                         (unsigned)program->n_ops);
+    }
+    result->iteration_time_s = s.now_s;
+    result->stopped = stopped;
+    result->n_events = s.n_events;
+    result->n_ranks = program->n_ranks;
+    result->ranks = s.results;
+    result->timeline = timeline;
+    return GALV_OK;
+}

@@ -1,0 +1,81 @@
+/* The state of a running simulation, shared by the engine (simulate.c), the rates
+ * (rates.c) and the account of time and memory (account.c). */
+#ifndef GALV_SIM_SIMULATE_INTERNAL_H
+#define GALV_SIM_SIMULATE_INTERNAL_H
+
+#include "sim/simulate.h"
+
+/* What the engine needs of a class, in one cache line. */
+typedef struct hot_class {
+    double work_s;
+    double intra_share, inter_share;
+    double compute_slowdown, comm_slowdown;
+    double message_bytes;
+    uint8_t breakdown; /* galv_breakdown of the time when it is what counts */
+    uint8_t stream;
+    bool start_memory; /* changes memory when it starts; when it ends */
+    bool end_memory;
+} hot_class;
+
+/* One queue: (rank, stream). At most one of its operations runs at a time. */
+typedef struct sim_queue {
+    uint32_t head; /* next to start, or the one that runs */
+    uint32_t end;
+    uint32_t class_index; /* of the one that runs */
+    double start_s;
+    double end_s; /* if nothing changes */
+    double rate;
+} sim_queue;
+
+typedef struct sim_rank {
+    double next_s;     /* earliest end of what runs; INFINITY = nothing runs */
+    double counted_s;  /* time up to which spent_s is filled */
+    uint8_t running;   /* bit per stream */
+    uint8_t breakdown; /* what the time since counted_s goes to */
+    bool changed;      /* rates must be set anew */
+    double use_bytes[GALV_N_MEMORY_USES];
+    galv_memory_sample *samples; /* room for all of this rank; NULL = not recorded */
+    size_t n_samples;
+} sim_rank;
+
+typedef struct sim {
+    const galv_program *program;
+    const galv_cost *costs;
+    const galv_sim_options *options;
+    hot_class *classes;   /* [n_classes] */
+    uint32_t *pending;    /* [n_ops] dependencies that have not ended */
+    uint32_t *queue_of;   /* [n_ops] */
+    uint32_t *first_next; /* [n_ops + 2] successors of an op, by dependency */
+    uint32_t *next;       /* [n_dependencies] */
+    sim_queue *queues;    /* [n_ranks * GALV_N_STREAMS] */
+    sim_rank *ranks;      /* [n_ranks] */
+    int32_t *heap;        /* [n_ranks] ranks by (next_s, rank) */
+    int32_t *heap_place;  /* [n_ranks] */
+    uint32_t *ready;      /* [n_queues] queues to look at: a stack */
+    uint32_t n_ready;
+    uint8_t *is_ready; /* [n_queues] is in it */
+    int32_t *changed;  /* [n_ranks] ranks whose rates must be set anew */
+    int32_t n_changed;
+    double now_s;
+    uint32_t n_done;
+    uint64_t n_events;
+    galv_rank_result *results; /* [n_ranks] */
+    galv_span *spans;          /* [n_ops] by op; NULL = not recorded */
+} sim;
+
+/* Sets the rates of what runs on a rank, and its next_s (rates.c). */
+void galv_sim_set_rates(sim *s, int32_t rank);
+
+/* Counts the time since the last change of a rank to what ran (account.c). */
+void galv_sim_count_time(sim *s, int32_t rank);
+/* What the time of a rank goes to from now on. */
+void galv_sim_set_breakdown(sim *s, int32_t rank);
+/* Memory at the start and at the end of an operation. */
+void galv_sim_start_memory(sim *s, int32_t rank, uint32_t op, uint32_t class_index);
+void galv_sim_end_memory(sim *s, int32_t rank, uint32_t op, uint32_t class_index);
+/* The memory that a rank holds before anything starts. */
+void galv_sim_begin_memory(sim *s, int32_t rank, const galv_stage_memory *base);
+/* The galv_breakdown of a class. */
+uint8_t galv_sim_breakdown_of(const galv_operation *operation);
+
+#endif
