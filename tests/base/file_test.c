@@ -5,9 +5,11 @@
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,6 +70,31 @@ Test(base_file, a_failed_write_keeps_the_old_file)
     rmdir(tmp);
     unlink(path);
     rmdir(folder);
+    galv_arena_free(arena);
+}
+
+Test(base_file, a_write_cut_short_leaves_the_old_file_and_no_tmp)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    char *folder = fresh_folder(arena);
+    char *path = galv_path_join(arena, folder, "old");
+    cr_assert_eq(galv_file_write(path, "old", 3, &err), GALV_OK);
+    struct rlimit before;
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit small = {4, before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    cr_expect_eq(galv_file_write(path, "longer", 6, &err), GALV_IO);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    cr_expect_not_null(strstr(err.message, "File too large"), "%s", err.message);
+    char *bytes = NULL;
+    size_t length = 0;
+    galv_err other = GALV_ERR_INIT;
+    cr_assert_eq(galv_file_read(&bytes, &length, path, 0, arena, &other), GALV_OK);
+    cr_expect_str_eq(bytes, "old");
+    unlink(path);
+    cr_expect_eq(rmdir(folder), 0, "nothing else is left");
     galv_arena_free(arena);
 }
 

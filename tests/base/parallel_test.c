@@ -2,7 +2,9 @@
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 GALV_TEST_SUITE(base_parallel);
 
@@ -47,3 +49,50 @@ Test(base_parallel, no_items_and_no_jobs_are_fine)
     cr_expect_eq(all.runs[0], 2);
     cr_expect_geq(galv_parallel_default_jobs(), 1);
 }
+
+#define N_MEETING 4
+
+static void meet(void *context, size_t item, int worker)
+{
+    atomic_int *arrived = context;
+    (void)item;
+    (void)worker;
+    atomic_fetch_add(arrived, 1);
+    while (atomic_load(arrived) < N_MEETING) {
+        sched_yield();
+    }
+}
+
+/* Items that wait for each other end only if each has a thread of its own. */
+Test(base_parallel, as_many_items_run_at_once_as_there_are_jobs, .timeout = 20)
+{
+    atomic_int arrived = 0;
+    galv_err err = GALV_ERR_INIT;
+    cr_expect_eq(galv_parallel_for(N_MEETING, N_MEETING, meet, &arrived, &err),
+                 GALV_OK);
+}
+
+/* With too little address space for the threads nothing may have been run. Not under
+ * AddressSanitizer, which needs address space of its own. */
+#if !defined(__SANITIZE_ADDRESS__)
+Test(base_parallel, threads_that_cannot_be_made_run_nothing)
+{
+    slots all = {.n_jobs = 512};
+    galv_err err = GALV_ERR_INIT;
+    struct rlimit before;
+    cr_assert_eq(getrlimit(RLIMIT_AS, &before), 0);
+    struct rlimit small = {(rlim_t)1 << 28, before.rlim_max};
+    if (setrlimit(RLIMIT_AS, &small) != 0) {
+        cr_skip_test("no limit on address space");
+    }
+    galv_status status = galv_parallel_for(512, N_ITEMS, body, &all, &err);
+    setrlimit(RLIMIT_AS, &before);
+    if (status == GALV_OK) {
+        return; /* stacks are small here: nothing to see */
+    }
+    cr_expect_eq(status, GALV_NO_MEMORY);
+    for (size_t i = 0; i < N_ITEMS; i++) {
+        cr_assert_eq(all.runs[i], 0);
+    }
+}
+#endif
