@@ -7,15 +7,16 @@
 
 #include <stddef.h>
 
-/* Reads a whole regular file (or "-" for standard input) into the arena, with a NUL
- * after it. Directories, and files over `limit_bytes` (0 = 1 GiB), are refused.
+/* Reads a whole file, a pipe or "-" (standard input) into the arena, with a NUL after
+ * it. Folders, devices, and files over `limit_bytes` (0 = 1 GiB) are refused.
  * Errors: GALV_INPUT when the file is absent or unreadable (with the nearest name in
  * its folder as the hint), GALV_NO_MEMORY. */
 galv_status galv_file_read(char **bytes, size_t *length, const char *path,
                            size_t limit_bytes, galv_arena *arena, galv_err *err);
 
 /* Writes a whole file by way of PATH.tmp and a rename, so that PATH is either the old
- * file or the whole new one; "-" is standard output. A full disk is GALV_IO. */
+ * file or the whole new one; a link's target is replaced, not the link; devices and
+ * pipes are written to directly; "-" is standard output. A full disk is GALV_IO. */
 galv_status galv_file_write(const char *path, const char *bytes, size_t length,
                             galv_err *err);
 
