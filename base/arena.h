@@ -36,7 +36,7 @@ char *galv_arena_printf(galv_arena *arena, const char *format, ...) GALV_PRINTF(
 size_t galv_arena_used_bytes(const galv_arena *arena);
 
 #define GALV_NEW(arena, type) ((type *)galv_arena_calloc((arena), 1, sizeof(type)))
-#define GALV_NEW_ARRAY(arena, type, count)                                             \
+#define GALV_NEW_ARRAY(arena, type, count) \
     ((type *)galv_arena_calloc((arena), (size_t)(count), sizeof(type)))
 
 #endif

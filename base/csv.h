@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 typedef struct galv_csv {
-    const char *name;     /* file name, for messages */
+    const char *name; /* file name, for messages */
     size_t n_columns;
     size_t n_rows;        /* without the header */
     const char **columns; /* [n_columns] */

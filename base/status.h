@@ -11,17 +11,17 @@
 #include <stdbool.h>
 
 /* X(name, exit status of the command line, text) */
-#define GALV_STATUS_TABLE(X)                                                           \
-    X(OK, 0, "ok")                                                                     \
-    X(IO, 1, "input or output failed")                                                 \
-    X(NO_MEMORY, 1, "out of memory")                                                   \
-    X(INTERNAL, 1, "internal error")                                                   \
-    X(USAGE, 2, "wrong command line")                                                  \
-    X(INFEASIBLE, 3, "no plan fits")                                                   \
-    X(INPUT, 4, "wrong input file")                                                    \
-    X(TOLERANCE, 5, "outside the tolerance")                                           \
-    X(UNAVAILABLE, 6, "not built or no device")                                        \
-    X(DIFFERENT, 10, "differs")                                                        \
+#define GALV_STATUS_TABLE(X)                    \
+    X(OK, 0, "ok")                              \
+    X(IO, 1, "input or output failed")          \
+    X(NO_MEMORY, 1, "out of memory")            \
+    X(INTERNAL, 1, "internal error")            \
+    X(USAGE, 2, "wrong command line")           \
+    X(INFEASIBLE, 3, "no plan fits")            \
+    X(INPUT, 4, "wrong input file")             \
+    X(TOLERANCE, 5, "outside the tolerance")    \
+    X(UNAVAILABLE, 6, "not built or no device") \
+    X(DIFFERENT, 10, "differs")                 \
     X(INTERRUPTED, 130, "interrupted")
 
 typedef enum galv_status {
@@ -40,9 +40,9 @@ typedef struct galv_err {
     char hint[320];    /* what to do: "did you mean 'bandwidth'?"; "" = none */
 } galv_err;
 
-#define GALV_ERR_INIT                                                                  \
-    {                                                                                  \
-        GALV_OK, "", "", 0, 0, ""                                                      \
+#define GALV_ERR_INIT             \
+    {                             \
+        GALV_OK, "", "", 0, 0, "" \
     }
 
 #if defined(__GNUC__)

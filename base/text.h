@@ -18,9 +18,9 @@ typedef struct galv_text {
     bool failed;
 } galv_text;
 
-#define GALV_TEXT_INIT                                                                 \
-    {                                                                                  \
-        NULL, 0, 0, false                                                              \
+#define GALV_TEXT_INIT    \
+    {                     \
+        NULL, 0, 0, false \
     }
 
 /* Frees the contents; the text is empty and usable again. */
