@@ -98,7 +98,7 @@ $(PROGRAM): $(CLI_OBJECTS) $(LIBRARY)
 # `make test-plan` tests one room. tests/cli/*.t are golden command tests.
 TEST_ROOMS    := $(foreach room,$(ALL_ROOMS),$(if $(wildcard tests/$(room)/*.c),$(room)))
 TEST_PROGRAMS := $(TEST_ROOMS:%=$(BUILD)/tests/test-%)
-TEST_CFLAGS    = $(filter-out -Wconversion -Wpedantic,$(ALL_CFLAGS)) -DGALV_SOURCE_DIR=\"$(CURDIR)\"
+TEST_CFLAGS    = $(filter-out -Wconversion -Wdouble-promotion -Wpedantic,$(ALL_CFLAGS)) -DGALV_SOURCE_DIR=\"$(CURDIR)\"
 rooms_upto = $(if $(filter cli,$(1)),$(ROOMS),$(call upto,$(1),$(ROOMS)))
 upto = $(firstword $(2)) $(if $(filter $(1),$(firstword $(2))),,$(call upto,$(1),$(wordlist 2,99,$(2))))
 
