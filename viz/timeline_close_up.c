@@ -8,56 +8,63 @@
 #include <math.h>
 #include <stdio.h>
 
-#define CLOSE_UP_OP_PX   15.0
+#define CLOSE_UP_OP_PX   13.0
 #define CLOSE_UP_ROW_PX  22.0
 #define CLOSE_UP_LANE_PX 12.0
 #define CLOSE_UP_HEADING 26.0
 #define CLOSE_UP_AXIS    24.0
 
-double galv_close_up_height(const galv_scene *scene)
+double galv_close_up_height(const galv_close_up *close_up)
 {
     double lanes = 0.0;
     for (int lane = 0; lane < GALV_N_LANES; lane++) {
-        lanes += scene->lane_used[lane] ? CLOSE_UP_LANE_PX + 3.0 : 0.0;
+        lanes += close_up->lane_used[lane] ? CLOSE_UP_LANE_PX + 3.0 : 0.0;
     }
     return CLOSE_UP_HEADING + CLOSE_UP_ROW_PX + lanes + CLOSE_UP_AXIS;
 }
 
-/* The window around the first turn of the middle micro-batch: its length makes the mean
- * operation there CLOSE_UP_OP_PX wide. */
-static galv_frame choose_window(const galv_scene *scene, double x, double w,
-                                int32_t *micro_batch)
+/* The first forward cell in the middle third whose next cell is none. */
+static const galv_span *find_turn(const galv_scene *scene)
 {
-    const galv_span *turn = NULL;
-    size_t n_cells = scene->lane_begin[0] - scene->row_begin[0];
-    for (size_t i = scene->row_begin[0] + n_cells / 3; i + 1 < scene->lane_begin[0];
-         i++) {
+    size_t begin = scene->row_begin[0];
+    size_t end = scene->lane_begin[0];
+    for (size_t i = begin + (end - begin) / 3; i + 1 < end; i++) {
         const galv_span *cell = &scene->cells[i];
         if (cell->kind == GALV_OP_FORWARD && cell[1].kind != GALV_OP_FORWARD) {
-            turn = cell;
-            break;
+            return cell;
         }
     }
-    if (turn == NULL) {
-        turn = &scene->cells[scene->row_begin[0]];
-    }
-    *micro_batch = turn->micro_batch;
+    return &scene->cells[begin];
+}
+
+galv_close_up galv_close_up_choose(const galv_scene *scene, double x, double w)
+{
+    const galv_timeline *timeline = scene->timeline;
+    const galv_span *turn = find_turn(scene);
     int n_ops = 0;
     double total_s = 0.0;
-    for (size_t i = 0; i < scene->timeline->n_spans; i++) {
-        const galv_span *span = &scene->timeline->spans[i];
-        if (span->rank == 0 && galv_span_computes(span) &&
-            span->micro_batch == turn->micro_batch && span->kind != GALV_OP_OPTIMIZER) {
+    for (size_t i = 0; i < timeline->n_spans; i++) {
+        const galv_span *span = &timeline->spans[i];
+        if (galv_span_computes(span) && span->micro_batch == turn->micro_batch &&
+            span->kind == turn->kind) {
             n_ops++;
             total_s += span->end_s - span->start_s;
         }
     }
     double mean_s = n_ops > 0 ? total_s / n_ops : scene->median_s;
     double length_s = fmin(mean_s * w / CLOSE_UP_OP_PX, scene->duration_s);
-    double start_s = fmax(0.0, turn->end_s - 0.4 * length_s);
+    double start_s = fmax(0.0, turn->end_s - 0.42 * length_s);
     start_s = fmin(start_s, scene->duration_s - length_s);
-    galv_frame frame = {x, w, start_s, start_s + length_s};
-    return frame;
+    galv_close_up result = {
+        {x, w, start_s, start_s + length_s}, turn->micro_batch, {false}};
+    for (size_t i = 0; i < timeline->n_spans; i++) {
+        const galv_span *span = &timeline->spans[i];
+        if (!galv_span_computes(span) && span->start_s < result.frame.end_s &&
+            span->end_s > start_s) {
+            result.lane_used[galv_span_lane(span)] = true;
+        }
+    }
+    return result;
 }
 
 static void draw_span(galv_canvas *canvas, const galv_frame *frame,
@@ -75,8 +82,8 @@ static void draw_span(galv_canvas *canvas, const galv_frame *frame,
     }
     double x0 = galv_frame_x(frame, span->start_s);
     double x1 = galv_frame_x(frame, span->end_s);
-    galv_draw_cell(canvas, x0, y, x1 - x0, h, galv_ink_fill(galv_span_ink(span)), label,
-                   "");
+    galv_draw_cell(canvas, x0, y, x1 - x0, h, galv_ink_fill(galv_span_ink(span)),
+                   label);
 }
 
 static void draw_lane(galv_canvas *canvas, const galv_scene *scene,
@@ -96,17 +103,18 @@ static void draw_lane(galv_canvas *canvas, const galv_scene *scene,
     }
 }
 
-void galv_draw_close_up(galv_canvas *canvas, const galv_scene *scene, double x,
-                        double w, double y)
+void galv_draw_close_up(galv_canvas *canvas, const galv_scene *scene,
+                        const galv_close_up *close_up, double y)
 {
-    int32_t micro_batch = 0;
-    galv_frame frame = choose_window(scene, x, w, &micro_batch);
+    galv_frame frame = close_up->frame;
+    double x = frame.x;
+    double w = frame.w;
     galv_canvas_tag(canvas, "close-up", -1);
     galv_canvas_printf(
         canvas, x, y + 17.0,
         galv_style_bold(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_LEFT),
         "Close-up: micro-batch %d turns from forward to backward (numbers are layers)",
-        (int)micro_batch);
+        (int)close_up->micro_batch);
     double top = y + CLOSE_UP_HEADING;
     galv_canvas_rect(canvas, x, top, w, CLOSE_UP_ROW_PX, galv_ink_fill(GALV_INK_IDLE));
     galv_canvas_text(canvas, x - GALV_LABEL_GAP, top + CLOSE_UP_ROW_PX / 2.0 + 3.2,
@@ -120,7 +128,7 @@ void galv_draw_close_up(galv_canvas *canvas, const galv_scene *scene, double x,
     }
     double at = top + CLOSE_UP_ROW_PX + 3.0;
     for (int lane = 0; lane < GALV_N_LANES; lane++) {
-        if (scene->lane_used[lane]) {
+        if (close_up->lane_used[lane]) {
             draw_lane(canvas, scene, &frame, lane, at, CLOSE_UP_LANE_PX);
             at += CLOSE_UP_LANE_PX + 3.0;
         }

@@ -21,6 +21,7 @@
 #define AXIS           24.0
 #define STRIP          56.0
 #define STRIP_GAP      10.0
+#define BOX_LABEL      8.0 /* names of windows below the overview */
 #define NOTE           14.0
 #define FOOT           20.0
 #define READABLE_PX    9.0  /* narrower median cells call for windows */
@@ -35,6 +36,7 @@ typedef struct figure_sheet {
     galv_frame whole;
     bool windowed; /* overview and windows */
     bool close_up;
+    galv_close_up detail;     /* if close_up */
     galv_row_layout rows;     /* of cells */
     galv_row_layout overview; /* if windowed */
     galv_frame windows[N_WINDOWS];
@@ -67,9 +69,11 @@ static void choose_windows(figure_sheet *sheet)
     }
     char widest[32];
     snprintf(widest, sizeof widest, "%d", (int)most);
-    double cell_px = galv_text_width(widest, GALV_SIZE_CELL, false) + 3.5;
-    double length_s =
-        fmin(scene->median_s * w / fmax(cell_px, 12.0), scene->duration_s / N_WINDOWS);
+    double wide_px = galv_text_width(widest, GALV_SIZE_CELL, false) + 3.0;
+    double narrow_px = galv_text_width("00", GALV_SIZE_CELL, false) + 3.0;
+    double px_per_s =
+        fmax(wide_px / scene->median_s, fmin(wide_px, narrow_px) / scene->forward_s);
+    double length_s = fmin(w / px_per_s, scene->duration_s / N_WINDOWS);
     double middle_s = scene->steady_end_s > scene->steady_start_s
                           ? (scene->steady_start_s + scene->steady_end_s) / 2.0
                           : scene->duration_s / 2.0;
@@ -110,6 +114,22 @@ static void collect_legend(figure_sheet *sheet)
             add_legend(sheet, entry);
         }
     }
+    int32_t n_chunks = scene->timeline->n_chunks;
+    if (n_chunks > 1) {
+        galv_fill light = galv_ink_fill(GALV_INK_FORWARD);
+        light.color = galv_color_shade(light.color, n_chunks - 1, n_chunks);
+        snprintf(sheet->texts[1], sizeof sheet->texts[1],
+                 n_chunks == 2 ? "lighter: chunk %d"
+                               : "lighter: chunks 1\xE2\x80\x93%d",
+                 (int)(n_chunks - 1));
+        galv_legend_entry entry = {sheet->texts[1],
+                                   GALV_LEGEND_SWATCH,
+                                   light,
+                                   none,
+                                   GALV_MARKER_CIRCLE,
+                                   false};
+        add_legend(sheet, entry);
+    }
     if (scene->worst_rank >= 0) {
         char label[48];
         galv_scene_row_label(scene, scene->worst_rank, label, sizeof label);
@@ -144,7 +164,8 @@ static double strip_height(const galv_scene *scene)
 static void lay_out(figure_sheet *sheet)
 {
     const galv_scene *scene = sheet->scene;
-    double y = TOP;
+    bool phases = scene->n_stages > 1 && scene->steady_start_s >= 0.0;
+    double y = phases ? TOP : TOP - 12.0;
     sheet->rows.height = row_height(scene->n_shown);
     sheet->rows.gap = sheet->rows.height > 14.0 ? 4.0 : 2.0;
     sheet->rows.lanes = sheet->options->streams;
@@ -160,10 +181,11 @@ static void lay_out(figure_sheet *sheet)
         y += galv_rows_height(scene, &sheet->rows);
     }
     if (strip_height(scene) > 0.0) {
+        y += sheet->windowed ? BOX_LABEL : 0.0;
         sheet->strip_y = y + STRIP_GAP;
         y += strip_height(scene);
     } else {
-        y += 4.0;
+        y += sheet->windowed ? 16.0 : 4.0;
     }
     sheet->axis_y = y;
     y += AXIS;
@@ -179,7 +201,7 @@ static void lay_out(figure_sheet *sheet)
     }
     if (sheet->close_up) {
         sheet->close_up_y = y;
-        y += galv_close_up_height(scene);
+        y += galv_close_up_height(&sheet->detail);
     }
     collect_legend(sheet);
     sheet->legend_y = y + 12.0;
@@ -212,7 +234,6 @@ static void draw_windows(galv_canvas *canvas, const figure_sheet *sheet)
         scene->n_stages > 1 && scene->steady_end_s > scene->steady_start_s ? pipeline
                                                                            : plain;
     double bottom = sheet->rows.y + galv_rows_height(scene, &sheet->rows);
-    galv_time_unit unit = galv_time_unit_for(scene->duration_s);
     galv_draw_row_labels(canvas, scene, sheet->whole.x, &sheet->rows);
     for (int i = 0; i < N_WINDOWS; i++) {
         const galv_frame *window = &sheet->windows[i];
@@ -220,18 +241,10 @@ static void draw_windows(galv_canvas *canvas, const figure_sheet *sheet)
         galv_draw_time_axis(canvas, window, bottom + 3.0, scene->duration_s, false);
         galv_canvas_tag(canvas, "window", i);
         char heading[96];
-        char number[32];
-        galv_print_figures(number, sizeof number,
-                           (window->end_s - window->start_s) / unit.seconds);
         snprintf(heading, sizeof heading, "%s \xC2\xB7 %s", names[i], titles[i]);
         galv_canvas_text(
             canvas, window->x, sheet->rows.y - 7.0,
             galv_style_bold(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_LEFT), heading);
-        char length[64];
-        snprintf(length, sizeof length, "%s %s", number, unit.name);
-        galv_canvas_text(
-            canvas, window->x + window->w, sheet->rows.y - 7.0,
-            galv_style(GALV_SIZE_TICK, GALV_COLOR_FOOTER, GALV_ALIGN_RIGHT), length);
         if (i > 0) {
             draw_break(canvas, window->x - WINDOW_GAP / 2.0, bottom + 3.0);
         }
@@ -251,13 +264,8 @@ static void draw_window_boxes(galv_canvas *canvas, const figure_sheet *sheet)
         double x1 = galv_frame_x(&sheet->whole, sheet->windows[i].end_s);
         galv_canvas_outline(canvas, x0, top - 1.0, x1 - x0, height + 2.0,
                             galv_line(GALV_COLOR_TEXT, 1.2));
-        double middle = (x0 + x1) / 2.0;
-        galv_canvas_rect(canvas, middle - 6.0, top + height - 4.5, 12.0, 11.0,
-                         galv_plain(GALV_COLOR_WHITE));
-        galv_canvas_outline(canvas, middle - 6.0, top + height - 4.5, 12.0, 11.0,
-                            galv_line(GALV_COLOR_TEXT, 0.75));
         galv_canvas_text(
-            canvas, middle, top + height + 4.0,
+            canvas, (x0 + x1) / 2.0, top + height + 10.5,
             galv_style_bold(GALV_SIZE_TICK, GALV_COLOR_TEXT, GALV_ALIGN_CENTER),
             names[i]);
     }
@@ -276,7 +284,7 @@ static galv_status draw_sheet(galv_canvas *canvas, const figure_sheet *sheet,
     snprintf(title, sizeof title, "%.160s",
              timeline->title[0] != '\0' ? timeline->title : "Timeline");
     galv_figure_heading(canvas, title, subtitle);
-    galv_draw_phases(canvas, scene, &sheet->whole, TOP - 3.0);
+    galv_draw_phases(canvas, scene, &sheet->whole, TOP - 3.5);
     galv_status status = GALV_OK;
     if (sheet->windowed) {
         galv_draw_row_labels(canvas, scene, sheet->whole.x, &sheet->overview);
@@ -306,8 +314,7 @@ static galv_status draw_sheet(galv_canvas *canvas, const figure_sheet *sheet,
             scene->rows_are_stages ? "stages" : "ranks");
     }
     if (sheet->close_up) {
-        galv_draw_close_up(canvas, scene, sheet->whole.x, sheet->whole.w,
-                           sheet->close_up_y);
+        galv_draw_close_up(canvas, scene, &sheet->detail, sheet->close_up_y);
     }
     galv_figure_legend(canvas, sheet->whole.x, sheet->legend_y, sheet->whole.w,
                        sheet->legend, sheet->n_legend);
@@ -326,7 +333,7 @@ static bool has_layers(const galv_scene *scene)
     return scene->timeline->n_ranks == 1 && n_computing >= 4 * n_cells;
 }
 
-static galv_status compose(galv_canvas **canvas, const galv_scene *scene,
+static galv_status compose(galv_canvas **canvas, galv_scene *scene,
                            const galv_figure_options *options, galv_err *err)
 {
     figure_sheet sheet = {.scene = scene, .options = options};
@@ -343,8 +350,12 @@ static galv_status compose(galv_canvas **canvas, const galv_scene *scene,
                          scene->duration_s);
     }
     sheet.whole = (galv_frame){LEFT, w, start_s, end_s};
+    galv_scene_find_inks(scene, start_s, end_s);
     sheet.windowed = !chosen && scene->median_s / scene->duration_s * w < READABLE_PX;
     sheet.close_up = !chosen && has_layers(scene);
+    if (sheet.close_up) {
+        sheet.detail = galv_close_up_choose(scene, LEFT, w);
+    }
     lay_out(&sheet);
     galv_canvas *page = galv_canvas_new(options->width_px, sheet.height);
     if (page == NULL) {

@@ -34,12 +34,15 @@ void galv_draw_row_labels(galv_canvas *canvas, const galv_scene *scene, double x
 /* Background, cells and messages of every row within the frame. */
 void galv_draw_rows(galv_canvas *canvas, const galv_scene *scene,
                     const galv_frame *frame, const galv_row_layout *rows);
+/* The parts of a row's messages that computation does not hide, as a low band. */
+void galv_draw_exposed(galv_canvas *canvas, const galv_scene *scene, int32_t rank,
+                       const galv_frame *frame, double y, double height);
 /* The lengths of the longest gaps, written into them where they fit. */
 void galv_draw_gaps(galv_canvas *canvas, const galv_scene *scene,
                     const galv_frame *frame, const galv_row_layout *rows);
 /* One cell with its label where that fits. */
 void galv_draw_cell(galv_canvas *canvas, double x, double y, double w, double h,
-                    galv_fill fill, const char *label, const char *short_label);
+                    galv_fill fill, const char *label);
 
 /* Stacked shares of the time, per row, instead of cells. */
 galv_status galv_draw_overview(galv_canvas *canvas, const galv_scene *scene,
@@ -57,9 +60,16 @@ galv_status galv_draw_memory_strip(galv_canvas *canvas, const galv_scene *scene,
                                    const galv_frame *frame, double y, double height,
                                    galv_err *err);
 /* The layers around one turn from forward to backward of a single row, from the spans
- * before joining; draws a heading, rows and axis from `y` on. */
-double galv_close_up_height(const galv_scene *scene);
-void galv_draw_close_up(galv_canvas *canvas, const galv_scene *scene, double x,
-                        double w, double y);
+ * before joining: heading, rows and axis from `y` on. The window is chosen first. */
+typedef struct galv_close_up {
+    galv_frame frame;
+    int32_t micro_batch;
+    bool lane_used[GALV_N_LANES]; /* within the window */
+} galv_close_up;
+
+galv_close_up galv_close_up_choose(const galv_scene *scene, double x, double w);
+double galv_close_up_height(const galv_close_up *close_up);
+void galv_draw_close_up(galv_canvas *canvas, const galv_scene *scene,
+                        const galv_close_up *close_up, double y);
 
 #endif

@@ -2,8 +2,8 @@
  * per kind of communication. Without lanes, communication that computation does not
  * hide is drawn as a low band at the foot of the row: it is neither work nor idleness,
  * and a reader should see it without asking. Cells are cut at the frame's edges. A
- * number is written into a cell only where it fits with a margin; where "3.1"
- * (micro-batch and chunk) does not fit, "3" is tried. */
+ * number is written into a cell only where it fits with a margin; "3.1"
+ * (micro-batch and chunk) is used only where it fits all cells of a frame. */
 #include "viz/figure_internal.h"
 #include "viz/timeline_parts_internal.h"
 
@@ -11,9 +11,12 @@
 #include <stdio.h>
 
 #define CELL_BORDER_PX  0.5
-#define LABEL_MARGIN_PX 1.5
+#define LABEL_MARGIN_PX 1.2
 #define EXPOSED_SHARE   0.32 /* of the row's height */
-#define SMALLEST_PX     0.3  /* narrower messages are not drawn */
+#define TITLE_GAP       16.0 /* between the axis's title and its first tick */
+#define THINNEST_PX     1.0  /* thinner messages in lanes are drawn as a tint */
+#define TINTED_GAP_PX   12.0
+#define SMALLEST_PX     0.3 /* narrower messages are not drawn */
 
 double galv_frame_x(const galv_frame *frame, double time_s)
 {
@@ -94,14 +97,11 @@ static bool fits(const char *label, double w)
 }
 
 void galv_draw_cell(galv_canvas *canvas, double x, double y, double w, double h,
-                    galv_fill fill, const char *label, const char *short_label)
+                    galv_fill fill, const char *label)
 {
     double border = w > 3.0 ? CELL_BORDER_PX / 2.0 : 0.0;
     galv_canvas_rect(canvas, x + border, y, w - 2.0 * border, h, fill);
-    const char *chosen = fits(label, w)         ? label
-                         : fits(short_label, w) ? short_label
-                                                : "";
-    if (chosen[0] == '\0' || h < GALV_SIZE_CELL) {
+    if (!fits(label, w) || h < GALV_SIZE_CELL) {
         return;
     }
     galv_text_style style =
@@ -109,11 +109,11 @@ void galv_draw_cell(galv_canvas *canvas, double x, double y, double w, double h,
     double middle = x + w / 2.0;
     double baseline = y + h / 2.0 + 0.36 * GALV_SIZE_CELL;
     if (fill.hatch != GALV_HATCH_NONE) {
-        double width = galv_text_width(chosen, GALV_SIZE_CELL, false) + 2.0;
+        double width = galv_text_width(label, GALV_SIZE_CELL, false) + 2.0;
         galv_canvas_rect(canvas, middle - width / 2.0, baseline - 7.0, width, 8.6,
                          galv_plain(fill.color));
     }
-    galv_canvas_text(canvas, middle, baseline, style, chosen);
+    galv_canvas_text(canvas, middle, baseline, style, label);
 }
 
 /* Two cells that a row computes at once (DualPipe) share its height. */
@@ -132,6 +132,8 @@ static void draw_computation(galv_canvas *canvas, const galv_scene *scene, int32
                              const galv_frame *frame, double y, double height)
 {
     int32_t n_chunks = scene->timeline->n_chunks;
+    double forward_px = scene->forward_s * frame->w / (frame->end_s - frame->start_s);
+    bool with_chunk = n_chunks > 1 && fits("00.0", forward_px);
     for (size_t i = scene->row_begin[rank]; i < scene->lane_begin[rank]; i++) {
         const galv_span *cell = &scene->cells[i];
         if (cell->end_s <= frame->start_s || cell->start_s >= frame->end_s) {
@@ -143,16 +145,14 @@ static void draw_computation(galv_canvas *canvas, const galv_scene *scene, int32
         galv_fill fill = galv_ink_fill(ink);
         fill.color = galv_color_shade(fill.color, cell->chunk, n_chunks);
         char label[32];
-        char short_label[32];
-        galv_cell_label(cell, n_chunks > 1, label, sizeof label);
-        galv_cell_label(cell, false, short_label, sizeof short_label);
+        galv_cell_label(cell, with_chunk, label, sizeof label);
         double top = y;
         double h = height;
         if (shares_row(scene, rank, i)) {
             h = height / 2.0;
             top = ink == GALV_INK_FORWARD ? y : y + h;
         }
-        galv_draw_cell(canvas, x0, top, x1 - x0, h, fill, label, short_label);
+        galv_draw_cell(canvas, x0, top, x1 - x0, h, fill, label);
     }
 }
 
@@ -166,34 +166,64 @@ static void draw_message(galv_canvas *canvas, const galv_frame *frame, double st
     }
 }
 
-/* The parts of the row's messages during which the row does not compute. */
-static void draw_exposed(galv_canvas *canvas, const galv_scene *scene, int32_t rank,
-                         const galv_frame *frame, double y, double height)
+void galv_draw_exposed(galv_canvas *canvas, const galv_scene *scene, int32_t rank,
+                       const galv_frame *frame, double y, double height)
 {
     double h = round(height * EXPOSED_SHARE);
-    size_t compute_end = scene->lane_begin[rank];
-    size_t cover = scene->row_begin[rank];
-    for (size_t i = compute_end; i < scene->row_begin[rank + 1]; i++) {
+    size_t first = scene->lane_begin[rank];
+    size_t cover = 0;
+    for (size_t i = first; i < scene->row_begin[rank + 1]; i++) {
         const galv_span *span = &scene->cells[i];
-        if (i == compute_end || span->stream != span[-1].stream) {
-            cover = scene->row_begin[rank];
-        }
-        while (cover < compute_end && scene->cells[cover].end_s <= span->start_s) {
-            cover++;
+        if (i == first || span->stream != span[-1].stream) {
+            cover = 0;
         }
         double at = span->start_s;
-        for (size_t c = cover; c < compute_end && at < span->end_s; c++) {
-            const galv_span *cell = &scene->cells[c];
-            if (cell->start_s > at) {
-                draw_message(canvas, frame, at, fmin(cell->start_s, span->end_s),
-                             y + height - h, h, galv_span_ink(span));
-            }
-            at = fmax(at, cell->end_s);
-        }
-        if (at < span->end_s) {
-            draw_message(canvas, frame, at, span->end_s, y + height - h, h,
+        double from = 0.0;
+        double to = 0.0;
+        while (galv_scene_next_exposed(scene, span, &cover, &at, &from, &to)) {
+            draw_message(canvas, frame, from, to, y + height - h, h,
                          galv_span_ink(span));
         }
+    }
+}
+
+/* Messages in lanes. Those too thin to be seen are drawn together, as a tint as strong
+ * as the share of time they take: a row of hairlines would vanish or shimmer. */
+static void draw_lanes(galv_canvas *canvas, const galv_scene *scene, int32_t rank,
+                       const galv_frame *frame, double y, const galv_row_layout *rows)
+{
+    double px_per_s = frame->w / (frame->end_s - frame->start_s);
+    size_t end = scene->row_begin[rank + 1];
+    size_t next = 0;
+    for (size_t i = scene->lane_begin[rank]; i < end; i = next) {
+        const galv_span *span = &scene->cells[i];
+        galv_ink ink = galv_span_ink(span);
+        double busy_s = span->end_s - span->start_s;
+        double end_s = span->end_s;
+        next = i + 1;
+        if (busy_s * px_per_s < THINNEST_PX) {
+            while (next < end && galv_span_ink(&scene->cells[next]) == ink &&
+                   scene->cells[next].stream == span->stream &&
+                   (scene->cells[next].end_s - scene->cells[next].start_s) * px_per_s <
+                       THINNEST_PX &&
+                   (scene->cells[next].start_s - end_s) * px_per_s < TINTED_GAP_PX) {
+                busy_s += scene->cells[next].end_s - scene->cells[next].start_s;
+                end_s = fmax(end_s, scene->cells[next].end_s);
+                next++;
+            }
+        }
+        double top = y + lane_offset(scene, rows, galv_span_lane(span));
+        if (next == i + 1) {
+            draw_message(canvas, frame, span->start_s, end_s, top, GALV_LANE_HEIGHT,
+                         ink);
+            continue;
+        }
+        double x0 = galv_frame_x(frame, span->start_s);
+        galv_fill fill = galv_ink_fill(ink);
+        double share = busy_s / fmax(end_s - span->start_s, 1e-300);
+        fill.alpha = (uint8_t)(90.0 + 165.0 * fmin(share, 1.0));
+        galv_canvas_rect(canvas, x0, top, galv_frame_x(frame, end_s) - x0,
+                         GALV_LANE_HEIGHT, fill);
     }
 }
 
@@ -210,16 +240,18 @@ void galv_draw_rows(galv_canvas *canvas, const galv_scene *scene,
         draw_computation(canvas, scene, rank, frame, y, rows->height);
         if (!rows->lanes) {
             galv_canvas_tag(canvas, "exposed", rank);
-            draw_exposed(canvas, scene, rank, frame, y, rows->height);
+            galv_draw_exposed(canvas, scene, rank, frame, y, rows->height);
             continue;
         }
         galv_canvas_tag(canvas, "lanes", rank);
-        for (size_t c = scene->lane_begin[rank]; c < scene->row_begin[rank + 1]; c++) {
-            const galv_span *span = &scene->cells[c];
-            double top = y + lane_offset(scene, rows, galv_span_lane(span));
-            draw_message(canvas, frame, span->start_s, span->end_s, top,
-                         GALV_LANE_HEIGHT, galv_span_ink(span));
+        for (int lane = 0; lane < GALV_N_LANES; lane++) {
+            if (scene->lane_used[lane]) {
+                galv_canvas_rect(canvas, frame->x,
+                                 y + lane_offset(scene, rows, (galv_lane)lane),
+                                 frame->w, GALV_LANE_HEIGHT, galv_plain(0xFAFAFA));
+            }
         }
+        draw_lanes(canvas, scene, rank, frame, y, rows);
     }
 }
 
@@ -241,11 +273,10 @@ void galv_draw_gaps(galv_canvas *canvas, const galv_scene *scene,
         galv_print_figures(number, sizeof number,
                            (gap->end_s - gap->start_s) / unit.seconds);
         snprintf(label, sizeof label, "%s %s", number, unit.name);
-        double room = rows->height * (rows->lanes ? 1.0 : 1.0 - EXPOSED_SHARE);
         if (galv_text_width(label, GALV_SIZE_CELL, false) + 6.0 <= x1 - x0) {
             double y = rows->y + place * galv_row_pitch(scene, rows);
             galv_canvas_text(canvas, (x0 + x1) / 2.0,
-                             y + room / 2.0 + 0.36 * GALV_SIZE_CELL,
+                             y + rows->height / 2.0 + 0.36 * GALV_SIZE_CELL,
                              galv_style(GALV_SIZE_CELL, galv_ink_text(GALV_INK_IDLE),
                                         GALV_ALIGN_CENTER),
                              label);
@@ -257,34 +288,26 @@ void galv_draw_time_axis(galv_canvas *canvas, const galv_frame *frame, double y,
                          double duration_s, bool titled)
 {
     galv_time_unit unit = galv_time_unit_for(duration_s);
-    int most = frame->w > 600.0 ? 9 : frame->w > 200.0 ? 4 : 3;
+    int most = (int)fmax(3.0, fmin(frame->w / 55.0, 10.0));
     galv_ticks ticks = galv_ticks_choose(frame->start_s / unit.seconds,
                                          frame->end_s / unit.seconds, most);
     galv_stroke line = galv_line(GALV_COLOR_AXIS, 0.75);
     galv_canvas_tag(canvas, "time axis", -1);
     galv_canvas_line(canvas, frame->x, y, frame->x + frame->w, y, line);
-    char title[32];
-    snprintf(title, sizeof title, "time (%s)", unit.name);
-    double right = frame->x + frame->w;
-    double title_left = right - galv_text_width(title, GALV_SIZE_TICK, false) - 6.0;
     for (int i = 0; i < ticks.n_ticks; i++) {
         double value = galv_tick(&ticks, i);
         double x = galv_frame_x(frame, value * unit.seconds);
-        char label[48];
-        snprintf(label, sizeof label, "%.*f", ticks.decimals, value);
-        double half = galv_text_width(label, GALV_SIZE_TICK, false) / 2.0;
         galv_canvas_line(canvas, x, y, x, y + 3.0, line);
-        if (x + half > (titled ? title_left : right + 12.0)) {
-            continue;
-        }
-        galv_canvas_text(canvas, x, y + 12.5,
-                         galv_style(GALV_SIZE_TICK, GALV_COLOR_AXIS, GALV_ALIGN_CENTER),
-                         label);
+        galv_canvas_printf(
+            canvas, x, y + 12.5,
+            galv_style(GALV_SIZE_TICK, GALV_COLOR_AXIS, GALV_ALIGN_CENTER), "%.*f",
+            ticks.decimals, value);
     }
     if (titled) {
-        galv_canvas_text(canvas, right, y + 12.5,
-                         galv_style(GALV_SIZE_TICK, GALV_COLOR_AXIS, GALV_ALIGN_RIGHT),
-                         title);
+        galv_canvas_printf(
+            canvas, frame->x - TITLE_GAP, y + 12.5,
+            galv_style(GALV_SIZE_TICK, GALV_COLOR_AXIS, GALV_ALIGN_RIGHT), "time (%s)",
+            unit.name);
     }
 }
 

@@ -216,12 +216,24 @@ static galv_status measure_cells(galv_scene *scene, galv_arena *arena, galv_err 
     }
     if (n_lengths == 0) {
         scene->median_s = scene->duration_s;
+        scene->forward_s = scene->duration_s;
         scene->period_s = scene->duration_s;
         scene->compute_end_s = scene->duration_s;
         return GALV_OK;
     }
     qsort(lengths, n_lengths, sizeof *lengths, compare_f64);
     scene->median_s = lengths[n_lengths / 2];
+    scene->forward_s = scene->median_s;
+    n_lengths = 0;
+    for (size_t i = 0; i < scene->n_cells; i++) {
+        if (scene->cells[i].kind == GALV_OP_FORWARD) {
+            lengths[n_lengths++] = scene->cells[i].end_s - scene->cells[i].start_s;
+        }
+    }
+    if (n_lengths > 0) {
+        qsort(lengths, n_lengths, sizeof *lengths, compare_f64);
+        scene->forward_s = lengths[n_lengths / 2];
+    }
     scene->period_s = total / (double)(n_forwards > 0 ? n_forwards : n_lengths);
     return GALV_OK;
 }
@@ -276,35 +288,64 @@ static void find_gaps(galv_scene *scene)
     }
 }
 
-/* Which lanes and inks there are, and what is exposed: a message that computation of
- * its row covers from begin to end is not. */
-static void find_inks(galv_scene *scene)
+bool galv_scene_next_exposed(const galv_scene *scene, const galv_span *message,
+                             size_t *cover, double *at_s, double *start_s,
+                             double *end_s)
 {
-    for (int32_t rank = 0; rank < scene->timeline->n_ranks; rank++) {
-        size_t compute_begin = scene->row_begin[rank];
-        size_t compute_end = scene->lane_begin[rank];
-        for (size_t i = compute_begin; i < compute_end; i++) {
-            scene->ink_used[galv_span_ink(&scene->cells[i])] = true;
-        }
-        size_t cover = compute_begin;
-        for (size_t i = compute_end; i < scene->row_begin[rank + 1]; i++) {
+    size_t begin = scene->row_begin[message->rank];
+    size_t end = scene->lane_begin[message->rank];
+    size_t cell = *cover < begin ? begin : *cover;
+    while (cell < end && *at_s < message->end_s &&
+           scene->cells[cell].start_s <= *at_s) {
+        *at_s = fmax(*at_s, scene->cells[cell].end_s);
+        cell++;
+    }
+    /* the next message may begin before this one's last cover ends */
+    *cover = cell > begin ? cell - 1 : cell;
+    if (*at_s >= message->end_s) {
+        return false;
+    }
+    *start_s = *at_s;
+    *end_s =
+        cell < end ? fmin(scene->cells[cell].start_s, message->end_s) : message->end_s;
+    *at_s = *end_s;
+    return true;
+}
+
+void galv_scene_find_inks(galv_scene *scene, double start_s, double end_s)
+{
+    for (int32_t row = 0; row < scene->n_shown; row++) {
+        int32_t rank = scene->shown[row];
+        size_t cover = 0;
+        for (size_t i = scene->row_begin[rank]; i < scene->row_begin[rank + 1]; i++) {
             const galv_span *span = &scene->cells[i];
+            if (span->end_s <= start_s || span->start_s >= end_s) {
+                continue;
+            }
             galv_ink ink = galv_span_ink(span);
-            scene->lane_used[galv_span_lane(span)] = true;
-            scene->lane_ink_used[ink] = true;
-            if (i == compute_end || span->stream != span[-1].stream) {
-                cover = compute_begin;
-            }
-            while (cover < compute_end && scene->cells[cover].end_s <= span->start_s) {
-                cover++;
-            }
-            double slack = 0.001 * scene->duration_s;
-            if (cover == compute_end ||
-                scene->cells[cover].start_s > span->start_s + slack ||
-                scene->cells[cover].end_s < span->end_s - slack) {
+            if (galv_span_computes(span)) {
                 scene->ink_used[ink] = true;
-                scene->exposes = true;
+                continue;
             }
+            scene->lane_ink_used[ink] = true;
+            double at = fmax(span->start_s, start_s);
+            double from = 0.0;
+            double to = 0.0;
+            cover = i > 0 && span[-1].stream == span->stream ? cover : 0;
+            if (!scene->ink_used[ink] &&
+                galv_scene_next_exposed(scene, span, &cover, &at, &from, &to) &&
+                from < end_s && to - from > 1e-5 * (end_s - start_s)) {
+                scene->ink_used[ink] = true;
+            }
+        }
+    }
+}
+
+static void find_lanes(galv_scene *scene)
+{
+    for (size_t i = 0; i < scene->n_cells; i++) {
+        if (!galv_span_computes(&scene->cells[i])) {
+            scene->lane_used[galv_span_lane(&scene->cells[i])] = true;
         }
     }
 }
@@ -360,7 +401,7 @@ galv_status galv_scene_make(galv_scene *scene, const galv_timeline *timeline,
     choose_rows(scene, all_rows);
     find_phases(scene);
     find_gaps(scene);
-    find_inks(scene);
+    find_lanes(scene);
     return GALV_OK;
 }
 

@@ -42,9 +42,9 @@ typedef struct galv_scene {
     bool lane_used[GALV_N_LANES];
     bool ink_used[GALV_N_INKS];      /* by computation, or exposed */
     bool lane_ink_used[GALV_N_INKS]; /* by any communication */
-    bool exposes;                    /* some communication is not behind computation */
     double duration_s;
     double median_s;       /* of forward and backward cells */
+    double forward_s;      /* median forward; median_s when there is none */
     double period_s;       /* forward and backward of one micro-batch on a row */
     double steady_start_s; /* row 0: first backward begins */
     double steady_end_s;   /* row 0: last forward ends */
@@ -60,6 +60,16 @@ typedef struct galv_scene {
  * or ranks that do not exist, and for a timeline without spans; GALV_NO_MEMORY. */
 galv_status galv_scene_make(galv_scene *scene, const galv_timeline *timeline,
                             bool all_rows, galv_arena *arena, galv_err *err);
+
+/* Notes the inks seen between two times, on the rows shown. */
+void galv_scene_find_inks(galv_scene *scene, double start_s, double end_s);
+
+/* The next part of a message, from *at_s on, during which its row does not compute;
+ * false when there is none. *cover is the cell to look at first (0 at a stream's first
+ * message) and moves on. */
+bool galv_scene_next_exposed(const galv_scene *scene, const galv_span *message,
+                             size_t *cover, double *at_s, double *start_s,
+                             double *end_s);
 
 galv_ink galv_span_ink(const galv_span *span);
 galv_lane galv_span_lane(const galv_span *span); /* of communication */

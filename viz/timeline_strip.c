@@ -16,11 +16,12 @@
 #include <stdlib.h>
 
 #define OVERVIEW_COLUMN_PX 2.0
+#define PEAK_HEADROOM      1.28
 #define GIB                1073741824.0
 
 /* Bottom to top; idle is the background. */
 static const galv_ink stack[] = {GALV_INK_FORWARD, GALV_INK_BACKWARD, GALV_INK_WEIGHT,
-                                 GALV_INK_RECOMPUTE, GALV_INK_OPTIMIZER};
+                                 GALV_INK_RECOMPUTE};
 #define N_STACK (sizeof stack / sizeof stack[0])
 
 /* Adds to shares[column] the part of [column's window] in which cells of the ink run.
@@ -80,6 +81,21 @@ static void draw_steps(galv_canvas *canvas, const galv_frame *frame, const doubl
     galv_canvas_polygon(canvas, points, n_points, fill);
 }
 
+/* The optimizer runs once: it is drawn as it is. */
+static void draw_optimizer(galv_canvas *canvas, const galv_scene *scene, int32_t rank,
+                           const galv_frame *frame, double y, double height)
+{
+    for (size_t i = scene->row_begin[rank]; i < scene->lane_begin[rank]; i++) {
+        const galv_span *cell = &scene->cells[i];
+        if (galv_span_ink(cell) == GALV_INK_OPTIMIZER) {
+            double x0 = galv_frame_x(frame, cell->start_s);
+            double w = galv_frame_x(frame, cell->end_s) - x0;
+            galv_canvas_rect(canvas, x0, y, fmax(w, 1.0), height,
+                             galv_ink_fill(GALV_INK_OPTIMIZER));
+        }
+    }
+}
+
 galv_status galv_draw_overview(galv_canvas *canvas, const galv_scene *scene,
                                const galv_frame *frame, const galv_row_layout *rows,
                                galv_err *err)
@@ -114,6 +130,8 @@ galv_status galv_draw_overview(galv_canvas *canvas, const galv_scene *scene,
                 low[c] = high[c];
             }
         }
+        draw_optimizer(canvas, scene, rank, frame, y, rows->height);
+        galv_draw_exposed(canvas, scene, rank, frame, y, rows->height);
     }
     free(low);
     free(points);
@@ -175,7 +193,7 @@ static void draw_step_line(galv_canvas *canvas, const galv_frame *frame,
 static void draw_memory_axis(galv_canvas *canvas, const galv_frame *frame, double y,
                              double height, double top_bytes, double px_per_byte)
 {
-    galv_ticks ticks = galv_ticks_choose(0.0, top_bytes / GIB, height > 50.0 ? 4 : 3);
+    galv_ticks ticks = galv_ticks_choose(0.0, top_bytes / GIB, height > 50.0 ? 5 : 3);
     for (int i = 0; i < ticks.n_ticks; i++) {
         double value = galv_tick(&ticks, i);
         double at = y + height - value * GIB * px_per_byte;
@@ -225,9 +243,9 @@ static void draw_memory_marks(galv_canvas *canvas, const galv_scene *scene,
     snprintf(label, sizeof label, "peak %s GiB", number);
     double half = galv_text_width(label, GALV_SIZE_TICK, false) / 2.0;
     double at = fmin(fmax(peak_x, frame->x + half + 4.0), frame->x + frame->w - half);
-    double ceiling = limit > 0.0 && limit_y < peak_y ? limit_y : y - 2.0;
-    double baseline = peak_y - 5.0 - 6.0 > ceiling ? peak_y - 5.0 : peak_y + 13.0;
+    double baseline = peak_y - 4.5;
     if (visible) {
+        /* the limit's dashes make way for the label */
         galv_fill paper = {GALV_COLOR_WHITE, 0, GALV_HATCH_NONE, 215};
         galv_canvas_rect(canvas, at - half - 2.0, baseline - 7.2, 2.0 * half + 4.0, 9.4,
                          paper);
@@ -263,7 +281,9 @@ galv_status galv_draw_memory_strip(galv_canvas *canvas, const galv_scene *scene,
     }
     double *worst = values, *band_high = values + n, *band_low = values + 2 * n;
     double *high = values + 3 * n, *low = values + 4 * n;
-    double top = fmax(scene->timeline->memory_limit_bytes, scene->peak_bytes) * 1.06;
+    /* a peak leaves room for its label */
+    double top = fmax(scene->timeline->memory_limit_bytes * 1.06,
+                      scene->peak_bytes * PEAK_HEADROOM);
     double px_per_byte = top > 0.0 ? height / top : 0.0;
     for (size_t begin = 0, end = 0; begin < scene->n_samples; begin = end) {
         while (end < scene->n_samples &&
