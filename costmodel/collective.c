@@ -1,0 +1,209 @@
+/* Collectives over links, alone.
+ *
+ * Inside a scale-up domain: measured curves (data/collective.csv) of the form
+ *
+ *   t = alpha + (S + M S/(S + K)) fac(n) / B
+ *
+ * for 2, 4 and 8 ranks, in between linear in log n, beyond 8 (a rack) with B of 8 and a
+ * latency that grows with the ring. Errors 3 to 9 %. Devices without curves take the
+ * shares of their link that NCCL reaches on others.
+ *
+ * Between nodes, a ring passes everything through every rank, so its rate is the
+ * smaller of the scale-up ring and what the group has of each node's network W; a tree
+ * for all-reduce has log2(N) steps instead of 2 (N - 1), and moves less over two or
+ * three nodes; NCCL takes the faster, and so does this:
+ *
+ *   ring   t = hops + fac(n) S / min(B_ring, W)
+ *   tree   t = hops + 2 S / (x W),  x = 2, 4/3, 1 for 2, 3, more nodes
+ *   a2a    t = hops + max(S (n - r)/n / (W/r), S (r - 1)/n / B)
+ *
+ * Hops: 3.4 us inside, 14 us between nodes on InfiniBand (NCCL's own constants of the
+ * Simple protocol), more where the network's latency is higher; their sum gives the
+ * ratio law S/(S + S0), S0 = 14 MB per node, that SimAI's tables show. Small
+ * messages use protocols of lower latency: below 64 KiB times n the hops count a third.
+ *
+ * W: the network of a node over the groups that share it, but no more than the NICs
+ * near the group's own ranks. Sources: NCCL src/graph/tuning.cc; SimAI calbusbw;
+ * nccl-tests PERFORMANCE.md. Left out: rail-crossing, congestion of other jobs,
+ * in-network reduction over InfiniBand. */
+#include "costmodel/collective_internal.h"
+
+#include "costmodel/kernels_internal.h"
+#include "plan/operation.h"
+
+#include <math.h>
+
+double galv_collective_bus_factor(int kind, int32_t n_ranks)
+{
+    double n = n_ranks;
+    switch (kind) {
+    case GALV_OP_ALL_REDUCE:
+        return 2 * (n - 1) / n;
+    case GALV_OP_ALL_GATHER:
+    case GALV_OP_REDUCE_SCATTER:
+    case GALV_OP_ALL_TO_ALL:
+        return (n - 1) / n;
+    default:
+        return 1;
+    }
+}
+
+static int curve_kind(int kind)
+{
+    switch (kind) {
+    case GALV_OP_ALL_REDUCE:
+        return GALV_CURVE_ALL_REDUCE;
+    case GALV_OP_REDUCE_SCATTER:
+        return GALV_CURVE_REDUCE_SCATTER;
+    case GALV_OP_ALL_TO_ALL:
+        return GALV_CURVE_ALL_TO_ALL;
+    default:
+        return GALV_CURVE_ALL_GATHER;
+    }
+}
+
+static double intra_time(const galv_collective_law *law, int kind, int32_t n,
+                         double bytes)
+{
+    int32_t known = n < GALV_MAX_CURVE_RANKS ? n : GALV_MAX_CURVE_RANKS;
+    const galv_collective_curve *c = &law->curves[curve_kind(kind)][known];
+    double alpha = c->alpha_s;
+    if (n > known) {
+        alpha += (n - known) * law->hop_intra_s / 2;
+    }
+    double moved = bytes + c->mid_bytes * bytes / (bytes + c->knee_bytes);
+    return alpha + moved * galv_collective_bus_factor(kind, n) / c->bytes_per_s;
+}
+
+/* Bytes per second of each node's network that one group has. */
+static double network_rate(const galv_collective_law *law, const galv_group *group)
+{
+    double near = group->ranks_per_node * law->nic_bytes_per_s;
+    double shared = law->node_bytes_per_s / group->sharers_per_node;
+    return near < shared ? near : shared;
+}
+
+/* Protocols of low latency serve messages that are short for the group. */
+static double hop_scale(double bytes, double n)
+{
+    double small = 65536 * n;
+    return bytes >= small ? 1 : 0.35 + 0.65 * bytes / small;
+}
+
+typedef struct timing {
+    double time_s;
+    double intra_s; /* busy time of a rank's scale-up link */
+    double inter_s; /* busy time of its share of the network */
+} timing;
+
+static timing ring_time(const galv_collective_law *law, int kind,
+                        const galv_group *group, double bytes)
+{
+    double n = group->n_ranks;
+    double nodes = group->n_nodes;
+    double rate = network_rate(law, group);
+    double rounds = kind == GALV_OP_ALL_REDUCE ? 2 : 1;
+    double hops =
+        rounds * ((nodes - 1) * law->hop_inter_s + (n - nodes) * law->hop_intra_s);
+    double moved = galv_collective_bus_factor(kind, group->n_ranks) * bytes;
+    double ring = group->ranks_per_node > 1 ? law->ring_bytes_per_s : HUGE_VAL;
+    double slowest = rate < ring ? rate : ring;
+    timing t = {hops * hop_scale(bytes, n) + moved / slowest, moved / ring,
+                moved / rate};
+    return t;
+}
+
+static timing tree_time(const galv_collective_law *law, const galv_group *group,
+                        double bytes)
+{
+    double n = group->n_ranks;
+    double nodes = group->n_nodes;
+    double gain = group->n_nodes == 2 ? 2 : group->n_nodes == 3 ? 4.0 / 3 : 1;
+    double rate = gain * network_rate(law, group);
+    double per_node = group->ranks_per_node;
+    double inside =
+        per_node > 1 ? law->ring_bytes_per_s * 2 * per_node / (per_node - 1) : HUGE_VAL;
+    double hops =
+        2 * ((per_node - 1) * law->hop_intra_s + log2(nodes) * law->hop_inter_s);
+    double moved = 2 * bytes;
+    double slowest = rate < inside ? rate : inside;
+    /* pipelined chunks fill a tree worse than a ring: 0.92 */
+    timing t = {hops * hop_scale(bytes, n) + moved / (0.92 * slowest), moved / inside,
+                moved / rate};
+    return t;
+}
+
+static timing all_to_all_time(const galv_collective_law *law, const galv_group *group,
+                              double bytes)
+{
+    double n = group->n_ranks;
+    double per_node = group->ranks_per_node;
+    double rate = network_rate(law, group) / per_node;
+    double inter = bytes * (n - per_node) / n / rate;
+    double intra = bytes * (per_node - 1) / n /
+                   law->curves[GALV_CURVE_ALL_TO_ALL][GALV_MAX_CURVE_RANKS].bytes_per_s;
+    double hops = 2 * law->hop_inter_s + 0.5e-6 * (n - per_node);
+    timing t = {hops + (inter > intra ? inter / 0.93 : intra), intra, inter};
+    return t;
+}
+
+static timing step_time(const galv_collective_law *law, const galv_group *group,
+                        double bytes)
+{
+    timing t = {0, 0, 0};
+    if (group->n_nodes > 1) {
+        double rate = network_rate(law, group);
+        t.inter_s = bytes / rate;
+        t.time_s = law->hop_inter_s + t.inter_s;
+    } else {
+        t.intra_s = bytes / law->p2p_bytes_per_s;
+        t.time_s = law->p2p_alpha_s + t.intra_s;
+    }
+    return t;
+}
+
+static double share(double busy_s, double time_s)
+{
+    if (!(time_s > 0) || !(busy_s > 0)) {
+        return 0;
+    }
+    return busy_s < time_s ? busy_s / time_s : 1;
+}
+
+void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int kind,
+                          const galv_group *group, double bytes)
+{
+    cost->message_bytes = bytes;
+    if (group->n_ranks <= 1 || !(bytes > 0)) {
+        return;
+    }
+    timing t = {0, 0, 0};
+    if (kind == GALV_OP_RING_EXCHANGE || kind == GALV_OP_SEND) {
+        double steps = kind == GALV_OP_SEND ? 1 : group->n_ranks - 1;
+        t = step_time(law, group, bytes);
+        t.time_s *= steps;
+        t.intra_s *= steps;
+        t.inter_s *= steps;
+        cost->message_bytes = steps * bytes;
+    } else if (group->n_nodes <= 1) {
+        t.time_s = intra_time(law, kind, group->n_ranks, bytes);
+        t.intra_s = t.time_s;
+    } else if (kind == GALV_OP_ALL_TO_ALL) {
+        t = all_to_all_time(law, group, bytes);
+    } else {
+        t = ring_time(law, kind, group, bytes);
+        if (kind == GALV_OP_ALL_REDUCE) {
+            timing tree = tree_time(law, group, bytes);
+            t = tree.time_s < t.time_s ? tree : t;
+        }
+    }
+    galv_cost_add(cost, t.time_s, law->provenance, 0);
+    cost->intra_share = share(t.intra_s, t.time_s);
+    cost->inter_share = share(t.inter_s, t.time_s);
+    /* the bottleneck is held throughout, latency included */
+    if (group->n_nodes > 1 && t.inter_s >= t.intra_s) {
+        cost->inter_share = 1;
+    } else {
+        cost->intra_share = 1;
+    }
+}

@@ -1,0 +1,194 @@
+/* Making a cost model, and the questions that no plan is needed for. */
+#include "costmodel/costmodel_internal.h"
+
+#include <gsl/gsl_errno.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GALV_WORD(name, word) word,
+const char *const galv_provenance_names[GALV_N_PROVENANCES] = {
+    GALV_PROVENANCE_TABLE(GALV_WORD)};
+const char *const galv_memory_use_names[GALV_N_MEMORY_USES] = {
+    GALV_MEMORY_TABLE(GALV_WORD)};
+#undef GALV_WORD
+
+/* What the driver and firmware keep of the memory as sold. */
+#define RESERVED_BYTES (700.0 * 1048576.0)
+
+void galv_costmodel_warn(galv_costmodel *model, const char *text)
+{
+    for (size_t i = 0; i < model->n_warnings; i++) {
+        if (strcmp(model->warnings[i], text) == 0) {
+            return;
+        }
+    }
+    if (model->n_warnings < GALV_MAX_WARNINGS) {
+        const char *copy = galv_arena_strdup(model->arena, text);
+        if (copy != NULL) {
+            model->warnings[model->n_warnings++] = copy;
+        }
+    }
+}
+
+static void warn(void *context, const char *text)
+{
+    galv_costmodel *model = context;
+    galv_costmodel_warn(model, text);
+}
+
+static galv_status init_laws(galv_costmodel *model, const galv_profile *profile,
+                             galv_err *err)
+{
+    for (int32_t i = 0; i < model->job.cluster.n_pools; i++) {
+        const galv_pool *pool = &model->job.cluster.pools[i];
+        galv_status status = galv_device_law_init(&model->laws[i], pool,
+                                                  &model->job.workload, profile, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+        if (!model->laws[i].measured_device) {
+            char text[160];
+            snprintf(text, sizeof text,
+                     "no kernel of %s has been measured: priced from its "
+                     "specification and from devices like it",
+                     pool->device.id);
+            galv_costmodel_warn(model, text);
+        }
+    }
+    return GALV_OK;
+}
+
+galv_status galv_costmodel_new(galv_costmodel **model, const galv_job *job,
+                               const galv_profile *profile, galv_err *err)
+{
+    /* GSL's default handler aborts; every return value is checked here instead */
+    gsl_set_error_handler_off();
+    galv_costmodel *made = calloc(1, sizeof *made);
+    galv_arena *arena = galv_arena_new();
+    if (made == NULL || arena == NULL) {
+        free(made);
+        galv_arena_free(arena);
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    made->arena = arena;
+    made->job = *job;
+    if (made->job.workload.seq_length <= 0) {
+        made->job.workload.seq_length = job->model.seq_length;
+    }
+    galv_model_facts_init(&made->facts, &made->job);
+    made->model_flop = galv_count_model_flop(&made->job);
+    galv_status status = init_laws(made, profile, err);
+    if (status == GALV_OK) {
+        status = galv_measured_init(&made->measured, &made->job, profile, arena, warn,
+                                    made, err);
+    }
+    if (status != GALV_OK) {
+        galv_costmodel_free(made);
+        return status;
+    }
+    *model = made;
+    return GALV_OK;
+}
+
+void galv_costmodel_free(galv_costmodel *model)
+{
+    if (model != NULL) {
+        galv_measured_release(&model->measured);
+        galv_arena_free(model->arena);
+        free(model);
+    }
+}
+
+const galv_job *galv_costmodel_job(const galv_costmodel *model)
+{
+    return &model->job;
+}
+
+double galv_costmodel_model_flop(const galv_costmodel *model)
+{
+    return model->model_flop;
+}
+
+double galv_costmodel_peak_flop_per_s(const galv_costmodel *model)
+{
+    return galv_device_peak(&model->job.cluster.pools[0].device,
+                            model->job.workload.precision);
+}
+
+double galv_costmodel_memory_limit(const galv_costmodel *model)
+{
+    if (model->job.workload.memory_limit_bytes > 0) {
+        return model->job.workload.memory_limit_bytes;
+    }
+    double least = 0;
+    for (int32_t i = 0; i < model->job.cluster.n_pools; i++) {
+        double bytes = (double)model->job.cluster.pools[i].device.memory_bytes;
+        least = i == 0 || bytes < least ? bytes : least;
+    }
+    return least > RESERVED_BYTES ? least - RESERVED_BYTES : least;
+}
+
+static void clear(galv_cost *cost)
+{
+    memset(cost, 0, sizeof *cost);
+    cost->compute_slowdown = 1;
+    cost->comm_slowdown = 1;
+}
+
+void galv_costmodel_gemm(galv_cost *cost, const galv_costmodel *model,
+                         galv_precision precision, double m, double n, double k)
+{
+    clear(cost);
+    const galv_gemm_law *law = &model->laws[0].gemm[precision];
+    galv_gemm_law alone = *law;
+    alone.factor = 1;
+    galv_cost_add(cost, galv_gemm_time(&alone, 1, m, n, k, 2), law->provenance,
+                  2 * m * n * k);
+}
+
+void galv_costmodel_attention(galv_cost *cost, const galv_costmodel *model, int pass,
+                              double batch, double heads, double query_groups,
+                              double seq_q, double seq_kv, double head_dim, bool causal)
+{
+    (void)query_groups; /* grouping changes bytes, not work */
+    clear(cost);
+    galv_attention_law alone = model->laws[0].attention;
+    alone.factor = 1;
+    bool backward = pass == GALV_OP_BACKWARD;
+    double flop =
+        galv_attention_flop(batch, heads, seq_q, seq_kv, head_dim, head_dim, causal) *
+        (backward ? 2.5 : 1);
+    galv_cost_add(cost,
+                  galv_attention_time(&alone, backward, causal, flop, seq_kv, head_dim),
+                  alone.provenance, flop);
+}
+
+void galv_costmodel_collective(galv_cost *cost, const galv_costmodel *model, int kind,
+                               int32_t n_ranks, int32_t ranks_per_node,
+                               int32_t sharers_per_node, double message_bytes)
+{
+    clear(cost);
+    int32_t per_node = ranks_per_node > 0 ? ranks_per_node : 1;
+    per_node = per_node < n_ranks ? per_node : n_ranks;
+    galv_group group = {n_ranks, (n_ranks + per_node - 1) / per_node, per_node,
+                        sharers_per_node > 0 ? sharers_per_node : 1};
+    double time = 0;
+    galv_provenance provenance = GALV_PROVENANCE_MEASURED;
+    galv_collective_cost(cost, &model->laws[0].collective, kind, &group, message_bytes);
+    if (galv_measured_collective(&time, &provenance, &model->measured, kind, n_ranks,
+                                 per_node, message_bytes)) {
+        cost->work_s = 0;
+        memset(cost->provenance_s, 0, sizeof cost->provenance_s);
+        galv_cost_add(cost, time, provenance, 0);
+    }
+    cost->compute_slowdown = model->laws[0].factors[GALV_FACTOR_COMPUTE_SLOWDOWN];
+    cost->comm_slowdown = model->laws[0].factors[GALV_FACTOR_COMM_SLOWDOWN];
+}
+
+const char *const *galv_costmodel_warnings(const galv_costmodel *model, size_t *n)
+{
+    *n = model->n_warnings;
+    return model->warnings;
+}

@@ -1,0 +1,521 @@
+/* Laws of a device, from the tables compiled in.
+ *
+ * A device takes the constants measured on itself; else those of the same silicon
+ * ("also" in the tables); else, and then its numbers are called analytic, those of the
+ * same generation scaled to its own peaks; else general ones. Constants are shares of
+ * peaks, so what-if changes of a peak or a bandwidth carry over.
+ *
+ * In-situ factors (data/insitu.csv): rows are read in order and the last one that
+ * matches generation, precision, software and year wins, so general rows come first. */
+#include "costmodel/device_law_internal.h"
+
+#include "base/csv.h"
+#include "base/words.h"
+
+#include <math.h>
+#include <string.h>
+
+extern const char galv_data_gemm_csv[];
+extern const size_t galv_data_gemm_csv_length;
+extern const char galv_data_attention_csv[];
+extern const size_t galv_data_attention_csv_length;
+extern const char galv_data_memory_bound_csv[];
+extern const size_t galv_data_memory_bound_csv_length;
+extern const char galv_data_collective_csv[];
+extern const size_t galv_data_collective_csv_length;
+extern const char galv_data_insitu_csv[];
+extern const size_t galv_data_insitu_csv_length;
+
+#define GALV_WORD(name, word) word,
+static const char *const factor_names[GALV_N_FACTORS] = {GALV_FACTOR_TABLE(GALV_WORD)};
+#undef GALV_WORD
+
+static double positive(double value, double otherwise)
+{
+    return value > 0 && isfinite(value) ? value : otherwise;
+}
+
+double galv_device_peak(const galv_device *device, galv_precision precision)
+{
+    const double *peak = device->peak_flop_per_s;
+    if (peak[precision] > 0) {
+        return peak[precision];
+    }
+    double half = positive(peak[GALV_BF16], peak[GALV_FP16]);
+    switch (precision) {
+    case GALV_MXFP8:
+    case GALV_NVFP4:
+        return positive(peak[GALV_FP8], positive(half, 1e12));
+    case GALV_FP32:
+    case GALV_TF32:
+        return positive(peak[precision == GALV_FP32 ? GALV_TF32 : GALV_FP32],
+                        positive(half, 8e12) / 8);
+    default:
+        return positive(half, 1e12);
+    }
+}
+
+/* ---- tables ---- */
+
+typedef struct table {
+    galv_csv csv;
+    galv_err *err;
+    galv_status status;
+} table;
+
+static void open_table(table *t, const char *name, const char *text, size_t length,
+                       galv_arena *arena, galv_err *err)
+{
+    t->err = err;
+    t->status = galv_csv_read_text(&t->csv, name, text, length, arena, err);
+}
+
+static const char *cell(table *t, size_t row, const char *column)
+{
+    return galv_csv_cell(&t->csv, row, galv_csv_column(&t->csv, column));
+}
+
+static double number(table *t, size_t row, const char *column, double otherwise)
+{
+    double value = otherwise;
+    galv_status status = galv_csv_f64(&t->csv, row, galv_csv_column(&t->csv, column),
+                                      -1e18, 1e18, &value, t->err);
+    t->status = t->status == GALV_OK ? status : t->status;
+    return value;
+}
+
+/* Is `id` one of the words of a ';' list? */
+static bool listed(const char *list, const char *id)
+{
+    size_t length = strlen(id);
+    while (*list != '\0') {
+        size_t word = strcspn(list, ";");
+        if (word == length && strncmp(list, id, length) == 0) {
+            return true;
+        }
+        list += word + (list[word] == ';');
+    }
+    return false;
+}
+
+/* First word of an architecture: "Hopper+Grace" and "Hopper" are one generation. */
+static bool same_generation(const char *a, const char *b)
+{
+    size_t length = strcspn(a, " +");
+    return length > 0 && length == strcspn(b, " +") && strncmp(a, b, length) == 0;
+}
+
+/* Generation of a device that tables measure, by its id. */
+static const char *generation_of(const char *id)
+{
+    static const char *const known[][2] = {
+        {"a100", "Ampere"},       {"h100", "Hopper"},    {"h200", "Hopper"},
+        {"b200", "Blackwell"},    {"b300", "Blackwell"}, {"gb", "Blackwell"},
+        {"rtx-pro", "Blackwell"}, {"l40", "Ada"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strncmp(id, known[i][0], strlen(known[i][0])) == 0) {
+            return known[i][1];
+        }
+    }
+    return "";
+}
+
+/* How well a row fits a device: 3 itself, 2 the same silicon, 1 its generation, 0 not.
+ */
+static int kinship(table *t, size_t row, const galv_device *device)
+{
+    const char *id = cell(t, row, "device");
+    if (strcmp(id, device->id) == 0) {
+        return 3;
+    }
+    if (listed(cell(t, row, "also"), device->id)) {
+        return 2;
+    }
+    return same_generation(generation_of(id), device->arch) ? 1 : 0;
+}
+
+/* ---- in-situ factors ---- */
+
+static bool matches(const char *pattern, const char *word)
+{
+    return strcmp(pattern, "*") == 0 || pattern[0] == '\0' ||
+           same_generation(pattern, word);
+}
+
+static void read_factors(galv_device_law *law, table *t, const galv_device *device,
+                         const galv_workload *workload)
+{
+    int year = workload->software_year > 0 ? workload->software_year : 9999;
+    for (int f = 0; f < GALV_N_FACTORS; f++) {
+        law->factors[f] = 1;
+    }
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        int f = galv_word_index(factor_names, GALV_N_FACTORS, cell(t, row, "factor"));
+        if (f >= 0 && matches(cell(t, row, "arch"), device->arch) &&
+            matches(cell(t, row, "precision"),
+                    galv_precision_names[workload->precision]) &&
+            matches(cell(t, row, "software"),
+                    galv_software_names[workload->software]) &&
+            year >= (int)number(t, row, "year_from", 0)) {
+            law->factors[f] = number(t, row, "value", 1);
+        }
+    }
+}
+
+static bool row_is_for(const galv_profile_row *row, const galv_device *device,
+                       const galv_workload *workload)
+{
+    return (row->device[0] == '\0' || strcmp(row->device, device->id) == 0) &&
+           (row->precision < 0 || row->precision == (int)workload->precision);
+}
+
+static void override_factors(galv_device_law *law, const galv_profile *profile,
+                             const galv_device *device, const galv_workload *workload)
+{
+    for (size_t i = 0; profile != NULL && i < profile->n_rows; i++) {
+        const galv_profile_row *row = &profile->rows[i];
+        if (!row_is_for(row, device, workload)) {
+            continue;
+        }
+        if (row->kind == GALV_PROFILE_FACTOR) {
+            int f = galv_word_index(factor_names, GALV_N_FACTORS, row->op);
+            if (f >= 0 && isfinite(row->value) && row->value >= 0) {
+                law->factors[f] = row->value;
+            }
+        } else if (row->kind == GALV_PROFILE_OVERLAP) {
+            law->factors[GALV_FACTOR_COMPUTE_SLOWDOWN] =
+                row->compute_slowdown >= 1 ? row->compute_slowdown : 1;
+            law->factors[GALV_FACTOR_COMM_SLOWDOWN] =
+                row->comm_slowdown >= 1 ? row->comm_slowdown : 1;
+        }
+    }
+}
+
+/* ---- matrix products ---- */
+
+static void add_tiles(galv_gemm_law *law, double per_sm, double efficiency, int n,
+                      const double sizes[][2])
+{
+    for (int i = 0; i < n && efficiency > 0.05; i++) {
+        galv_gemm_tile *tile = &law->tiles[law->n_tiles++];
+        tile->rows = sizes[i][0];
+        tile->columns = sizes[i][1];
+        tile->s_per_k = 2 * tile->rows * tile->columns / (per_sm * efficiency);
+    }
+}
+
+static const double wide_tiles[][2] = {{256, 128}, {128, 256}};
+static const double square_tiles[][2] = {{128, 128}};
+static const double small_tiles[][2] = {{128, 64}, {64, 128}, {64, 64}};
+static const double large_tiles[][2] = {{256, 256}};
+
+/* Constants for a device nobody measured: its best sustained product if known. */
+static void default_gemm(galv_gemm_law *law, const galv_device *device, double peak)
+{
+    double half = galv_device_peak(device, GALV_BF16);
+    double efficiency = device->sustained_bf16_flop_per_s > 0
+                            ? device->sustained_bf16_flop_per_s / half
+                            : 0.78;
+    if (efficiency > 0.95) {
+        efficiency = 0.95;
+    }
+    law->t0_s = 4e-6;
+    law->k0 = 128;
+    law->quantization = 0.5;
+    law->bytes_per_s = 0.85 * device->memory_bytes_per_s;
+    law->droop_flop = 1e12;
+    add_tiles(law, peak / law->n_sm, efficiency, 2, wide_tiles);
+    add_tiles(law, peak / law->n_sm, 0.95 * efficiency, 1, square_tiles);
+    add_tiles(law, peak / law->n_sm, 0.80 * efficiency, 3, small_tiles);
+    law->provenance = GALV_PROVENANCE_ANALYTIC;
+}
+
+static void fitted_gemm(galv_gemm_law *law, table *t, size_t row,
+                        const galv_device *device, double peak, double power_exponent)
+{
+    double usual_power_w = number(t, row, "tdp_w", 0);
+    double power = device->tdp_w > 0 && usual_power_w > device->tdp_w
+                       ? pow(device->tdp_w / usual_power_w, power_exponent)
+                       : 1;
+    double per_sm = peak * power / law->n_sm;
+    law->t0_s = 1e-6 * number(t, row, "t0_us", 3);
+    law->k0 = number(t, row, "k0", 128);
+    law->quantization = number(t, row, "quantization", 0.5);
+    law->bytes_per_s =
+        number(t, row, "bandwidth_frac", 0.85) * device->memory_bytes_per_s;
+    law->droop = number(t, row, "droop", 0);
+    law->droop_flop = 1e12 * positive(number(t, row, "droop_tflop", 1), 1e-9);
+    add_tiles(law, per_sm, number(t, row, "e_wide", 0), 2, wide_tiles);
+    add_tiles(law, per_sm, number(t, row, "e_square", 0), 1, square_tiles);
+    add_tiles(law, per_sm, number(t, row, "e_small", 0), 3, small_tiles);
+    add_tiles(law, per_sm, number(t, row, "e_large", 0), 1, large_tiles);
+}
+
+static void init_gemm(galv_device_law *law, table *t, const galv_device *device,
+                      galv_precision precision)
+{
+    galv_gemm_law *gemm = &law->gemm[precision];
+    double peak = galv_device_peak(device, precision);
+    gemm->n_sm = positive(device->n_sm, 100);
+    gemm->input_bytes = precision <= GALV_TF32 ? 4 : 2;
+    gemm->factor = law->factors[GALV_FACTOR_GEMM];
+    /* fp16 and tf32 take the shares of bf16: the same pipelines */
+    bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
+    const char *word = narrow ? galv_precision_names[precision] : "bf16";
+    int best = 0;
+    size_t best_row = 0;
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        int kin = kinship(t, row, device);
+        if (kin > best && strcmp(cell(t, row, "precision"), word) == 0) {
+            best = kin;
+            best_row = row;
+        }
+    }
+    if (best == 0) {
+        default_gemm(gemm, device, peak);
+        if (narrow) {
+            /* conversions beside the product: measured fp8 loses a fifth to bf16 */
+            gemm->factor *= 1.25;
+        }
+        return;
+    }
+    fitted_gemm(gemm, t, best_row, device, peak, law->factors[GALV_FACTOR_POWER]);
+    gemm->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
+}
+
+/* ---- attention ---- */
+
+static void put_curve(galv_attention_law *law, bool backward, bool causal,
+                      const galv_attention_curve *curve)
+{
+    int *n = &law->n_curves[backward][causal];
+    if (*n < GALV_MAX_ATTENTION_CURVES) {
+        law->curves[backward][causal][(*n)++] = *curve;
+    }
+}
+
+static void default_attention(galv_attention_law *law)
+{
+    for (int backward = 0; backward < 2; backward++) {
+        for (int causal = 0; causal < 2; causal++) {
+            galv_attention_curve curve = {128, 6e-6, backward ? 0.42 : 0.5,
+                                          causal ? 600 : 200};
+            put_curve(law, backward != 0, causal != 0, &curve);
+        }
+    }
+    law->provenance = GALV_PROVENANCE_ANALYTIC;
+}
+
+static void init_attention(galv_device_law *law, table *t, const galv_device *device)
+{
+    galv_attention_law *attention = &law->attention;
+    attention->peak_flop_per_s = galv_device_peak(device, GALV_BF16);
+    attention->factor = law->factors[GALV_FACTOR_ATTENTION];
+    int best = 0;
+    const char *chosen = "";
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        int kin = kinship(t, row, device);
+        if (kin > best) {
+            best = kin;
+            chosen = cell(t, row, "device");
+        }
+    }
+    if (best == 0) {
+        default_attention(attention);
+        return;
+    }
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        if (strcmp(cell(t, row, "device"), chosen) != 0) {
+            continue;
+        }
+        galv_attention_curve curve = {
+            number(t, row, "head_dim", 128), 1e-6 * number(t, row, "t0_us", 5),
+            number(t, row, "efficiency", 0.5), number(t, row, "half_length", 500)};
+        put_curve(attention, strcmp(cell(t, row, "pass"), "backward") == 0,
+                  number(t, row, "causal", 0) > 0, &curve);
+    }
+    attention->provenance =
+        best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
+}
+
+/* ---- memory ---- */
+
+static void init_memory(galv_device_law *law, table *t, const galv_device *device,
+                        const galv_workload *workload)
+{
+    galv_memory_law *memory = &law->memory;
+    double peak = positive(device->memory_bytes_per_s, 1e11);
+    const char *software = galv_software_names[workload->software];
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        if (matches(cell(t, row, "arch"), device->arch) &&
+            matches(cell(t, row, "software"), software)) {
+            memory->t0_s = 1e-6 * number(t, row, "t0_us", 3);
+            memory->forward_bytes_per_s = peak * number(t, row, "forward_frac", 0.7);
+            memory->backward_bytes_per_s = peak * number(t, row, "backward_frac", 0.6);
+            memory->stream_bytes_per_s = peak * number(t, row, "stream_frac", 0.8);
+            memory->provenance = strstr(cell(t, row, "source"), "assumed") != NULL
+                                     ? GALV_PROVENANCE_ANALYTIC
+                                     : GALV_PROVENANCE_FITTED;
+        }
+    }
+    memory->factor = law->factors[GALV_FACTOR_MEMORY];
+    law->memory_bytes_per_s = peak;
+}
+
+/* ---- collectives ---- */
+
+static const char *const curve_names[GALV_N_CURVE_KINDS] = {
+    "all_reduce", "all_gather", "reduce_scatter", "all_to_all"};
+
+static void interpolate_curves(galv_collective_curve *curves)
+{
+    for (int n = 3; n < GALV_MAX_CURVE_RANKS; n++) {
+        if (n == 4) {
+            continue;
+        }
+        const galv_collective_curve *low = &curves[n < 4 ? 2 : 4];
+        const galv_collective_curve *high = &curves[n < 4 ? 4 : 8];
+        double w = log2(n) - (n < 4 ? 1 : 2);
+        curves[n].alpha_s = (1 - w) * low->alpha_s + w * high->alpha_s;
+        curves[n].bytes_per_s = (1 - w) * low->bytes_per_s + w * high->bytes_per_s;
+        curves[n].mid_bytes = (1 - w) * low->mid_bytes + w * high->mid_bytes;
+        curves[n].knee_bytes = (1 - w) * low->knee_bytes + w * high->knee_bytes;
+    }
+    curves[1] = curves[2];
+    curves[0] = curves[2];
+}
+
+/* NCCL's usual share of a link, by operation and ranks, where nothing was measured. */
+static void default_curves(galv_collective_law *law)
+{
+    static const double shares[GALV_N_CURVE_KINDS][3] = {
+        {0.64, 0.74, 0.77}, {0.52, 0.68, 0.70}, {0.53, 0.69, 0.74}, {0.55, 0.64, 0.68}};
+    static const double alphas_us[3] = {9, 12, 18};
+    for (int kind = 0; kind < GALV_N_CURVE_KINDS; kind++) {
+        for (int i = 0; i < 3; i++) {
+            galv_collective_curve *c = &law->curves[kind][2 << i];
+            c->alpha_s = 1e-6 * alphas_us[i];
+            c->bytes_per_s = shares[kind][i] * law->link_bytes_per_s;
+            c->mid_bytes = 30e-6 * c->bytes_per_s;
+            c->knee_bytes = 15e-6 * c->bytes_per_s;
+        }
+    }
+    law->provenance = GALV_PROVENANCE_ANALYTIC;
+}
+
+static void read_curves(galv_collective_law *law, table *t, const galv_device *device)
+{
+    default_curves(law);
+    int best = 0;
+    const char *chosen = "";
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        int kin = kinship(t, row, device);
+        if (kin > best && (kin > 1 || number(t, row, "link_gbs", 0) > 0)) {
+            best = kin;
+            chosen = cell(t, row, "device");
+        }
+    }
+    if (best < 2 && device->scaleup_bytes_per_s < 100e9) {
+        return; /* bridges and buses: not what a switch of the generation does */
+    }
+    bool has_eight = false;
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        int kind = galv_word_index(curve_names, GALV_N_CURVE_KINDS, cell(t, row, "op"));
+        int n = (int)number(t, row, "ranks", 0);
+        if (best == 0 || kind < 0 || strcmp(cell(t, row, "device"), chosen) != 0 ||
+            (n != 2 && n != 4 && n != 8)) {
+            continue;
+        }
+        double nominal = 1e9 * number(t, row, "link_gbs", 0);
+        double scale = nominal > 0 ? law->link_bytes_per_s / nominal : 1;
+        galv_collective_curve *c = &law->curves[kind][n];
+        c->alpha_s = 1e-6 * number(t, row, "alpha_us", 10);
+        c->bytes_per_s = 1e9 * scale * number(t, row, "busbw_gbs", 1);
+        c->mid_bytes = 1e6 * number(t, row, "mid_mb", 0);
+        c->knee_bytes = 1e6 * positive(number(t, row, "knee_mb", 1), 1e-3);
+        has_eight = has_eight || n == 8;
+        law->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
+    }
+    for (int kind = 0; best > 0 && !has_eight && kind < GALV_N_CURVE_KINDS; kind++) {
+        /* measured on the four devices of one tray: eight go as the rack's switch */
+        law->curves[kind][8] = law->curves[kind][4];
+        law->curves[kind][8].alpha_s *= 1.6;
+        law->curves[kind][8].bytes_per_s *= 1.05;
+    }
+}
+
+static void init_collective(galv_device_law *law, table *t, const galv_pool *pool)
+{
+    galv_collective_law *c = &law->collective;
+    const galv_device *device = &pool->device;
+    double link = positive(pool->intra_bytes_per_s, device->scaleup_bytes_per_s);
+    c->link_bytes_per_s = positive(link, 10e9);
+    read_curves(c, t, device);
+    for (int kind = 0; kind < GALV_N_CURVE_KINDS; kind++) {
+        interpolate_curves(c->curves[kind]);
+    }
+    double p2p = positive(device->p2p_bytes_per_s, c->link_bytes_per_s);
+    if (device->scaleup_bytes_per_s > 0) {
+        p2p *= c->link_bytes_per_s / device->scaleup_bytes_per_s;
+    }
+    c->p2p_bytes_per_s = 0.80 * (p2p < c->link_bytes_per_s ? p2p : c->link_bytes_per_s);
+    c->p2p_alpha_s = 8e-6;
+    c->ring_bytes_per_s = c->curves[GALV_CURVE_REDUCE_SCATTER][8].bytes_per_s;
+    double usable = positive(pool->inter_efficiency, 0.94) *
+                    law->factors[GALV_FACTOR_NETWORK] *
+                    positive(pool->inter_bytes_per_s, 1e9);
+    double domain = pool->scaleup_domain > pool->devices_per_node
+                        ? pool->scaleup_domain
+                        : positive(pool->devices_per_node, 1);
+    c->node_bytes_per_s = usable * domain;
+    c->nic_bytes_per_s = usable;
+    if (pool->nics_per_node > 0 && pool->nics_per_node < pool->devices_per_node) {
+        c->nic_bytes_per_s = usable * pool->devices_per_node / pool->nics_per_node;
+    }
+    c->hop_intra_s = 3.4e-6;
+    c->hop_inter_s = 11e-6 + 2 * positive(pool->inter_latency_s, 1.5e-6);
+}
+
+galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
+                                 const galv_workload *workload,
+                                 const galv_profile *profile, galv_err *err)
+{
+    memset(law, 0, sizeof *law);
+    galv_arena *arena = galv_arena_new();
+    if (arena == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    table tables[5];
+    open_table(&tables[0], "insitu.csv", galv_data_insitu_csv,
+               galv_data_insitu_csv_length, arena, err);
+    open_table(&tables[1], "gemm.csv", galv_data_gemm_csv, galv_data_gemm_csv_length,
+               arena, err);
+    open_table(&tables[2], "attention.csv", galv_data_attention_csv,
+               galv_data_attention_csv_length, arena, err);
+    open_table(&tables[3], "memory_bound.csv", galv_data_memory_bound_csv,
+               galv_data_memory_bound_csv_length, arena, err);
+    open_table(&tables[4], "collective.csv", galv_data_collective_csv,
+               galv_data_collective_csv_length, arena, err);
+    galv_status status = GALV_OK;
+    for (int i = 0; i < 5 && status == GALV_OK; i++) {
+        status = tables[i].status;
+    }
+    if (status == GALV_OK) {
+        read_factors(law, &tables[0], &pool->device, workload);
+        override_factors(law, profile, &pool->device, workload);
+        for (int p = 0; p < GALV_N_PRECISIONS; p++) {
+            init_gemm(law, &tables[1], &pool->device, (galv_precision)p);
+        }
+        init_attention(law, &tables[2], &pool->device);
+        init_memory(law, &tables[3], &pool->device, workload);
+        init_collective(law, &tables[4], pool);
+        law->measured_device =
+            law->gemm[GALV_BF16].provenance == GALV_PROVENANCE_FITTED;
+    }
+    for (int i = 0; i < 5 && status == GALV_OK; i++) {
+        status = tables[i].status;
+    }
+    galv_arena_free(arena);
+    return status;
+}

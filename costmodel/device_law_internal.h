@@ -1,0 +1,59 @@
+/* Everything the cost model knows about one pool's device: laws with their constants,
+ * looked up once when a cost model is made, from the tables in costmodel/data. */
+#ifndef GALV_COSTMODEL_DEVICE_LAW_INTERNAL_H
+#define GALV_COSTMODEL_DEVICE_LAW_INTERNAL_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "costmodel/collective_internal.h"
+#include "costmodel/kernels_internal.h"
+#include "plan/cluster.h"
+#include "plan/workload.h"
+#include "traces/profile.h"
+
+/* Factors between kernels alone and a training run, and costs of software that no
+ * kernel has. Each is named, depends on generation, precision, software and year only,
+ * and may be overridden by a FACTOR row of a profile. X(name, word) */
+#define GALV_FACTOR_TABLE(X)                                                           \
+    X(GEMM, "gemm")                      /* time of matrix products over alone */      \
+    X(ATTENTION, "attention")            /* time of fused attention over alone */      \
+    X(MEMORY, "memory")                  /* time of memory-bound kernels over alone */ \
+    X(HOST_FORWARD, "host_forward_us")   /* to launch one layer's forward */           \
+    X(HOST_BACKWARD, "host_backward_us") /* and its backward */                        \
+    X(CHUNK, "chunk_us")             /* per pass of a chunk: loop, checks, views */    \
+    X(STEP, "step_us")               /* per step: data, norms, logging */              \
+    X(STACK, "activation_stack")     /* kept activations over the least needed */      \
+    X(POWER, "power_exponent")       /* speed ~ (power limit / usual)^this */          \
+    X(IMBALANCE, "expert_imbalance") /* most loaded rank over the mean */              \
+    X(COMPUTE_SLOWDOWN, "compute_slowdown")                                            \
+    X(COMM_SLOWDOWN, "comm_slowdown")                                                  \
+    X(NETWORK, "network_frac") /* of the network's long-message rate */
+
+typedef enum galv_factor {
+#define GALV_ENUM(name, word) GALV_FACTOR_##name,
+    GALV_FACTOR_TABLE(GALV_ENUM)
+#undef GALV_ENUM
+        GALV_N_FACTORS
+} galv_factor;
+
+typedef struct galv_device_law {
+    galv_gemm_law gemm[GALV_N_PRECISIONS];
+    galv_attention_law attention;
+    galv_memory_law memory;
+    galv_collective_law collective;
+    double factors[GALV_N_FACTORS];
+    double memory_bytes_per_s; /* peak */
+    bool measured_device;      /* has matrix products measured on this device */
+} galv_device_law;
+
+/* Fills the law of a pool. Errors: GALV_NO_MEMORY; GALV_INTERNAL when a table compiled
+ * in is broken. */
+galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
+                                 const galv_workload *workload,
+                                 const galv_profile *profile, galv_err *err);
+
+/* Peak of a device in a precision, or in the nearest one that it has: fp8 for the
+ * block-scaled kinds, the other 16-bit type for one that is missing. */
+double galv_device_peak(const galv_device *device, galv_precision precision);
+
+#endif

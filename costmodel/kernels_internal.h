@@ -1,0 +1,95 @@
+/* Kernels alone on a device: laws with constants, seconds out.
+ *
+ * Only the cost model's own. A law is filled once for a device (device_law.c) and then
+ * only read; every function here is pure and takes well under a microsecond. */
+#ifndef GALV_COSTMODEL_KERNELS_INTERNAL_H
+#define GALV_COSTMODEL_KERNELS_INTERNAL_H
+
+#include "costmodel/cost.h"
+
+#include <stdbool.h>
+
+/* Adds seconds to a cost under their origin. */
+static inline void galv_cost_add(galv_cost *cost, double seconds, int provenance,
+                                 double flop)
+{
+    cost->work_s += seconds;
+    cost->provenance_s[provenance] += seconds;
+    cost->flop += flop;
+}
+
+/* ---- matrix products ---- */
+
+#define GALV_MAX_TILES 8
+
+typedef struct galv_gemm_tile {
+    double rows, columns;
+    double s_per_k; /* seconds that one tile takes on one SM per unit of k */
+} galv_gemm_tile;
+
+typedef struct galv_gemm_law {
+    double n_sm;
+    double t0_s;              /* floor of one kernel */
+    double k0;                /* start of a tile, in units of k */
+    double quantization;      /* q: 0 = work spreads evenly, 1 = whole waves only */
+    double bytes_per_s;       /* of memory that the kernel reaches */
+    double droop, droop_flop; /* long kernels run slower: power */
+    double input_bytes;       /* of one element of the operands */
+    double factor;            /* in situ over alone */
+    int n_tiles;
+    galv_gemm_tile tiles[GALV_MAX_TILES];
+    galv_provenance provenance;
+} galv_gemm_law;
+
+/* Seconds of `batch` products [m, k] x [k, n] in one kernel whose output elements take
+ * output_bytes (8 where an fp32 sum is read and written). Sizes <= 0 take no time. */
+double galv_gemm_time(const galv_gemm_law *law, double batch, double m, double n,
+                      double k, double output_bytes);
+
+/* ---- fused attention ---- */
+
+typedef struct galv_attention_curve {
+    double head_dim;
+    double t0_s;
+    double efficiency;  /* of the peak, for long sequences */
+    double half_length; /* S0: sequence at which half of that is reached */
+} galv_attention_curve;
+
+#define GALV_MAX_ATTENTION_CURVES 6
+
+typedef struct galv_attention_law {
+    double peak_flop_per_s;
+    double factor;
+    /* [backward][causal], by head size, ascending */
+    int n_curves[2][2];
+    galv_attention_curve curves[2][2][GALV_MAX_ATTENTION_CURVES];
+    galv_provenance provenance;
+} galv_attention_law;
+
+/* Executed FLOP of the core of attention forward: two products of
+ * [seq_q, dim] x [dim, seq_kv], qk and v heads of different size under MLA. `masked`
+ * kernels skip half. Source: Dao et al. 2022 (arXiv 2205.14135). */
+double galv_attention_flop(double batch, double heads, double seq_q, double seq_kv,
+                           double qk_dim, double v_dim, bool masked);
+
+/* Seconds of one fused kernel whose executed FLOP are given (backward: 2.5 times those
+ * of forward, five products for two; Dao 2023, arXiv 2307.08691). */
+double galv_attention_time(const galv_attention_law *law, bool backward, bool causal,
+                           double flop, double seq, double head_dim);
+
+/* ---- kernels bound by memory ---- */
+
+typedef struct galv_memory_law {
+    double t0_s;
+    double forward_bytes_per_s;
+    double backward_bytes_per_s;
+    double stream_bytes_per_s; /* long copies: optimizer, gradient sums */
+    double factor;
+    galv_provenance provenance;
+} galv_memory_law;
+
+/* Seconds to move `bytes` in n_kernels kernels. */
+double galv_memory_time(const galv_memory_law *law, bool backward, double bytes,
+                        double n_kernels);
+
+#endif

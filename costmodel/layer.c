@@ -1,0 +1,502 @@
+/* Layers as lists of kernels.
+ *
+ * A block's parts are those of plan/operation.h:
+ *
+ *   ATTENTION  norm, QKV product, rotary positions, core, projection, residual;
+ *              a cross_decoder's second attention too
+ *   MLP        norm, one or two products in, activation, product out, residual
+ *   ROUTER     norm, router product, top-k, permutation; shared experts
+ *   EXPERTS    one grouped product in, activation, one out
+ *   COMBINE    un-permutation, residual
+ *
+ * Every product [T, in] x [in, out] has two backward: for its input [T, out] x
+ * [out, in], for its weight [out, T] x [T, in], whose output is summed into the
+ * gradient buffer (8 bytes an element in fp32). Fused attention runs five products
+ * backward for two forward. A layer takes the longer of its kernels' time and the time
+ * the host needs to launch them, as the device cannot run ahead of its queue.
+ *
+ * Bytes of the memory-bound kernels, per element of the tensor they walk: norm 4
+ * forward 8 backward; residual and dropout 6 (7) and 5; activation 4 and 6, gated 6 and
+ * 10; rotary 4 and 4; unfused softmax with scale, mask, dropout 9 and 11; loss 10 and 6
+ * per logit; table look-up 6 and 10. Eager software walks norms in fp32 and keeps
+ * nothing fused; its lower rates (data/memory_bound.csv) hold that.
+ *
+ * Left out: biases (fused into products), norms of single heads, dropout's random
+ * numbers, the auxiliary loss of routers. */
+#include "costmodel/layer_internal.h"
+
+#include <math.h>
+
+void galv_model_facts_init(galv_model_facts *facts, const galv_job *job)
+{
+    const galv_model *model = &job->model;
+    facts->model = model;
+    facts->n_layers = galv_model_n_layers(model);
+    facts->encoder_seq = 0;
+    for (int32_t i = 0; i < model->n_groups; i++) {
+        const galv_layer_group *group = &model->groups[i];
+        if (group->kind == GALV_LAYER_ENCODER) {
+            facts->encoder_seq =
+                group->seq_length > 0 ? group->seq_length : job->workload.seq_length;
+        }
+    }
+    const galv_layer_group *first = &model->groups[0];
+    facts->image = first->kind == GALV_LAYER_PATCH_EMBEDDING;
+    facts->rotary =
+        !facts->image && first->max_positions == 0 && facts->encoder_seq == 0;
+}
+
+double galv_padded_vocab(double vocab, double tp, galv_software software)
+{
+    bool megatron =
+        software == GALV_SOFTWARE_MEGATRON || software == GALV_SOFTWARE_DEEPSPEED;
+    double unit = megatron ? 128 * tp : tp;
+    return ceil(vocab / unit) * unit;
+}
+
+void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *facts,
+                           const galv_workload *workload, const galv_layer_group *group,
+                           const galv_strategy *strategy, double samples,
+                           double imbalance)
+{
+    bool ulysses = strategy->sp == GALV_SP_ULYSSES;
+    double degree = strategy->tp;
+    share->group = group;
+    share->workload = workload;
+    share->samples = samples;
+    share->tp = ulysses ? 1 : degree;
+    share->cp = strategy->cp;
+    share->seq = group->seq_length > 0 ? group->seq_length : workload->seq_length;
+    share->tokens = samples * share->seq / share->cp / (ulysses ? degree : 1);
+    share->region_tokens =
+        strategy->sp == GALV_SP_MEGATRON ? share->tokens / degree : share->tokens;
+    share->heads = group->num_attention_heads / degree;
+    share->groups =
+        group->num_query_groups > degree ? group->num_query_groups / degree : 1;
+    share->heads_out = group->num_attention_heads / share->tp;
+    share->qk_dim = galv_layer_qk_head_dim(group);
+    share->v_dim = group->kv_lora_rank > 0 ? group->v_head_dim : group->kv_channels;
+    share->encoder_seq = facts->encoder_seq;
+    share->rotary = facts->rotary;
+    share->fused = workload->flash_attention;
+    bool causal = workload->causal && group->kind != GALV_LAYER_ENCODER;
+    share->masked = causal && share->fused;
+    share->local_experts = (double)group->num_experts / strategy->ep;
+    /* tokens enter the experts once, whatever tp is: each rank sends its own part */
+    share->routed_rows =
+        group->moe_router_topk * samples * share->seq / share->cp / degree * imbalance;
+    share->vocab =
+        galv_padded_vocab(group->vocab_size, share->tp, workload->software) / share->tp;
+    share->head_tokens = facts->image ? samples : share->tokens;
+}
+
+/* ---- building blocks ---- */
+
+typedef struct walk {
+    galv_cost *cost;
+    const galv_device_law *law;
+    const galv_layer_share *share;
+    const galv_gemm_law *gemm;
+    double count; /* layers */
+    bool forward; /* run forward kernels */
+    bool for_input, for_weight;
+    double weight_bytes; /* moved per element of a weight gradient */
+} walk;
+
+static void add_product(walk *w, const galv_gemm_law *law, double rows, double in,
+                        double out)
+{
+    double flop = 2 * rows * in * out;
+    double time = 0;
+    double passes = 0;
+    if (w->forward) {
+        time += galv_gemm_time(law, 1, rows, out, in, 2);
+        passes++;
+    }
+    if (w->for_input) {
+        time += galv_gemm_time(law, 1, rows, in, out, 2);
+        passes++;
+    }
+    if (w->for_weight) {
+        time += galv_gemm_time(law, 1, out, in, rows, w->weight_bytes);
+        passes++;
+    }
+    galv_cost_add(w->cost, w->count * time, law->provenance, w->count * passes * flop);
+}
+
+static void linear(walk *w, double rows, double in, double out)
+{
+    add_product(w, w->gemm, rows, in, out);
+}
+
+/* The products of all local experts in one grouped kernel. */
+static void grouped_linear(walk *w, double rows, double in, double out)
+{
+    double experts = w->share->local_experts;
+    double each = rows / experts;
+    double time = 0;
+    double passes = 0;
+    if (w->forward) {
+        time += galv_gemm_time(w->gemm, experts, each, out, in, 2);
+        passes++;
+    }
+    if (w->for_input) {
+        time += galv_gemm_time(w->gemm, experts, each, in, out, 2);
+        passes++;
+    }
+    if (w->for_weight) {
+        time += galv_gemm_time(w->gemm, experts, out, in, each, w->weight_bytes);
+        passes++;
+    }
+    galv_cost_add(w->cost, w->count * time, w->gemm->provenance,
+                  w->count * passes * 2 * rows * in * out);
+}
+
+static void moved(walk *w, double forward_bytes, double backward_bytes, double kernels)
+{
+    double time = 0;
+    double wide = w->share->workload->precision <= GALV_TF32 ? 2 : 1;
+    if (w->forward) {
+        time += galv_memory_time(&w->law->memory, false, wide * forward_bytes, kernels);
+    }
+    if (w->for_input) {
+        time += galv_memory_time(&w->law->memory, true, wide * backward_bytes, kernels);
+    }
+    galv_cost_add(w->cost, w->count * time, w->law->memory.provenance, 0);
+}
+
+static void norm(walk *w, double rows)
+{
+    double elements = rows * w->share->group->hidden_size;
+    moved(w, 4 * elements, 8 * elements, 1);
+}
+
+static void residual(walk *w, double rows)
+{
+    double elements = rows * w->share->group->hidden_size;
+    double mask = w->share->group->dropout > 0 ? 1 : 0;
+    moved(w, (6 + mask) * elements, (4 + mask) * elements, 1);
+}
+
+/* The core as separate products over the whole square, with the matrix in memory. */
+static void unfused_core(walk *w, double seq_q, double seq_kv, bool again)
+{
+    const galv_layer_share *s = w->share;
+    const galv_gemm_law *law =
+        &w->law
+             ->gemm[s->workload->precision >= GALV_BF16
+                        ? (s->workload->precision == GALV_FP16 ? GALV_FP16 : GALV_BF16)
+                        : s->workload->precision];
+    double batch = s->samples * s->heads;
+    double flop = galv_attention_flop(s->samples, s->heads, seq_q, seq_kv, s->qk_dim,
+                                      s->v_dim, false);
+    double forward = galv_gemm_time(law, batch, seq_q, seq_kv, s->qk_dim, 2) +
+                     galv_gemm_time(law, batch, seq_q, s->v_dim, seq_kv, 2);
+    double square = batch * seq_q * seq_kv;
+    double dropout = s->group->dropout > 0 ? 5 : 0;
+    double times = (w->forward ? 1 : 0) + (w->for_input && again ? 1 : 0);
+    galv_cost_add(w->cost, w->count * times * forward, law->provenance,
+                  w->count * times * flop);
+    moved(w, (4 + dropout) * square, (6 + dropout) * square, dropout > 0 ? 2 : 1);
+    if (!w->for_input) {
+        return;
+    }
+    if (again) {
+        double time =
+            galv_memory_time(&w->law->memory, false, (4 + dropout) * square, 1);
+        galv_cost_add(w->cost, w->count * time, w->law->memory.provenance, 0);
+    }
+    double backward = galv_gemm_time(law, batch, seq_q, seq_kv, s->v_dim, 2) +
+                      galv_gemm_time(law, batch, seq_kv, s->v_dim, seq_q, 2) +
+                      2 * galv_gemm_time(law, batch, seq_q, s->qk_dim, seq_kv, 2);
+    galv_cost_add(w->cost, w->count * backward, law->provenance, w->count * 2 * flop);
+}
+
+static void core(walk *w, double seq_kv, bool masked, bool again)
+{
+    const galv_layer_share *s = w->share;
+    double seq_q = s->seq / s->cp;
+    if (!s->fused) {
+        unfused_core(w, seq_q, seq_kv, again);
+        return;
+    }
+    double flop = galv_attention_flop(s->samples, s->heads, seq_q, seq_kv, s->qk_dim,
+                                      s->v_dim, masked);
+    /* ring attention: cp kernels, each over a piece of the keys */
+    double piece = seq_kv / s->cp;
+    double kernels = s->cp;
+    double time = 0;
+    double done = 0;
+    double dim = s->qk_dim;
+    const galv_attention_law *law = &w->law->attention;
+    if (w->forward) {
+        time += kernels *
+                galv_attention_time(law, false, masked, flop / kernels, piece, dim);
+        done += flop;
+    }
+    if (w->for_input) {
+        time += kernels * galv_attention_time(law, true, masked, 2.5 * flop / kernels,
+                                              piece, dim);
+        done += 2.5 * flop;
+    }
+    galv_cost_add(w->cost, w->count * time, law->provenance, w->count * done);
+}
+
+/* ---- parts ---- */
+
+static void latent_products(walk *w)
+{
+    const galv_layer_group *g = w->share->group;
+    double rows = w->share->tokens;
+    double h = g->hidden_size;
+    double q = g->q_lora_rank;
+    double kv = g->kv_lora_rank;
+    double a = w->share->heads_out;
+    double qk = w->share->qk_dim;
+    if (q > 0) {
+        linear(w, rows, h, q);
+        moved(w, 4 * rows * q, 8 * rows * q, 1);
+        linear(w, rows, q, a * qk);
+    } else {
+        linear(w, rows, h, a * qk);
+    }
+    linear(w, rows, h, kv + g->qk_rope_head_dim);
+    moved(w, 4 * rows * kv, 8 * rows * kv, 1);
+    linear(w, rows, kv, a * (g->qk_nope_head_dim + g->v_head_dim));
+    /* keys are put together from their two halves */
+    moved(w, 8 * rows * a * qk, 8 * rows * a * qk, 2);
+}
+
+static void attention(walk *w, galv_recompute recompute)
+{
+    const galv_layer_share *s = w->share;
+    const galv_layer_group *g = s->group;
+    double h = g->hidden_size;
+    double d = g->kv_channels;
+    double a = s->heads_out;
+    double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
+    bool again = recompute == GALV_RECOMPUTE_SELECTIVE && !s->fused;
+    norm(w, s->region_tokens);
+    if (g->kv_lora_rank > 0) {
+        latent_products(w);
+    } else {
+        linear(w, s->tokens, h, (a + 2 * groups) * d);
+        if (s->rotary) {
+            double elements = s->tokens * (a + groups) * d;
+            moved(w, 4 * elements, 4 * elements, 1);
+        }
+    }
+    core(w, s->seq, s->masked, again);
+    linear(w, s->tokens, a * s->v_dim, h);
+    residual(w, s->region_tokens);
+    if (g->kind == GALV_LAYER_CROSS_DECODER) {
+        double encoder_tokens = s->tokens * s->encoder_seq / s->seq;
+        norm(w, s->region_tokens);
+        linear(w, s->tokens, h, a * d);
+        linear(w, encoder_tokens, h, 2 * groups * d);
+        core(w, s->encoder_seq, false, again);
+        linear(w, s->tokens, a * d, h);
+        residual(w, s->region_tokens);
+    }
+}
+
+static void activation(walk *w, double elements)
+{
+    if (w->share->group->gated_linear_unit) {
+        moved(w, 6 * elements, 10 * elements, 1);
+    } else {
+        moved(w, 4 * elements, 6 * elements, 1);
+    }
+}
+
+static void dense_mlp(walk *w, double width)
+{
+    const galv_layer_share *s = w->share;
+    double h = s->group->hidden_size;
+    double f = width / s->tp;
+    linear(w, s->tokens, h, s->group->gated_linear_unit ? 2 * f : f);
+    activation(w, s->tokens * f);
+    linear(w, s->tokens, f, h);
+}
+
+static void mlp(walk *w)
+{
+    norm(w, w->share->region_tokens);
+    dense_mlp(w, w->share->group->ffn_hidden_size);
+    residual(w, w->share->region_tokens);
+}
+
+static void router(walk *w)
+{
+    const galv_layer_share *s = w->share;
+    const galv_layer_group *g = s->group;
+    double rows = s->region_tokens;
+    norm(w, rows);
+    add_product(w, &w->law->gemm[GALV_BF16], rows, g->hidden_size, g->num_experts);
+    moved(w, 24 * rows * g->num_experts, 24 * rows * g->num_experts, 6);
+    double permuted = s->routed_rows * g->hidden_size;
+    moved(w, 4 * permuted, 4 * permuted, 2);
+    if (g->moe_shared_ffn_hidden_size > 0) {
+        dense_mlp(w, g->moe_shared_ffn_hidden_size);
+    }
+}
+
+static void experts(walk *w)
+{
+    const galv_layer_share *s = w->share;
+    const galv_layer_group *g = s->group;
+    double f = g->moe_ffn_hidden_size;
+    if (s->local_experts > 1) {
+        /* rows come sorted by sender and are sorted by expert */
+        double elements = s->routed_rows * g->hidden_size;
+        moved(w, 8 * elements, 8 * elements, 2);
+    }
+    grouped_linear(w, s->routed_rows, g->hidden_size, g->gated_linear_unit ? 2 * f : f);
+    activation(w, s->routed_rows * f);
+    grouped_linear(w, s->routed_rows, f, g->hidden_size);
+}
+
+static void combine(walk *w)
+{
+    double elements = w->share->routed_rows * w->share->group->hidden_size;
+    moved(w, 4 * elements, 6 * elements, 2);
+    residual(w, w->share->region_tokens);
+}
+
+/* Logits and loss stay in 16 bits, whatever the blocks are computed in. */
+static const galv_gemm_law *logit_law(const walk *w)
+{
+    galv_precision precision = w->share->workload->precision;
+    return &w->law->gemm[precision > GALV_FP16 ? GALV_BF16 : precision];
+}
+
+static void head(walk *w)
+{
+    const galv_layer_share *s = w->share;
+    norm(w, s->region_tokens);
+    add_product(w, logit_law(w), s->head_tokens, s->group->hidden_size, s->vocab);
+    double logits = s->head_tokens * s->vocab;
+    moved(w, 10 * logits, 6 * logits, 4);
+}
+
+static void embedding(walk *w)
+{
+    const galv_layer_share *s = w->share;
+    double elements = s->tokens * s->group->hidden_size;
+    if (s->group->kind == GALV_LAYER_PATCH_EMBEDDING) {
+        double pixels = (double)s->group->patch_size * s->group->patch_size *
+                        s->group->num_channels;
+        w->for_input = false;
+        linear(w, s->tokens, pixels, s->group->hidden_size);
+        return;
+    }
+    if (s->group->kind == GALV_LAYER_PATCH_MERGE) {
+        moved(w, 8 * elements, 8 * elements, 2);
+        linear(w, s->tokens, 2.0 * s->group->hidden_size, s->group->hidden_size);
+        return;
+    }
+    double mask = s->group->dropout > 0 ? 5 : 0;
+    moved(w, (6 + mask) * elements, (10 + mask) * elements, 2);
+}
+
+/* ---- the host ---- */
+
+/* Share of a block's kernel launches that a part has. */
+static double launch_share(const galv_layer_group *group, int part)
+{
+    bool moe = group->kind == GALV_LAYER_MOE_DECODER;
+    double cross = group->kind == GALV_LAYER_CROSS_DECODER ? 0.5 : 0;
+    switch (part) {
+    case GALV_PART_WHOLE:
+        return moe ? 1.6 : 1 + cross;
+    case GALV_PART_ATTENTION:
+        return 0.55 + cross;
+    case GALV_PART_MLP:
+        return moe ? 0 : 0.45;
+    case GALV_PART_ROUTER:
+        return moe ? 0.55 : 0;
+    case GALV_PART_EXPERTS:
+        return moe ? 0.3 : 0;
+    case GALV_PART_COMBINE:
+        return moe ? 0.2 : 0;
+    default:
+        return 0;
+    }
+}
+
+static void wait_for_host(walk *w, int part, int pass, double before_s)
+{
+    const double *factors = w->law->factors;
+    double host_us = pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE
+                         ? factors[GALV_FACTOR_HOST_FORWARD]
+                         : factors[GALV_FACTOR_HOST_BACKWARD];
+    if (pass == GALV_OP_BACKWARD_INPUT) {
+        host_us *= 0.65;
+    } else if (pass == GALV_OP_BACKWARD_WEIGHT) {
+        host_us *= 0.35;
+    }
+    double host_s = 1e-6 * host_us * w->count * launch_share(w->share->group, part);
+    double busy_s = w->cost->work_s - before_s;
+    if (host_s > busy_s) {
+        galv_cost_add(w->cost, host_s - busy_s, GALV_PROVENANCE_FITTED, 0);
+    }
+}
+
+/* ---- a layer ---- */
+
+static void add_part(walk *w, galv_recompute recompute, int part)
+{
+    bool whole = part == GALV_PART_WHOLE;
+    bool moe = w->share->group->kind == GALV_LAYER_MOE_DECODER;
+    if (whole || part == GALV_PART_ATTENTION) {
+        attention(w, recompute);
+    }
+    if (!moe && (whole || part == GALV_PART_MLP)) {
+        mlp(w);
+    }
+    if (moe && (whole || part == GALV_PART_ROUTER)) {
+        router(w);
+    }
+    if (moe && (whole || part == GALV_PART_EXPERTS)) {
+        experts(w);
+    }
+    if (moe && (whole || part == GALV_PART_COMBINE)) {
+        combine(w);
+    }
+}
+
+void galv_layer_add(galv_cost *cost, const galv_device_law *law,
+                    const galv_layer_share *share, galv_recompute recompute, int part,
+                    int pass, double count)
+{
+    if (pass == GALV_OP_RECOMPUTE && recompute != GALV_RECOMPUTE_FULL) {
+        return;
+    }
+    bool split_input = pass == GALV_OP_BACKWARD_INPUT;
+    bool split_weight = pass == GALV_OP_BACKWARD_WEIGHT;
+    bool backward = pass == GALV_OP_BACKWARD;
+    walk w = {cost,
+              law,
+              share,
+              &law->gemm[share->workload->precision],
+              count,
+              pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE,
+              backward || split_input,
+              backward || split_weight,
+              share->workload->grad_precision <= GALV_TF32 ? 8 : 4};
+    double before_s = cost->work_s;
+    switch (share->group->kind) {
+    case GALV_LAYER_EMBEDDING:
+    case GALV_LAYER_PATCH_EMBEDDING:
+    case GALV_LAYER_PATCH_MERGE:
+        embedding(&w);
+        break;
+    case GALV_LAYER_HEAD:
+        head(&w);
+        break;
+    default:
+        add_part(&w, recompute, part);
+        wait_for_host(&w, part, pass, before_s);
+        break;
+    }
+}

@@ -1,0 +1,189 @@
+/* Bytes of one layer on one rank: parameters, kept activations, what a pass needs.
+ *
+ * Activations in 16 bits, per token and layer (tp t, with sp=megatron everything over
+ * t): inputs of the two norms 4h, of the QKV and first MLP products 4h, queries, keys
+ * and values 2 (a + 2 g) d / t, input of the projection 2 a d / t, of the activation
+ * and of the last product 2 (1 + gated) f/t + 2 f/t, dropout masks 2h; and the square
+ * of attention, 2 a s / t (5 with dropout), or 4 a / t where attention is fused. For h
+ * = a d, f = 4 h that is Korthikanti's 34 + 5 a s / h.
+ *
+ * Left out: what eager frameworks keep twice (the factor "activation_stack"), casts to
+ * fp8 kept beside the 16-bit tensors. */
+#include "costmodel/layer_internal.h"
+
+/* Bytes of an activation's element. */
+static double width(const galv_layer_share *s)
+{
+    return s->workload->precision <= GALV_TF32 ? 4 : 2;
+}
+
+static double core_bytes(const galv_layer_share *s, double seq_kv, bool selective)
+{
+    double rows = s->samples * s->heads * s->seq / s->cp;
+    if (s->fused) {
+        return 4 * rows;
+    }
+    if (selective) {
+        return 0;
+    }
+    double each = s->group->dropout > 0 ? 2 * width(s) + 1 : width(s);
+    return each * rows * seq_kv;
+}
+
+static double attention_bytes(const galv_layer_share *s, bool selective)
+{
+    const galv_layer_group *g = s->group;
+    double e = width(s);
+    double h = g->hidden_size;
+    double a = s->heads_out;
+    double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
+    double region = s->region_tokens;
+    double mask = g->dropout > 0 ? region * h : 0;
+    double bytes = 2 * e * region * h + mask + e * s->tokens * a * s->v_dim;
+    if (g->kv_lora_rank > 0) {
+        double latent = g->q_lora_rank + g->kv_lora_rank;
+        bytes += e * s->tokens * (2 * latent + a * (2 * s->qk_dim + s->v_dim));
+    } else {
+        bytes += e * s->tokens * (a + 2 * groups) * g->kv_channels;
+    }
+    bytes += core_bytes(s, s->seq, selective);
+    if (g->kind == GALV_LAYER_CROSS_DECODER) {
+        double encoder = s->tokens * s->encoder_seq / s->seq;
+        bytes += 2 * e * region * h + mask + 2 * e * s->tokens * a * g->kv_channels +
+                 2 * e * encoder * groups * g->kv_channels +
+                 core_bytes(s, s->encoder_seq, selective);
+    }
+    return bytes;
+}
+
+/* Inner tensors of an MLP of `f` columns on this rank. */
+static double inner_bytes(const galv_layer_share *s, double rows, double f)
+{
+    double n_in = s->group->gated_linear_unit ? 2 : 1;
+    return width(s) * rows * f * (n_in + 1);
+}
+
+static double mlp_bytes(const galv_layer_share *s)
+{
+    double h = s->group->hidden_size;
+    double mask = s->group->dropout > 0 ? s->region_tokens * h : 0;
+    return 2 * width(s) * s->region_tokens * h + mask +
+           inner_bytes(s, s->tokens, s->group->ffn_hidden_size / s->tp);
+}
+
+static double router_bytes(const galv_layer_share *s)
+{
+    const galv_layer_group *g = s->group;
+    double bytes =
+        s->region_tokens * (2 * width(s) * g->hidden_size + 4.0 * g->num_experts);
+    if (g->moe_shared_ffn_hidden_size > 0) {
+        bytes += inner_bytes(s, s->tokens, g->moe_shared_ffn_hidden_size / s->tp);
+    }
+    return bytes;
+}
+
+static double experts_bytes(const galv_layer_share *s)
+{
+    const galv_layer_group *g = s->group;
+    return width(s) * s->routed_rows * g->hidden_size +
+           inner_bytes(s, s->routed_rows, g->moe_ffn_hidden_size);
+}
+
+static double combine_bytes(const galv_layer_share *s)
+{
+    return width(s) * s->routed_rows * s->group->hidden_size;
+}
+
+double galv_layer_activation_bytes(const galv_layer_share *s, bool selective, int part)
+{
+    double h = s->group->hidden_size;
+    switch (s->group->kind) {
+    case GALV_LAYER_EMBEDDING:
+        return s->group->dropout > 0 ? s->region_tokens * h : 0;
+    case GALV_LAYER_PATCH_EMBEDDING:
+        return width(s) * s->tokens * s->group->patch_size * s->group->patch_size *
+               s->group->num_channels;
+    case GALV_LAYER_PATCH_MERGE:
+        return 4 * width(s) * s->tokens * h;
+    case GALV_LAYER_HEAD:
+        return 2 * width(s) * s->region_tokens * h;
+    default:
+        break;
+    }
+    bool whole = part == GALV_PART_WHOLE;
+    bool moe = s->group->kind == GALV_LAYER_MOE_DECODER;
+    double bytes = 0;
+    if (whole || part == GALV_PART_ATTENTION) {
+        bytes += attention_bytes(s, selective);
+    }
+    if (!moe) {
+        return whole || part == GALV_PART_MLP ? bytes + mlp_bytes(s) : bytes;
+    }
+    if (whole || part == GALV_PART_ROUTER) {
+        bytes += router_bytes(s);
+    }
+    if (whole || part == GALV_PART_EXPERTS) {
+        bytes += experts_bytes(s);
+    }
+    if (whole || part == GALV_PART_COMBINE) {
+        bytes += combine_bytes(s);
+    }
+    return bytes;
+}
+
+double galv_layer_input_bytes(const galv_layer_share *s)
+{
+    return width(s) * s->region_tokens * s->group->hidden_size;
+}
+
+double galv_layer_logit_bytes(const galv_layer_share *s)
+{
+    return s->group->kind == GALV_LAYER_HEAD ? 4 * s->head_tokens * s->vocab : 0;
+}
+
+double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute recompute,
+                                  int part, int pass)
+{
+    double e = width(s);
+    const galv_layer_group *g = s->group;
+    bool forward = pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE;
+    if (g->kind == GALV_LAYER_HEAD) {
+        return e * s->head_tokens * s->vocab;
+    }
+    double gathered = e * s->tokens * g->hidden_size; /* output or its gradient */
+    if (forward || pass == GALV_OP_BACKWARD_WEIGHT) {
+        return gathered;
+    }
+    double inner = g->ffn_hidden_size / s->tp * s->tokens;
+    if (g->kind == GALV_LAYER_MOE_DECODER) {
+        inner = g->moe_ffn_hidden_size * s->routed_rows;
+    }
+    double widest = e * inner * (g->gated_linear_unit ? 3 : 2);
+    if (!s->fused && (part == GALV_PART_WHOLE || part == GALV_PART_ATTENTION)) {
+        double square = 2 * e * s->samples * s->heads * s->seq / s->cp * s->seq;
+        if (recompute == GALV_RECOMPUTE_SELECTIVE) {
+            square += core_bytes(s, s->seq, false);
+        }
+        widest = square > widest ? square : widest;
+    }
+    return gathered + widest;
+}
+
+galv_local_parameters galv_layer_local_parameters(const galv_model *model,
+                                                  const galv_layer_group *group,
+                                                  const galv_strategy *strategy,
+                                                  galv_software software, int32_t pp)
+{
+    galv_layer_parameters whole = galv_layer_count_parameters(model, group);
+    double tp = strategy->sp == GALV_SP_ULYSSES ? 1 : strategy->tp;
+    double h = group->hidden_size;
+    double table = h * galv_padded_vocab(group->vocab_size, tp, software) / tp;
+    galv_local_parameters local = {whole.dense / tp, whole.experts / strategy->ep};
+    if (group->kind == GALV_LAYER_EMBEDDING) {
+        local.dense = table + h * group->max_positions;
+    } else if (group->kind == GALV_LAYER_HEAD) {
+        bool own = !model->tied_embeddings || pp > 1;
+        local.dense = (own ? table : 0) + 2 * h;
+    }
+    return local;
+}

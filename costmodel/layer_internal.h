@@ -1,0 +1,90 @@
+/* Layers on one rank: what a strategy leaves of them, their kernels, their bytes. */
+#ifndef GALV_COSTMODEL_LAYER_INTERNAL_H
+#define GALV_COSTMODEL_LAYER_INTERNAL_H
+
+#include "costmodel/device_law_internal.h"
+#include "plan/model.h"
+#include "plan/operation.h"
+#include "plan/plan.h"
+
+/* One layer as one rank sees it for one micro-batch. */
+typedef struct galv_layer_share {
+    const galv_layer_group *group;
+    const galv_workload *workload;
+    double samples;
+    double tp;            /* cuts weights: 1 under Ulysses */
+    double tokens;        /* rows of matrix products */
+    double region_tokens; /* rows of norms, residuals: tokens / tp with sp=megatron */
+    double seq;           /* whole sequence */
+    double cp;
+    double heads, groups; /* of the core of attention, on this rank */
+    double heads_out;     /* width of attention's output / v head size: a, cut by tp */
+    double qk_dim, v_dim;
+    double encoder_seq; /* cross attention */
+    double routed_rows; /* rows of all local experts together */
+    double local_experts;
+    double vocab;       /* padded, on this rank */
+    double head_tokens; /* rows of the logits */
+    bool rotary;
+    bool fused;  /* flash attention */
+    bool masked; /* causal, and the kernel skips */
+} galv_layer_share;
+
+/* What does not change with the strategy, for one model. */
+typedef struct galv_model_facts {
+    const galv_model *model;
+    int32_t n_layers;
+    double encoder_seq; /* tokens of the encoder, 0 = none */
+    bool rotary;
+    bool image; /* the head sees one token per image */
+} galv_model_facts;
+
+void galv_model_facts_init(galv_model_facts *facts, const galv_job *job);
+
+void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *facts,
+                           const galv_workload *workload, const galv_layer_group *group,
+                           const galv_strategy *strategy, double samples,
+                           double imbalance);
+
+/* Vocabulary on one rank: Megatron and DeepSpeed pad to a multiple of 128 tp, others to
+ * a multiple of tp. Source: Megatron-LM, --make-vocab-size-divisible-by. */
+double galv_padded_vocab(double vocab, double tp, galv_software software);
+
+/* Adds the kernels of `count` layers: `pass` is GALV_OP_FORWARD, _BACKWARD,
+ * _BACKWARD_INPUT, _BACKWARD_WEIGHT or _RECOMPUTE; a part that the kind does not have
+ * adds nothing; embedding and head have WHOLE only. Recomputation of the core of
+ * attention (selective) is part of the backward pass. */
+void galv_layer_add(galv_cost *cost, const galv_device_law *law,
+                    const galv_layer_share *share, galv_recompute recompute, int part,
+                    int pass, double count);
+
+/* Bytes of activations that one layer keeps for backward, all of them kept (the core of
+ * attention left out when `selective`); sum over parts = WHOLE. Not scaled by the
+ * stack's factor. Source: Korthikanti et al. 2022 (arXiv 2205.05198) eqs. 1-6;
+ * reference for gated layers: 12 h + 4 g d + 6 f + 4 a bytes per token. */
+double galv_layer_activation_bytes(const galv_layer_share *share, bool selective,
+                                   int part);
+
+/* Bytes of the layer's input, all that full recomputation keeps: 2 s b h. */
+double galv_layer_input_bytes(const galv_layer_share *share);
+
+/* Bytes that exist only while a pass of the part runs: gradients of the widest
+ * activations, the attention matrix recomputed, logits in 16 bits. */
+double galv_layer_transient_bytes(const galv_layer_share *share,
+                                  galv_recompute recompute, int part, int pass);
+
+/* Bytes of the softmax over the vocabulary kept from the head's forward to its
+ * backward: 4 per logit (fp32). Source: Korthikanti et al. 2022, section 4.3. */
+double galv_layer_logit_bytes(const galv_layer_share *share);
+
+/* Parameters of one layer on one rank before ZeRO. A tied head on a stage of its own
+ * (pp > 1) holds its copy of the table. */
+typedef struct galv_local_parameters {
+    double dense, experts;
+} galv_local_parameters;
+galv_local_parameters galv_layer_local_parameters(const galv_model *model,
+                                                  const galv_layer_group *group,
+                                                  const galv_strategy *strategy,
+                                                  galv_software software, int32_t pp);
+
+#endif

@@ -1,0 +1,237 @@
+/* Memory: what a rank holds throughout, and what each operation takes and gives back.
+ *
+ * Throughout, bytes per parameter before ZeRO (16-bit training): weights 2, gradients 2
+ * or 4, optimizer 12 (fp32 weights and two moments; 16 with fp16 gradients, which are
+ * cast to fp32 for the step); fp32 training 4, 4 and 8. Stage 1 spreads the optimizer
+ * over the D ranks that share the parameters, stage 2 the gradients too, stage 3 the
+ * weights too. FSDP of eager PyTorch shards the fp32 weights themselves and has no
+ * 16-bit copy beside them. Experts have a D of their own.
+ * Source: Megatron-LM, docs/dist_optimizer; Rajbhandari et al. 2020 (arXiv 1910.02054).
+ *
+ * Activations, rules that the schedule and the simulator rely on:
+ *   - FORWARD ends by keeping what the layers need; BACKWARD ends by giving it back.
+ *     Split, BACKWARD_INPUT gives half back and BACKWARD_WEIGHT the other half: inputs
+ *     of products and their gradients wait for the weights.
+ *   - Full recomputation keeps the input alone. RECOMPUTE starts by taking the rest,
+ *     for one layer at a time (frameworks recompute layer by layer even where one
+ *     operation covers several); BACKWARD gives both back.
+ *   - The head keeps its softmax (GALV_MEMORY_BUFFERS) from forward to backward.
+ *   - A ZeRO-3 ALL_GATHER of pass FORWARD, BACKWARD or RECOMPUTE starts by taking the
+ *     whole weights (BUFFERS). They are given back at the end of the FORWARD of the
+ *     layer's last part (WHOLE, MLP or COMBINE), or of the BACKWARD or BACKWARD_INPUT
+ *     of its first (WHOLE or ATTENTION).
+ *   - Sharded gradients (stages 2, 3) exist whole while they are reduced: transient of
+ *     the REDUCE_SCATTER.
+ *
+ * Context: CUDA and its modules, and NCCL for each kind of group. Left out: the
+ * allocator's fragmentation beyond 2 % of what is held throughout. */
+#include "costmodel/costmodel_internal.h"
+
+#include <string.h>
+
+#define MIB 1048576.0
+
+/* ---- throughout ---- */
+
+/* Does a stage run its second chunk back to front, as V-shaped schedules do? Such a
+ * schedule places virtual stage p + i on stage p - 1 - i. */
+static bool is_v_shaped(const galv_plan *plan)
+{
+    return strcmp(plan->schedule, "zb-v") == 0 ||
+           strncmp(plan->schedule, "dualpipe", 8) == 0;
+}
+
+static int32_t virtual_stage(const galv_plan *plan, int32_t stage, int32_t chunk)
+{
+    if (chunk % 2 == 1 && is_v_shaped(plan)) {
+        return (chunk + 1) * plan->pp - 1 - stage;
+    }
+    return chunk * plan->pp + stage;
+}
+
+typedef struct state_bytes {
+    double weights, gradients, optimizer;
+} state_bytes;
+
+/* Bytes of one parameter of each state, before sharding. */
+static state_bytes state_of(const galv_workload *workload, int32_t zero)
+{
+    state_bytes s = {galv_weight_bytes(workload), galv_gradient_bytes(workload), 12};
+    if (workload->precision <= GALV_TF32) {
+        s.optimizer = 8;
+    } else if (workload->grad_precision == GALV_FP16) {
+        s.optimizer = 16;
+    }
+    if (workload->software == GALV_SOFTWARE_EAGER && zero == 3) {
+        s.weights = 0;
+        s.gradients = 4;
+    }
+    return s;
+}
+
+static void add_states(galv_stage_memory *memory, const galv_workload *workload,
+                       const galv_strategy *strategy, double parameters, double shards)
+{
+    state_bytes s = state_of(workload, strategy->zero);
+    double *bytes = memory->bytes;
+    bytes[GALV_MEMORY_PARAMETERS] +=
+        parameters * s.weights / (strategy->zero >= 3 ? shards : 1);
+    bytes[GALV_MEMORY_GRADIENTS] +=
+        parameters * s.gradients / (strategy->zero >= 2 ? shards : 1);
+    bytes[GALV_MEMORY_OPTIMIZER] +=
+        parameters * s.optimizer / (strategy->zero >= 1 ? shards : 1);
+}
+
+static void add_context(galv_stage_memory *memory, const galv_plan *plan)
+{
+    double groups = plan->pp > 1 ? 1 : 0;
+    int32_t tp = 1;
+    int32_t cp = 1;
+    int32_t ep = 1;
+    int32_t dp = 1;
+    for (int32_t i = 0; i < plan->n_strategies; i++) {
+        const galv_strategy *s = &plan->strategies[i];
+        tp = s->tp > tp ? s->tp : tp;
+        cp = s->cp > cp ? s->cp : cp;
+        ep = s->ep > ep ? s->ep : ep;
+        dp = s->dp > dp ? s->dp : dp;
+    }
+    groups += (tp > 1) + (cp > 1) + (ep > 1) + (dp > 1);
+    double held = 0;
+    for (int use = 0; use < GALV_MEMORY_CONTEXT; use++) {
+        held += memory->bytes[use];
+    }
+    memory->bytes[GALV_MEMORY_CONTEXT] =
+        (600 + (groups > 0 ? 200 : 0) + 150 * groups) * MIB + 0.02 * held;
+}
+
+void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel *model,
+                                 const galv_plan *plan, int32_t stage)
+{
+    memset(memory, 0, sizeof *memory);
+    const galv_workload *workload = &model->job.workload;
+    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
+        int32_t v = virtual_stage(plan, stage, chunk);
+        for (int32_t layer = plan->first_layer[v]; layer < plan->first_layer[v + 1];
+             layer++) {
+            const galv_layer_group *group = galv_model_layer(&model->job.model, layer);
+            const galv_strategy *strategy = galv_plan_strategy(plan, layer);
+            galv_local_parameters local = galv_layer_local_parameters(
+                &model->job.model, group, strategy, workload->software, plan->pp);
+            add_states(memory, workload, strategy, local.dense,
+                       galv_dense_shards(strategy));
+            add_states(memory, workload, strategy, local.experts,
+                       galv_expert_shards(strategy));
+        }
+    }
+    /* matrix-product workspace */
+    memory->bytes[GALV_MEMORY_BUFFERS] += 64 * MIB;
+    add_context(memory, plan);
+}
+
+/* ---- by operation ---- */
+
+static bool is_first_part(int part)
+{
+    return part == GALV_PART_WHOLE || part == GALV_PART_ATTENTION;
+}
+
+static bool is_last_part(int part)
+{
+    return part == GALV_PART_WHOLE || part == GALV_PART_MLP ||
+           part == GALV_PART_COMBINE;
+}
+
+static bool is_block(galv_layer_kind kind)
+{
+    return kind == GALV_LAYER_ENCODER || kind == GALV_LAYER_DECODER ||
+           kind == GALV_LAYER_CROSS_DECODER || kind == GALV_LAYER_MOE_DECODER;
+}
+
+/* Weights that ZeRO-3 gathered for the pass and that its last operation frees. */
+static double gathered_bytes(const galv_costmodel *model, const galv_plan *plan,
+                             const galv_layer_share *share,
+                             const galv_strategy *strategy)
+{
+    if (strategy->zero < 3) {
+        return 0;
+    }
+    galv_local_parameters local =
+        galv_layer_local_parameters(&model->job.model, share->group, strategy,
+                                    model->job.workload.software, plan->pp);
+    double parameters = (galv_dense_shards(strategy) > 1 ? local.dense : 0) +
+                        (galv_expert_shards(strategy) > 1 ? local.experts : 0);
+    return parameters * galv_weight_bytes(&model->job.workload);
+}
+
+static void change_activations(galv_cost *cost, const galv_operation *operation,
+                               double kept, double input, bool full, double count)
+{
+    double *at_end = &cost->end_bytes[GALV_MEMORY_ACTIVATIONS];
+    double rest = kept - input;
+    switch (operation->kind) {
+    case GALV_OP_FORWARD:
+        *at_end += count * (full ? input : kept);
+        break;
+    case GALV_OP_RECOMPUTE:
+        cost->start_bytes[GALV_MEMORY_ACTIVATIONS] += full ? rest : 0;
+        break;
+    case GALV_OP_BACKWARD:
+        *at_end -= full ? rest + count * input : count * kept;
+        break;
+    case GALV_OP_BACKWARD_INPUT:
+        *at_end -= full ? rest + count * (input - kept / 2) : count * kept / 2;
+        break;
+    case GALV_OP_BACKWARD_WEIGHT:
+        *at_end -= count * kept / 2;
+        break;
+    default:
+        break;
+    }
+}
+
+void galv_memory_of_compute(galv_cost *cost, const galv_costmodel *model,
+                            const galv_device_law *law, const galv_plan *plan,
+                            const galv_operation *operation,
+                            const galv_layer_share *share, double count)
+{
+    const galv_strategy *strategy = galv_plan_strategy(plan, operation->first_layer);
+    int part = operation->part;
+    int kind = operation->kind;
+    bool backward = kind == GALV_OP_BACKWARD || kind == GALV_OP_BACKWARD_INPUT;
+    bool full =
+        strategy->recompute == GALV_RECOMPUTE_FULL && is_block(share->group->kind);
+    bool selective = strategy->recompute == GALV_RECOMPUTE_SELECTIVE;
+    double kept = law->factors[GALV_FACTOR_STACK] *
+                  galv_layer_activation_bytes(share, selective, part);
+    kept *= galv_measured_memory_ratio(&model->measured, share, strategy);
+    double input = is_first_part(part) ? galv_layer_input_bytes(share) : 0;
+    change_activations(cost, operation, kept, input < kept ? input : kept, full, count);
+    double transient =
+        galv_layer_transient_bytes(share, strategy->recompute, part, kind);
+    if (transient > cost->transient_bytes) {
+        cost->transient_bytes = transient;
+    }
+    double *buffers = &cost->end_bytes[GALV_MEMORY_BUFFERS];
+    if (share->group->kind == GALV_LAYER_HEAD) {
+        double logits = galv_layer_logit_bytes(share);
+        *buffers += kind == GALV_OP_FORWARD ? logits : 0;
+        *buffers -= backward ? logits : 0;
+    }
+    if ((kind == GALV_OP_FORWARD && is_last_part(part)) ||
+        (backward && is_first_part(part))) {
+        *buffers -= count * gathered_bytes(model, plan, share, strategy);
+    }
+}
+
+void galv_memory_of_gather(galv_cost *cost, const galv_operation *operation,
+                           const galv_strategy *strategy, double dense_bytes,
+                           double expert_bytes)
+{
+    if (operation->kind == GALV_OP_ALL_GATHER && strategy->zero >= 3 &&
+        operation->pass != GALV_OP_OPTIMIZER) {
+        cost->start_bytes[GALV_MEMORY_BUFFERS] += dense_bytes + expert_bytes;
+    } else if (operation->kind == GALV_OP_REDUCE_SCATTER && strategy->zero >= 2) {
+        cost->transient_bytes = dense_bytes + expert_bytes;
+    }
+}

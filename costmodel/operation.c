@@ -1,0 +1,430 @@
+/* The cost of an operation: which law prices it, over which group, with which bytes.
+ *
+ * Messages, S of one layer and micro-batch (e bytes an element, T tokens on this rank
+ * before sequence parallelism, all counted as nccl-tests does):
+ *
+ *   tp    all-reduce, all-gather, reduce-scatter   e T h
+ *         all-to-all (Ulysses), one of two a pass  e T (a + g) d: the mean of queries,
+ *                                                  keys and values out, output back
+ *   cp    ring, each step                          2 e T g d / t, twice backward
+ *   ep    all-to-all                               e k T h (T of this rank's own)
+ *   dp    gradients of a run of layers             their parameters here, 2 or 4 bytes
+ *         weights of a run of layers               their parameters here, e bytes
+ *   pp    send                                     e T h of the boundary layer, over t
+ *                                                  with sequence parallelism
+ *
+ * Measured layers replace the kernels' sum; see profile_use.c. A layer measured whole
+ * is cut into parts, phases and other degrees in proportion to the kernels' sums: parts
+ * keep the origin of the whole, other phases and degrees are "fitted". */
+#include "costmodel/costmodel_internal.h"
+
+#include <string.h>
+
+/* ---- computation ---- */
+
+static double analytic_time(const galv_costmodel *model, const galv_device_law *law,
+                            const galv_layer_group *group,
+                            const galv_strategy *strategy, double samples, int part,
+                            int pass, double *flop)
+{
+    galv_layer_share share;
+    galv_layer_share_init(&share, &model->facts, &model->job.workload, group, strategy,
+                          samples, law->factors[GALV_FACTOR_IMBALANCE]);
+    galv_cost cost;
+    memset(&cost, 0, sizeof cost);
+    galv_layer_add(&cost, law, &share, strategy->recompute, part, pass, 1);
+    *flop = cost.flop;
+    return cost.work_s;
+}
+
+/* A measured phase that says most about `pass`: itself, else backward, else forward. */
+static const galv_layer_series *best_series(const galv_costmodel *model, int32_t group,
+                                            int pass, const galv_strategy *strategy,
+                                            bool *exact)
+{
+    int wanted = pass == GALV_OP_RECOMPUTE ? GALV_OP_FORWARD : pass;
+    int phases[3] = {wanted, GALV_OP_BACKWARD, GALV_OP_FORWARD};
+    for (int i = 0; i < 3; i++) {
+        if (i == 1 && wanted == GALV_OP_FORWARD) {
+            continue;
+        }
+        const galv_layer_series *s = galv_measured_series(
+            &model->measured, group, phases[i], strategy->tp, strategy->cp, exact);
+        if (s != NULL) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+/* Adds `count` layers from measurements; false when nothing was measured of them. */
+static bool add_measured(galv_cost *cost, const galv_costmodel *model,
+                         const galv_device_law *law, int32_t group_index,
+                         const galv_strategy *strategy, double samples, int part,
+                         int pass, double count)
+{
+    const galv_layer_group *group = &model->job.model.groups[group_index];
+    if (model->measured.other_is_measured && group->kind == GALV_LAYER_EMBEDDING) {
+        return true; /* its time is in the head's */
+    }
+    if (pass == GALV_OP_RECOMPUTE && strategy->recompute != GALV_RECOMPUTE_FULL) {
+        return false;
+    }
+    bool exact = false;
+    const galv_layer_series *s =
+        best_series(model, group_index, pass, strategy, &exact);
+    if (s == NULL) {
+        return false;
+    }
+    galv_provenance provenance = GALV_PROVENANCE_FITTED;
+    double measured = galv_curve_value(&s->curve, samples, &provenance);
+    provenance = provenance > s->best ? provenance : s->best;
+    double flop = 0;
+    double ignored = 0;
+    int phase = pass == GALV_OP_RECOMPUTE ? GALV_OP_FORWARD : pass;
+    double part_s =
+        analytic_time(model, law, group, strategy, samples, part, phase, &flop);
+    galv_strategy there = *strategy;
+    there.tp = s->tp;
+    there.cp = s->cp;
+    /* ulysses leaves no whole layer at degree 1 to compare with but the same sums */
+    double whole_s = analytic_time(model, law, group, exact ? strategy : &there,
+                                   samples, GALV_PART_WHOLE, s->phase, &ignored);
+    if (!exact || s->phase != phase) {
+        provenance = GALV_PROVENANCE_FITTED;
+    }
+    double time = whole_s > 0 ? measured * part_s / whole_s : measured;
+    galv_cost_add(cost, count * time, provenance, count * flop);
+    return true;
+}
+
+/* Does the operation open a chunk? Then the loop around passes is charged to it. */
+static bool opens_chunk(const galv_plan *plan, const galv_operation *operation)
+{
+    if (operation->part != GALV_PART_WHOLE && operation->part != GALV_PART_ATTENTION) {
+        return false;
+    }
+    int32_t low = 0;
+    int32_t high = plan->pp * plan->vpp;
+    while (low < high) {
+        int32_t middle = (low + high) / 2;
+        if (plan->first_layer[middle] < operation->first_layer) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return plan->first_layer[low] == operation->first_layer;
+}
+
+static int32_t find_group(const galv_model *model, int32_t layer, int32_t *rest)
+{
+    int32_t g = 0;
+    while (g < model->n_groups - 1 && layer >= model->groups[g].n_layers) {
+        layer -= model->groups[g++].n_layers;
+    }
+    *rest = model->groups[g].n_layers - layer;
+    return g;
+}
+
+static void price_compute(galv_cost *cost, const galv_costmodel *model,
+                          const galv_plan *plan, const galv_operation *operation)
+{
+    const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
+    const galv_strategy *strategy = galv_plan_strategy(plan, operation->first_layer);
+    double samples = galv_plan_local_samples(plan, operation->first_layer);
+    int32_t layer = operation->first_layer;
+    int32_t left = operation->n_layers;
+    bool measured = false;
+    while (left > 0) {
+        int32_t rest = 0;
+        int32_t g = find_group(&model->job.model, layer, &rest);
+        int32_t here = rest < left ? rest : left;
+        galv_layer_share share;
+        galv_layer_share_init(&share, &model->facts, &model->job.workload,
+                              &model->job.model.groups[g], strategy, samples,
+                              law->factors[GALV_FACTOR_IMBALANCE]);
+        measured = model->measured.n_series > 0 &&
+                   add_measured(cost, model, law, g, strategy, samples, operation->part,
+                                operation->kind, here);
+        if (!measured) {
+            galv_layer_add(cost, law, &share, strategy->recompute, operation->part,
+                           operation->kind, here);
+        }
+        galv_memory_of_compute(cost, model, law, plan, operation, &share, here);
+        layer += here;
+        left -= here;
+    }
+    bool pass = operation->kind == GALV_OP_FORWARD ||
+                operation->kind == GALV_OP_BACKWARD ||
+                operation->kind == GALV_OP_BACKWARD_INPUT;
+    if (pass && !measured && opens_chunk(plan, operation)) {
+        galv_cost_add(cost, 1e-6 * law->factors[GALV_FACTOR_CHUNK],
+                      GALV_PROVENANCE_FITTED, 0);
+    }
+}
+
+/* ---- parameters of a run of layers ---- */
+
+typedef struct run_parameters {
+    double dense, experts;             /* on this rank, before ZeRO */
+    double dense_shard, experts_shard; /* stepped by this rank */
+} run_parameters;
+
+static run_parameters count_run(const galv_costmodel *model, const galv_plan *plan,
+                                const galv_operation *operation)
+{
+    run_parameters sum = {0, 0, 0, 0};
+    int32_t layer = operation->first_layer;
+    int32_t left = operation->n_layers;
+    while (left > 0) {
+        int32_t rest = 0;
+        int32_t g = find_group(&model->job.model, layer, &rest);
+        const galv_strategy *strategy = galv_plan_strategy(plan, layer);
+        /* layers of one group may differ in strategy: step to where it changes */
+        int32_t here = 1;
+        while (here < left && here < rest &&
+               plan->layer_strategy[layer + here] == plan->layer_strategy[layer]) {
+            here++;
+        }
+        galv_local_parameters local = galv_layer_local_parameters(
+            &model->job.model, &model->job.model.groups[g], strategy,
+            model->job.workload.software, plan->pp);
+        sum.dense += here * local.dense;
+        sum.experts += here * local.experts;
+        bool sharded = strategy->zero > 0;
+        sum.dense_shard +=
+            here * local.dense / (sharded ? galv_dense_shards(strategy) : 1);
+        sum.experts_shard +=
+            here * local.experts / (sharded ? galv_expert_shards(strategy) : 1);
+        layer += here;
+        left -= here;
+    }
+    return sum;
+}
+
+/* The step: read gradient, main weight and moments, write them and the weight; the norm
+ * of the gradients before, their clearing after. Source: Adam as fused by Apex. */
+static void price_optimizer(galv_cost *cost, const galv_costmodel *model,
+                            const galv_plan *plan, const galv_operation *operation)
+{
+    const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
+    const galv_workload *workload = &model->job.workload;
+    run_parameters run = count_run(model, plan, operation);
+    double gradient = galv_gradient_bytes(workload);
+    double weight = workload->precision <= GALV_TF32 ? 0 : 2;
+    double bytes = (run.dense_shard + run.experts_shard) *
+                       (2 * gradient + 3 * 4 + 3 * 4 + weight) +
+                   (run.dense + run.experts) * gradient;
+    galv_cost_add(cost, law->memory.factor * bytes / law->memory.stream_bytes_per_s,
+                  law->memory.provenance, 0);
+    double fixed_us = operation->chunk <= 0 ? law->factors[GALV_FACTOR_STEP] : 0;
+    galv_cost_add(cost, 1e-6 * fixed_us, GALV_PROVENANCE_FITTED, 0);
+}
+
+/* ---- communication ---- */
+
+/* Prices a group's collective, from measurements where there are any. */
+static void price_group(galv_cost *cost, const galv_costmodel *model,
+                        const galv_device_law *law, int kind, const galv_group *group,
+                        double bytes, double times)
+{
+    if (group->n_ranks <= 1 || !(bytes > 0)) {
+        return;
+    }
+    galv_cost one;
+    memset(&one, 0, sizeof one);
+    galv_collective_cost(&one, &law->collective, kind, group, bytes);
+    if (model->measured.n_collectives > 0) {
+        bool ring = kind == GALV_OP_RING_EXCHANGE;
+        double steps = ring ? group->n_ranks - 1 : 1;
+        int32_t ranks = ring || kind == GALV_OP_SEND ? 2 : group->n_ranks;
+        int32_t per_node =
+            group->n_nodes > 1
+                ? (ring || kind == GALV_OP_SEND ? 1 : group->ranks_per_node)
+                : ranks;
+        double time = 0;
+        galv_provenance provenance = GALV_PROVENANCE_MEASURED;
+        if (galv_measured_collective(&time, &provenance, &model->measured,
+                                     ring ? GALV_OP_SEND : kind, ranks, per_node,
+                                     bytes)) {
+            one.work_s = 0;
+            memset(one.provenance_s, 0, sizeof one.provenance_s);
+            galv_cost_add(&one, steps * time, provenance, 0);
+        }
+    }
+    cost->work_s += times * one.work_s;
+    for (int p = 0; p < GALV_N_PROVENANCES; p++) {
+        cost->provenance_s[p] += times * one.provenance_s[p];
+    }
+    cost->message_bytes += times * one.message_bytes;
+    cost->intra_share =
+        one.intra_share > cost->intra_share ? one.intra_share : cost->intra_share;
+    cost->inter_share =
+        one.inter_share > cost->inter_share ? one.inter_share : cost->inter_share;
+    cost->compute_slowdown = law->factors[GALV_FACTOR_COMPUTE_SLOWDOWN];
+    cost->comm_slowdown = law->factors[GALV_FACTOR_COMM_SLOWDOWN];
+}
+
+static double layer_message(const galv_layer_share *share,
+                            const galv_strategy *strategy,
+                            const galv_operation *operation, double element)
+{
+    const galv_layer_group *g = share->group;
+    double backward =
+        operation->pass == GALV_OP_BACKWARD || operation->pass == GALV_OP_BACKWARD_INPUT
+            ? 2
+            : 1;
+    switch (operation->stream) {
+    case GALV_STREAM_CP: {
+        double groups =
+            g->num_query_groups > share->tp ? g->num_query_groups / share->tp : 1;
+        double width = g->kv_lora_rank > 0
+                           ? share->heads_out * (share->qk_dim + share->v_dim)
+                           : 2 * groups * g->kv_channels;
+        return backward * element * share->tokens * width;
+    }
+    case GALV_STREAM_EP:
+        return element * g->moe_router_topk * share->samples * share->seq / share->cp /
+               strategy->tp * g->hidden_size;
+    default:
+        break;
+    }
+    if (operation->kind == GALV_OP_ALL_TO_ALL) {
+        double groups =
+            g->kv_lora_rank > 0 ? g->num_attention_heads : g->num_query_groups;
+        double mean = g->num_attention_heads * share->v_dim / 2 +
+                      (g->num_attention_heads * share->qk_dim +
+                       groups * (share->qk_dim + share->v_dim)) /
+                          2;
+        return element * share->tokens * mean;
+    }
+    return element * share->tokens * g->hidden_size;
+}
+
+static void price_layer_message(galv_cost *cost, const galv_costmodel *model,
+                                const galv_plan *plan, const galv_operation *operation)
+{
+    const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
+    const galv_strategy *strategy = galv_plan_strategy(plan, operation->first_layer);
+    int32_t rest = 0;
+    int32_t g = find_group(&model->job.model, operation->first_layer, &rest);
+    galv_layer_share share;
+    galv_layer_share_init(&share, &model->facts, &model->job.workload,
+                          &model->job.model.groups[g], strategy,
+                          galv_plan_local_samples(plan, operation->first_layer), 1);
+    galv_group_kind kind = operation->stream == GALV_STREAM_TP   ? GALV_GROUP_TP
+                           : operation->stream == GALV_STREAM_CP ? GALV_GROUP_CP
+                                                                 : GALV_GROUP_EP;
+    galv_group group =
+        galv_placement_group(plan, &model->job.cluster, kind, operation->first_layer,
+                             operation->stage, operation->stage);
+    double bytes = layer_message(&share, strategy, operation,
+                                 galv_weight_bytes(&model->job.workload));
+    price_group(cost, model, law, operation->kind, &group, bytes,
+                operation->n_layers > 1 ? operation->n_layers : 1);
+}
+
+static void price_parameter_message(galv_cost *cost, const galv_costmodel *model,
+                                    const galv_plan *plan,
+                                    const galv_operation *operation)
+{
+    const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
+    const galv_workload *workload = &model->job.workload;
+    const galv_cluster *cluster = &model->job.cluster;
+    int32_t layer = operation->first_layer;
+    run_parameters run = count_run(model, plan, operation);
+    double element = operation->kind == GALV_OP_ALL_GATHER
+                         ? galv_weight_bytes(workload)
+                         : galv_gradient_bytes(workload);
+    double dense = element * run.dense;
+    double experts = element * run.experts;
+    if (operation->part == GALV_PART_TIED) {
+        galv_group pair = galv_placement_group(plan, cluster, GALV_GROUP_TIED, layer,
+                                               operation->stage, operation->peer_stage);
+        galv_local_parameters table = galv_layer_local_parameters(
+            &model->job.model, galv_model_layer(&model->job.model, 0),
+            galv_plan_strategy(plan, 0), workload->software, plan->pp);
+        price_group(cost, model, law, operation->kind, &pair, element * table.dense, 1);
+        return;
+    }
+    if (operation->part == GALV_PART_EXPERTS) {
+        dense = 0;
+    } else if (operation->part == GALV_PART_DENSE) {
+        experts = 0;
+    }
+    if (dense > 0) {
+        galv_group group = galv_placement_group(plan, cluster, GALV_GROUP_DP, layer,
+                                                operation->stage, operation->stage);
+        price_group(cost, model, law, operation->kind, &group, dense, 1);
+        dense = group.n_ranks > 1 ? dense : 0;
+    }
+    if (experts > 0) {
+        galv_group group =
+            galv_placement_group(plan, cluster, GALV_GROUP_EXPERT_DP, layer,
+                                 operation->stage, operation->stage);
+        price_group(cost, model, law, operation->kind, &group, experts, 1);
+        experts = group.n_ranks > 1 ? experts : 0;
+    }
+    galv_memory_of_gather(cost, operation, galv_plan_strategy(plan, layer), dense,
+                          experts);
+}
+
+static void price_send(galv_cost *cost, const galv_costmodel *model,
+                       const galv_plan *plan, const galv_operation *operation)
+{
+    const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
+    bool forward = operation->pass == GALV_OP_FORWARD;
+    int32_t layer = operation->first_layer;
+    if (forward && operation->n_layers > 1) {
+        layer += operation->n_layers - 1;
+    }
+    const galv_strategy *strategy = galv_plan_strategy(plan, layer);
+    int32_t rest = 0;
+    int32_t g = find_group(&model->job.model, layer, &rest);
+    galv_layer_share share;
+    galv_layer_share_init(&share, &model->facts, &model->job.workload,
+                          &model->job.model.groups[g], strategy,
+                          galv_plan_local_samples(plan, layer), 1);
+    double bytes = galv_layer_input_bytes(&share);
+    if (share.group->kind == GALV_LAYER_CROSS_DECODER && share.seq > 0) {
+        bytes *=
+            1 + share.encoder_seq / share.seq; /* the encoder's output goes along */
+    }
+    galv_group pair =
+        galv_placement_group(plan, &model->job.cluster, GALV_GROUP_PP, layer,
+                             operation->stage, operation->peer_stage);
+    price_group(cost, model, law, GALV_OP_SEND, &pair, bytes, 1);
+}
+
+void galv_costmodel_operation(galv_cost *cost, const galv_costmodel *model,
+                              const galv_plan *plan, const galv_operation *operation)
+{
+    memset(cost, 0, sizeof *cost);
+    cost->compute_slowdown = 1;
+    cost->comm_slowdown = 1;
+    switch (operation->kind) {
+    case GALV_OP_FORWARD:
+    case GALV_OP_BACKWARD:
+    case GALV_OP_BACKWARD_INPUT:
+    case GALV_OP_BACKWARD_WEIGHT:
+    case GALV_OP_RECOMPUTE:
+        price_compute(cost, model, plan, operation);
+        break;
+    case GALV_OP_OPTIMIZER:
+        price_optimizer(cost, model, plan, operation);
+        break;
+    case GALV_OP_SEND:
+        price_send(cost, model, plan, operation);
+        break;
+    case GALV_OP_RECV:
+        break;
+    default:
+        if (operation->stream == GALV_STREAM_DP) {
+            price_parameter_message(cost, model, plan, operation);
+        } else {
+            price_layer_message(cost, model, plan, operation);
+        }
+        break;
+    }
+}

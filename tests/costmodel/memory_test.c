@@ -1,0 +1,200 @@
+#include "tests/costmodel/job.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+GALV_TEST_SUITE(costmodel_memory);
+
+#define GIB 1073741824.0
+
+static double kept(const galv_job *job, int32_t tp, int32_t pp, int32_t mb, galv_sp sp,
+                   galv_recompute recompute)
+{
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = tp;
+    s.sp = sp;
+    s.recompute = recompute;
+    test_plan p;
+    test_uniform_plan(&p, job, &s, pp, mb);
+    galv_costmodel *model = test_model(job, NULL);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 1);
+    galv_costmodel_free(model);
+    return cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+}
+
+/* Korthikanti et al. 2022 (arXiv 2205.05198), Table 3 models. Figure 7: per cent of the
+ * activations without any saving: sequence parallel, selective, both, full; it holds
+ * small terms outside the layers too, hence 0.15 points. Figure 1:
+ * GiB of activations without saving (first stage, all layers' worth; 2 s b h p (1 +
+ * (p-1)/(p m')) of input and output left out). */
+Test(costmodel_memory, activations_match_korthikanti)
+{
+    static const struct {
+        const char *name;
+        int32_t heads, hidden, layers, tp, pp, vpp, mb;
+        double none, seq, selective, both, full;
+        double none_gib, both_gib;
+    } rows[] = {
+        {"22B", 64, 6144, 48, 8, 1, 1, 4, 100, 66.84, 49.42, 16.18, 7.64, 59.25, 9.56},
+        {"175B", 96, 12288, 96, 8, 8, 3, 1, 100, 62.04, 56.53, 18.49, 8.71, 66.84,
+         12.35},
+        {"530B", 128, 20480, 105, 8, 35, 3, 1, 100, 58.31, 62.04, 20.27, 9.42, 114.02,
+         23.08},
+        {"1T", 160, 25600, 128, 8, 64, 1, 1, 100, 58.31, 62.04, 20.27, 9.42, 131.25,
+         26.56},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        galv_job job;
+        test_gpt_job(&job, rows[i].layers, rows[i].hidden, rows[i].heads, 2048, 51200,
+                     1, 8);
+        int32_t tp = rows[i].tp;
+        double none = kept(&job, tp, 1, rows[i].mb, GALV_SP_NONE, GALV_RECOMPUTE_NONE);
+        double seq =
+            kept(&job, tp, 1, rows[i].mb, GALV_SP_MEGATRON, GALV_RECOMPUTE_NONE);
+        double selective =
+            kept(&job, tp, 1, rows[i].mb, GALV_SP_NONE, GALV_RECOMPUTE_SELECTIVE);
+        double both =
+            kept(&job, tp, 1, rows[i].mb, GALV_SP_MEGATRON, GALV_RECOMPUTE_SELECTIVE);
+        double full = kept(&job, tp, 1, rows[i].mb, GALV_SP_NONE, GALV_RECOMPUTE_FULL);
+        cr_expect_float_eq(100 * seq / none, rows[i].seq, 0.15, "%s", rows[i].name);
+        cr_expect_float_eq(100 * selective / none, rows[i].selective, 0.15, "%s",
+                           rows[i].name);
+        cr_expect_float_eq(100 * both / none, rows[i].both, 0.15, "%s", rows[i].name);
+        cr_expect_float_eq(100 * full / none, rows[i].full, 0.15, "%s", rows[i].name);
+        double p = rows[i].pp;
+        double interleaved = rows[i].vpp > 1 ? 1 + (p - 1) / (p * rows[i].vpp) : 1;
+        double all = rows[i].layers * interleaved / GIB;
+        cr_expect_float_eq(all * none, rows[i].none_gib, 0.006, "%s %g", rows[i].name,
+                           all * none);
+        cr_expect_float_eq(all * both, rows[i].both_gib, 0.006, "%s %g", rows[i].name,
+                           all * both);
+    }
+}
+
+/* Megatron-LM's table of bytes per parameter (docs, distributed optimizer). */
+Test(costmodel_memory, states_match_the_zero_table)
+{
+    static const struct {
+        const char *name;
+        galv_precision precision, gradients;
+        int32_t zero;
+        double fixed, shared; /* fixed + shared / D */
+    } rows[] = {
+        {"fp16, fp16 gradients", GALV_FP16, GALV_FP16, 0, 20, 0},
+        {"fp16 distributed", GALV_FP16, GALV_FP16, 1, 4, 16},
+        {"bf16, fp32 gradients", GALV_BF16, GALV_FP32, 0, 18, 0},
+        {"bf16 distributed", GALV_BF16, GALV_FP32, 1, 6, 12},
+        {"fp32", GALV_FP32, GALV_FP32, 0, 16, 0},
+        {"fp32 distributed", GALV_FP32, GALV_FP32, 1, 8, 8},
+        {"bf16, bf16 gradients, stage 1", GALV_BF16, GALV_BF16, 1, 4, 12},
+        {"stage 2", GALV_BF16, GALV_BF16, 2, 2, 14},
+        {"stage 3", GALV_BF16, GALV_BF16, 3, 0, 16},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        galv_job job;
+        test_gpt_job(&job, 4, 1024, 16, 1024, 51200, 1, 8);
+        job.workload.precision = rows[i].precision;
+        job.workload.grad_precision = rows[i].gradients;
+        galv_strategy s = GALV_STRATEGY_INIT;
+        s.dp = 8;
+        s.zero = rows[i].zero;
+        test_plan p;
+        test_uniform_plan(&p, &job, &s, 1, 1);
+        galv_costmodel *model = test_model(&job, NULL);
+        galv_stage_memory memory;
+        galv_costmodel_stage_memory(&memory, model, &p.plan, 0);
+        double bytes = memory.bytes[GALV_MEMORY_PARAMETERS] +
+                       memory.bytes[GALV_MEMORY_GRADIENTS] +
+                       memory.bytes[GALV_MEMORY_OPTIMIZER];
+        double parameters = galv_model_parameters(&job.model);
+        double each = rows[i].fixed + rows[i].shared / 8;
+        cr_expect_float_eq(bytes / parameters, each, 0.002 * each, "%s: %g, not %g",
+                           rows[i].name, bytes / parameters, each);
+        galv_costmodel_free(model);
+    }
+}
+
+static void add_changes(double sum[GALV_N_MEMORY_USES], const galv_cost *cost)
+{
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        sum[use] += cost->start_bytes[use] + cost->end_bytes[use];
+    }
+}
+
+/* Whatever is taken is given back, whole or in parts, with every recomputation. */
+Test(costmodel_memory, memory_ends_where_it_began)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 8);
+    for (int recompute = 0; recompute < GALV_N_RECOMPUTES; recompute++) {
+        for (int way = 0; way < 3; way++) {
+            galv_strategy s = GALV_STRATEGY_INIT;
+            s.dp = 8;
+            s.recompute = (galv_recompute)recompute;
+            test_plan p;
+            test_uniform_plan(&p, &job, &s, 1, 1);
+            galv_costmodel *model = test_model(&job, NULL);
+            static const int whole[] = {GALV_PART_WHOLE, -1};
+            static const int cut[] = {GALV_PART_ATTENTION, GALV_PART_MLP, -1};
+            const int *parts = way == 1 ? cut : whole;
+            double sum[GALV_N_MEMORY_USES] = {0};
+            for (const int *part = parts; *part >= 0; part++) {
+                static const int joint[] = {GALV_OP_FORWARD, GALV_OP_RECOMPUTE,
+                                            GALV_OP_BACKWARD, -1};
+                static const int split[] = {GALV_OP_FORWARD, GALV_OP_RECOMPUTE,
+                                            GALV_OP_BACKWARD_INPUT,
+                                            GALV_OP_BACKWARD_WEIGHT, -1};
+                for (const int *pass = way == 2 ? split : joint; *pass >= 0; pass++) {
+                    galv_cost cost = test_op(model, &p, *pass, *part, 1, 6);
+                    add_changes(sum, &cost);
+                    if (*part == GALV_PART_WHOLE) {
+                        cost = test_op(model, &p, *pass, *part, 7, 1);
+                        if (*pass != GALV_OP_RECOMPUTE) {
+                            add_changes(sum, &cost);
+                        }
+                    }
+                }
+            }
+            for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+                cr_expect(fabs(sum[use]) < 1, "recompute %d way %d: %s %+g", recompute,
+                          way, galv_memory_use_names[use], sum[use]);
+            }
+            galv_costmodel_free(model);
+        }
+    }
+}
+
+/* ZeRO-3: what a gather takes, the forward of the same layers frees. */
+Test(costmodel_memory, gathered_weights_are_freed)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 8);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 8;
+    s.zero = 3;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_operation gather;
+    memset(&gather, 0, sizeof gather);
+    gather.kind = GALV_OP_ALL_GATHER;
+    gather.stream = GALV_STREAM_DP;
+    gather.part = GALV_PART_DENSE;
+    gather.pass = GALV_OP_FORWARD;
+    gather.first_layer = 1;
+    gather.n_layers = 2;
+    galv_cost took;
+    galv_costmodel_operation(&took, model, &p.plan, &gather);
+    galv_cost gave = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 2);
+    double bytes = took.start_bytes[GALV_MEMORY_BUFFERS];
+    double h = 1024;
+    cr_expect_float_eq(bytes, 2 * 2 * (12 * h * h + 13 * h), 1);
+    cr_expect_float_eq(gave.end_bytes[GALV_MEMORY_BUFFERS], -bytes, 1e-3);
+    gave = test_op(model, &p, GALV_OP_BACKWARD, GALV_PART_ATTENTION, 1, 2);
+    cr_expect_float_eq(gave.end_bytes[GALV_MEMORY_BUFFERS], -bytes, 1e-3);
+    gave = test_op(model, &p, GALV_OP_BACKWARD, GALV_PART_MLP, 1, 2);
+    cr_expect_float_eq(gave.end_bytes[GALV_MEMORY_BUFFERS], 0, 1e-3);
+    galv_costmodel_free(model);
+}
