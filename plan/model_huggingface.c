@@ -22,6 +22,7 @@
 #include <string.h>
 
 #define MAX_USUAL_SEQ 8192
+#define MAX_LAYERS    100000
 
 typedef struct convention {
     const char *model_type;
@@ -190,6 +191,9 @@ static galv_layer_group read_block(const config *c, const convention *like)
     block.kind = like->kind;
     block.n_layers =
         number_required(c, "num_hidden_layers n_layer num_layers n_layers");
+    if (block.n_layers > MAX_LAYERS) {
+        galv_json_fail(c->root, c->err, "%d layers are too many", (int)block.n_layers);
+    }
     block.hidden_size = number_required(c, "hidden_size n_embd d_model n_embed dim");
     int32_t h = block.hidden_size;
     block.num_attention_heads =
@@ -300,7 +304,7 @@ static void append_blocks(const config *c, galv_model *model,
     }
     galv_layer_group plain = *dense;
     plain.kind = GALV_LAYER_DECODER;
-    for (int32_t layer = 0; layer < dense->n_layers && layer < 100000; layer++) {
+    for (int32_t layer = 0; layer < dense->n_layers; layer++) {
         if (c->err->status != GALV_OK) {
             return;
         }

@@ -52,7 +52,7 @@ void galv_plan_balance(int32_t *stage_blocks, int32_t n_blocks, int32_t pp, int3
     int32_t remainder = n_blocks % n_virtual;
     int32_t full_rounds = remainder / pp;
     int32_t left = remainder % pp;
-    int32_t first_chunk = (vpp - full_rounds) / 2;
+    int32_t first_chunk = (vpp - full_rounds - (left > 0 ? 1 : 0)) / 2;
     int32_t first_stage = (pp - left) / 2;
     for (int32_t s = 0; s < n_virtual; s++) {
         int32_t chunk = s / pp;

@@ -1,0 +1,198 @@
+/* Clusters: counting, the what-if of --set, JSON, and refusals. */
+#include "plan/catalog.h"
+#include "plan/cluster.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+GALV_TEST_SUITE(plan_cluster);
+
+static galv_cluster dgx(int32_t n_nodes)
+{
+    galv_cluster cluster = {0};
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_cluster_load(&cluster, "dgx-h100", n_nodes, &err), GALV_OK, "%s",
+                 err.message);
+    return cluster;
+}
+
+Test(plan_cluster, set_changes_what_it_names)
+{
+    galv_cluster cluster = dgx(8);
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_cluster_set(&cluster, "cluster.inter.bandwidth=2x", &err),
+                 GALV_OK);
+    cr_expect_float_eq(cluster.pools[0].inter_bytes_per_s, 100e9, 1);
+    cr_assert_eq(galv_cluster_set(&cluster, "inter.bandwidth=400Gb/s", &err), GALV_OK);
+    cr_expect_float_eq(cluster.pools[0].inter_bytes_per_s, 50e9, 1);
+    cr_assert_eq(galv_cluster_set(&cluster, "inter.latency=5us", &err), GALV_OK);
+    cr_expect_float_eq(cluster.pools[0].inter_latency_s, 5e-6, 1e-15);
+    cr_assert_eq(galv_cluster_set(&cluster, "device.memory=141GiB", &err), GALV_OK);
+    cr_expect_eq(cluster.pools[0].device.memory_bytes, (uint64_t)141 << 30);
+    cr_assert_eq(galv_cluster_set(&cluster, "device.flops=2x", &err), GALV_OK);
+    cr_expect_float_eq(cluster.pools[0].device.peak_flop_per_s[GALV_FP8], 2 * 1979e12,
+                       1e6);
+    cr_expect_float_eq(cluster.pools[0].device.sustained_bf16_flop_per_s, 2 * 794.5e12,
+                       1e6);
+    cr_assert_eq(galv_cluster_set(&cluster, "devices_per_node=4", &err), GALV_OK);
+    cr_expect_eq(galv_cluster_n_devices(&cluster), 32);
+    cr_expect_eq(cluster.pools[0].scaleup_domain, 4);
+    cr_assert_eq(galv_cluster_set(&cluster, "usd_per_device_hour=2.5", &err), GALV_OK);
+    cr_expect_float_eq(cluster.usd_per_device_hour, 2.5, 1e-15);
+}
+
+Test(plan_cluster, a_price_is_multiplied_once_in_a_mixed_cluster)
+{
+    galv_cluster cluster = dgx(8);
+    galv_err err = GALV_ERR_INIT;
+    cluster.n_pools = 2;
+    cluster.pools[1] = cluster.pools[0];
+    cluster.usd_per_device_hour = 3;
+    cr_assert_eq(galv_cluster_set(&cluster, "usd_per_device_hour=2x", &err), GALV_OK);
+    cr_expect_float_eq(cluster.usd_per_device_hour, 6, 1e-15);
+}
+
+Test(plan_cluster, assignments_that_make_no_sense_are_refused_and_change_nothing)
+{
+    static const char *const wrong[] = {"",
+                                        "=",
+                                        "inter.bandwidth",
+                                        "inter.bandwidth=",
+                                        "inter.bandwith=2x",
+                                        "inter.bandwidth=50",
+                                        "inter.bandwidth=-1GB/s",
+                                        "inter.bandwidth=nanx",
+                                        "inter.bandwidth=0x",
+                                        "inter.efficiency=2",
+                                        "devices_per_node=0",
+                                        "devices_per_node=2.5",
+                                        "devices_per_node=1e30",
+                                        "device.memory=1e300x",
+                                        "device.flops=inf",
+                                        "device.memory=80GB junk"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        galv_cluster cluster = dgx(2);
+        galv_cluster before = cluster;
+        galv_err err = GALV_ERR_INIT;
+        cr_expect_eq(galv_cluster_set(&cluster, wrong[i], &err), GALV_USAGE,
+                     "case '%s'", wrong[i]);
+        cr_expect(memcmp(&cluster, &before, sizeof cluster) == 0, "case '%s'",
+                  wrong[i]);
+    }
+    galv_cluster cluster = dgx(2);
+    galv_err err = GALV_ERR_INIT;
+    galv_cluster_set(&cluster, "inter.bandwith=2x", &err);
+    cr_expect(strstr(err.hint, "inter.bandwidth") != NULL, "%s", err.hint);
+}
+
+static galv_status parse(galv_cluster *cluster, const char *text, galv_err *err)
+{
+    galv_json *document = NULL;
+    galv_status status =
+        galv_json_read_text(&document, "test.json", text, strlen(text), err);
+    if (status == GALV_OK) {
+        status = galv_cluster_from_json(cluster, galv_json_root(document), err);
+    }
+    galv_json_free(document);
+    return status;
+}
+
+Test(plan_cluster, json_round_trips_to_the_last_bit)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_cluster *clusters = NULL;
+    size_t n_clusters = 0;
+    cr_assert_eq(galv_catalog_clusters(&clusters, &n_clusters, arena, &err), GALV_OK);
+    for (size_t i = 0; i < n_clusters; i++) {
+        galv_text text = GALV_TEXT_INIT;
+        galv_json_writer writer;
+        galv_json_writer_init(&writer, &text);
+        galv_cluster_to_json(&clusters[i], &writer);
+        cr_assert_eq(galv_json_finish(&writer, &err), GALV_OK);
+        galv_cluster read;
+        memset(&read, 0x5a, sizeof read);
+        cr_assert_eq(parse(&read, galv_text_string(&text), &err), GALV_OK, "%s: %s %s",
+                     clusters[i].name, err.message, err.hint);
+        galv_text again = GALV_TEXT_INIT;
+        galv_json_writer_init(&writer, &again);
+        galv_cluster_to_json(&read, &writer);
+        cr_assert_eq(galv_json_finish(&writer, &err), GALV_OK);
+        cr_expect_str_eq(galv_text_string(&again), galv_text_string(&text));
+        cr_expect_eq(read.pools[0].inter_efficiency,
+                     clusters[i].pools[0].inter_efficiency);
+        galv_text_release(&text);
+        galv_text_release(&again);
+    }
+    galv_arena_free(arena);
+}
+
+Test(plan_cluster, a_file_may_lean_on_the_catalog)
+{
+    galv_cluster cluster = {0};
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(parse(&cluster,
+                       "{\"base\": \"dgx-h100\", \"name\": \"ours\", \"n_nodes\": 12,"
+                       " \"inter_bytes_per_s\": \"100Gb/s\"}",
+                       &err),
+                 GALV_OK, "%s", err.message);
+    cr_expect_str_eq(cluster.name, "ours");
+    cr_expect_eq(galv_cluster_n_devices(&cluster), 96);
+    cr_expect_float_eq(cluster.pools[0].inter_bytes_per_s, 12.5e9, 1);
+    cr_expect_float_eq(cluster.pools[0].intra_bytes_per_s, 450e9, 1);
+    cr_assert_eq(parse(&cluster,
+                       "{\"name\": \"mixed\", \"pools\": ["
+                       "{\"base\": \"dgx-h100\", \"n_nodes\": 2},"
+                       "{\"base\": \"dgx-a100\", \"n_nodes\": 4}]}",
+                       &err),
+                 GALV_OK, "%s", err.message);
+    cr_expect_eq(cluster.n_pools, 2);
+    cr_expect_eq(galv_cluster_n_devices(&cluster), 48);
+    cr_expect_eq(galv_cluster_set_nodes(&cluster, 3, &err), GALV_USAGE);
+}
+
+Test(plan_cluster, wrong_files_are_refused_with_their_place)
+{
+    static const char *const wrong[] = {
+        "[]",
+        "{}",
+        "null",
+        "{\"base\": \"dgx-h10\"}",
+        "{\"base\": 3}",
+        "{\"base\": \"dgx-h100\", \"n_nodes\": 0}",
+        "{\"base\": \"dgx-h100\", \"n_nodes\": -3}",
+        "{\"base\": \"dgx-h100\", \"n_nodes\": 1e99}",
+        "{\"base\": \"dgx-h100\", \"inter_eficiency\": 0.5}",
+        "{\"base\": \"dgx-h100\", \"inter_efficiency\": 1.5}",
+        "{\"base\": \"dgx-h100\", \"pools\": []}",
+        "{\"base\": \"dgx-h100\", \"pools\": [{}]}",
+        "{\"base\": \"dgx-h100\", \"scaleup_domain\": 4}",
+        "{\"base\": \"dgx-h100\", \"device\": {\"memory_bytes\": \"80\"}}",
+        "{\"base\": \"dgx-h100\", \"device\": \"h100\"}",
+        "{\"schema\": \"galvatron-sim/model\", \"base\": \"dgx-h100\"}",
+        "{\"schema_version\": \"2.0\", \"base\": \"dgx-h100\"}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        galv_cluster cluster = {0};
+        galv_err err = GALV_ERR_INIT;
+        cr_expect_eq(parse(&cluster, wrong[i], &err), GALV_INPUT, "case %s", wrong[i]);
+        cr_expect_str_eq(err.file, "test.json", "case %s", wrong[i]);
+        cr_expect(err.line >= 1, "case %s", wrong[i]);
+        cr_expect_eq(cluster.n_pools, 0, "case %s", wrong[i]);
+    }
+}
+
+Test(plan_cluster, load_takes_systems_devices_and_refuses_the_rest)
+{
+    galv_cluster cluster = {0};
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_cluster_load(&cluster, "h200-sxm-141gb", 16, &err), GALV_OK);
+    cr_expect_str_eq(cluster.name, "dgx-h200");
+    cr_expect_eq(galv_cluster_n_devices(&cluster), 128);
+    cr_expect_eq(galv_cluster_load(&cluster, "no-such-cluster", 0, &err), GALV_USAGE);
+    err = (galv_err)GALV_ERR_INIT;
+    cr_expect_eq(galv_cluster_load(&cluster, "no/such/file.json", 0, &err), GALV_INPUT);
+    err = (galv_err)GALV_ERR_INIT;
+    cr_expect_eq(galv_cluster_load(&cluster, "dgx-h100", 2000000, &err), GALV_USAGE);
+}
