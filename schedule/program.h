@@ -84,14 +84,17 @@ void galv_program_print(galv_text *out, const galv_program *program);
 /* One pass of one virtual stage as a short sequence in program order. */
 typedef struct galv_pass_ops {
     int32_t n_ops;
-    galv_operation *ops; /* [n_ops] */
-    int32_t *waits_for;  /* [n_ops] index of the op of this pass that it follows
-                            (besides its queue), -1 = none */
+    galv_operation *ops;     /* [n_ops] */
+    int32_t *waits_for;      /* [n_ops] op of this pass that it follows besides its
+                                queue, -1 = none */
+    int32_t *also_waits_for; /* [n_ops] another such op, -1 = none */
 } galv_pass_ops;
 
 /* The operations of one pass (galv_pass) of a chunk of a stage, as compile emits them
- * for a micro-batch in the middle of the iteration, owned by the arena. Recomputation
- * belongs to the backward passes. */
+ * for a micro-batch in the middle of the iteration, owned by the arena: without
+ * pipeline messages. Recomputation belongs to the backward passes. An op that waits for
+ * more than two others (rare: a side exchange, a collective and a gather at once) shows
+ * two of them, so times made from it are lower bounds. */
 galv_status galv_program_pass(galv_pass_ops *pass_ops, const galv_job *job,
                               const galv_plan *plan, int32_t stage, int32_t chunk,
                               int pass, galv_arena *arena, galv_err *err);

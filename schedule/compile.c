@@ -1,0 +1,541 @@
+/* From plan to program: each stage's slots in order, each stamped from the layout of
+ * its pass.
+ *
+ * A pass of a chunk is laid out once (compile_units.c) and stamped for every
+ * micro-batch; the first forward and the last backward over a chunk have layouts of
+ * their own, since they wait for gathered parameters and reduce gradients. Around the
+ * layouts:
+ *
+ *   - Messages. What a pass needs from another stage is a receive on PP_RECV, which
+ *     waits for the neighbour's send on PP_SEND, which waits for the end of the pass
+ *     that made it. With overlap.p2p off the sender's next pass waits for its send too.
+ *   - Passes of one rank follow one another: the first operations of a pass wait for
+ *     the last ones of the pass before, collectives included, as kernels in one stream
+ *     and its events do. Only gathers of ZeRO-3 weights and reductions of gradients run
+ *     across that line.
+ *   - ZeRO-1 and 2 spread the step over ranks, so parameters must be gathered. With
+ *     overlap.param_gather that is at the begin of the iteration (it is the one before
+ *     whose step it finishes), bucket by bucket, each waited for by the first forward
+ *     that needs it; else after the step.
+ *   - Gradients: with overlap.grad_reduce by bucket as the last backward goes through;
+ *     else after all of it. Then tied embeddings, first stage with last.
+ *   - The step waits for every stage's gradients, because clipping wants the norm of
+ * all of them. One operation per chunk. The small all-reduce of the norm itself belongs
+ *     to the price of the step.
+ *     Source: Megatron-LM, core/optimizer (clip_grad_norm over model-parallel ranks).
+ */
+#include "schedule/compile_internal.h"
+#include "schedule/mailbox_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define N_PASSES 4
+
+/* Layouts of one chunk: as usual, and with the hooks of its first or last pass. */
+typedef struct chunk_layouts {
+    galv_pass_layout usual[N_PASSES];
+    galv_pass_layout hooked[N_PASSES];
+} chunk_layouts;
+
+/* What a rank did last. */
+typedef struct rank_state {
+    uint32_t carry[GALV_MAX_WAITS + 1];
+    int32_t n_carry;
+    uint32_t unit_ends[2];
+    uint32_t last_data_parallel; /* op on the DP queue */
+} rank_state;
+
+typedef struct compiler {
+    const galv_job *job;
+    const galv_plan *plan;
+    const galv_schedule *schedule;
+    galv_schedule_shape shape;
+    galv_arena *arena; /* of the program */
+    galv_arena *layouts_arena;
+    galv_builder builder;
+    galv_mailbox mailbox;
+    galv_chunk **chunks;    /* [pp][vpp] */
+    int32_t *stage_of;      /* [pp * vpp] by virtual stage */
+    rank_state *ranks;      /* [pp] */
+    galv_slot *slots;       /* of one stage */
+    chunk_layouts *layouts; /* [vpp] of one stage */
+    uint32_t *stamped;      /* ops of the layout being stamped */
+    int32_t stamped_capacity;
+    uint32_t **gathers; /* [vpp] of one stage: last gather of each bucket */
+} compiler;
+
+galv_status galv_compile_shape(const galv_schedule **schedule,
+                               galv_schedule_shape *shape, const galv_plan *plan,
+                               galv_err *err)
+{
+    shape->n_stages = plan->pp;
+    shape->n_chunks = plan->vpp;
+    shape->n_micro_batches = galv_plan_n_micro_batches(plan);
+    shape->group_size = plan->group_size;
+    galv_status status = galv_schedule_find(schedule, plan->schedule, err);
+    if (status == GALV_OK && (shape->n_micro_batches < 1 || plan->vpp > INT16_MAX ||
+                              plan->vpp < 1 || plan->pp < 1)) {
+        status = galv_fail(err, GALV_USAGE,
+                           "a plan of pp %d, vpp %d and %d micro-batches cannot run",
+                           (int)plan->pp, (int)plan->vpp, (int)shape->n_micro_batches);
+    }
+    return status;
+}
+
+/* ---- operations outside of layouts ---- */
+
+static galv_operation plain_operation(int kind, int stream, int part, int pass,
+                                      const galv_chunk *chunk)
+{
+    galv_operation operation = {0};
+    operation.kind = (uint8_t)kind;
+    operation.stream = (uint8_t)stream;
+    operation.part = (uint8_t)part;
+    operation.pass = (uint8_t)pass;
+    operation.stage = chunk->stage;
+    operation.chunk = chunk->chunk;
+    operation.first_layer = chunk->first_layer;
+    operation.n_layers = chunk->end_layer - chunk->first_layer;
+    operation.peer_stage = -1;
+    return operation;
+}
+
+static uint32_t add_operation(compiler *c, const galv_operation *operation,
+                              int32_t micro_batch)
+{
+    uint32_t op =
+        galv_builder_add(&c->builder, operation->stage,
+                         galv_builder_class(&c->builder, operation), micro_batch);
+    if (operation->stream == GALV_STREAM_DP) {
+        c->ranks[operation->stage].last_data_parallel = op;
+    }
+    return op;
+}
+
+static void wait_for_carry(compiler *c, uint32_t op, const rank_state *rank)
+{
+    for (int32_t i = 0; i < rank->n_carry; i++) {
+        galv_builder_add_wait(&c->builder, op, rank->carry[i]);
+    }
+}
+
+/* A send or receive of what crosses the border of a chunk: forward, the output of its
+ * last layer; backward, the gradient of the input of its first. */
+static uint32_t add_message(compiler *c, int kind, const galv_chunk *chunk,
+                            galv_direction direction, int32_t peer_stage,
+                            int32_t micro_batch)
+{
+    bool forward = direction == GALV_DIRECTION_FORWARD;
+    bool send = kind == GALV_OP_SEND;
+    galv_operation operation = plain_operation(
+        kind, send ? GALV_STREAM_PP_SEND : GALV_STREAM_PP_RECV, GALV_PART_WHOLE,
+        forward ? GALV_OP_FORWARD : GALV_OP_BACKWARD, chunk);
+    if (forward == send && chunk->end_layer > chunk->first_layer) {
+        operation.first_layer = chunk->end_layer - 1;
+    }
+    operation.n_layers = 1;
+    operation.peer_stage = peer_stage;
+    return add_operation(c, &operation, micro_batch);
+}
+
+/* ---- a slot ---- */
+
+/* Adds the operations of a layout for a micro-batch; c->stamped[i] is op i. */
+static void stamp(compiler *c, const galv_pass_layout *layout, int32_t stage,
+                  int32_t chunk, int32_t micro_batch, uint32_t input)
+{
+    rank_state *rank = &c->ranks[stage];
+    for (int32_t i = 0; i < layout->n_ops; i++) {
+        const galv_pass_op *from = &layout->ops[i];
+        uint32_t op = add_operation(c, &from->operation, micro_batch);
+        c->stamped[i] = op;
+        if (from->enters) {
+            wait_for_carry(c, op, rank);
+            galv_builder_add_wait(&c->builder, op, input);
+        }
+        for (int32_t k = 0; k < from->n_waits; k++) {
+            galv_builder_add_wait(&c->builder, op, c->stamped[from->waits[k]]);
+        }
+        if (from->waits_unit > 0) {
+            galv_builder_add_wait(&c->builder, op,
+                                  rank->unit_ends[from->waits_unit - 1]);
+        }
+        if (from->gather >= 0 && c->gathers[chunk] != NULL) {
+            galv_builder_add_wait(&c->builder, op, c->gathers[chunk][from->gather]);
+        }
+    }
+    if (layout->n_ops == 0) { /* no layers: the input goes on as it is */
+        return;
+    }
+    rank->n_carry = layout->n_exits;
+    for (int32_t i = 0; i < layout->n_exits; i++) {
+        rank->carry[i] = c->stamped[layout->exits[i]];
+    }
+    if (layout->unit_ends[1] >= 0) {
+        rank->unit_ends[1] = c->stamped[layout->unit_ends[1]];
+    } else {
+        rank->unit_ends[1] = rank->unit_ends[0];
+    }
+    rank->unit_ends[0] = c->stamped[layout->unit_ends[0]];
+}
+
+/* The operation that a slot's first ones wait for, besides the carry; GALV_NO_OP. */
+static uint32_t add_input(compiler *c, const galv_chunk *chunk, const galv_slot *slot)
+{
+    int32_t last = c->plan->pp * c->plan->vpp - 1;
+    bool forward = slot->pass == GALV_PASS_FORWARD;
+    int32_t from = forward ? chunk->virtual_stage - 1 : chunk->virtual_stage + 1;
+    if (slot->pass == GALV_PASS_BACKWARD_WEIGHT || from < 0) {
+        return GALV_NO_OP;
+    }
+    galv_direction direction =
+        forward ? GALV_DIRECTION_FORWARD : GALV_DIRECTION_BACKWARD;
+    if (from > last) { /* the loss: backward follows its own forward */
+        direction = GALV_DIRECTION_FORWARD;
+        from = last;
+    }
+    if (c->stage_of[from] == chunk->stage) {
+        return c->mailbox
+            .made_by[direction][(size_t)from * (size_t)c->shape.n_micro_batches +
+                                (size_t)slot->micro_batch];
+    }
+    uint32_t recv = add_message(c, GALV_OP_RECV, chunk, direction, c->stage_of[from],
+                                slot->micro_batch);
+    galv_mailbox_want(&c->mailbox, direction, from, slot->micro_batch, recv);
+    return recv;
+}
+
+/* Makes the output of a slot known, and sends it when another stage wants it. */
+static void add_output(compiler *c, const galv_chunk *chunk, const galv_slot *slot,
+                       uint32_t input)
+{
+    bool forward = slot->pass == GALV_PASS_FORWARD;
+    if (slot->pass == GALV_PASS_BACKWARD_WEIGHT) {
+        return;
+    }
+    rank_state *rank = &c->ranks[chunk->stage];
+    galv_direction direction =
+        forward ? GALV_DIRECTION_FORWARD : GALV_DIRECTION_BACKWARD;
+    int32_t to = forward ? chunk->virtual_stage + 1 : chunk->virtual_stage - 1;
+    bool empty = chunk->first_layer == chunk->end_layer;
+    uint32_t made_by = empty ? input : rank->carry[0];
+    if (to >= 0 && to < c->plan->pp * c->plan->vpp && c->stage_of[to] != chunk->stage) {
+        uint32_t send = add_message(c, GALV_OP_SEND, chunk, direction, c->stage_of[to],
+                                    slot->micro_batch);
+        if (empty) {
+            galv_builder_add_wait(&c->builder, send, input);
+        } else {
+            wait_for_carry(c, send, rank);
+        }
+        if (!c->plan->overlap.p2p) {
+            rank->carry[rank->n_carry++] = send;
+        }
+        made_by = send;
+    }
+    galv_mailbox_put(&c->mailbox, direction, chunk->virtual_stage, slot->micro_batch,
+                     made_by);
+}
+
+/* ---- a stage ---- */
+
+static galv_status lay_out_chunk(compiler *c, chunk_layouts *layouts,
+                                 const galv_chunk *chunk, galv_err *err)
+{
+    const galv_pass_hooks usual = {false, false};
+    const galv_pass_hooks hooked = {c->plan->overlap.param_gather,
+                                    c->plan->overlap.grad_reduce};
+    galv_status status = GALV_OK;
+    for (int pass = 0; pass < N_PASSES && status == GALV_OK; pass++) {
+        bool split =
+            pass == GALV_PASS_BACKWARD_INPUT || pass == GALV_PASS_BACKWARD_WEIGHT;
+        if (pass != GALV_PASS_FORWARD && split != c->schedule->splits_backward) {
+            continue;
+        }
+        status = galv_compile_pass(&layouts->usual[pass], c->job, c->plan, chunk, pass,
+                                   &usual, c->layouts_arena, err);
+        if (status == GALV_OK) {
+            status = galv_compile_pass(&layouts->hooked[pass], c->job, c->plan, chunk,
+                                       pass, &hooked, c->layouts_arena, err);
+        }
+        int32_t most = layouts->usual[pass].n_ops > layouts->hooked[pass].n_ops
+                           ? layouts->usual[pass].n_ops
+                           : layouts->hooked[pass].n_ops;
+        if (status == GALV_OK && most > c->stamped_capacity) {
+            uint32_t *grown = realloc(c->stamped, (size_t)most * sizeof *grown);
+            if (grown == NULL) {
+                return galv_fail(err, GALV_NO_MEMORY,
+                                 "a pass of %d operations does "
+                                 "not fit in memory",
+                                 (int)most);
+            }
+            c->stamped = grown;
+            c->stamped_capacity = most;
+        }
+    }
+    return status;
+}
+
+/* Gathers the parameters of a chunk that ZeRO-1 or 2 has stepped in shares. `after` =
+ * GALV_NO_OP: at the begin of the iteration. */
+static void gather_chunk(compiler *c, const galv_chunk *chunk, uint32_t *gathers,
+                         uint32_t after)
+{
+    for (int32_t b = 0; b < chunk->n_buckets; b++) {
+        const galv_bucket *bucket = &chunk->buckets[b];
+        int32_t zero = galv_plan_strategy(c->plan, bucket->first_layer)->zero;
+        int parts[2];
+        int n_parts = zero == 1 || zero == 2
+                          ? galv_compile_reduced_parts(parts, c->job, c->plan,
+                                                       bucket->first_layer)
+                          : 0;
+        for (int i = 0; i < n_parts; i++) {
+            galv_operation operation = plain_operation(
+                GALV_OP_ALL_GATHER, GALV_STREAM_DP, parts[i], GALV_OP_OPTIMIZER, chunk);
+            operation.first_layer = bucket->first_layer;
+            operation.n_layers = bucket->n_layers;
+            uint32_t op = add_operation(c, &operation, -1);
+            galv_builder_add_wait(&c->builder, op, after);
+            if (gathers != NULL) {
+                gathers[b] = op;
+            }
+        }
+    }
+}
+
+static galv_status begin_stage(compiler *c, int32_t stage, galv_err *err)
+{
+    rank_state *rank = &c->ranks[stage];
+    rank->n_carry = 0;
+    rank->unit_ends[0] = rank->unit_ends[1] = GALV_NO_OP;
+    rank->last_data_parallel = GALV_NO_OP;
+    galv_arena_reset(c->layouts_arena);
+    for (int32_t i = 0; i < c->plan->vpp; i++) {
+        const galv_chunk *chunk = &c->chunks[stage][i];
+        memset(&c->layouts[i], 0, sizeof c->layouts[i]);
+        galv_status status = lay_out_chunk(c, &c->layouts[i], chunk, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+        c->gathers[i] = NULL;
+        if (c->plan->overlap.param_gather) {
+            c->gathers[i] =
+                GALV_NEW_ARRAY(c->layouts_arena, uint32_t, chunk->n_buckets);
+            if (c->gathers[i] == NULL) {
+                return galv_fail(err, GALV_NO_MEMORY, "no memory for buckets");
+            }
+            memset(c->gathers[i], 0xff,
+                   (size_t)chunk->n_buckets * sizeof *c->gathers[i]);
+            gather_chunk(c, chunk, c->gathers[i], GALV_NO_OP);
+        }
+    }
+    return GALV_OK;
+}
+
+static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
+{
+    galv_status status = begin_stage(c, stage, err);
+    if (status == GALV_OK) {
+        status = c->schedule->order(c->slots, &c->shape, stage, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    size_t n_slots = galv_schedule_n_slots(c->schedule, &c->shape);
+    int last_pass =
+        c->schedule->splits_backward ? GALV_PASS_BACKWARD_WEIGHT : GALV_PASS_BACKWARD;
+    int32_t *n_forward = GALV_NEW_ARRAY(c->layouts_arena, int32_t, c->plan->vpp);
+    int32_t *n_backward = GALV_NEW_ARRAY(c->layouts_arena, int32_t, c->plan->vpp);
+    if (n_forward == NULL || n_backward == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for chunks");
+    }
+    for (size_t i = 0; i < n_slots && !c->builder.failed; i++) {
+        const galv_slot *slot = &c->slots[i];
+        const galv_chunk *chunk = &c->chunks[stage][slot->chunk];
+        const chunk_layouts *layouts = &c->layouts[slot->chunk];
+        bool hooked = false;
+        if (slot->pass == GALV_PASS_FORWARD) {
+            hooked = n_forward[slot->chunk]++ == 0;
+        } else if (slot->pass == last_pass) {
+            hooked = ++n_backward[slot->chunk] == c->shape.n_micro_batches;
+        }
+        uint32_t input = add_input(c, chunk, slot);
+        stamp(c, hooked ? &layouts->hooked[slot->pass] : &layouts->usual[slot->pass],
+              stage, slot->chunk, slot->micro_batch, input);
+        add_output(c, chunk, slot, input);
+    }
+    return GALV_OK;
+}
+
+/* ---- after the last backward ---- */
+
+/* Without overlap, ZeRO-0 and 1 reduce all gradients when backward is over. */
+static void reduce_at_end(compiler *c, int32_t stage)
+{
+    for (int32_t i = c->plan->vpp - 1; i >= 0; i--) {
+        const galv_chunk *chunk = &c->chunks[stage][i];
+        for (int32_t b = chunk->n_buckets - 1; b >= 0; b--) {
+            const galv_bucket *bucket = &chunk->buckets[b];
+            int32_t zero = galv_plan_strategy(c->plan, bucket->first_layer)->zero;
+            int parts[2];
+            int n_parts = zero < 2 ? galv_compile_reduced_parts(parts, c->job, c->plan,
+                                                                bucket->first_layer)
+                                   : 0;
+            for (int k = 0; k < n_parts; k++) {
+                galv_operation operation = plain_operation(
+                    zero == 0 ? GALV_OP_ALL_REDUCE : GALV_OP_REDUCE_SCATTER,
+                    GALV_STREAM_DP, parts[k], GALV_OP_BACKWARD, chunk);
+                operation.first_layer = bucket->first_layer;
+                operation.n_layers = bucket->n_layers;
+                wait_for_carry(c, add_operation(c, &operation, -1), &c->ranks[stage]);
+            }
+        }
+    }
+}
+
+/* First and last stage add up the gradients of their copies of the table: each waits
+ * for what the other did before. */
+static void reduce_tied(compiler *c)
+{
+    int32_t n_virtual = c->plan->pp * c->plan->vpp;
+    int32_t ends[2] = {c->stage_of[0], c->stage_of[n_virtual - 1]};
+    if (!c->job->model.tied_embeddings || ends[0] == ends[1]) {
+        return;
+    }
+    uint32_t before[2];
+    uint32_t ops[2];
+    for (int i = 0; i < 2; i++) {
+        before[i] = c->ranks[ends[i]].last_data_parallel;
+    }
+    for (int i = 0; i < 2; i++) {
+        const galv_chunk *chunk = &c->chunks[ends[i]][0];
+        for (int32_t k = 0; k < c->plan->vpp; k++) { /* the chunk with the table */
+            if (c->chunks[ends[i]][k].virtual_stage == (i == 0 ? 0 : n_virtual - 1)) {
+                chunk = &c->chunks[ends[i]][k];
+            }
+        }
+        galv_operation operation =
+            plain_operation(GALV_OP_ALL_REDUCE, GALV_STREAM_DP, GALV_PART_TIED,
+                            GALV_OP_BACKWARD, chunk);
+        operation.first_layer = i == 0 ? chunk->first_layer : chunk->end_layer - 1;
+        operation.n_layers = 1;
+        operation.peer_stage = ends[1 - i];
+        ops[i] = add_operation(c, &operation, -1);
+    }
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 2; k++) {
+            wait_for_carry(c, ops[i], &c->ranks[ends[k]]);
+            galv_builder_add_wait(&c->builder, ops[i], before[k]);
+        }
+    }
+}
+
+static void step(compiler *c)
+{
+    for (int32_t stage = 0; stage < c->plan->pp; stage++) {
+        uint32_t op = GALV_NO_OP;
+        for (int32_t i = 0; i < c->plan->vpp; i++) {
+            const galv_chunk *chunk = &c->chunks[stage][i];
+            if (chunk->first_layer == chunk->end_layer) {
+                continue;
+            }
+            galv_operation operation =
+                plain_operation(GALV_OP_OPTIMIZER, GALV_STREAM_COMPUTE, GALV_PART_WHOLE,
+                                GALV_OP_OPTIMIZER, chunk);
+            bool first = op == GALV_NO_OP;
+            op = add_operation(c, &operation, -1);
+            for (int32_t k = 0; first && k < c->plan->pp; k++) {
+                wait_for_carry(c, op, &c->ranks[k]);
+                galv_builder_add_wait(&c->builder, op, c->ranks[k].last_data_parallel);
+            }
+        }
+        c->ranks[stage].unit_ends[0] = op;
+    }
+    for (int32_t stage = 0; stage < c->plan->pp; stage++) {
+        for (int32_t i = 0; i < c->plan->vpp && !c->plan->overlap.param_gather; i++) {
+            gather_chunk(c, &c->chunks[stage][i], NULL, c->ranks[stage].unit_ends[0]);
+        }
+    }
+}
+
+/* ---- the whole ---- */
+
+static galv_status allocate(compiler *c, galv_err *err)
+{
+    size_t n_stages = (size_t)c->plan->pp;
+    size_t n_chunks = (size_t)c->plan->vpp;
+    c->layouts_arena = galv_arena_new();
+    c->chunks = calloc(n_stages, sizeof(galv_chunk *));
+    c->stage_of = calloc(n_stages * n_chunks, sizeof *c->stage_of);
+    c->ranks = calloc(n_stages, sizeof *c->ranks);
+    c->slots = calloc(galv_schedule_n_slots(c->schedule, &c->shape), sizeof *c->slots);
+    c->layouts = calloc(n_chunks, sizeof *c->layouts);
+    c->gathers = calloc(n_chunks, sizeof(uint32_t *));
+    if (c->layouts_arena == NULL || c->chunks == NULL || c->stage_of == NULL ||
+        c->ranks == NULL || c->slots == NULL || c->layouts == NULL ||
+        c->gathers == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY,
+                         "a plan of %d stages does not fit in "
+                         "memory",
+                         (int)c->plan->pp);
+    }
+    return galv_mailbox_init(&c->mailbox, c->plan->pp * c->plan->vpp,
+                             c->shape.n_micro_batches, err);
+}
+
+static galv_status compile_all(compiler *c, galv_err *err)
+{
+    galv_status status = GALV_OK;
+    for (int32_t stage = 0; stage < c->plan->pp && status == GALV_OK; stage++) {
+        status = galv_compile_chunks(&c->chunks[stage], c->job, c->plan, c->schedule,
+                                     &c->shape, stage, c->arena, err);
+        for (int32_t i = 0; i < c->plan->vpp && status == GALV_OK; i++) {
+            c->stage_of[c->chunks[stage][i].virtual_stage] = stage;
+        }
+    }
+    for (int32_t stage = 0; stage < c->plan->pp && status == GALV_OK; stage++) {
+        status = compile_stage(c, stage, err);
+        if (status == GALV_OK && !c->plan->overlap.grad_reduce) {
+            reduce_at_end(c, stage);
+        }
+    }
+    if (status == GALV_OK) {
+        reduce_tied(c);
+        step(c);
+        status = galv_mailbox_deliver(&c->mailbox, &c->builder, err);
+    }
+    return status;
+}
+
+galv_status galv_program_compile(galv_program **program, const galv_job *job,
+                                 const galv_plan *plan, galv_arena *arena,
+                                 galv_err *err)
+{
+    compiler c = {0};
+    c.job = job;
+    c.plan = plan;
+    c.arena = arena;
+    galv_status status = galv_compile_shape(&c.schedule, &c.shape, plan, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_builder_init(&c.builder, plan->pp, plan->vpp, c.shape.n_micro_batches);
+    status = allocate(&c, err);
+    if (status == GALV_OK) {
+        status = compile_all(&c, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_builder_finish(program, &c.builder, arena, err);
+    }
+    galv_mailbox_release(&c.mailbox);
+    galv_builder_release(&c.builder);
+    galv_arena_free(c.layouts_arena);
+    free(c.chunks);
+    free(c.stage_of);
+    free(c.ranks);
+    free(c.slots);
+    free(c.layouts);
+    free(c.gathers);
+    free(c.stamped);
+    return status;
+}

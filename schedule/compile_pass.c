@@ -1,0 +1,93 @@
+/* Parts of a program without the program: one pass by itself, and how many operations
+ * there would be. Both lay passes out with the very code that compile stamps from. */
+#include "schedule/compile_internal.h"
+
+galv_status galv_program_pass(galv_pass_ops *pass_ops, const galv_job *job,
+                              const galv_plan *plan, int32_t stage, int32_t chunk,
+                              int pass, galv_arena *arena, galv_err *err)
+{
+    const galv_schedule *schedule = NULL;
+    galv_schedule_shape shape;
+    galv_chunk *chunks = NULL;
+    galv_pass_layout layout;
+    const galv_pass_hooks usual = {false, false};
+    galv_status status = galv_compile_shape(&schedule, &shape, plan, err);
+    if (status == GALV_OK) {
+        status = galv_compile_chunks(&chunks, job, plan, schedule, &shape, stage, arena,
+                                     err);
+    }
+    if (status == GALV_OK) {
+        status = galv_compile_pass(&layout, job, plan, &chunks[chunk], pass, &usual,
+                                   arena, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_operation *ops = GALV_NEW_ARRAY(arena, galv_operation, layout.n_ops);
+    int32_t *waits_for = GALV_NEW_ARRAY(arena, int32_t, layout.n_ops);
+    int32_t *also = GALV_NEW_ARRAY(arena, int32_t, layout.n_ops);
+    if (ops == NULL || waits_for == NULL || also == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY,
+                         "a pass of %d operations does not fit in "
+                         "memory",
+                         (int)layout.n_ops);
+    }
+    for (int32_t i = 0; i < layout.n_ops; i++) {
+        const galv_pass_op *from = &layout.ops[i];
+        ops[i] = from->operation;
+        waits_for[i] = from->n_waits > 0 ? from->waits[0] : -1;
+        also[i] = from->n_waits > 1 ? from->waits[1] : -1;
+    }
+    pass_ops->n_ops = layout.n_ops;
+    pass_ops->ops = ops;
+    pass_ops->waits_for = waits_for;
+    pass_ops->also_waits_for = also;
+    return GALV_OK;
+}
+
+/* Ops of one micro-batch on one chunk, messages included; and of what comes once. */
+static bool count_chunk(double *per_micro_batch, double *once, const galv_job *job,
+                        const galv_plan *plan, const galv_chunk *chunk, bool splits,
+                        galv_arena *arena)
+{
+    const galv_pass_hooks hooked = {true, true};
+    galv_err err = GALV_ERR_INIT;
+    for (int pass = GALV_PASS_FORWARD; pass <= GALV_PASS_BACKWARD_WEIGHT; pass++) {
+        bool split = pass >= GALV_PASS_BACKWARD_INPUT;
+        galv_pass_layout layout;
+        if (pass != GALV_PASS_FORWARD && split != splits) {
+            continue;
+        }
+        if (galv_compile_pass(&layout, job, plan, chunk, pass, &hooked, arena, &err) !=
+            GALV_OK) {
+            return false;
+        }
+        *per_micro_batch += layout.n_ops + 2;
+    }
+    *once += 4.0 * chunk->n_buckets + 2; /* gathers, reductions, tied table, step */
+    return true;
+}
+
+double galv_program_count(const galv_job *job, const galv_plan *plan)
+{
+    const galv_schedule *schedule = NULL;
+    galv_schedule_shape shape;
+    galv_err err = GALV_ERR_INIT;
+    galv_arena *arena = galv_arena_new();
+    double per_micro_batch = 0;
+    double once = 0;
+    bool counted =
+        arena != NULL && galv_compile_shape(&schedule, &shape, plan, &err) == GALV_OK;
+    for (int32_t stage = 0; counted && stage < plan->pp; stage++) {
+        galv_chunk *chunks = NULL;
+        counted = galv_compile_chunks(&chunks, job, plan, schedule, &shape, stage,
+                                      arena, &err) == GALV_OK;
+        for (int32_t i = 0; counted && i < plan->vpp; i++) {
+            counted = count_chunk(&per_micro_batch, &once, job, plan, &chunks[i],
+                                  schedule->splits_backward, arena);
+        }
+        galv_arena_reset(arena);
+    }
+    galv_arena_free(arena);
+    return counted ? per_micro_batch * shape.n_micro_batches + once : 0;
+}
