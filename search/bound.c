@@ -2,22 +2,22 @@
  *
  * What is used of a pass (the operations of one micro-batch on one chunk, as compiled):
  *
- *   latency  the longest path from its begin to its end, all rates 1. Slowdowns and
- *            waiting only lengthen it.
- *   span     the part of that path between the start of its first and the end of its
- *            last operation on the compute queue. The compute queue runs in order, so
- *            the spans of one stage never overlap: they add up.
- *   load     the work of each other stream: that queue runs in order too.
+ *   latency  the longest path from its first operations to its end, all rates 1.
+ *            Slowdowns and waiting only lengthen it. The passes of one rank follow one
+ *            another, collectives included, so the latencies of its passes add up.
+ *   load     the work of each stream: a queue runs in order, so it adds up too.
  *
  * With A_i the sum of forward latencies of the virtual stages before stage i's first
- * one, D_i the same for backward, and S_i the sum over its chunks of m times span
- * (forward and backward), the stage cannot end its last backward before A_i + S_i, and
- * the first virtual stage not before A_i + S_i + D_i; the optimizer comes after. The
- * same holds for the load of any other stream in the place of S_i. Where the backward
- * pass is split, weight gradients may come last, so D_i is left out.
+ * one, D_i the same for backward, and S_i the sum over its chunks of m times latency
+ * (or of m times the load of one stream, where that is more), the last backward of the
+ * first virtual stage cannot end before A_i + S_i + D_i. The optimizer steps of all
+ * stages come after every stage's gradients (clipping needs the norm of all of them),
+ * so the longest of them is added. Where the backward pass is split, weight gradients
+ * may come last, so D_i is left out.
  *
  * Left out, since the schedule decides whether it is hidden: gradient reduction and
- * parameter gathers outside the passes. The bound stays true without them. */
+ * parameter gathers outside the passes, and pipeline messages. The bound stays true
+ * without them. */
 #include "search/bound.h"
 
 #include "plan/placement.h"
@@ -46,7 +46,6 @@ typedef struct bounder {
 
 typedef struct pass_bound {
     double latency_s;
-    double span_s;
     double load_s[GALV_N_STREAMS];
 } pass_bound;
 
@@ -87,34 +86,36 @@ static const galv_cost *price(bounder *b, const galv_operation *op)
     return &entry->cost;
 }
 
-/* Longest path through one pass from its input (or, with `from_compute`, from the start
- * of its first compute operation) to the end of each op; < 0: no such path. Ops are in
- * program order, so predecessors come first. A gather on the dp stream may have run
- * long before the pass began, so no path begins with one. */
-static void longest_paths(double *end_s, const galv_pass_ops *ops, const double *work_s,
-                          bool from_compute)
+/* Longest path from the first operations of a pass to its last. Ops are in program
+ * order, so predecessors come first. A gather on the dp stream may have run long before
+ * the pass began, so no path begins with one. */
+static double longest_path(double *end_s, const galv_pass_ops *ops,
+                           const double *work_s)
 {
     double queue_end[GALV_N_STREAMS];
-    bool begun = false;
+    double longest = 0;
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
         queue_end[stream] = -1;
     }
     for (int32_t i = 0; i < ops->n_ops; i++) {
         int stream = ops->ops[i].stream;
-        int32_t waits_for = ops->waits_for[i];
+        const int32_t waits[2] = {ops->waits_for[i], ops->also_waits_for[i]};
         double start = queue_end[stream];
-        if (waits_for >= 0 && end_s[waits_for] > start) {
-            start = end_s[waits_for];
+        for (int k = 0; k < 2; k++) {
+            if (waits[k] >= 0 && end_s[waits[k]] > start) {
+                start = end_s[waits[k]];
+            }
         }
-        if (start < 0) {
-            bool begins = from_compute ? stream == GALV_STREAM_COMPUTE && !begun
-                                       : stream != GALV_STREAM_DP;
-            start = begins ? 0 : -1;
+        if (start < 0 && stream != GALV_STREAM_DP) {
+            start = 0;
         }
-        begun |= stream == GALV_STREAM_COMPUTE;
         end_s[i] = start < 0 ? -1 : start + work_s[i];
         queue_end[stream] = end_s[i];
+        if (stream != GALV_STREAM_DP && end_s[i] > longest) {
+            longest = end_s[i];
+        }
     }
+    return longest;
 }
 
 static galv_status bound_pass(pass_bound *bound, bounder *b, int32_t stage,
@@ -136,20 +137,13 @@ static galv_status bound_pass(pass_bound *bound, bounder *b, int32_t stage,
         work_s[i] = price(b, &ops.ops[i])->work_s;
         bound->load_s[ops.ops[i].stream] += work_s[i];
     }
-    longest_paths(end_s, &ops, work_s, false);
-    for (int32_t i = 0; i < ops.n_ops; i++) {
-        bound->latency_s = end_s[i] > bound->latency_s ? end_s[i] : bound->latency_s;
-    }
-    longest_paths(end_s, &ops, work_s, true);
-    for (int32_t i = 0; i < ops.n_ops; i++) {
-        if (ops.ops[i].stream == GALV_STREAM_COMPUTE) {
-            bound->span_s = end_s[i];
-        }
-    }
+    bound->latency_s = longest_path(end_s, &ops, work_s);
     return GALV_OK;
 }
 
-static double optimizer_s(const bounder *b, int32_t stage, int32_t first_layer)
+/* The step of one virtual stage; 0 when it holds no layer. */
+static double optimizer_s(const bounder *b, int32_t stage, int32_t chunk,
+                          int32_t virtual_stage)
 {
     galv_cost cost = {0};
     galv_operation op = {.kind = GALV_OP_OPTIMIZER,
@@ -157,29 +151,34 @@ static double optimizer_s(const bounder *b, int32_t stage, int32_t first_layer)
                          .part = GALV_PART_WHOLE,
                          .pass = GALV_OP_OPTIMIZER,
                          .stage = stage,
-                         .chunk = 0,
-                         .first_layer = first_layer,
-                         .n_layers = 0,
+                         .chunk = chunk,
+                         .first_layer = b->plan->first_layer[virtual_stage],
                          .peer_stage = -1};
-    galv_costmodel_operation(&cost, b->model, b->plan, &op);
+    op.n_layers = b->plan->first_layer[virtual_stage + 1] - op.first_layer;
+    if (op.n_layers > 0) {
+        galv_costmodel_operation(&cost, b->model, b->plan, &op);
+    }
     return cost.work_s;
 }
 
 typedef struct stage_bound {
-    double load_s[GALV_N_STREAMS]; /* per micro-batch, all chunks; compute: spans */
-    int32_t first_virtual;         /* lowest virtual stage it holds */
+    double latency_s;              /* of all passes of one micro-batch */
+    double load_s[GALV_N_STREAMS]; /* the same by stream */
+    double optimizer_s;
+    int32_t first_virtual; /* lowest virtual stage it holds */
 } stage_bound;
 
 static double combine(const bounder *b, const stage_bound *stages,
                       const double *forward_s, const double *backward_s,
                       bool splits_backward)
 {
-    double best = 0;
+    double passes = 0;
+    double optimizer = 0;
     double m = galv_plan_n_micro_batches(b->plan);
     for (int32_t stage = 0; stage < b->plan->pp; stage++) {
         double arrival = 0;
         double drain = 0;
-        double busiest = 0;
+        double busiest = stages[stage].latency_s;
         for (int32_t s = 0; s < stages[stage].first_virtual; s++) {
             arrival += forward_s[s];
             drain += splits_backward ? 0 : backward_s[s];
@@ -188,13 +187,13 @@ static double combine(const bounder *b, const stage_bound *stages,
             double load = stages[stage].load_s[stream];
             busiest = load > busiest ? load : busiest;
         }
-        int32_t last = splits_backward || drain <= 0 ? stage : 0;
-        double own = arrival + m * busiest + optimizer_s(b, stage, 0);
-        double all = arrival + m * busiest + drain + optimizer_s(b, last, 0);
-        best = own > best ? own : best;
-        best = all > best ? all : best;
+        double end = arrival + m * busiest + drain;
+        passes = end > passes ? end : passes;
+        if (stages[stage].optimizer_s > optimizer) {
+            optimizer = stages[stage].optimizer_s;
+        }
     }
-    return best;
+    return passes + optimizer;
 }
 
 static galv_status bound_stages(stage_bound *stages, double *forward_s,
@@ -213,6 +212,7 @@ static galv_status bound_stages(stage_bound *stages, double *forward_s,
             if (s < stages[stage].first_virtual) {
                 stages[stage].first_virtual = s;
             }
+            stages[stage].optimizer_s += optimizer_s(b, stage, chunk, s);
             for (int pass = 0; pass <= last_pass; pass++) {
                 pass_bound bound;
                 if ((pass == GALV_PASS_BACKWARD) == schedule->splits_backward &&
@@ -223,10 +223,9 @@ static galv_status bound_stages(stage_bound *stages, double *forward_s,
                 if (status != GALV_OK) {
                     return status;
                 }
+                stages[stage].latency_s += bound.latency_s;
                 for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-                    stages[stage].load_s[stream] += stream == GALV_STREAM_COMPUTE
-                                                        ? bound.span_s
-                                                        : bound.load_s[stream];
+                    stages[stage].load_s[stream] += bound.load_s[stream];
                 }
                 if (pass == GALV_PASS_FORWARD) {
                     forward_s[s] = bound.latency_s;

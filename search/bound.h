@@ -1,14 +1,13 @@
 /* A lower bound of the simulated iteration time, and memory, without a simulation.
  *
  * True for the simulator: never more than what galv_simulate gives for the same plan
- * and costs (tests hold it to that). For stage i, with f_i and b_i the least time that
- * one micro-batch takes through all chunks of the stage:
+ * and costs (tests hold it to that). For stage i, with t_i the least time that one
+ * micro-batch keeps it busy, forward and backward, all its chunks:
  *
- *   T >= fill_i + m (f_i + b_i) + drain_i + tail_i
+ *   T >= max over i (arrival_i + m t_i + drain_i) + max over i (optimizer_i)
  *
- * fill_i: the first micro-batch must pass the virtual stages before stage i's first
- * one; drain_i: the last backward must pass them again; tail_i: gradient reduction that
- * nothing can hide, and the optimizer. */
+ * arrival_i: the first micro-batch must pass the virtual stages before stage i's first
+ * one; drain_i: the last backward must pass them again. */
 #ifndef GALV_SEARCH_BOUND_H
 #define GALV_SEARCH_BOUND_H
 
