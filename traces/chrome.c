@@ -419,8 +419,8 @@ static galv_status write_document(galv_text *out, const galv_timeline *timeline,
     return status;
 }
 
-galv_status galv_timeline_write_chrome(const galv_timeline *timeline, const char *path,
-                                       galv_err *err)
+galv_status galv_timeline_put_chrome(galv_text *out, const galv_timeline *timeline,
+                                     galv_err *err)
 {
     galv_status status = galv_timeline_check(timeline, err);
     if (status != GALV_OK) {
@@ -430,15 +430,22 @@ galv_status galv_timeline_write_chrome(const galv_timeline *timeline, const char
     if (arena == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    galv_text out = GALV_TEXT_INIT;
-    status = write_document(&out, timeline, arena, err);
-    if (status == GALV_OK && out.failed) {
+    status = write_document(out, timeline, arena, err);
+    if (status == GALV_OK && out->failed) {
         status = galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
+    galv_arena_free(arena);
+    return status;
+}
+
+galv_status galv_timeline_write_chrome(const galv_timeline *timeline, const char *path,
+                                       galv_err *err)
+{
+    galv_text out = GALV_TEXT_INIT;
+    galv_status status = galv_timeline_put_chrome(&out, timeline, err);
     if (status == GALV_OK) {
         status = galv_file_write(path, out.bytes, out.length, err);
     }
     galv_text_release(&out);
-    galv_arena_free(arena);
     return status;
 }

@@ -395,32 +395,43 @@ static void write_span(galv_text *out, const galv_span *s)
     galv_text_append_char(out, '\n');
 }
 
-galv_status galv_timeline_write_csv(const galv_timeline *timeline, const char *path,
-                                    galv_err *err)
+galv_status galv_timeline_put_csv(galv_text *out, const galv_timeline *timeline,
+                                  galv_err *err)
 {
     galv_status status = galv_timeline_check(timeline, err);
     if (status != GALV_OK) {
         return status;
     }
-    galv_text out = GALV_TEXT_INIT;
-#define PUT_COLUMN(name) galv_csv_put(&out, #name, out.length == 0);
+    bool first = true;
+#define PUT_COLUMN(name)             \
+    galv_csv_put(out, #name, first); \
+    first = false;
     COLUMN_TABLE(PUT_COLUMN)
 #undef PUT_COLUMN
-    galv_text_append_char(&out, '\n');
-    write_iteration(&out, timeline);
+    galv_text_append_char(out, '\n');
+    write_iteration(out, timeline);
     for (size_t i = 0; i < timeline->n_spans; i++) {
-        write_span(&out, &timeline->spans[i]);
+        write_span(out, &timeline->spans[i]);
     }
     for (size_t i = 0; i < timeline->n_samples; i++) {
         const galv_memory_sample *sample = &timeline->samples[i];
-        galv_text_printf(&out, "%d,,memory,,,,,,,", (int)sample->rank);
-        put_number(&out, sample->time_s);
-        galv_text_append_char(&out, ',');
-        put_number(&out, sample->bytes);
-        galv_text_append_char(&out, '\n');
+        galv_text_printf(out, "%d,,memory,,,,,,,", (int)sample->rank);
+        put_number(out, sample->time_s);
+        galv_text_append_char(out, ',');
+        put_number(out, sample->bytes);
+        galv_text_append_char(out, '\n');
     }
-    status = out.failed ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
-                        : galv_file_write(path, out.bytes, out.length, err);
+    return out->failed ? galv_fail(err, GALV_NO_MEMORY, "out of memory") : GALV_OK;
+}
+
+galv_status galv_timeline_write_csv(const galv_timeline *timeline, const char *path,
+                                    galv_err *err)
+{
+    galv_text out = GALV_TEXT_INIT;
+    galv_status status = galv_timeline_put_csv(&out, timeline, err);
+    if (status == GALV_OK) {
+        status = galv_file_write(path, out.bytes, out.length, err);
+    }
     galv_text_release(&out);
     return status;
 }
