@@ -17,14 +17,14 @@
 #define BUSY_COLUMNS  6 /* "  73 %" */
 
 /* The last entry is idleness. */
-typedef struct credit {
+typedef struct letter_credit {
     double owed_s[GALV_N_OP_KINDS + 1];
-} credit;
+} letter_credit;
 
 /* Letter for [from, to] of a row: of what happens in it, the thing that is owed most.
  */
 static char letter_at(const galv_scene *scene, int32_t rank, double from, double to,
-                      size_t *first, credit *credit)
+                      size_t *first, letter_credit *credit)
 {
     double spent[GALV_N_OP_KINDS + 1] = {0.0};
     double idle = to - from;
@@ -74,7 +74,7 @@ static void draw_rows(galv_text *out, const galv_scene *scene, int label_columns
         galv_scene_row_label(scene, rank, label, sizeof label);
         galv_text_printf(out, "%-*s", label_columns, label);
         size_t first = scene->row_begin[rank];
-        credit credit = {{0.0}};
+        letter_credit credit = {{0.0}};
         for (int q = 0; q < n_quanta; q++) {
             galv_text_append_char(out, letter_at(scene, rank, q * quantum_s,
                                                  (q + 1) * quantum_s, &first, &credit));
