@@ -134,16 +134,19 @@ void galv_device_to_json(const galv_device *device, galv_json_writer *writer)
 
 /* ---- pools ---- */
 
-/* `settled` is a pool that came from a catalog: a device put into it brings its own
- * scale-up bandwidth, unless that is given too. */
-static void read_pool_fields(galv_json_object *o, galv_pool *pool, bool settled)
+/* A device put into a pool brings its own scale-up bandwidth, unless that is given too;
+ * one without a scale-up link its bandwidth to a peer, unless the pool has one. */
+static void read_pool_fields(galv_json_object *o, galv_pool *pool)
 {
     int32_t old_per_node = pool->devices_per_node;
     galv_json_value device = galv_json_get(o, "device", GALV_OPTIONAL);
     if (galv_json_type_of(device) != GALV_JSON_ABSENT) {
         read_device(&pool->device, device, o->err);
-        if (settled && pool->device.scaleup_bytes_per_s > 0) {
-            pool->intra_bytes_per_s = pool->device.scaleup_bytes_per_s;
+        const galv_device *d = &pool->device;
+        if (d->scaleup_bytes_per_s > 0 || pool->intra_bytes_per_s <= 0) {
+            pool->intra_bytes_per_s = d->scaleup_bytes_per_s > 0
+                                          ? d->scaleup_bytes_per_s
+                                          : d->p2p_bytes_per_s;
         }
     }
     galv_json_i32(o, "n_nodes", GALV_OPTIONAL, 1, 1000000, &pool->n_nodes);
@@ -183,9 +186,8 @@ static void read_pool(galv_pool *pool, galv_json_value value, galv_err *err)
     galv_json_object o;
     galv_json_enter(&o, value, err);
     galv_json_value base = galv_json_get(&o, "base", GALV_OPTIONAL);
-    bool settled = galv_json_type_of(base) != GALV_JSON_ABSENT;
     *pool = empty_pool();
-    if (settled) {
+    if (galv_json_type_of(base) != GALV_JSON_ABSENT) {
         const char *name = "";
         galv_cluster cluster = {0};
         galv_err why = GALV_ERR_INIT;
@@ -196,7 +198,7 @@ static void read_pool(galv_pool *pool, galv_json_value value, galv_err *err)
             *pool = cluster.pools[0];
         }
     }
-    read_pool_fields(&o, pool, settled);
+    read_pool_fields(&o, pool);
     galv_json_leave(&o);
 }
 
@@ -235,12 +237,11 @@ static void read_pools(galv_cluster *cluster, galv_json_object *o)
 {
     galv_json_value pools = galv_json_get(o, "pools", GALV_OPTIONAL);
     if (galv_json_type_of(pools) == GALV_JSON_ABSENT) {
-        bool settled = cluster->n_pools == 1;
-        if (!settled) {
+        if (cluster->n_pools == 0) {
             cluster->n_pools = 1;
             cluster->pools[0] = empty_pool();
         }
-        read_pool_fields(o, &cluster->pools[0], settled);
+        read_pool_fields(o, &cluster->pools[0]);
         return;
     }
     size_t n_pools = galv_json_length(pools);

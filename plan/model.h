@@ -39,7 +39,7 @@ typedef enum galv_normalization { GALV_LAYERNORM, GALV_RMSNORM } galv_normalizat
 typedef struct galv_layer_group {
     galv_layer_kind kind;
     int32_t n_layers;            /* 1 for embedding, patch_embedding, merge, head */
-    int32_t hidden_size;         /* h */
+    int32_t hidden_size;         /* h; of a patch_merge: after merging */
     int32_t ffn_hidden_size;     /* f: width of one projection of the dense MLP */
     int32_t num_attention_heads; /* a */
     int32_t num_query_groups;    /* g: key/value heads; = heads without GQA */
@@ -120,7 +120,9 @@ double galv_model_active_parameters(const galv_model *model);
  * topk <= experts, embedding first and head last. Errors: GALV_INPUT. */
 galv_status galv_model_check(const galv_model *model, galv_err *err);
 
-/* Our JSON ("schema": "galvatron-sim/model"), strictly. */
+/* Our JSON ("schema": "galvatron-sim/model"), strictly. Fields of a group given for the
+ * model as a whole are defaults of its groups, and "num_layers" (with "kind") stands for
+ * embedding, blocks, head; see plan/model_json.c. */
 galv_status galv_model_from_json(galv_model *model, galv_json_value value,
                                  galv_err *err);
 void galv_model_to_json(const galv_model *model, galv_json_writer *writer);

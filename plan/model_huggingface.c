@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define MAX_USUAL_SEQ 8192
-#define MAX_LAYERS    100000
+#define MAX_LAYERS    10000
 
 typedef struct convention {
     const char *model_type;

@@ -8,8 +8,10 @@
  * takes these stages (the schedule's own business). */
 #include "plan/plan.h"
 
-#include <stdio.h>
 #include <string.h>
+
+#define MAX_DEGREE        1048576
+#define MAX_STAGE_DEVICES 1073741824
 
 static galv_status check_arrays(const galv_plan *plan, const galv_job *job,
                                 galv_err *err)
@@ -86,6 +88,29 @@ static void hint_degrees(galv_err *err, const galv_strategy *s, int32_t pp,
     } else {
         galv_hint(err, "tp * cp * pp * dp must be %lld", (long long)n_devices);
     }
+}
+
+/* Degrees whose products cannot overflow. */
+static galv_status check_degrees(const galv_plan *plan, galv_err *err)
+{
+    for (int32_t i = 0; i < plan->n_strategies; i++) {
+        const galv_strategy *s = &plan->strategies[i];
+        int32_t degrees[] = {s->tp, s->cp, s->ep, s->dp};
+        for (size_t d = 0; d < sizeof degrees / sizeof degrees[0]; d++) {
+            if (degrees[d] < 1 || degrees[d] > MAX_DEGREE) {
+                return galv_fail(
+                    err, GALV_USAGE, "tp %d, cp %d, ep %d and dp %d must be in 1 .. %d",
+                    (int)s->tp, (int)s->cp, (int)s->ep, (int)s->dp, MAX_DEGREE);
+            }
+        }
+        int64_t product = (int64_t)s->tp * s->cp * s->dp;
+        if (product > MAX_STAGE_DEVICES) {
+            return galv_fail(err, GALV_USAGE,
+                             "tp %d * cp %d * dp %d = %lld devices are too many",
+                             (int)s->tp, (int)s->cp, (int)s->dp, (long long)product);
+        }
+    }
+    return GALV_OK;
 }
 
 static galv_status check_devices(const galv_plan *plan, const galv_job *job,
@@ -216,6 +241,9 @@ galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err
     galv_status status = check_arrays(plan, job, err);
     if (status == GALV_OK) {
         status = check_words(plan, err);
+    }
+    if (status == GALV_OK) {
+        status = check_degrees(plan, err);
     }
     if (status == GALV_OK) {
         status = check_devices(plan, job, err);

@@ -160,17 +160,12 @@ galv_status galv_strategy_check(const galv_strategy *strategy,
                                  err);
     }
     int32_t split_ranks = strategy->sp == GALV_SP_NONE ? 1 : strategy->tp;
-    if (status == GALV_OK && split_ranks > 1 && has_attention(layer)) {
-        if (strategy->cp > 1) {
-            status = require_divides("tp * cp", split_ranks * strategy->cp,
-                                     "the sequence length", seq, err);
-        } else if (layer->kind != GALV_LAYER_ENCODER || layer->seq_length == 0) {
-            /* image models pad their odd sequences (197 = 196 patches + 1) */
-            status = require_divides(strategy->sp == GALV_SP_ULYSSES
-                                         ? "tp (with sp=ulysses)"
-                                         : "tp (with sp=megatron)",
-                                     split_ranks, "the sequence length", seq, err);
-        }
+    /* encoders pad: the 197 tokens of an image divide by nothing */
+    if (status == GALV_OK && split_ranks > 1 && has_attention(layer) &&
+        layer->kind != GALV_LAYER_ENCODER) {
+        status = require_divides(
+            strategy->cp > 1 ? "tp * cp (with sp)" : "tp (with sp)",
+            split_ranks * strategy->cp, "the sequence length", seq, err);
     }
     return status;
 }

@@ -149,8 +149,26 @@ Test(plan_cluster, a_file_may_lean_on_the_catalog)
                        &err),
                  GALV_OK, "%s", err.message);
     cr_expect_eq(cluster.n_pools, 2);
+    cr_expect_float_eq(cluster.pools[1].intra_bytes_per_s, 300e9, 1);
     cr_expect_eq(galv_cluster_n_devices(&cluster), 48);
     cr_expect_eq(galv_cluster_set_nodes(&cluster, 3, &err), GALV_USAGE);
+}
+
+Test(plan_cluster, a_device_brings_its_own_link)
+{
+    galv_cluster cluster = {0};
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(
+        parse(&cluster, "{\"base\": \"dgx-h100\", \"device\": \"b200-180gb\"}", &err),
+        GALV_OK, "%s", err.message);
+    cr_expect_float_eq(cluster.pools[0].intra_bytes_per_s, 900e9, 1);
+    cr_assert_eq(parse(&cluster,
+                       "{\"device\": \"rtx-4090\", \"devices_per_node\": 4,"
+                       " \"inter_bytes_per_s\": \"100Gb/s\"}",
+                       &err),
+                 GALV_OK, "%s", err.message);
+    cr_expect_float_eq(cluster.pools[0].intra_bytes_per_s, 25e9, 1);
+    cr_expect_eq(cluster.pools[0].scaleup_domain, 4);
 }
 
 Test(plan_cluster, wrong_files_are_refused_with_their_place)

@@ -143,6 +143,10 @@ Test(plan_placement, groups_that_share_a_node_are_counted)
     cr_expect_eq(dp.n_nodes, 2);
     cr_expect_eq(dp.ranks_per_node, 4);
     cr_expect_eq(dp.sharers_per_node, 2);
+    make(&f, 16, 1, 1, 4, 1, 8);
+    tp = galv_placement_group(&f.plan, &f.cluster, GALV_GROUP_TP, 1, 0, 0);
+    cr_expect_eq(tp.n_nodes, 2);
+    cr_expect_eq(tp.sharers_per_node, 1, "the group has the node to itself");
 }
 
 Test(plan_placement, stages_inside_a_node_stay_inside)

@@ -307,6 +307,7 @@ Test(plan_plan, wrong_documents_are_refused_at_their_place)
         "{" JOB "\"tp\": 3}",
         "{" JOB "\"tp\": 8, \"tpp\": 4}",
         "{" JOB "\"tp\": 8, \"dp\": 2}",
+        "{" JOB "\"tp\": 1048576, \"cp\": 1048576, \"dp\": 1048576, \"pp\": 32}",
         "{" JOB "\"tp\": 8, \"schedule\": \"no good\"}",
         "{" JOB "\"tp\": 8, \"rank_order\": \"pp-tp\"}",
         "{" JOB "\"tp\": 8, \"sp\": \"megatronn\"}",

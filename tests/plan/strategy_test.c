@@ -64,6 +64,7 @@ Test(plan_strategy, degrees_must_divide_what_they_cut)
          {64, 1, 1, 1, GALV_SP_ULYSSES, 3, GALV_RECOMPUTE_NONE},
          false,
          ""},
+        {"vit-large", {4, 1, 1, 1, GALV_SP_MEGATRON, 0, GALV_RECOMPUTE_NONE}, true, ""},
         {"llama2-7b", {0, 1, 1, 1, GALV_SP_NONE, 0, GALV_RECOMPUTE_NONE}, false, ""},
         {"llama2-7b", {1, 1, 1, -2, GALV_SP_NONE, 0, GALV_RECOMPUTE_NONE}, false, ""},
         {"llama2-7b", {1, 1, 1, 1, GALV_SP_NONE, 4, GALV_RECOMPUTE_NONE}, false, ""},
