@@ -1,0 +1,164 @@
+/* Peak memory from the order alone, without a clock.
+ *
+ * Each stage's slots are walked in their order with the prices that the simulator would
+ * use. A pass counts as one step: what it changes for good (its net), and the highest
+ * point that it reaches on the way (its crest, taken over its operations in program
+ * order, each with its transient). On top comes the largest transient of any message of
+ * the stage, since messages run on streams of their own and may be in flight at that
+ * moment. So the estimate is at least what the simulator finds, up to gathers of ZeRO-3
+ * that run ahead across the border of two passes, and more than it only by buffers that
+ * are not held at the same moment. */
+#include "sim/evaluate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What one pass over one chunk does to a stage's memory. */
+typedef struct pass_memory {
+    double net_bytes;
+    double crest_bytes;
+    double message_bytes; /* largest transient of what is not computation */
+    double ahead_bytes;   /* largest thing that a message takes when it starts */
+} pass_memory;
+
+static double sum(const double *bytes)
+{
+    double total = 0;
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        total += bytes[use];
+    }
+    return total;
+}
+
+static galv_status walk_pass(pass_memory *memory, const galv_costmodel *model,
+                             const galv_plan *plan, int32_t stage, int32_t chunk,
+                             int pass, galv_arena *arena, galv_err *err)
+{
+    galv_pass_ops ops = {0};
+    galv_status status = galv_program_pass(&ops, galv_costmodel_job(model), plan, stage,
+                                           chunk, pass, arena, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    memset(memory, 0, sizeof *memory);
+    double now = 0;
+    for (int32_t i = 0; i < ops.n_ops; i++) {
+        galv_cost cost;
+        galv_costmodel_operation(&cost, model, plan, &ops.ops[i]);
+        bool message = ops.ops[i].stream != GALV_STREAM_COMPUTE;
+        double taken = sum(cost.start_bytes);
+        now += taken;
+        if (message && cost.transient_bytes > memory->message_bytes) {
+            memory->message_bytes = cost.transient_bytes;
+        }
+        if (message && taken > memory->ahead_bytes) {
+            memory->ahead_bytes = taken;
+        }
+        double crest = now + (message ? 0 : cost.transient_bytes);
+        if (crest > memory->crest_bytes) {
+            memory->crest_bytes = crest;
+        }
+        now += sum(cost.end_bytes);
+        if (now > memory->crest_bytes) {
+            memory->crest_bytes = now;
+        }
+    }
+    memory->net_bytes = now;
+    return GALV_OK;
+}
+
+typedef struct estimate {
+    const galv_schedule *schedule;
+    galv_schedule_shape shape;
+    galv_slot *slots;
+    pass_memory *passes; /* [vpp * 4] of one stage, by chunk and pass */
+} estimate;
+
+/* The schedule's highest point on one stage, over what the stage holds throughout. */
+static galv_status walk_slots(double *highest_bytes, const estimate *e, int32_t stage,
+                              galv_err *err)
+{
+    galv_status status = e->schedule->order(e->slots, &e->shape, stage, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    size_t n_slots = galv_schedule_n_slots(e->schedule, &e->shape);
+    double now = 0;
+    double highest = 0;
+    for (size_t i = 0; i < n_slots; i++) {
+        const pass_memory *memory =
+            &e->passes[4 * e->slots[i].chunk + e->slots[i].pass];
+        double crest = now + memory->crest_bytes;
+        highest = crest > highest ? crest : highest;
+        now += memory->net_bytes;
+    }
+    *highest_bytes = highest;
+    return GALV_OK;
+}
+
+static galv_status estimate_stage(double *peak_bytes, estimate *e,
+                                  const galv_costmodel *model, const galv_plan *plan,
+                                  int32_t stage, galv_arena *arena, galv_err *err)
+{
+    double message = 0;
+    double ahead = 0;
+    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
+        for (int pass = 0; pass < 4; pass++) {
+            bool split = pass >= GALV_PASS_BACKWARD_INPUT;
+            if (pass != GALV_PASS_FORWARD && split != e->schedule->splits_backward) {
+                continue;
+            }
+            pass_memory *memory = &e->passes[4 * chunk + pass];
+            galv_status status =
+                walk_pass(memory, model, plan, stage, chunk, pass, arena, err);
+            if (status != GALV_OK) {
+                return status;
+            }
+            message = memory->message_bytes > message ? memory->message_bytes : message;
+            ahead = memory->ahead_bytes > ahead ? memory->ahead_bytes : ahead;
+        }
+    }
+    double highest = 0;
+    galv_status status = walk_slots(&highest, e, stage, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_stage_memory base;
+    galv_costmodel_stage_memory(&base, model, plan, stage);
+    *peak_bytes = sum(base.bytes) + highest + message + ahead;
+    return GALV_OK;
+}
+
+galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model,
+                                 const galv_plan *plan, galv_arena *arena,
+                                 galv_err *err)
+{
+    estimate e = {0};
+    galv_status status = galv_schedule_find(&e.schedule, plan->schedule, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    e.shape.n_stages = plan->pp;
+    e.shape.n_chunks = plan->vpp;
+    e.shape.n_micro_batches = galv_plan_n_micro_batches(plan);
+    e.shape.group_size = plan->group_size;
+    if (e.shape.n_micro_batches < 1) {
+        return galv_fail(err, GALV_USAGE, "the plan has no whole micro-batch");
+    }
+    double *peaks = calloc((size_t)plan->pp, sizeof *peaks);
+    e.slots = calloc(galv_schedule_n_slots(e.schedule, &e.shape), sizeof *e.slots);
+    e.passes = calloc((size_t)plan->vpp * 4, sizeof *e.passes);
+    if (e.slots == NULL || e.passes == NULL || peaks == NULL) {
+        status = galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
+    }
+    for (int32_t stage = 0; stage < plan->pp && status == GALV_OK; stage++) {
+        status = estimate_stage(&peaks[stage], &e, model, plan, stage, arena, err);
+    }
+    if (status == GALV_OK) {
+        memcpy(peak_bytes, peaks, (size_t)plan->pp * sizeof *peaks);
+    }
+    free(peaks);
+    free(e.slots);
+    free(e.passes);
+    return status;
+}

@@ -1,0 +1,271 @@
+/* From plan to answer: compile, price every class once, simulate, sum up.
+ *
+ * Ranks are folded: one simulated rank stands for all devices of its pipeline stage,
+ * which do the same at the same time. So sums over ranks are sums over stages, and a
+ * device's share of the whole is a mean over stages.
+ *
+ * Utilisation. MFU takes the model's FLOP (forward and backward, no recomputation) over
+ * time, devices and peak; HFU takes the FLOP that the priced operations execute. Shares
+ * of provenance are of priced seconds over all operations, hidden ones included: they
+ * tell how well founded the inputs are, not which of them decided the result.
+ */
+#include "sim/evaluate.h"
+
+#include "base/units.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+galv_status galv_price_program(galv_cost **costs, const galv_costmodel *model,
+                               const galv_plan *plan, const galv_program *program,
+                               galv_arena *arena, galv_err *err)
+{
+    galv_cost *made = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
+    if (made == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for the costs of %u classes",
+                         (unsigned)program->n_classes);
+    }
+    for (uint32_t i = 0; i < program->n_classes; i++) {
+        galv_costmodel_operation(&made[i], model, plan, &program->classes[i]);
+    }
+    *costs = made;
+    return GALV_OK;
+}
+
+static galv_status price_stages(galv_stage_memory **base, const galv_costmodel *model,
+                                const galv_plan *plan, galv_arena *arena, galv_err *err)
+{
+    galv_stage_memory *made = GALV_NEW_ARRAY(arena, galv_stage_memory, plan->pp);
+    if (made == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages", (int)plan->pp);
+    }
+    for (int32_t stage = 0; stage < plan->pp; stage++) {
+        galv_costmodel_stage_memory(&made[stage], model, plan, stage);
+    }
+    *base = made;
+    return GALV_OK;
+}
+
+/* ---- sums ---- */
+
+static bool is_block(const galv_layer_group *group)
+{
+    return group->kind == GALV_LAYER_ENCODER || group->kind == GALV_LAYER_DECODER ||
+           group->kind == GALV_LAYER_CROSS_DECODER ||
+           group->kind == GALV_LAYER_MOE_DECODER;
+}
+
+/* Blocks of a stage; `first` and `last` get the layers of the blocks of its first
+ * chunk, -1 when it has none. */
+static int32_t count_blocks(const galv_job *job, const galv_plan *plan,
+                            const galv_schedule *schedule, int32_t stage,
+                            int32_t *first, int32_t *last)
+{
+    galv_schedule_shape shape = {plan->pp, plan->vpp, 1, 0};
+    int32_t n = 0;
+    *first = *last = -1;
+    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
+        int32_t s = galv_schedule_virtual_stage(schedule, &shape, stage, chunk);
+        for (int32_t layer = plan->first_layer[s]; layer < plan->first_layer[s + 1];
+             layer++) {
+            if (!is_block(galv_model_layer(&job->model, layer))) {
+                continue;
+            }
+            n++;
+            if (chunk == 0) {
+                *first = *first < 0 ? layer : *first;
+                *last = layer;
+            }
+        }
+    }
+    return n;
+}
+
+static void sum_ranks(galv_result *result, const galv_sim_result *sim)
+{
+    double n = sim->n_ranks;
+    for (int32_t rank = 0; rank < sim->n_ranks; rank++) {
+        const galv_rank_result *from = &sim->ranks[rank];
+        galv_stage_result *to = &result->stages[rank];
+        to->stage = rank;
+        to->busy_s = from->busy_s;
+        to->peak_memory_bytes = from->peak_bytes;
+        memcpy(to->memory, from->peak_use_bytes, sizeof to->memory);
+        if (from->peak_bytes > result->peak_memory_bytes) {
+            result->peak_memory_bytes = from->peak_bytes;
+        }
+        for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
+            result->breakdown_s[part] += from->spent_s[part] / n;
+        }
+    }
+    double time_s = sim->iteration_time_s;
+    if (time_s > 0) {
+        const double *spent = result->breakdown_s;
+        result->bubble_frac = spent[GALV_BREAKDOWN_BUBBLE] / time_s;
+        result->exposed_comm_frac =
+            (spent[GALV_BREAKDOWN_TP] + spent[GALV_BREAKDOWN_CP] +
+             spent[GALV_BREAKDOWN_EP] + spent[GALV_BREAKDOWN_PP] +
+             spent[GALV_BREAKDOWN_DP]) /
+            time_s;
+    }
+}
+
+/* Executed FLOP of all ranks; fills the shares of provenance. Classes are counted
+ * first, so that the sums take one pass over the costs. */
+static galv_status sum_costs(double *flop, galv_result *result,
+                             const galv_program *program, const galv_cost *costs,
+                             galv_arena *arena, galv_err *err)
+{
+    double *n_of = GALV_NEW_ARRAY(arena, double, program->n_classes);
+    if (n_of == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory to count classes");
+    }
+    for (uint32_t op = 0; op < program->n_ops; op++) {
+        n_of[program->ops[op].class_index] += 1;
+    }
+    double total = 0;
+    *flop = 0;
+    for (uint32_t i = 0; i < program->n_classes; i++) {
+        *flop += n_of[i] * costs[i].flop;
+        for (int p = 0; p < GALV_N_PROVENANCES; p++) {
+            result->provenance[p] += n_of[i] * costs[i].provenance_s[p];
+            total += n_of[i] * costs[i].provenance_s[p];
+        }
+    }
+    for (int p = 0; p < GALV_N_PROVENANCES && total > 0; p++) {
+        result->provenance[p] /= total;
+    }
+    return GALV_OK;
+}
+
+/* Rates: of the job's tokens and samples, and of the devices' FLOP. */
+static void fill_rates(galv_result *result, const galv_costmodel *model,
+                       const galv_plan *plan, double executed_flop)
+{
+    const galv_job *job = galv_costmodel_job(model);
+    double time_s = result->iteration_time_s;
+    double n_devices = (double)galv_plan_n_devices(plan);
+    double peak = galv_costmodel_peak_flop_per_s(model);
+    if (!(time_s > 0) || !(n_devices > 0)) {
+        return;
+    }
+    int32_t seq_length =
+        job->workload.seq_length > 0 ? job->workload.seq_length : job->model.seq_length;
+    result->samples_per_s = (double)plan->global_batch_size / time_s;
+    result->tokens_per_s = result->samples_per_s * seq_length;
+    result->tokens_per_s_per_gpu = result->tokens_per_s / n_devices;
+    double model_flop_per_s = galv_costmodel_model_flop(model) / time_s / n_devices;
+    double flop_per_s = executed_flop / plan->pp / time_s; /* a rank is one device */
+    result->model_tflops_per_gpu = model_flop_per_s / 1e12;
+    result->hardware_tflops_per_gpu = flop_per_s / 1e12;
+    if (peak > 0) {
+        result->mfu = model_flop_per_s / peak;
+        result->hfu = flop_per_s / peak;
+    }
+}
+
+/* ---- the timeline's titles ---- */
+
+static void title(galv_timeline *timeline, const galv_result *result,
+                  const galv_job *job, const galv_plan *plan)
+{
+    char words[96];
+    char time[32];
+    char peak[32];
+    char limit[32];
+    snprintf(timeline->title, sizeof timeline->title, "%s on %d x %s (%lld GPUs): %s",
+             job->model.name, (int)galv_cluster_n_nodes(&job->cluster),
+             job->cluster.name, (long long)galv_plan_n_devices(plan),
+             galv_plan_print(words, sizeof words, plan));
+    galv_print_duration(time, sizeof time, result->iteration_time_s);
+    snprintf(peak, sizeof peak, "%.1f", result->peak_memory_bytes / 1073741824.0);
+    galv_print_bytes(limit, sizeof limit, result->memory_limit_bytes);
+    snprintf(timeline->subtitle, sizeof timeline->subtitle,
+             "step %s \xc2\xb7 bubble %.1f %% \xc2\xb7 MFU %.1f %% \xc2\xb7 peak %s of "
+             "%s",
+             time, 100 * result->bubble_frac, 100 * result->mfu, peak, limit);
+}
+
+/* ---- the whole ---- */
+
+static double clock_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static galv_status fill_result(galv_result *result, const galv_costmodel *model,
+                               const galv_plan *plan, const galv_program *program,
+                               const galv_cost *costs, const galv_sim_result *sim,
+                               galv_arena *arena, galv_err *err)
+{
+    const galv_job *job = galv_costmodel_job(model);
+    const galv_schedule *schedule = NULL;
+    int32_t *first = GALV_NEW_ARRAY(arena, int32_t, plan->pp);
+    int32_t *last = GALV_NEW_ARRAY(arena, int32_t, plan->pp);
+    result->n_stages = plan->pp;
+    result->stages = GALV_NEW_ARRAY(arena, galv_stage_result, plan->pp);
+    if (first == NULL || last == NULL || result->stages == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages", (int)plan->pp);
+    }
+    double executed_flop = 0;
+    galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
+    if (status == GALV_OK) {
+        status = sum_costs(&executed_flop, result, program, costs, arena, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    result->iteration_time_s = sim->iteration_time_s;
+    result->stopped = sim->stopped;
+    result->events = sim->n_events;
+    sum_ranks(result, sim);
+    for (int32_t stage = 0; stage < plan->pp; stage++) {
+        result->stages[stage].n_layers =
+            count_blocks(job, plan, schedule, stage, &first[stage], &last[stage]);
+    }
+    result->memory_limit_bytes = galv_costmodel_memory_limit(model);
+    result->fits = result->peak_memory_bytes <= result->memory_limit_bytes;
+    fill_rates(result, model, plan, executed_flop);
+    result->timeline = sim->timeline;
+    if (sim->timeline.spans != NULL) {
+        result->timeline.first_layer = first;
+        result->timeline.last_layer = last;
+        result->timeline.memory_limit_bytes = result->memory_limit_bytes;
+        title(&result->timeline, result, job, plan);
+    }
+    return GALV_OK;
+}
+
+galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
+                          const galv_plan *plan, const galv_evaluate_options *options,
+                          galv_arena *arena, galv_err *err)
+{
+    double began_s = clock_s();
+    galv_program *program = NULL;
+    galv_cost *costs = NULL;
+    galv_stage_memory *base = NULL;
+    galv_sim_result sim = {0};
+    galv_result made = {0};
+    galv_status status =
+        galv_program_compile(&program, galv_costmodel_job(model), plan, arena, err);
+    if (status == GALV_OK) {
+        status = galv_price_program(&costs, model, plan, program, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = price_stages(&base, model, plan, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_simulate(&sim, program, costs, base, &options->sim, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = fill_result(&made, model, plan, program, costs, &sim, arena, err);
+    }
+    if (status == GALV_OK) {
+        made.wall_s = clock_s() - began_s;
+        *result = made;
+    }
+    return status;
+}

@@ -1,0 +1,280 @@
+/* Validation: every case predicted by itself, then the sums over all.
+ *
+ * A case is independent of the others: it gets an arena of its own while it is
+ * predicted, what lasts is copied into the caller's arena afterwards, and sums are
+ * taken in the order of the cases, so the number of threads cannot change a bit.
+ *
+ * Cases that give stage times (t_f, t_b for inputs, t_w, t_comm) instead of a model are
+ * played from their schedule alone, with those times: whole-stage times are shared out
+ * evenly over the chunks, and schedules that do not split backward take t_b + t_w. Such
+ * a prediction leaves out the optimizer step, which the measured time contains.
+ *
+ * p90 is the smallest error that at least 90 % of the timed cases do not exceed. */
+#include "sim/validation.h"
+
+#include "base/parallel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct validating {
+    const galv_profile *profile;
+    galv_validated_case *cases;
+    galv_stage_result **stages; /* [n_cases] of the heap, NULL = none */
+} validating;
+
+/* ---- stage times alone ---- */
+
+static galv_cost *stage_costs(const galv_program *program, const galv_case *c,
+                              bool splits, galv_arena *arena)
+{
+    galv_cost *costs = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
+    for (uint32_t i = 0; costs != NULL && i < program->n_classes; i++) {
+        double whole_s = 0;
+        switch (program->classes[i].kind) {
+        case GALV_OP_FORWARD:
+            whole_s = c->t_f_s / program->n_chunks;
+            break;
+        case GALV_OP_BACKWARD:
+            whole_s = (c->t_b_s + (splits ? 0 : c->t_w_s)) / program->n_chunks;
+            break;
+        case GALV_OP_BACKWARD_INPUT:
+            whole_s = c->t_b_s / program->n_chunks;
+            break;
+        case GALV_OP_BACKWARD_WEIGHT:
+            whole_s = c->t_w_s / program->n_chunks;
+            break;
+        case GALV_OP_SEND:
+            whole_s = c->t_comm_s;
+            break;
+        default:
+            break;
+        }
+        costs[i].work_s = whole_s;
+        costs[i].provenance_s[GALV_PROVENANCE_MEASURED] = whole_s;
+        costs[i].compute_slowdown = 1;
+        costs[i].comm_slowdown = 1;
+    }
+    return costs;
+}
+
+static galv_status predict_stage_times(galv_validated_case *out, galv_arena *arena,
+                                       galv_err *err)
+{
+    const galv_case *c = out->measured;
+    const galv_schedule *schedule = NULL;
+    galv_program *program = NULL;
+    galv_sim_result sim = {0};
+    const galv_sim_options options = GALV_SIM_OPTIONS_INIT;
+    galv_schedule_shape shape = {c->pp, c->vpp > 0 ? c->vpp : 1, c->n_micro_batches, 0};
+    galv_status status = galv_schedule_find(&schedule, c->schedule, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    status = galv_program_from_schedule(&program, schedule, &shape, arena, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_cost *costs = stage_costs(program, c, schedule->splits_backward, arena);
+    if (costs == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for a case");
+    }
+    status = galv_simulate(&sim, program, costs, NULL, &options, arena, err);
+    if (status == GALV_OK) {
+        out->predicted_iteration_time_s = sim.iteration_time_s;
+        out->result.iteration_time_s = sim.iteration_time_s;
+        out->result.events = sim.n_events;
+        out->result.provenance[GALV_PROVENANCE_MEASURED] = 1;
+        for (int32_t rank = 0; rank < sim.n_ranks; rank++) {
+            for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
+                out->result.breakdown_s[part] +=
+                    sim.ranks[rank].spent_s[part] / sim.n_ranks;
+            }
+        }
+    }
+    return status;
+}
+
+/* ---- one case ---- */
+
+static galv_status predict_plan(galv_validated_case *out, galv_stage_result **stages,
+                                const galv_profile *profile, galv_arena *arena,
+                                galv_err *err)
+{
+    galv_job job;
+    galv_plan *plan = NULL;
+    galv_costmodel *model = NULL;
+    galv_result result = {0};
+    const galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    galv_status status = galv_case_to_plan(&job, &plan, out->measured, arena, err);
+    if (status == GALV_OK) {
+        status = galv_costmodel_new(&model, &job, profile, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    status = galv_evaluate(&result, model, plan, &options, arena, err);
+    galv_costmodel_free(model);
+    if (status != GALV_OK) {
+        return status;
+    }
+    size_t n_stages = (size_t)result.n_stages;
+    *stages = calloc(n_stages, sizeof **stages);
+    if (*stages == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for the stages of a case");
+    }
+    memcpy(*stages, result.stages, n_stages * sizeof **stages);
+    result.stages = NULL;
+    out->result = result;
+    out->predicted_iteration_time_s = result.iteration_time_s;
+    out->predicted_peak_memory_bytes = result.peak_memory_bytes;
+    return GALV_OK;
+}
+
+static void predict(void *context, size_t item, int worker)
+{
+    validating *v = context;
+    galv_validated_case *out = &v->cases[item];
+    galv_err err = GALV_ERR_INIT;
+    galv_arena *arena = galv_arena_new();
+    (void)worker;
+    if (arena == NULL) {
+        out->status = galv_fail(&err, GALV_NO_MEMORY, "no memory for a case");
+    } else if (out->measured->model.n_groups == 0 && out->measured->t_f_s > 0) {
+        out->status = predict_stage_times(out, arena, &err);
+    } else {
+        out->status = predict_plan(out, &v->stages[item], v->profile, arena, &err);
+    }
+    if (out->status != GALV_OK) {
+        size_t length = strlen(err.message);
+        if (length >= sizeof out->why_not) {
+            length = sizeof out->why_not - 1;
+        }
+        memcpy(out->why_not, err.message, length);
+        out->why_not[length] = '\0';
+    }
+    galv_arena_free(arena);
+}
+
+/* ---- sums ---- */
+
+static int compare_f64(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void set_errors(galv_validated_case *c)
+{
+    c->error_frac = (double)NAN;
+    c->memory_error_frac = (double)NAN;
+    if (c->status != GALV_OK) {
+        return;
+    }
+    if (c->measured->iteration_time_s > 0) {
+        c->error_frac =
+            c->predicted_iteration_time_s / c->measured->iteration_time_s - 1;
+    }
+    if (c->measured->peak_memory_bytes > 0 && c->predicted_peak_memory_bytes > 0) {
+        c->memory_error_frac =
+            c->predicted_peak_memory_bytes / c->measured->peak_memory_bytes - 1;
+    }
+}
+
+/* sizes[n_cases] is room for the sizes of the errors. */
+static void sum_up(galv_validation *v, double *sizes)
+{
+    double sum_size = 0;
+    double sum = 0;
+    double sum_memory = 0;
+    v->worst_frac = (double)NAN;
+    for (size_t i = 0; i < v->n_cases; i++) {
+        const galv_validated_case *c = &v->cases[i];
+        if (!isnan(c->error_frac)) {
+            double size = fabs(c->error_frac);
+            if (v->n_timed == 0 || size > fabs(v->worst_frac)) {
+                v->worst_frac = c->error_frac;
+            }
+            sizes[v->n_timed++] = size;
+            sum_size += size;
+            sum += c->error_frac;
+        }
+        if (!isnan(c->memory_error_frac)) {
+            v->n_memory++;
+            sum_memory += fabs(c->memory_error_frac);
+        }
+    }
+    double n = (double)v->n_timed;
+    v->mape_frac = v->n_timed > 0 ? sum_size / n : (double)NAN;
+    v->bias_frac = v->n_timed > 0 ? sum / n : (double)NAN;
+    v->p90_frac = (double)NAN;
+    if (v->n_timed > 0) {
+        qsort(sizes, v->n_timed, sizeof *sizes, compare_f64);
+        v->p90_frac = sizes[(size_t)ceil(0.9 * n - 1e-9) - 1];
+    }
+    v->memory_mape_frac =
+        v->n_memory > 0 ? sum_memory / (double)v->n_memory : (double)NAN;
+}
+
+/* Moves the stages of every case from the heap into the arena. */
+static bool keep_stages(galv_validated_case *cases, galv_stage_result *const *stages,
+                        size_t n_cases, galv_arena *arena)
+{
+    for (size_t i = 0; i < n_cases; i++) {
+        if (stages[i] == NULL) {
+            continue;
+        }
+        size_t n = (size_t)cases[i].result.n_stages;
+        cases[i].result.stages = GALV_NEW_ARRAY(arena, galv_stage_result, n);
+        if (cases[i].result.stages == NULL) {
+            return false;
+        }
+        memcpy(cases[i].result.stages, stages[i], n * sizeof **stages);
+    }
+    return true;
+}
+
+galv_status galv_validate(galv_validation *validation, const galv_case *cases,
+                          size_t n_cases, const galv_profile *profile, int n_jobs,
+                          galv_arena *arena, galv_err *err)
+{
+    galv_validation made = {0};
+    validating v = {profile, NULL, NULL};
+    made.n_cases = n_cases;
+    made.cases = GALV_NEW_ARRAY(arena, galv_validated_case, n_cases);
+    double *sizes = calloc(n_cases + 1, sizeof *sizes);
+    v.stages = calloc(n_cases + 1, sizeof *v.stages);
+    v.cases = made.cases;
+    galv_status status = GALV_OK;
+    if (made.cases == NULL || sizes == NULL || v.stages == NULL) {
+        status =
+            galv_fail(err, GALV_NO_MEMORY, "%zu cases do not fit in memory", n_cases);
+    }
+    for (size_t i = 0; i < n_cases && status == GALV_OK; i++) {
+        made.cases[i].measured = &cases[i];
+    }
+    if (status == GALV_OK) {
+        status = galv_parallel_for(n_jobs, n_cases, predict, &v, err);
+    }
+    if (status == GALV_OK) {
+        for (size_t i = 0; i < n_cases; i++) {
+            set_errors(&made.cases[i]);
+        }
+        sum_up(&made, sizes);
+        if (!keep_stages(made.cases, v.stages, n_cases, arena)) {
+            status = galv_fail(err, GALV_NO_MEMORY, "%zu cases do not fit in memory",
+                               n_cases);
+        }
+    }
+    for (size_t i = 0; i < n_cases && v.stages != NULL; i++) {
+        free(v.stages[i]);
+    }
+    free(v.stages);
+    free(sizes);
+    if (status == GALV_OK) {
+        *validation = made;
+    }
+    return status;
+}
