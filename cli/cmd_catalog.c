@@ -3,7 +3,6 @@
  * A list is a table; one entry is shown with everything that is known of it. Fields
  * that nobody has read in a source are named as such. `--json` of one cluster or model
  * is a document that -c or -m reads again. */
-#include "base/csv.h"
 #include "base/units.h"
 #include "base/words.h"
 #include "cli/output.h"
@@ -16,42 +15,6 @@
 
 static const char *const kinds[] = {"models", "gpus", "clusters", "schedules"};
 #define N_KINDS (sizeof kinds / sizeof kinds[0])
-
-/* Prints a table, or its cells as CSV under --csv. */
-static int finish_table(const galv_cli *cli, const galv_table *table)
-{
-    if (galv_cli_given(cli, GALV_OPTION_CSV)) {
-        *cli->out_is_data = true;
-        for (size_t i = 0; i < table->n_columns; i++) {
-            char name[96];
-            snprintf(name, sizeof name, "%s%s%s", table->columns[i].header,
-                     table->columns[i].unit[0] != '\0' ? " " : "",
-                     table->columns[i].unit);
-            for (char *at = name; *at != '\0'; at++) {
-                *at = strchr(" /$^", *at) != NULL ? '_' : *at;
-            }
-            galv_csv_put(cli->out, name, i == 0);
-        }
-        galv_text_append(cli->out, "\n");
-        for (size_t cell = 0; cell < table->n_rows * table->n_columns; cell++) {
-            const char *text = table->cells[cell] == NULL ? "" : table->cells[cell];
-            galv_csv_put(cli->out, text, cell % table->n_columns == 0);
-            if ((cell + 1) % table->n_columns == 0) {
-                galv_text_append(cli->out, "\n");
-            }
-        }
-        return 0;
-    }
-    int width = galv_cli_given(cli, GALV_OPTION_WIDE) ? 0 : cli->terminal.width;
-    size_t left_out =
-        galv_table_print(cli->out, table, width, galv_terminal_bold(&cli->terminal),
-                         galv_terminal_plain(&cli->terminal));
-    if (left_out > 0) {
-        galv_print(cli, "%zu more column%s: --wide\n", left_out,
-                   left_out > 1 ? "s" : "");
-    }
-    return 0;
-}
 
 static void cell_si(galv_table *table, double value, double unit)
 {
@@ -107,7 +70,8 @@ static int list_models(const galv_cli *cli, galv_err *err)
         galv_table_cell(&table, "%s", m->as_of);
         galv_table_cell(&table, "%s", m->source);
     }
-    return finish_table(cli, &table);
+    galv_cli_print_table(cli, &table);
+    return 0;
 }
 
 static void show_group(const galv_cli *cli, const galv_layer_group *g)
@@ -193,7 +157,8 @@ static int list_gpus(const galv_cli *cli, galv_err *err)
         galv_table_cell(&table, "%s", d->sources);
         galv_table_cell(&table, "%s", d->recalled_fields);
     }
-    return finish_table(cli, &table);
+    galv_cli_print_table(cli, &table);
+    return 0;
 }
 
 static void show_rate(const galv_cli *cli, const char *label, double value,
@@ -268,7 +233,8 @@ static int list_clusters(const galv_cli *cli, galv_err *err)
         galv_table_cell(&table, "%s", c->sources);
         galv_table_cell(&table, "%s", c->recalled_fields);
     }
-    return finish_table(cli, &table);
+    galv_cli_print_table(cli, &table);
+    return 0;
 }
 
 static int show_cluster(const galv_cli *cli, const char *name, galv_err *err)
@@ -328,7 +294,8 @@ static int list_schedules(const galv_cli *cli)
         }
         galv_table_cell(&table, "%s", s->source);
     }
-    return finish_table(cli, &table);
+    galv_cli_print_table(cli, &table);
+    return 0;
 }
 
 static int show_schedule(const galv_cli *cli, const char *name, galv_err *err)

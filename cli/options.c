@@ -197,13 +197,15 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "Simulates one iteration of a plan, read from a file (- is standard input) or "
         "given by degrees. What is not given by hand is 1; data parallelism takes the "
         "GPUs that are left, with ZeRO-1; sequence parallelism goes with --tp. "
-        "simulate predicts; run measures.",
+        "simulate predicts; run measures.\n"
+        "With -o DIR it writes plan.json, result.json, timeline.csv, timeline.png and "
+        "trace.json (open it in Perfetto); with -o FILE only that: .json the result, "
+        ".csv, .png, .svg or .pdf the timeline.",
         {{"galvatron-sim simulate out/plan.json", "a plan that was found"},
          {"galvatron-sim simulate -n 8 --tp 8 --pp 4", "a plan by hand"},
          {"galvatron-sim simulate out/plan.json --set inter.bandwidth=2x",
           "what a faster network would give"},
-         {"galvatron-sim simulate out/plan.json -o trace.json",
-          "a trace to open in Perfetto"}},
+         {"galvatron-sim simulate out/plan.json -o out", "and write the files"}},
         galv_cmd_simulate},
     COMMAND(EXPLAIN, explain) "say why a plan takes that long",
         "PLAN.json", 1, 1,
@@ -222,7 +224,8 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "KIND is timeline (the default), memory, breakdown, scaling or pareto. FILE is "
         "a timeline (CSV, simulated or measured), a plan or result (JSON), a sweep "
         "(JSON; for scaling and pareto) or candidates (CSV; for pareto). The picture's "
-        "format is that of the name after -o: .png, .svg or .pdf.",
+        "format is that of the name after -o: .png, .svg or .pdf; a timeline can also "
+        "be written as .csv or as .json, a trace for Perfetto.",
         {{"galvatron-sim render out/plan.json -o timeline.png", "the timeline"},
          {"galvatron-sim render memory out/result.json -o memory.svg",
           "what fills the memory"},

@@ -6,9 +6,12 @@
  * a hostile file cannot steer the terminal. */
 #include "cli/output.h"
 
+#include "base/csv.h"
 #include "base/file.h"
+#include "base/units.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -185,6 +188,58 @@ galv_status galv_cli_end_json(const galv_cli *cli, galv_json_writer *writer,
     (void)cli;
     galv_json_end_object(writer);
     return galv_json_finish(writer, err);
+}
+
+/* ---- tables ---- */
+
+void galv_cli_print_table(const galv_cli *cli, const galv_table *table)
+{
+    if (galv_cli_given(cli, GALV_OPTION_CSV)) {
+        *cli->out_is_data = true;
+        for (size_t i = 0; i < table->n_columns; i++) {
+            char name[96];
+            snprintf(name, sizeof name, "%s%s%s", table->columns[i].header,
+                     table->columns[i].unit[0] != '\0' ? " " : "",
+                     table->columns[i].unit);
+            for (char *at = name; *at != '\0'; at++) {
+                *at = strchr(" /$^", *at) != NULL ? '_' : *at;
+            }
+            galv_csv_put(cli->out, name, i == 0);
+        }
+        galv_text_append(cli->out, "\n");
+        for (size_t cell = 0; cell < table->n_rows * table->n_columns; cell++) {
+            const char *text = table->cells[cell] == NULL ? "" : table->cells[cell];
+            galv_csv_put(cli->out, text, cell % table->n_columns == 0);
+            if ((cell + 1) % table->n_columns == 0) {
+                galv_text_append(cli->out, "\n");
+            }
+        }
+        return;
+    }
+    int width = galv_cli_given(cli, GALV_OPTION_WIDE) ? 0 : cli->terminal.width;
+    size_t left_out =
+        galv_table_print(cli->out, table, width, galv_terminal_bold(&cli->terminal),
+                         galv_terminal_plain(&cli->terminal));
+    if (left_out > 0) {
+        galv_print(cli, "%zu more column%s: --wide\n", left_out,
+                   left_out > 1 ? "s" : "");
+    }
+}
+
+void galv_csv_put_f64(galv_text *out, double value, bool first)
+{
+    char text[40] = "";
+    if (isfinite(value)) {
+        galv_print_exact(text, sizeof text, value);
+    }
+    galv_csv_put(out, text, first);
+}
+
+void galv_csv_put_i64(galv_text *out, int64_t value, bool first)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    galv_csv_put(out, text, first);
 }
 
 /* ---- files ---- */

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "cli/parse.h"
+#include "cli/table.h"
 
 /* Appends to the result. */
 void galv_print(const galv_cli *cli, const char *format, ...) GALV_PRINTF(2, 3);
@@ -37,6 +38,15 @@ galv_status galv_cli_end_json(const galv_cli *cli, galv_json_writer *writer,
 
 /* The head of any document of ours, into an open writer. */
 void galv_json_put_head(galv_json_writer *writer, const char *what);
+
+/* Prints a table as wide as the terminal, or whole under --wide, or its cells as CSV
+ * under --csv. */
+void galv_cli_print_table(const galv_cli *cli, const galv_table *table);
+
+/* Appends a number to a line of CSV: the shortest that reads back exactly; empty for
+ * NaN and infinity. */
+void galv_csv_put_f64(galv_text *out, double value, bool first);
+void galv_csv_put_i64(galv_text *out, int64_t value, bool first);
 
 /* ---- files ---- */
 

@@ -1,0 +1,235 @@
+/* compare: two plans, simulated under the same options, side by side.
+ *
+ * A result document is taken as the plan that it holds: both are simulated again, so
+ * that numbers of different versions are never compared in silence. */
+#include "base/units.h"
+#include "cli/job.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "cli/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct side {
+    const char *path;
+    galv_setup setup;
+    galv_result result;
+} side;
+
+static galv_status read_side(side *s, const galv_cli *cli, galv_err *err)
+{
+    galv_costmodel *model = NULL;
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    galv_status status = galv_setup_load(&s->setup, cli, s->path, err);
+    if (status == GALV_OK) {
+        status = galv_setup_costmodel(&model, &s->setup, cli, err);
+    }
+    if (status == GALV_OK) {
+        status =
+            galv_evaluate(&s->result, model, s->setup.plan, &options, cli->arena, err);
+    }
+    galv_costmodel_free(model);
+    galv_setup_release(&s->setup);
+    return status;
+}
+
+/* ---- what is compared ---- */
+
+#define MAX_ROWS 32
+
+typedef struct row {
+    const char *label;
+    const char *unit;
+    char a[64], b[64];
+    bool is_number; /* then the change is a percentage */
+    bool less_is_better;
+    double x, y; /* numbers in SI */
+    bool differs;
+} row;
+
+typedef struct rows {
+    size_t n;
+    row at[MAX_ROWS];
+} rows;
+
+static void add_word(rows *r, const char *label, const char *a, const char *b)
+{
+    row *row = &r->at[r->n++];
+    *row = (struct row){.label = label, .unit = "", .differs = strcmp(a, b) != 0};
+    snprintf(row->a, sizeof row->a, "%.63s", a);
+    snprintf(row->b, sizeof row->b, "%.63s", b);
+}
+
+static void add_count(rows *r, const char *label, int64_t a, int64_t b)
+{
+    char x[32], y[32];
+    add_word(r, label, galv_print_count(x, sizeof x, a),
+             galv_print_count(y, sizeof y, b));
+}
+
+static void add_number(rows *r, const char *label, const char *unit, double a, double b,
+                       double scale, bool less_is_better)
+{
+    row *row = &r->at[r->n++];
+    *row = (struct row){.label = label,
+                        .unit = unit,
+                        .is_number = true,
+                        .less_is_better = less_is_better,
+                        .x = a,
+                        .y = b,
+                        .differs = a != b};
+    galv_print_number(row->a, sizeof row->a, a / scale);
+    galv_print_number(row->b, sizeof row->b, b / scale);
+}
+
+static void gather(rows *r, const side *a, const side *b)
+{
+    const galv_job *ja = &a->setup.job, *jb = &b->setup.job;
+    const galv_plan *pa = a->setup.plan, *pb = b->setup.plan;
+    const galv_strategy *sa = galv_plan_strategy(pa, pa->n_layers > 2 ? 1 : 0);
+    const galv_strategy *sb = galv_plan_strategy(pb, pb->n_layers > 2 ? 1 : 0);
+    r->n = 0;
+    add_word(r, "model", ja->model.name, jb->model.name);
+    add_word(r, "cluster", ja->cluster.name, jb->cluster.name);
+    add_count(r, "GPUs", galv_cluster_n_devices(&ja->cluster),
+              galv_cluster_n_devices(&jb->cluster));
+    add_count(r, "sequence", ja->workload.seq_length, jb->workload.seq_length);
+    add_count(r, "global batch", pa->global_batch_size, pb->global_batch_size);
+    add_word(r, "precision", galv_precision_names[ja->workload.precision],
+             galv_precision_names[jb->workload.precision]);
+    add_count(r, "tp", sa->tp, sb->tp);
+    add_count(r, "cp", sa->cp, sb->cp);
+    add_count(r, "ep", sa->ep, sb->ep);
+    add_count(r, "pp", pa->pp, pb->pp);
+    add_count(r, "vpp", pa->vpp, pb->vpp);
+    add_count(r, "dp", sa->dp, sb->dp);
+    add_word(r, "sp", galv_sp_names[sa->sp], galv_sp_names[sb->sp]);
+    add_count(r, "zero", sa->zero, sb->zero);
+    add_word(r, "recompute", galv_recompute_names[sa->recompute],
+             galv_recompute_names[sb->recompute]);
+    add_count(r, "micro-batch", pa->micro_batch_size, pb->micro_batch_size);
+    add_word(r, "schedule", pa->schedule, pb->schedule);
+    const galv_result *x = &a->result, *y = &b->result;
+    add_number(r, "step time", "s", x->iteration_time_s, y->iteration_time_s, 1, true);
+    add_number(r, "tokens/s", "k", x->tokens_per_s, y->tokens_per_s, 1e3, false);
+    add_number(r, "tokens/s/GPU", "", x->tokens_per_s_per_gpu, y->tokens_per_s_per_gpu,
+               1, false);
+    add_number(r, "MFU", "%", x->mfu, y->mfu, 0.01, false);
+    add_number(r, "peak memory", "GiB", x->peak_memory_bytes, y->peak_memory_bytes,
+               0x1p30, true);
+    add_number(r, "bubble", "%", x->bubble_frac, y->bubble_frac, 0.01, true);
+    add_number(r, "exposed comm", "%", x->exposed_comm_frac, y->exposed_comm_frac, 0.01,
+               true);
+    add_word(r, "fits", x->fits ? "yes" : "no", y->fits ? "yes" : "no");
+}
+
+/* ---- printing ---- */
+
+static void cell_change(galv_table *table, const row *row)
+{
+    if (!row->is_number || !row->differs || row->x == 0) {
+        galv_table_cell(table, "%s", "");
+        galv_table_cell(table, "%s", "");
+        return;
+    }
+    double change = row->y / row->x - 1;
+    bool better = (change < 0) == row->less_is_better;
+    galv_table_cell(table, "%+.1f %%", 100 * change);
+    galv_table_cell(table, "%s", better ? "better" : "worse");
+}
+
+static void print_rows(const galv_cli *cli, const rows *r, const side *a, const side *b)
+{
+    const galv_column columns[] = {{"", "", true, 0},   {"", "", true, 0},
+                                   {"A", "", false, 0}, {"B", "", false, 0},
+                                   {"", "", true, 0},   {"change", "", false, 0},
+                                   {"", "", true, 0}};
+    galv_table table;
+    galv_table_init(&table, cli->arena, columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < r->n; i++) {
+        galv_table_row(&table);
+        galv_table_cell(&table, "%s", r->at[i].differs ? "~" : "");
+        galv_table_cell(&table, "%s", r->at[i].label);
+        galv_table_cell(&table, "%s", r->at[i].a);
+        galv_table_cell(&table, "%s", r->at[i].b);
+        galv_table_cell(&table, "%s", r->at[i].unit);
+        cell_change(&table, &r->at[i]);
+    }
+    galv_print(cli, "A  %.76s\nB  %.76s\n\n", a->path, b->path);
+    galv_table_print(cli->out, &table,
+                     galv_cli_given(cli, GALV_OPTION_WIDE) ? 0 : cli->terminal.width,
+                     galv_terminal_bold(&cli->terminal),
+                     galv_terminal_plain(&cli->terminal));
+    galv_print(cli, "~ differs; both predicted\n");
+}
+
+static void put_side(galv_json_writer *writer, const char *key, const side *s)
+{
+    galv_json_put_key(writer, key);
+    galv_json_begin_object(writer, false);
+    galv_json_key_string(writer, "file", s->path);
+    galv_result_to_json(&s->result, &s->setup.job, s->setup.plan, writer);
+    galv_json_end_object(writer);
+}
+
+static galv_status print_json(const galv_cli *cli, const rows *r, const side *a,
+                              const side *b, bool differ, galv_err *err)
+{
+    galv_json_writer writer;
+    galv_cli_begin_json(cli, &writer, "compare");
+    galv_json_key_bool(&writer, "differ", differ);
+    galv_json_put_key(&writer, "differences");
+    galv_json_begin_array(&writer, false);
+    for (size_t i = 0; i < r->n; i++) {
+        const row *row = &r->at[i];
+        if (!row->differs) {
+            continue;
+        }
+        galv_json_begin_object(&writer, true);
+        galv_json_key_string(&writer, "what", row->label);
+        if (row->is_number) {
+            galv_json_key_f64(&writer, "a", row->x);
+            galv_json_key_f64(&writer, "b", row->y);
+        } else {
+            galv_json_key_string(&writer, "a", row->a);
+            galv_json_key_string(&writer, "b", row->b);
+        }
+        galv_json_end_object(&writer);
+    }
+    galv_json_end_array(&writer);
+    put_side(&writer, "a", a);
+    put_side(&writer, "b", b);
+    return galv_cli_end_json(cli, &writer, err);
+}
+
+int galv_cmd_compare(const galv_cli *cli)
+{
+    galv_err err = GALV_ERR_INIT;
+    side a = {.path = cli->arguments[0]};
+    side b = {.path = cli->arguments[1]};
+    galv_status status = read_side(&a, cli, &err);
+    if (status == GALV_OK) {
+        status = read_side(&b, cli, &err);
+    }
+    if (status != GALV_OK) {
+        return galv_cli_fail(cli, &err);
+    }
+    rows r;
+    gather(&r, &a, &b);
+    bool differ = false;
+    for (size_t i = 0; i < r.n; i++) {
+        differ = differ || r.at[i].differs;
+    }
+    if (galv_cli_given(cli, GALV_OPTION_JSON)) {
+        if (print_json(cli, &r, &a, &b, differ, &err) != GALV_OK) {
+            return galv_cli_fail(cli, &err);
+        }
+    } else if (!galv_cli_given(cli, GALV_OPTION_QUIET)) {
+        print_rows(cli, &r, &a, &b);
+    }
+    return differ && galv_cli_given(cli, GALV_OPTION_EXIT_CODE)
+               ? galv_status_exit_code(GALV_DIFFERENT)
+               : 0;
+}

@@ -1,0 +1,339 @@
+/* explain: why a plan takes that long, and what would change it.
+ *
+ * Three views. Where each stage's time and memory go: from the simulation. Which
+ * operations cost most: their priced seconds on the busiest stage, summed over layers
+ * and micro-batches, hidden or not, so they may add up to more than the iteration. What
+ * would help: the same plan simulated again with one number of the cluster doubled. */
+#include "base/units.h"
+#include "cli/config.h"
+#include "cli/job.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "cli/table.h"
+#include "schedule/program.h"
+
+#include <string.h>
+
+#define TOP_TERMS 10
+
+typedef struct explaining {
+    const galv_cli *cli;
+    galv_setup setup;
+    galv_costmodel *model;
+    galv_result result;
+} explaining;
+
+/* ---- the largest terms ---- */
+
+/* Operations of one kind, part and pass on one kind of layer. */
+typedef struct term {
+    uint8_t kind, part, pass, stream;
+    int layer_kind; /* -1: not of a layer */
+    int64_t count;
+    double total_s;
+    double origin_s[GALV_N_PROVENANCES];
+} term;
+
+typedef struct terms {
+    size_t n;
+    term at[128];
+} terms;
+
+static int layer_kind_of(const galv_model *model, const galv_operation *op)
+{
+    if (op->first_layer < 0 || op->first_layer >= galv_model_n_layers(model)) {
+        return -1;
+    }
+    return (int)galv_model_layer(model, op->first_layer)->kind;
+}
+
+static void add_term(terms *t, const galv_operation *op, int layer_kind,
+                     const galv_cost *cost)
+{
+    size_t i = 0;
+    while (i < t->n && !(t->at[i].kind == op->kind && t->at[i].part == op->part &&
+                         t->at[i].pass == op->pass && t->at[i].stream == op->stream &&
+                         t->at[i].layer_kind == layer_kind)) {
+        i++;
+    }
+    if (i == sizeof t->at / sizeof t->at[0]) {
+        return; /* more kinds than there can be */
+    }
+    term *term = &t->at[i];
+    if (i == t->n) {
+        t->n++;
+        *term = (struct term){.kind = op->kind,
+                              .part = op->part,
+                              .pass = op->pass,
+                              .stream = op->stream,
+                              .layer_kind = layer_kind};
+    }
+    term->count++;
+    term->total_s += cost->work_s;
+    for (int k = 0; k < GALV_N_PROVENANCES; k++) {
+        term->origin_s[k] += cost->provenance_s[k];
+    }
+}
+
+static int32_t busiest_stage(const galv_result *result)
+{
+    int32_t busiest = 0;
+    for (int32_t i = 1; i < result->n_stages; i++) {
+        if (result->stages[i].busy_s > result->stages[busiest].busy_s) {
+            busiest = i;
+        }
+    }
+    return busiest;
+}
+
+static galv_status gather_terms(terms *t, int32_t stage, const explaining *x,
+                                galv_err *err)
+{
+    galv_program *program = NULL;
+    galv_cost *costs = NULL;
+    galv_arena *arena = x->cli->arena;
+    galv_status status =
+        galv_program_compile(&program, &x->setup.job, x->setup.plan, arena, err);
+    if (status == GALV_OK) {
+        status =
+            galv_price_program(&costs, x->model, x->setup.plan, program, arena, err);
+    }
+    t->n = 0;
+    for (uint32_t i = 0; status == GALV_OK && i < program->n_ops; i++) {
+        uint32_t class = program->ops[i].class_index;
+        const galv_operation *op = &program->classes[class];
+        if (op->stage == stage && costs[class].work_s > 0) {
+            add_term(t, op, layer_kind_of(&x->setup.job.model, op), &costs[class]);
+        }
+    }
+    for (size_t i = 0; i < t->n; i++) { /* largest first */
+        for (size_t k = i + 1; k < t->n; k++) {
+            if (t->at[k].total_s > t->at[i].total_s) {
+                term swap = t->at[i];
+                t->at[i] = t->at[k];
+                t->at[k] = swap;
+            }
+        }
+    }
+    return status;
+}
+
+/* The origin of most of a term's seconds. */
+static const char *origin_of_term(const term *t)
+{
+    int most = 0;
+    for (int k = 1; k < GALV_N_PROVENANCES; k++) {
+        most = t->origin_s[k] > t->origin_s[most] ? k : most;
+    }
+    return galv_provenance_names[most];
+}
+
+static const char *layer_word(const term *t)
+{
+    return t->layer_kind < 0 ? "" : galv_layer_kind_names[t->layer_kind];
+}
+
+static void print_terms(const explaining *x, const terms *t, int32_t stage)
+{
+    static const galv_column columns[] = {
+        {"operation", "", true, 0}, {"layer", "", true, 1},  {"part", "", true, 1},
+        {"stream", "", true, 0},    {"times", "", false, 2}, {"each", "ms", false, 2},
+        {"total", "s", false, 0},   {"from", "", true, 0}};
+    galv_table table;
+    galv_table_init(&table, x->cli->arena, columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < t->n && i < TOP_TERMS; i++) {
+        const term *term = &t->at[i];
+        char count[32], each[32], total[32];
+        galv_table_row(&table);
+        galv_table_cell(&table, "%s", galv_op_kind_names[term->kind]);
+        galv_table_cell(&table, "%s", layer_word(term));
+        galv_table_cell(&table, "%s", galv_part_names[term->part]);
+        galv_table_cell(&table, "%s", galv_stream_names[term->stream]);
+        galv_table_cell(&table, "%s",
+                        galv_print_count(count, sizeof count, term->count));
+        galv_table_cell(&table, "%s",
+                        galv_print_number(each, sizeof each,
+                                          1e3 * term->total_s / (double)term->count));
+        galv_table_cell(&table, "%s",
+                        galv_print_number(total, sizeof total, term->total_s));
+        galv_table_cell(&table, "%s", origin_of_term(term));
+    }
+    galv_print(x->cli, "\nlargest terms on stage %d (hidden or not)\n", stage);
+    galv_cli_print_table(x->cli, &table);
+}
+
+/* ---- what would help ---- */
+
+static const struct {
+    const char *assignment, *label;
+} levers[] = {
+    {"device.flops=2x", "GPU twice as fast"},
+    {"device.memory_bandwidth=2x", "GPU memory twice as fast"},
+    {"intra.bandwidth=2x", "link inside the node twice as fast"},
+    {"inter.bandwidth=2x", "network twice as fast"},
+    {"inter.latency=0.5x", "network latency halved"},
+};
+#define N_LEVERS (sizeof levers / sizeof levers[0])
+
+static galv_status pull(double *time_s, const explaining *x, const char *assignment,
+                        galv_err *err)
+{
+    galv_job job = x->setup.job;
+    galv_costmodel *model = NULL;
+    galv_result result;
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    galv_arena *arena = galv_arena_new();
+    if (arena == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_status status = galv_cluster_set(&job.cluster, assignment, err);
+    if (status == GALV_OK) {
+        status = galv_costmodel_new(&model, &job, x->setup.profile, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_evaluate(&result, model, x->setup.plan, &options, arena, err);
+    }
+    if (status == GALV_OK) {
+        *time_s = result.iteration_time_s;
+    }
+    galv_costmodel_free(model);
+    galv_arena_free(arena);
+    return status;
+}
+
+static void print_levers(const explaining *x, const double *times_s)
+{
+    static const galv_column columns[] = {{"what if", "", true, 0},
+                                          {"step", "s", false, 0},
+                                          {"change", "%", false, 0},
+                                          {"option", "", true, 0}};
+    galv_table table;
+    galv_table_init(&table, x->cli->arena, columns, 4);
+    for (size_t i = 0; i < N_LEVERS; i++) {
+        char text[32];
+        double change = times_s[i] / x->result.iteration_time_s - 1;
+        galv_table_row(&table);
+        galv_table_cell(&table, "%s", levers[i].label);
+        galv_table_cell(&table, "%s", galv_print_number(text, sizeof text, times_s[i]));
+        galv_table_cell(&table, "%+.1f", 100 * change);
+        galv_table_cell(&table, "--set %s", levers[i].assignment);
+    }
+    galv_print(x->cli, "\nthe same plan on another cluster\n");
+    galv_cli_print_table(x->cli, &table);
+}
+
+/* ---- memory ---- */
+
+static void print_memory_verdict(const explaining *x)
+{
+    char peak[32], limit[32], part[32];
+    const galv_result *r = &x->result;
+    const galv_stage_result *worst = &r->stages[0];
+    for (int32_t i = 1; i < r->n_stages; i++) {
+        if (r->stages[i].peak_memory_bytes > worst->peak_memory_bytes) {
+            worst = &r->stages[i];
+        }
+    }
+    int most = 0;
+    for (int use = 1; use < GALV_N_MEMORY_USES; use++) {
+        most = worst->memory[use] > worst->memory[most] ? use : most;
+    }
+    galv_print(x->cli, "stage %d %s: %s of %s, most of it %s (%s)\n", worst->stage,
+               r->fits ? "is the fullest" : "is out of memory",
+               galv_print_bytes(peak, sizeof peak, worst->peak_memory_bytes),
+               galv_print_bytes(limit, sizeof limit, r->memory_limit_bytes),
+               galv_memory_use_names[most],
+               galv_print_bytes(part, sizeof part, worst->memory[most]));
+    if (!r->fits) {
+        galv_print(x->cli, "%s\n",
+                   most == GALV_MEMORY_ACTIVATIONS
+                       ? "less with --recompute full, a smaller --micro-batch, more "
+                         "--tp or --cp"
+                       : "less with more --tp or --pp, or a higher --zero");
+    }
+}
+
+/* ---- the command ---- */
+
+static galv_status document(const explaining *x, const terms *t, int32_t stage,
+                            const double *times_s, galv_err *err)
+{
+    galv_json_writer writer;
+    galv_cli_begin_json(x->cli, &writer, "explain");
+    galv_config_to_json(x->cli, &x->setup, &writer);
+    galv_result_to_json(&x->result, &x->setup.job, x->setup.plan, &writer);
+    galv_json_key_i64(&writer, "busiest_stage", stage);
+    galv_json_put_key(&writer, "terms");
+    galv_json_begin_array(&writer, false);
+    for (size_t i = 0; i < t->n; i++) {
+        const term *term = &t->at[i];
+        galv_json_begin_object(&writer, true);
+        galv_json_key_string(&writer, "kind", galv_op_kind_names[term->kind]);
+        galv_json_key_string(&writer, "layer", layer_word(term));
+        galv_json_key_string(&writer, "part", galv_part_names[term->part]);
+        galv_json_key_string(&writer, "pass", galv_op_kind_names[term->pass]);
+        galv_json_key_string(&writer, "stream", galv_stream_names[term->stream]);
+        galv_json_key_i64(&writer, "count", term->count);
+        galv_json_key_f64(&writer, "total_s", term->total_s);
+        galv_json_key_string(&writer, "from", origin_of_term(term));
+        galv_json_end_object(&writer);
+    }
+    galv_json_end_array(&writer);
+    galv_json_put_key(&writer, "what_if");
+    galv_json_begin_array(&writer, false);
+    for (size_t i = 0; i < N_LEVERS; i++) {
+        galv_json_begin_object(&writer, true);
+        galv_json_key_string(&writer, "set", levers[i].assignment);
+        galv_json_key_f64(&writer, "iteration_time_s", times_s[i]);
+        galv_json_end_object(&writer);
+    }
+    galv_json_end_array(&writer);
+    return galv_cli_end_json(x->cli, &writer, err);
+}
+
+static galv_status explain_it(explaining *x, galv_err *err)
+{
+    terms t;
+    double times_s[N_LEVERS] = {0};
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    galv_status status = galv_setup_costmodel(&x->model, &x->setup, x->cli, err);
+    if (status == GALV_OK) {
+        status = galv_evaluate(&x->result, x->model, x->setup.plan, &options,
+                               x->cli->arena, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    int32_t stage = busiest_stage(&x->result);
+    status = gather_terms(&t, stage, x, err);
+    for (size_t i = 0; status == GALV_OK && i < N_LEVERS; i++) {
+        status = pull(&times_s[i], x, levers[i].assignment, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    if (galv_cli_given(x->cli, GALV_OPTION_JSON)) {
+        return document(x, &t, stage, times_s, err);
+    }
+    galv_report_job(x->cli, &x->setup);
+    galv_report_result(x->cli, &x->setup, x->model, x->setup.plan, &x->result, "Plan");
+    galv_print(x->cli, "\n");
+    galv_report_stages(x->cli, &x->result);
+    print_memory_verdict(x);
+    print_terms(x, &t, stage);
+    print_levers(x, times_s);
+    return GALV_OK;
+}
+
+int galv_cmd_explain(const galv_cli *cli)
+{
+    explaining x = {.cli = cli};
+    galv_err err = GALV_ERR_INIT;
+    galv_status status = galv_setup_load(&x.setup, cli, cli->arguments[0], &err);
+    if (status == GALV_OK) {
+        status = explain_it(&x, &err);
+    }
+    galv_costmodel_free(x.model);
+    galv_setup_release(&x.setup);
+    return status == GALV_OK ? 0 : galv_cli_fail(cli, &err);
+}

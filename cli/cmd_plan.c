@@ -1,0 +1,401 @@
+/* plan, and the bare form: search, report, files.
+ *
+ * The best plan is simulated once more with its timeline when a file wants it; the
+ * search itself keeps none. Interrupted, it reports the best so far and says so. */
+#include "base/csv.h"
+#include "base/file.h"
+#include "base/units.h"
+#include "cli/config.h"
+#include "cli/interrupt.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+#include "search/search.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_TOP 5
+
+typedef struct planning {
+    const galv_cli *cli;
+    galv_setup setup;
+    galv_costmodel *model;
+    galv_space space;
+    galv_search_options options;
+    galv_search_result found;
+    galv_target target;
+} planning;
+
+/* ---- the search ---- */
+
+static galv_status read_options(planning *p, galv_err *err)
+{
+    int64_t top = DEFAULT_TOP;
+    p->options = (galv_search_options)GALV_SEARCH_OPTIONS_INIT;
+    galv_status status =
+        galv_target_read(&p->target, p->cli, ".json .csv .png .svg .pdf", true, err);
+    if (status == GALV_OK) {
+        status = galv_setup_read(&p->setup, p->cli, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_space_read(&p->space, p->cli, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_cli_count(&top, p->cli, GALV_OPTION_TOP, 1, 1000, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_cli_seconds(&p->options.time_limit_s, p->cli,
+                                  GALV_OPTION_TIME_LIMIT, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_jobs_read(&p->options.n_jobs, p->cli, err);
+    }
+    p->options.top_k = (int32_t)top;
+    return status;
+}
+
+static galv_status run_search(planning *p, galv_err *err)
+{
+    galv_progress progress;
+    galv_progress_begin(&progress, p->cli);
+    p->options.cancel = galv_interrupt_watch();
+    p->options.progress = galv_progress_show;
+    p->options.progress_context = &progress;
+    galv_status status =
+        galv_search(&p->found, p->model, &p->space, &p->options, p->cli->arena, err);
+    galv_progress_end(&progress);
+    if (status == GALV_INFEASIBLE) {
+        char need[32], limit[32];
+        double limit_bytes = galv_costmodel_memory_limit(p->model);
+        galv_hint(
+            err,
+            "the least found: %s of %s\nmore GPUs (--nodes), another GPU (--gpu), "
+            "or a shorter sequence would need less each",
+            galv_print_bytes(need, sizeof need, p->found.least_memory_bytes),
+            galv_print_bytes(limit, sizeof limit, limit_bytes));
+    }
+    return status;
+}
+
+static galv_status dry_run(const planning *p, galv_err *err)
+{
+    galv_candidates candidates;
+    galv_status status =
+        galv_space_enumerate(&candidates, &p->space, &p->setup.job, p->cli->arena, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    char text[32];
+    if (galv_cli_given(p->cli, GALV_OPTION_JSON)) {
+        galv_json_writer writer;
+        galv_cli_begin_json(p->cli, &writer, "space");
+        galv_json_key_i64(&writer, "candidates", (int64_t)candidates.n_candidates);
+        galv_json_put_key(&writer, "cut");
+        galv_json_begin_object(&writer, false);
+        for (int i = 0; i < GALV_N_CUTS; i++) {
+            galv_json_key_i64(&writer, galv_cut_texts[i], (int64_t)candidates.cut[i]);
+        }
+        galv_json_end_object(&writer);
+        return galv_cli_end_json(p->cli, &writer, err);
+    }
+    galv_report_job(p->cli, &p->setup);
+    galv_print(p->cli, "\nwould look at %s plans; cut before that:\n",
+               galv_print_count(text, sizeof text, (int64_t)candidates.n_candidates));
+    for (int i = 0; i < GALV_N_CUTS; i++) {
+        if (candidates.cut[i] > 0) {
+            galv_print(p->cli, "%12s  %s\n",
+                       galv_print_count(text, sizeof text, (int64_t)candidates.cut[i]),
+                       galv_cut_texts[i]);
+        }
+    }
+    return GALV_OK;
+}
+
+/* ---- the report ---- */
+
+static void print_table(const planning *p)
+{
+    static const galv_column columns[] = {
+        {"#", "", false, 0},         {"plan", "", true, 0},
+        {"step", "s", false, 0},     {"MFU", "%", false, 0},
+        {"memory", "GiB", false, 0}, {"bubble", "%", false, 1},
+        {"comm", "%", false, 2},     {"tok/s/GPU", "", false, 3},
+        {"schedule", "", true, 4}};
+    galv_table table;
+    double steps[1000];
+    size_t n = p->found.n_plans < 1000 ? (size_t)p->found.n_plans : 1000;
+    for (size_t i = 0; i < n; i++) {
+        steps[i] = p->found.plans[i].result.iteration_time_s;
+    }
+    int decimals = galv_table_decimals(steps, n);
+    galv_table_init(&table, p->cli->arena, columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        const galv_result *r = &p->found.plans[i].result;
+        char line[160], rate[32];
+        galv_table_row(&table);
+        galv_table_cell(&table, "%zu", i + 1);
+        galv_table_cell(&table, "%s",
+                        galv_plan_print(line, sizeof line, p->found.plans[i].plan));
+        galv_table_cell(&table, "%.*f", decimals, r->iteration_time_s);
+        galv_table_cell(&table, "%.1f", 100 * r->mfu);
+        galv_table_cell(&table, "%.1f", r->peak_memory_bytes / 0x1p30);
+        galv_table_cell(&table, "%.1f", 100 * r->bubble_frac);
+        galv_table_cell(&table, "%.1f", 100 * r->exposed_comm_frac);
+        galv_table_cell(&table, "%s",
+                        galv_print_number(rate, sizeof rate, r->tokens_per_s_per_gpu));
+        galv_table_cell(&table, "%s", p->found.plans[i].plan->schedule);
+    }
+    galv_print(p->cli, "\n");
+    galv_cli_print_table(p->cli, &table);
+}
+
+static void print_verdict(const planning *p)
+{
+    const galv_search_result *f = &p->found;
+    char candidates[32], memory[32], simulated[32], wall[32], bound[32];
+    galv_print(
+        p->cli, "%s plans · %s out of memory · %s simulated · %s · seed %lld\n",
+        galv_print_count(candidates, sizeof candidates, (int64_t)f->n_candidates),
+        galv_print_count(memory, sizeof memory, (int64_t)f->cut[GALV_CUT_MEMORY]),
+        galv_print_count(simulated, sizeof simulated, (int64_t)f->n_simulated),
+        galv_print_duration(wall, sizeof wall, f->wall_s), (long long)p->setup.seed);
+    if (f->interrupted) {
+        galv_print(p->cli,
+                   "interrupted: the best so far, maybe not the best there is\n");
+    } else if (f->proven_optimal) {
+        galv_print(p->cli, "proven: no other plan of this space is faster\n");
+    } else {
+        galv_print(p->cli, "not proven best: no plan can take less than %s\n",
+                   galv_print_duration(bound, sizeof bound, f->lower_bound_s));
+    }
+}
+
+static void report(const planning *p)
+{
+    galv_report_job(p->cli, &p->setup);
+    galv_report_result(p->cli, &p->setup, p->model, p->found.plans[0].plan,
+                       &p->found.plans[0].result,
+                       p->found.interrupted ? "Best so far" : "Best plan");
+    print_table(p);
+    print_verdict(p);
+}
+
+static galv_status report_json(const planning *p, galv_err *err)
+{
+    const galv_search_result *f = &p->found;
+    galv_json_writer writer;
+    galv_cli_begin_json(p->cli, &writer, "plans");
+    galv_config_to_json(p->cli, &p->setup, &writer);
+    galv_json_put_key(&writer, "plans");
+    galv_json_begin_array(&writer, false);
+    for (int32_t i = 0; i < f->n_plans; i++) {
+        char line[160];
+        galv_json_begin_object(&writer, false);
+        galv_json_key_i64(&writer, "rank", i + 1);
+        galv_json_key_string(&writer, "name",
+                             galv_plan_print(line, sizeof line, f->plans[i].plan));
+        galv_result_to_json(&f->plans[i].result, &p->setup.job, f->plans[i].plan,
+                            &writer);
+        galv_json_end_object(&writer);
+    }
+    galv_json_end_array(&writer);
+    galv_json_put_key(&writer, "searched");
+    galv_json_begin_object(&writer, false);
+    galv_json_key_i64(&writer, "candidates", (int64_t)f->n_candidates);
+    galv_json_key_i64(&writer, "pruned", (int64_t)f->n_pruned);
+    galv_json_key_i64(&writer, "simulated", (int64_t)f->n_simulated);
+    galv_json_key_i64(&writer, "out_of_memory", (int64_t)f->cut[GALV_CUT_MEMORY]);
+    galv_json_key_f64(&writer, "wall_s", f->wall_s);
+    galv_json_key_bool(&writer, "proven_optimal", f->proven_optimal);
+    galv_json_key_f64(&writer, "lower_bound_s", f->lower_bound_s);
+    galv_json_key_bool(&writer, "interrupted", f->interrupted);
+    galv_json_end_object(&writer);
+    return galv_cli_end_json(p->cli, &writer, err);
+}
+
+static void put_degrees(galv_text *out, const galv_strategy *s, int32_t pp, int32_t vpp,
+                        int32_t micro_batch, const char *schedule)
+{
+    galv_csv_put_i64(out, s->tp, false);
+    galv_csv_put_i64(out, s->cp, false);
+    galv_csv_put_i64(out, s->ep, false);
+    galv_csv_put_i64(out, s->dp, false);
+    galv_csv_put_i64(out, pp, false);
+    galv_csv_put_i64(out, vpp, false);
+    galv_csv_put(out, galv_sp_names[s->sp], false);
+    galv_csv_put_i64(out, s->zero, false);
+    galv_csv_put(out, galv_recompute_names[s->recompute], false);
+    galv_csv_put_i64(out, micro_batch, false);
+    galv_csv_put(out, schedule, false);
+}
+
+#define DEGREES "tp,cp,ep,dp,pp,vpp,sp,zero,recompute,micro_batch_size,schedule"
+
+/* The strategy of a plan's blocks: layer 0 is the embedding. */
+static const galv_strategy *block_strategy(const galv_plan *plan)
+{
+    return galv_plan_strategy(plan, plan->n_layers > 2 ? 1 : 0);
+}
+
+static void report_csv(const planning *p)
+{
+    galv_text *out = p->cli->out;
+    *p->cli->out_is_data = true;
+    galv_text_append(out, "rank," DEGREES ",iteration_time_s,tokens_per_s,"
+                          "tokens_per_s_per_gpu,mfu,peak_memory_bytes,bubble_frac,"
+                          "exposed_comm_frac\n");
+    for (int32_t i = 0; i < p->found.n_plans; i++) {
+        const galv_plan *plan = p->found.plans[i].plan;
+        const galv_result *r = &p->found.plans[i].result;
+        galv_csv_put_i64(out, i + 1, true);
+        put_degrees(out, block_strategy(plan), plan->pp, plan->vpp,
+                    plan->micro_batch_size, plan->schedule);
+        const double values[] = {
+            r->iteration_time_s,  r->tokens_per_s, r->tokens_per_s_per_gpu, r->mfu,
+            r->peak_memory_bytes, r->bubble_frac,  r->exposed_comm_frac};
+        for (size_t k = 0; k < sizeof values / sizeof values[0]; k++) {
+            galv_csv_put_f64(out, values[k], false);
+        }
+        galv_text_append(out, "\n");
+    }
+}
+
+/* ---- files ---- */
+
+static galv_status write_candidates(const planning *p, const char *path, galv_err *err)
+{
+    galv_text text = GALV_TEXT_INIT;
+    galv_text_append(&text,
+                     "fate," DEGREES ",bound_s,iteration_time_s,peak_memory_bytes\n");
+    for (size_t i = 0; i < p->found.n_searched; i++) {
+        const galv_searched *s = &p->found.searched[i];
+        const galv_candidate *c = &s->candidate;
+        galv_csv_put(&text, galv_fate_names[s->fate], true);
+        put_degrees(&text, &c->strategy, c->pp, c->vpp, c->micro_batch_size,
+                    c->schedule == NULL ? "none" : c->schedule->name);
+        galv_csv_put_f64(&text, s->bound_s, false);
+        galv_csv_put_f64(&text, s->time_s, false);
+        galv_csv_put_f64(&text, s->peak_memory_bytes, false);
+        galv_text_append(&text, "\n");
+    }
+    galv_status status =
+        text.failed ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
+                    : galv_file_write(path, galv_text_string(&text), text.length, err);
+    galv_text_release(&text);
+    return status;
+}
+
+/* The best plan again, with its timeline. */
+static galv_status with_timeline(galv_result *result, const planning *p, galv_err *err)
+{
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    options.sim.record_timeline = true;
+    return galv_evaluate(result, p->model, p->found.plans[0].plan, &options,
+                         p->cli->arena, err);
+}
+
+static galv_status write_folder(const planning *p, galv_err *err)
+{
+    static const char *const names[] = {"plan.json", "result.json", "candidates.csv",
+                                        "timeline.png", "trace.json"};
+    const galv_plan *plan = p->found.plans[0].plan;
+    galv_result result;
+    galv_status status = galv_folder_make(p->target.folder, err);
+    if (status == GALV_OK) {
+        status = with_timeline(&result, p, err);
+    }
+    for (int i = 0; status == GALV_OK && i < 5; i++) {
+        const char *path = galv_path_join(p->cli->arena, p->target.folder, names[i]);
+        if (path == NULL) {
+            return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+        }
+        status = i == 0   ? galv_plan_write(path, &p->setup.job, plan, err)
+                 : i == 1 ? galv_result_write(path, p->cli, &p->setup, plan,
+                                              &p->found.plans[0].result, err)
+                 : i == 2 ? write_candidates(p, path, err)
+                          : galv_timeline_write(path, &result.timeline, err);
+        if (status == GALV_OK) {
+            galv_cli_wrote(p->cli, path);
+        }
+    }
+    return status;
+}
+
+static galv_status write_files(const planning *p, galv_err *err)
+{
+    if (p->target.folder != NULL) {
+        return write_folder(p, err);
+    }
+    const char *path = p->target.file;
+    galv_status status = GALV_OK;
+    if (galv_target_is(&p->target, ".json")) {
+        status = galv_plan_write(path, &p->setup.job, p->found.plans[0].plan, err);
+    } else if (galv_target_is(&p->target, ".csv")) {
+        status = write_candidates(p, path, err);
+    } else {
+        galv_result result;
+        status = with_timeline(&result, p, err);
+        if (status == GALV_OK) {
+            status = galv_timeline_write(path, &result.timeline, err);
+        }
+    }
+    if (status == GALV_OK) {
+        galv_cli_wrote(p->cli, path);
+    }
+    return status;
+}
+
+/* ---- the command ---- */
+
+static galv_status plan_it(planning *p, galv_err *err)
+{
+    galv_status status = galv_setup_costmodel(&p->model, &p->setup, p->cli, err);
+    if (status == GALV_OK) {
+        status = run_search(p, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    if (galv_cli_given(p->cli, GALV_OPTION_JSON)) {
+        status = report_json(p, err);
+    } else if (galv_cli_given(p->cli, GALV_OPTION_CSV)) {
+        report_csv(p);
+    } else {
+        report(p);
+    }
+    if (status == GALV_OK && p->target.given) {
+        status = write_files(p, err);
+    }
+    return status;
+}
+
+/* Someone who typed nothing at all is told what else there is. */
+static void print_next(const galv_cli *cli)
+{
+    if (cli->n_typed == 0) {
+        galv_print(cli, "\nnext  galvatron-sim --nodes 64, or galvatron-sim help\n");
+    }
+}
+
+int galv_cmd_plan(const galv_cli *cli)
+{
+    planning p = {.cli = cli};
+    galv_err err = GALV_ERR_INIT;
+    galv_status status = read_options(&p, &err);
+    if (status == GALV_OK && galv_cli_given(cli, GALV_OPTION_PRINT_CONFIG)) {
+        status = galv_config_print(cli, &p.setup, &err);
+    } else if (status == GALV_OK && galv_cli_given(cli, GALV_OPTION_DRY_RUN)) {
+        status = dry_run(&p, &err);
+    } else if (status == GALV_OK) {
+        status = plan_it(&p, &err);
+        print_next(cli);
+    }
+    galv_costmodel_free(p.model);
+    galv_setup_release(&p.setup);
+    if (status != GALV_OK) {
+        return galv_cli_fail(cli, &err);
+    }
+    return p.found.interrupted ? galv_status_exit_code(GALV_INTERRUPTED) : 0;
+}

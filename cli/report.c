@@ -1,0 +1,279 @@
+/* The report on one plan.
+ *
+ * Three significant figures, units beside labels, at most 80 columns. "Predicted" is
+ * said where a measured number could be meant. The share of each origin of the numbers
+ * stands in every report: a prediction from the specification alone must look like one.
+ */
+#include "cli/report.h"
+
+#include "base/file.h"
+#include "base/units.h"
+#include "cli/config.h"
+#include "viz/timeline_figure.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the job ---- */
+
+static void print_defaults(const galv_cli *cli)
+{
+    static const galv_option_id ids[] = {GALV_OPTION_MODEL, GALV_OPTION_NODES,
+                                         GALV_OPTION_GLOBAL_BATCH};
+    galv_text list = GALV_TEXT_INIT;
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        if (!galv_cli_given(cli, ids[i])) {
+            galv_text_printf(&list, "%s%s", list.length > 0 ? ", " : "",
+                             galv_options[ids[i]].name);
+        }
+    }
+    if (!galv_cli_given(cli, GALV_OPTION_CLUSTER) &&
+        !galv_cli_given(cli, GALV_OPTION_GPU)) {
+        galv_text_printf(&list, "%scluster", list.length > 0 ? ", " : "");
+    }
+    if (list.length > 0) {
+        galv_print(cli, "by default: %s\n", galv_text_string(&list));
+    }
+    galv_text_release(&list);
+}
+
+void galv_report_job(const galv_cli *cli, const galv_setup *setup)
+{
+    const galv_job *job = &setup->job;
+    const galv_workload *w = &job->workload;
+    char tokens[32], batch[32], gpus[32];
+    galv_print(cli, "galvatron-sim %s   %s on %d x %s", GALV_VERSION, job->model.name,
+               galv_cluster_n_nodes(&job->cluster), job->cluster.name);
+    galv_print(
+        cli, "\n%s GPUs",
+        galv_print_count(gpus, sizeof gpus, galv_cluster_n_devices(&job->cluster)));
+    for (int32_t i = 0; i < job->cluster.n_pools; i++) {
+        galv_print(cli, "%s %s", i > 0 ? " +" : "", job->cluster.pools[i].device.id);
+    }
+    double step_tokens = (double)w->global_batch_size * w->seq_length;
+    galv_print(cli, " · seq %d · global batch %s (%s tokens) · %s%s\n", w->seq_length,
+               galv_print_count(batch, sizeof batch, w->global_batch_size),
+               galv_print_si(tokens, sizeof tokens, step_tokens),
+               galv_precision_names[w->precision],
+               w->flash_attention ? "" : " · no flash attention");
+    if (setup->plan == NULL) {
+        print_defaults(cli);
+    }
+}
+
+/* ---- one result ---- */
+
+void galv_report_shares(galv_text *out, const double *values, const char *const *names,
+                        size_t n, double total)
+{
+    bool done[32] = {false};
+    for (size_t round = 0; round < n && n <= 32; round++) {
+        size_t best = n;
+        for (size_t i = 0; i < n; i++) {
+            if (!done[i] && (best == n || values[i] > values[best])) {
+                best = i;
+            }
+        }
+        done[best] = true;
+        double percent = total > 0 ? 100 * values[best] / total : 0;
+        if (percent < 0.05) {
+            break;
+        }
+        galv_text_printf(out, "%s%s %.1f", out->length > 0 ? "  " : "", names[best],
+                         percent);
+    }
+}
+
+static void print_shares(const galv_cli *cli, const char *label, const double *values,
+                         const char *const *names, size_t n, double total)
+{
+    galv_text line = GALV_TEXT_INIT;
+    galv_report_shares(&line, values, names, n, total);
+    galv_text_append(&line, "  %");
+    galv_text wrapped = GALV_TEXT_INIT;
+    /* Broken between items: a blank inside an item is a no-break one until printed. */
+    const char *text = galv_text_string(&line);
+    size_t column = 0;
+    while (*text != '\0') {
+        const char *end = strstr(text, "  ");
+        size_t length = end == NULL ? strlen(text) : (size_t)(end - text);
+        if (column > 0 && column + 2 + length > 60) {
+            galv_text_printf(&wrapped, "\n%*s", 19, "");
+            column = 0;
+        } else if (column > 0) {
+            galv_text_append(&wrapped, "  ");
+            column += 2;
+        }
+        galv_text_append_bytes(&wrapped, text, length);
+        column += length;
+        text += length + (end == NULL ? 0 : 2);
+    }
+    galv_print(cli, "  %-16s %s\n", label, galv_text_string(&wrapped));
+    galv_text_release(&wrapped);
+    galv_text_release(&line);
+}
+
+static void print_plan(const galv_cli *cli, const galv_plan *plan, const char *title)
+{
+    char line[160];
+    const galv_strategy *s = galv_plan_strategy(plan, plan->n_layers > 2 ? 1 : 0);
+    galv_print(cli, "\n%s%-11s%s %s\n", galv_terminal_bold(&cli->terminal), title,
+               galv_terminal_plain(&cli->terminal),
+               galv_plan_print(line, sizeof line, plan));
+    galv_print(cli, "%11s schedule %s · %d micro-batches of %d · recompute %s\n", "",
+               plan->schedule, galv_plan_n_micro_batches(plan), plan->micro_batch_size,
+               galv_recompute_names[s->recompute]);
+}
+
+static int32_t fullest_stage(const galv_result *result)
+{
+    int32_t fullest = 0;
+    for (int32_t i = 1; i < result->n_stages; i++) {
+        if (result->stages[i].peak_memory_bytes >
+            result->stages[fullest].peak_memory_bytes) {
+            fullest = i;
+        }
+    }
+    return fullest;
+}
+
+/* Days and money for the whole training, when --tokens was given. */
+static void print_training(const galv_cli *cli, const galv_setup *setup,
+                           const galv_result *result)
+{
+    double tokens = setup->job.workload.tokens_to_train;
+    if (!(tokens > 0) || !(result->tokens_per_s > 0)) {
+        return;
+    }
+    double seconds = tokens / result->tokens_per_s;
+    double usd_per_hour = setup->job.cluster.usd_per_device_hour *
+                          (double)galv_cluster_n_devices(&setup->job.cluster);
+    char count[32], time[32], money[32], price[32];
+    galv_print(cli, "  %-16s %s tokens in %s", "training",
+               galv_print_si(count, sizeof count, tokens),
+               galv_print_duration(time, sizeof time, seconds));
+    if (usd_per_hour > 0) {
+        galv_print(cli, " · %s USD at %s USD/GPU/h",
+                   galv_print_si(money, sizeof money, usd_per_hour * seconds / 3600),
+                   galv_print_number(price, sizeof price,
+                                     setup->job.cluster.usd_per_device_hour));
+    }
+    galv_print(cli, "\n");
+}
+
+void galv_report_result(const galv_cli *cli, const galv_setup *setup,
+                        const galv_costmodel *model, const galv_plan *plan,
+                        const galv_result *result, const char *title)
+{
+    char a[32], b[32];
+    print_plan(cli, plan, title);
+    galv_print(cli, "\n  %-16s %s   (predicted)\n", "step time",
+               galv_print_duration(a, sizeof a, result->iteration_time_s));
+    galv_print(cli, "  %-16s %stokens/s   %s tokens/s/GPU\n", "throughput",
+               galv_print_si(a, sizeof a, result->tokens_per_s),
+               galv_print_number(b, sizeof b, result->tokens_per_s_per_gpu));
+    galv_print(
+        cli, "  %-16s %.1f %%   (%s dense peak %s TFLOP/s)\n", "MFU", 100 * result->mfu,
+        galv_precision_names[setup->job.workload.precision],
+        galv_print_number(a, sizeof a, galv_costmodel_peak_flop_per_s(model) / 1e12));
+    galv_print(cli, "  %-16s %s of %s on stage %d%s\n", "memory, worst",
+               galv_print_bytes(a, sizeof a, result->peak_memory_bytes),
+               galv_print_bytes(b, sizeof b, result->memory_limit_bytes),
+               fullest_stage(result), result->fits ? "" : "   DOES NOT FIT");
+    print_shares(cli, "where time goes", result->breakdown_s, galv_breakdown_names,
+                 GALV_N_BREAKDOWNS, result->iteration_time_s);
+    print_shares(cli, "numbers from", result->provenance, galv_provenance_names,
+                 GALV_N_PROVENANCES, 1);
+    print_training(cli, setup, result);
+}
+
+void galv_report_stages(const galv_cli *cli, const galv_result *result)
+{
+    static const char *const headers[GALV_N_MEMORY_USES] = {
+        "params", "grads", "optim", "activ", "buffers", "context"};
+    galv_column columns[4 + GALV_N_MEMORY_USES] = {
+        {"stage", "", false, 0},
+        {"blocks", "", false, 0},
+        {"busy", "%", false, 0},
+        {"peak", "GiB", false, 0},
+    };
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        columns[4 + use] = (galv_column){headers[use], "GiB", false, 1};
+    }
+    galv_table table;
+    galv_table_init(&table, cli->arena, columns, 4 + GALV_N_MEMORY_USES);
+    for (int32_t i = 0; i < result->n_stages; i++) {
+        const galv_stage_result *s = &result->stages[i];
+        galv_table_row(&table);
+        galv_table_cell(&table, "%d", s->stage);
+        galv_table_cell(&table, "%d", s->n_layers);
+        galv_table_cell(&table, "%.1f", 100 * s->busy_s / result->iteration_time_s);
+        galv_table_cell(&table, "%.1f", s->peak_memory_bytes / 0x1p30);
+        for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+            galv_table_cell(&table, "%.2f", s->memory[use] / 0x1p30);
+        }
+    }
+    galv_table_print(cli->out, &table,
+                     galv_cli_given(cli, GALV_OPTION_WIDE) ? 0 : cli->terminal.width,
+                     galv_terminal_bold(&cli->terminal),
+                     galv_terminal_plain(&cli->terminal));
+}
+
+/* ---- documents and files ---- */
+
+galv_status galv_result_document(galv_text *out, const galv_cli *cli,
+                                 const galv_setup *setup, const galv_plan *plan,
+                                 const galv_result *result, galv_err *err)
+{
+    galv_json_writer writer;
+    galv_json_writer_init(&writer, out);
+    galv_json_begin_object(&writer, false);
+    galv_json_put_head(&writer, "result");
+    galv_config_to_json(cli, setup, &writer);
+    galv_result_to_json(result, &setup->job, plan, &writer);
+    galv_json_end_object(&writer);
+    return galv_json_finish(&writer, err);
+}
+
+galv_status galv_plan_write(const char *path, const galv_job *job,
+                            const galv_plan *plan, galv_err *err)
+{
+    galv_text text = GALV_TEXT_INIT;
+    galv_json_writer writer;
+    galv_json_writer_init(&writer, &text);
+    galv_plan_to_json(job, plan, &writer);
+    galv_status status = galv_json_finish(&writer, err);
+    if (status == GALV_OK) {
+        status = galv_file_write(path, galv_text_string(&text), text.length, err);
+    }
+    galv_text_release(&text);
+    return status;
+}
+
+galv_status galv_result_write(const char *path, const galv_cli *cli,
+                              const galv_setup *setup, const galv_plan *plan,
+                              const galv_result *result, galv_err *err)
+{
+    galv_text text = GALV_TEXT_INIT;
+    galv_status status = galv_result_document(&text, cli, setup, plan, result, err);
+    if (status == GALV_OK) {
+        status = galv_file_write(path, galv_text_string(&text), text.length, err);
+    }
+    galv_text_release(&text);
+    return status;
+}
+
+galv_status galv_timeline_write(const char *path, const galv_timeline *timeline,
+                                galv_err *err)
+{
+    if (galv_path_has_extension(path, ".csv")) {
+        return galv_timeline_write_csv(timeline, path, err);
+    }
+    if (galv_path_has_extension(path, ".json")) {
+        return galv_timeline_write_chrome(timeline, path, err);
+    }
+    galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
+    options.footer = GALV_FOOTER;
+    return galv_timeline_draw(timeline, path, &options, err);
+}
