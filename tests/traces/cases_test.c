@@ -188,6 +188,38 @@ Test(traces_cases, stage_times_are_read_where_there_is_no_model)
     galv_arena_free(arena);
 }
 
+/* 12 devices in domains of 8: rank r lies in domain r / 8, the second half full. 64 in
+ * a rack of 64: one domain. */
+Test(traces_cases, domains_are_those_of_the_row_even_where_the_last_is_part_full)
+{
+    static const struct {
+        int32_t num_gpus, gpus_per_node, n_nodes, devices_per_node;
+    } cases[] = {{12, 8, 3, 4}, {64, 64, 1, 64}, {4, 8, 1, 4}, {16, 4, 4, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        galv_arena *arena = galv_arena_new();
+        galv_err err = GALV_ERR_INIT;
+        galv_case *read = NULL;
+        size_t n = 0;
+        char text[600];
+        snprintf(text, sizeof text,
+                 "case_id,gpu,num_gpus,gpus_per_node,num_layers,hidden_size,"
+                 "num_attention_heads,vocab_size,seq_length,global_batch_size\n"
+                 "a,h100-sxm-80gb,%d,%d,4,512,8,1000,128,192\n",
+                 (int)cases[i].num_gpus, (int)cases[i].gpus_per_node);
+        galv_job job;
+        galv_plan *plan = NULL;
+        cr_assert_eq(read_text(&read, &n, text, arena, &err), GALV_OK, "%s",
+                     err.message);
+        cr_assert_eq(galv_case_to_plan(&job, &plan, read, arena, &err), GALV_OK, "%s",
+                     err.message);
+        const galv_pool *pool = &job.cluster.pools[0];
+        cr_expect_eq(pool->n_nodes, cases[i].n_nodes, "case %zu", i);
+        cr_expect_eq(pool->devices_per_node, cases[i].devices_per_node, "case %zu", i);
+        cr_expect_eq(pool->scaleup_domain, cases[i].gpus_per_node, "case %zu", i);
+        galv_arena_free(arena);
+    }
+}
+
 #define HEADER                                                                      \
     "case_id,gpu,num_gpus,model_family,num_layers,hidden_size,num_attention_heads," \
     "vocab_size,seq_length,global_batch_size,tp,dp,pp,precision,software,schedule," \

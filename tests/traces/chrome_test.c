@@ -193,3 +193,46 @@ Test(traces_chrome, flows_lead_from_each_send_to_its_receive)
     cr_expect_eq(n_flows, n);
     json_decref(root);
 }
+
+/* A V: chunk 0 goes down the stages, chunk 1 comes back up. A send of chunk 0 has no
+ * answer on the stage above it, even where one of the same micro-batch receives. */
+Test(traces_chrome, flows_of_a_v_shaped_schedule_turn_back_with_odd_chunks)
+{
+    static const struct {
+        uint8_t kind, pass;
+        int32_t stage, chunk;
+    } ends[] = {
+        {GALV_OP_SEND, GALV_OP_FORWARD, 2, 1},  {GALV_OP_RECV, GALV_OP_FORWARD, 1, 1},
+        {GALV_OP_SEND, GALV_OP_BACKWARD, 1, 1}, {GALV_OP_RECV, GALV_OP_BACKWARD, 2, 1},
+        {GALV_OP_SEND, GALV_OP_FORWARD, 2, 0},  {GALV_OP_RECV, GALV_OP_FORWARD, 1, 0},
+    };
+    galv_span spans[6];
+    for (size_t i = 0; i < 6; i++) {
+        bool is_send = ends[i].kind == GALV_OP_SEND;
+        spans[i] = (galv_span){
+            .rank = ends[i].stage,
+            .stage = ends[i].stage,
+            .stream = is_send ? GALV_STREAM_PP_SEND : GALV_STREAM_PP_RECV,
+            .kind = ends[i].kind,
+            .pass = ends[i].pass,
+            .chunk = ends[i].chunk,
+            .start_s = (double)(i / 2),
+            .end_s = (double)(i / 2) + 1,
+        };
+    }
+    galv_timeline t = {.n_ranks = 3, .n_chunks = 2, .n_spans = 6, .spans = spans};
+    json_t *root = write_and_load(&t);
+    json_t *events = json_object_get(root, "traceEvents");
+    size_t n_flows = 0;
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        json_t *from = json_array_get(events, i);
+        if (is_phase(from, "s")) {
+            json_t *to = json_array_get(events, i + 1);
+            cr_expect_eq(thousandth(from, "ts"), thousandth(to, "ts"));
+            cr_expect_eq(integer(from, "pid") + integer(to, "pid"), 3);
+            n_flows++;
+        }
+    }
+    cr_expect_eq(n_flows, 2);
+    json_decref(root);
+}

@@ -156,7 +156,7 @@ Test(traces_galvatron, wrong_files_are_refused_by_file_and_nothing_is_added)
         const char *name, *text;
     } cases[] = {
         {"computation_profiling_bf16_llama2-7b_all.json",
-         "{\"layertype_0_bsz1_seq2048\": -1}"},
+         "{\"layertype_0_bsz2_seq2048\": 4.4, \"layertype_0_bsz1_seq2048\": -1}"},
         {"computation_profiling_bf16_llama2-7b_all.json",
          "{\"layertype_0_bsz1_seq2048\": \"fast\"}"},
         {"computation_profiling_bf16_llama2-7b_all.json",
@@ -233,4 +233,29 @@ Test(traces_galvatron, a_folder_without_profiles_says_what_is_expected)
     cr_expect(strstr(err.hint, "computation_profiling_fp16_llama2-7b_all.json") !=
               NULL);
     galv_profile_free(profile);
+}
+
+Test(traces_galvatron, groups_that_lie_alike_are_taken_once)
+{
+    char folder[64];
+    test_temporary_path(folder);
+    unlink(folder);
+    cr_assert_eq(mkdir(folder, 0700), 0);
+    const char *name = "allreduce_bandwidth_1nodes_8gpus_per_node.json";
+    put_file(folder, name,
+             "{\"allreduce_size_4_consec_0\": 155.815, "
+             "\"allreduce_size_4_consec_1\": 159.119}");
+    galv_profile *profile = galv_profile_new();
+    galv_err err = GALV_ERR_INIT;
+    size_t n_files = 0;
+    galv_galvatron_import import = {.folder = folder, .device = "a100-sxm-80gb"};
+    cr_assert_eq(galv_profile_import_galvatron(profile, &n_files, &import, &err),
+                 GALV_OK, "%s", err.message);
+    cr_assert_eq(profile->n_rows, 1);
+    cr_expect_float_eq(profile->rows[0].time_s, 1.5 * 512 / 159.119 / 1e3, 1e-15);
+    galv_profile_free(profile);
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    unlink(path);
+    rmdir(folder);
 }

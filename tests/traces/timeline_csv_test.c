@@ -72,12 +72,12 @@ Test(traces_timeline_csv, a_tracer_needs_five_columns_only)
     cr_assert_eq(read_text(&t,
                            "end_s,start_s,kind,stream,rank,remark\n"
                            "2.5,1,all_reduce,tp,3,hello\n"
-                           "1,0.5,forward,compute,0,\n",
+                           "1,0.5,backward,compute,0,\n",
                            arena, &err),
                  GALV_OK, "%s", err.message);
     cr_expect_eq(t.n_spans, 2);
     cr_expect_eq(t.spans[0].rank, 0);
-    cr_expect_eq(t.spans[0].pass, GALV_OP_FORWARD);
+    cr_expect_eq(t.spans[0].pass, GALV_OP_BACKWARD);
     cr_expect_eq(t.spans[0].micro_batch, -1);
     cr_expect_eq(t.spans[0].first_layer, -1);
     cr_expect_eq(t.spans[1].kind, GALV_OP_ALL_REDUCE);

@@ -132,3 +132,16 @@ Test(traces_timeline, other_streams_and_other_ranks_are_not_joined)
     galv_timeline_join_cells(&t);
     cr_expect_eq(t.n_spans, 4);
 }
+
+Test(traces_timeline, other_chunks_and_other_stages_are_not_joined)
+{
+    galv_span spans[32];
+    galv_timeline t = timeline_of("0FFFF", spans);
+    spans[2].chunk = spans[3].chunk = 1;
+    spans[3].stage = 1;
+    galv_timeline_join_cells(&t);
+    cr_assert_eq(t.n_spans, 3);
+    cr_expect_eq(spans[0].n_layers, 2);
+    cr_expect_eq(spans[1].chunk, 1);
+    cr_expect_eq(spans[2].stage, 1);
+}
