@@ -39,7 +39,7 @@ static galv_status read_side(side *s, const galv_cli *cli, galv_err *err)
 
 #define MAX_ROWS 32
 
-typedef struct row {
+typedef struct line {
     const char *label;
     const char *unit;
     char a[64], b[64];
@@ -47,17 +47,17 @@ typedef struct row {
     bool less_is_better;
     double x, y; /* numbers in SI */
     bool differs;
-} row;
+} line;
 
 typedef struct rows {
     size_t n;
-    row at[MAX_ROWS];
+    line at[MAX_ROWS];
 } rows;
 
 static void add_word(rows *r, const char *label, const char *a, const char *b)
 {
-    row *row = &r->at[r->n++];
-    *row = (struct row){.label = label, .unit = "", .differs = strcmp(a, b) != 0};
+    line *row = &r->at[r->n++];
+    *row = (line){.label = label, .unit = "", .differs = strcmp(a, b) != 0};
     snprintf(row->a, sizeof row->a, "%.63s", a);
     snprintf(row->b, sizeof row->b, "%.63s", b);
 }
@@ -72,14 +72,14 @@ static void add_count(rows *r, const char *label, int64_t a, int64_t b)
 static void add_number(rows *r, const char *label, const char *unit, double a, double b,
                        double scale, bool less_is_better)
 {
-    row *row = &r->at[r->n++];
-    *row = (struct row){.label = label,
-                        .unit = unit,
-                        .is_number = true,
-                        .less_is_better = less_is_better,
-                        .x = a,
-                        .y = b,
-                        .differs = a != b};
+    line *row = &r->at[r->n++];
+    *row = (line){.label = label,
+                  .unit = unit,
+                  .is_number = true,
+                  .less_is_better = less_is_better,
+                  .x = a,
+                  .y = b,
+                  .differs = a != b};
     galv_print_number(row->a, sizeof row->a, a / scale);
     galv_print_number(row->b, sizeof row->b, b / scale);
 }
@@ -127,7 +127,7 @@ static void gather(rows *r, const side *a, const side *b)
 
 /* ---- printing ---- */
 
-static void cell_change(galv_table *table, const row *row)
+static void cell_change(galv_table *table, const line *row)
 {
     if (!row->is_number || !row->differs || row->x == 0) {
         galv_table_cell(table, "%s", "");
@@ -183,7 +183,7 @@ static galv_status print_json(const galv_cli *cli, const rows *r, const side *a,
     galv_json_put_key(&writer, "differences");
     galv_json_begin_array(&writer, false);
     for (size_t i = 0; i < r->n; i++) {
-        const row *row = &r->at[i];
+        const line *row = &r->at[i];
         if (!row->differs) {
             continue;
         }

@@ -59,19 +59,19 @@ static void add_term(terms *t, const galv_operation *op, int layer_kind,
     if (i == sizeof t->at / sizeof t->at[0]) {
         return; /* more kinds than there can be */
     }
-    term *term = &t->at[i];
+    term *same = &t->at[i];
     if (i == t->n) {
         t->n++;
-        *term = (struct term){.kind = op->kind,
-                              .part = op->part,
-                              .pass = op->pass,
-                              .stream = op->stream,
-                              .layer_kind = layer_kind};
+        *same = (term){.kind = op->kind,
+                       .part = op->part,
+                       .pass = op->pass,
+                       .stream = op->stream,
+                       .layer_kind = layer_kind};
     }
-    term->count++;
-    term->total_s += cost->work_s;
+    same->count++;
+    same->total_s += cost->work_s;
     for (int k = 0; k < GALV_N_PROVENANCES; k++) {
-        term->origin_s[k] += cost->provenance_s[k];
+        same->origin_s[k] += cost->provenance_s[k];
     }
 }
 
@@ -142,21 +142,21 @@ static void print_terms(const explaining *x, const terms *t, int32_t stage)
     galv_table table;
     galv_table_init(&table, x->cli->arena, columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < t->n && i < TOP_TERMS; i++) {
-        const term *term = &t->at[i];
+        const term *entry = &t->at[i];
         char count[32], each[32], total[32];
         galv_table_row(&table);
-        galv_table_cell(&table, "%s", galv_op_kind_names[term->kind]);
-        galv_table_cell(&table, "%s", layer_word(term));
-        galv_table_cell(&table, "%s", galv_part_names[term->part]);
-        galv_table_cell(&table, "%s", galv_stream_names[term->stream]);
+        galv_table_cell(&table, "%s", galv_op_kind_names[entry->kind]);
+        galv_table_cell(&table, "%s", layer_word(entry));
+        galv_table_cell(&table, "%s", galv_part_names[entry->part]);
+        galv_table_cell(&table, "%s", galv_stream_names[entry->stream]);
         galv_table_cell(&table, "%s",
-                        galv_print_count(count, sizeof count, term->count));
+                        galv_print_count(count, sizeof count, entry->count));
         galv_table_cell(&table, "%s",
                         galv_print_number(each, sizeof each,
-                                          1e3 * term->total_s / (double)term->count));
+                                          1e3 * entry->total_s / (double)entry->count));
         galv_table_cell(&table, "%s",
-                        galv_print_number(total, sizeof total, term->total_s));
-        galv_table_cell(&table, "%s", origin_of_term(term));
+                        galv_print_number(total, sizeof total, entry->total_s));
+        galv_table_cell(&table, "%s", origin_of_term(entry));
     }
     galv_print(x->cli, "\nlargest terms on stage %d (hidden or not)\n", stage);
     galv_cli_print_table(x->cli, &table);
@@ -266,16 +266,16 @@ static galv_status document(const explaining *x, const terms *t, int32_t stage,
     galv_json_put_key(&writer, "terms");
     galv_json_begin_array(&writer, false);
     for (size_t i = 0; i < t->n; i++) {
-        const term *term = &t->at[i];
+        const term *entry = &t->at[i];
         galv_json_begin_object(&writer, true);
-        galv_json_key_string(&writer, "kind", galv_op_kind_names[term->kind]);
-        galv_json_key_string(&writer, "layer", layer_word(term));
-        galv_json_key_string(&writer, "part", galv_part_names[term->part]);
-        galv_json_key_string(&writer, "pass", galv_op_kind_names[term->pass]);
-        galv_json_key_string(&writer, "stream", galv_stream_names[term->stream]);
-        galv_json_key_i64(&writer, "count", term->count);
-        galv_json_key_f64(&writer, "total_s", term->total_s);
-        galv_json_key_string(&writer, "from", origin_of_term(term));
+        galv_json_key_string(&writer, "kind", galv_op_kind_names[entry->kind]);
+        galv_json_key_string(&writer, "layer", layer_word(entry));
+        galv_json_key_string(&writer, "part", galv_part_names[entry->part]);
+        galv_json_key_string(&writer, "pass", galv_op_kind_names[entry->pass]);
+        galv_json_key_string(&writer, "stream", galv_stream_names[entry->stream]);
+        galv_json_key_i64(&writer, "count", entry->count);
+        galv_json_key_f64(&writer, "total_s", entry->total_s);
+        galv_json_key_string(&writer, "from", origin_of_term(entry));
         galv_json_end_object(&writer);
     }
     galv_json_end_array(&writer);

@@ -39,10 +39,7 @@ static galv_status read_galvatron(galv_galvatron_import *import, const galv_cli 
     int64_t n_nodes = 1, per_node = 8;
     int precision = GALV_BF16;
     galv_status status =
-        need(cli, GALV_OPTION_MODEL, "which model's profile is wanted", err);
-    if (status == GALV_OK) {
-        status = need(cli, GALV_OPTION_GPU, "on which GPU they were measured", err);
-    }
+        need(cli, GALV_OPTION_GPU, "on which GPU they were measured", err);
     if (status == GALV_OK) {
         status = galv_cli_count(&n_nodes, cli, GALV_OPTION_NODES, 1, 1000000, err);
     }
