@@ -13,7 +13,7 @@
 #define WIDTH        560
 #define LEFT         62.0
 #define RIGHT        24.0
-#define TOP          74.0
+#define TOP          68.0
 #define AXIS         46.0
 #define MOST_SOURCES 6
 #define TOLERANCE    0.10

@@ -198,11 +198,12 @@ galv_status galv_breakdown_compose(galv_canvas **canvas, const galv_breakdown_ro
     galv_time_unit unit = galv_time_unit_for(longest_s);
     galv_axis x = {0.0, longest_s > 0.0 ? longest_s : 1.0, left,
                    resolved.width_px - TOTAL_ROOM, false};
+    double legend_x = left > 160.0 ? GALV_FIGURE_MARGIN : left;
     galv_legend_entry legend[N_PARTS + 1];
     size_t n_legend = make_legend(legend, rows, n_rows);
     double bottom = TOP + (double)n_rows * PITCH;
     double height = bottom + AXIS +
-                    galv_figure_legend_height(x.to_px - left, legend, n_legend) +
+                    galv_figure_legend_height(x.to_px - legend_x, legend, n_legend) +
                     (resolved.footer != NULL ? 18.0 : 2.0);
     galv_canvas *page = galv_canvas_new(resolved.width_px, ceil(height));
     if (page == NULL) {
@@ -214,7 +215,8 @@ galv_status galv_breakdown_compose(galv_canvas **canvas, const galv_breakdown_ro
         draw_row(page, &x, unit, &rows[i], i, TOP + (double)i * PITCH);
     }
     draw_axis(page, &x, unit, bottom);
-    galv_figure_legend(page, left, bottom + AXIS, x.to_px - left, legend, n_legend);
+    galv_figure_legend(page, legend_x, bottom + AXIS, x.to_px - legend_x, legend,
+                       n_legend);
     galv_figure_footer(page, resolved.footer);
     *canvas = page;
     return GALV_OK;

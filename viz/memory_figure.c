@@ -32,7 +32,9 @@ static galv_fill part_fill(int part)
     static const galv_ink part_inks[N_PARTS] = {GALV_INK_FORWARD,   GALV_INK_RECOMPUTE,
                                                 GALV_INK_OPTIMIZER, GALV_INK_BACKWARD,
                                                 GALV_INK_TP,        GALV_INK_PP};
-    return galv_ink_fill(part_inks[part]);
+    galv_fill fill = galv_ink_fill(part_inks[part]);
+    fill.hatch = GALV_HATCH_NONE;
+    return fill;
 }
 
 static int compare_bars(const void *a, const void *b)
@@ -98,7 +100,8 @@ static void draw_limit(galv_canvas *canvas, const galv_axis *x, double limit_byt
 }
 
 static void draw_bar(galv_canvas *canvas, const galv_axis *x, const memory_bar *bar,
-                     const galv_memory_row *rows, double limit_bytes, double y)
+                     const galv_memory_row *rows, galv_time_unit unit,
+                     double limit_bytes, double y)
 {
     char label[128];
     row_label(rows, bar->index, label, sizeof label);
@@ -122,13 +125,12 @@ static void draw_bar(galv_canvas *canvas, const galv_axis *x, const memory_bar *
     double when = rows[bar->index].peak_time_s;
     if (when > 0.0 && isfinite(when)) {
         char time[32];
-        galv_time_unit unit = galv_time_unit_for(when);
         galv_print_figures(time, sizeof time, when / unit.seconds);
         snprintf(total, sizeof total, "%s GiB at %s %s", number, time, unit.name);
     } else {
         snprintf(total, sizeof total, "%s GiB", number);
     }
-    bool over = limit_bytes > 0.0 && bar->total_bytes > limit_bytes;
+    bool over = limit_bytes > 0.0 && bar->total_bytes > limit_bytes * (1.0 + 1e-9);
     galv_canvas_text(canvas, x->to_px + 8.0, y + BAR / 2.0 + 0.36 * GALV_SIZE_TICK,
                      over
                          ? galv_style_bold(GALV_SIZE_TICK, 0xA64500, GALV_ALIGN_LEFT)
@@ -181,6 +183,11 @@ static galv_canvas *compose(const memory_bar *bars, size_t n_bars,
                                                  .fill = galv_plain(GALV_COLOR_WHITE),
                                                  .stroke = galv_line(0xBFBFBF, 0.5)};
     }
+    double latest_s = 0.0;
+    for (size_t i = 0; i < n_bars; i++) {
+        latest_s = fmax(latest_s, rows[bars[i].index].peak_time_s);
+    }
+    galv_time_unit unit = galv_time_unit_for(latest_s);
     double left = 48.0;
     char label[128];
     for (size_t i = 0; i < n_bars; i++) {
@@ -202,7 +209,8 @@ static galv_canvas *compose(const memory_bar *bars, size_t n_bars,
     }
     galv_figure_heading(canvas, title, "memory per device at its peak, by stage");
     for (size_t i = 0; i < n_bars; i++) {
-        draw_bar(canvas, &x, &bars[i], rows, limit_bytes, TOP + (double)i * PITCH);
+        draw_bar(canvas, &x, &bars[i], rows, unit, limit_bytes,
+                 TOP + (double)i * PITCH);
     }
     draw_axis(canvas, &x, bottom);
     if (limit_bytes > 0.0) {

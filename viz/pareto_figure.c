@@ -14,11 +14,12 @@
 #define WIDTH       700
 #define LEFT        62.0
 #define RIGHT       28.0
-#define TOP         74.0
+#define TOP         68.0
 #define PLOT_HEIGHT 380.0
 #define AXIS        46.0
 #define GRID_PX     2.0 /* one candidate per cell of this size */
 #define MOST_LABELS 6
+#define CROWDED     40 /* points of a front, from where they are drawn smaller */
 #define LOG_FROM    8.0
 
 static galv_axis make_axis(double low, double high, double from_px, double to_px)
@@ -138,8 +139,8 @@ static void draw_front(galv_canvas *canvas, const galv_plot *plot,
     }
     for (size_t i = 0; i < n_front; i++) {
         galv_canvas_marker(canvas, galv_axis_at(&plot->x, front[i]->x),
-                           galv_axis_at(&plot->y, front[i]->y), GALV_MARKER_CIRCLE, 6.0,
-                           color, false);
+                           galv_axis_at(&plot->y, front[i]->y), GALV_MARKER_CIRCLE,
+                           n_front > CROWDED ? 3.5 : 6.0, color, false);
     }
 }
 
@@ -279,7 +280,8 @@ static galv_status draw(galv_canvas *page, const galv_plot *plot,
         galv_canvas_tag(page, "limit", -1);
         galv_canvas_rect(page, at, plot->y.to_px, plot->x.to_px - at,
                          plot->y.from_px - plot->y.to_px, galv_plain(0xFBEFE8));
-        galv_placer_block(&placer, at - 1.0, plot->y.to_px, at + 1.0, plot->y.from_px);
+        /* plans that fit are named on the side that fits */
+        placer.right = at - 3.0;
     }
     galv_plot_draw_axes(page, plot, NULL, 0, axes->x_title, axes->y_title);
     if (axes->x_limit > 0.0) {

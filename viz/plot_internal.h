@@ -37,7 +37,7 @@ void galv_plot_draw_axes(galv_canvas *canvas, const galv_plot *plot,
 typedef struct galv_placer {
     struct {
         double x0, y0, x1, y1;
-    } boxes[128];
+    } boxes[512];
     size_t n_boxes;
     double left, top, right, bottom; /* labels stay within */
 } galv_placer;

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define MOST_SERIES 6
-#define TOP         74.0
+#define TOP         68.0
 #define PLOT_HEIGHT 270.0
 #define AXIS        46.0
 #define LEFT        62.0
@@ -223,6 +223,22 @@ static void block_series(galv_placer *placer, const galv_plot *plot,
     }
 }
 
+static void block_ideal(galv_placer *placer, const galv_plot *plot,
+                        const scaling_series *series)
+{
+    const galv_scaling_point *first = series->points[0];
+    double rate = first->tokens_per_s / first->n_devices;
+    for (size_t i = 0; i < series->n_points; i++) {
+        double n_devices = series->points[i]->n_devices;
+        for (int step = 0; step < 8; step++) {
+            double at = n_devices * pow(2.0, step / 8.0);
+            double x = galv_axis_at(&plot->x, at);
+            double y = galv_axis_at(&plot->y, at * rate);
+            galv_placer_block(placer, x - 1.0, y - 1.0, x + 1.0, y + 1.0);
+        }
+    }
+}
+
 /* The plan, at the first point and wherever it changes. */
 static void label_plans(galv_canvas *canvas, const galv_plot *plot,
                         const scaling_chart *chart)
@@ -230,6 +246,9 @@ static void label_plans(galv_canvas *canvas, const galv_plot *plot,
     galv_placer placer = make_placer(plot);
     for (int s = 0; s < chart->n_series; s++) {
         block_series(&placer, plot, &chart->series[s], tokens_of);
+        if (!chart->series[s].measured && chart->series[s].n_points > 1) {
+            block_ideal(&placer, plot, &chart->series[s]);
+        }
     }
     for (int s = 0; s < chart->n_series; s++) {
         const scaling_series *series = &chart->series[s];
