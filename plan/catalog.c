@@ -1,7 +1,7 @@
 /* The catalogs: what is compiled in, read anew at each call.
  *
  * The data stay in their files (plan/catalog/), so that a number can be corrected, with
- * its source, without touching code; reading them takes well under a millisecond per
+ * its source, without touching code; reading them takes about a millisecond per
  * table, and nothing has to be kept between calls. Every figure of a device or a system
  * that was not read in its source is named in recalled_fields.
  *

@@ -8,7 +8,9 @@
  * remainder, every full round of pp goes to one chunk more of all stages (the middle
  * chunks first), and what is left goes to the middle stages, whose neighbours at the
  * ends hold the embedding and the head. The head weighs more than the embedding, so the
- * odd one goes towards the front. */
+ * odd one goes towards the front. With one or two virtual stages more than blocks, the
+ * head, then the embedding too, has a stage of its own (as in the Zero Bubble runs, 22
+ * blocks on 24 virtual stages). */
 #include "plan/plan.h"
 
 #include "base/text.h"
@@ -49,6 +51,13 @@ int64_t galv_plan_n_devices(const galv_plan *plan)
 void galv_plan_balance(int32_t *stage_blocks, int32_t n_blocks, int32_t pp, int32_t vpp)
 {
     int32_t n_virtual = pp * vpp;
+    if (n_blocks < n_virtual) { /* the head alone at the end, the embedding in front */
+        for (int32_t s = 0; s < n_virtual; s++) {
+            bool alone = s == n_virtual - 1 || s < n_virtual - 1 - n_blocks;
+            stage_blocks[s] = alone ? 0 : 1;
+        }
+        return;
+    }
     int32_t remainder = n_blocks % n_virtual;
     int32_t full_rounds = remainder / pp;
     int32_t left = remainder % pp;
@@ -146,14 +155,14 @@ static galv_status check_depth(int32_t pp, int32_t vpp, int32_t n_blocks, galv_e
         return galv_fail(err, GALV_USAGE, "pp %d and vpp %d are not in 1 .. %d",
                          (int)pp, (int)vpp, MAX_STAGES);
     }
-    if ((int64_t)pp * vpp > n_blocks) {
+    int32_t most = n_blocks + 2; /* embedding and head may have stages of their own */
+    if ((int64_t)pp * vpp > most) {
         galv_fail(err, GALV_USAGE, "pp %d * vpp %d stages for %d blocks", (int)pp,
                   (int)vpp, (int)n_blocks);
-        if (pp > n_blocks) {
-            galv_hint(err, "pp is at most %d here", (int)n_blocks);
+        if (pp > most) {
+            galv_hint(err, "pp is at most %d here", (int)most);
         } else {
-            galv_hint(err, "with pp %d, vpp is at most %d", (int)pp,
-                      (int)(n_blocks / pp));
+            galv_hint(err, "with pp %d, vpp is at most %d", (int)pp, (int)(most / pp));
         }
         return GALV_USAGE;
     }

@@ -80,7 +80,8 @@ typedef struct galv_uniform_plan {
 /* Blocks of each virtual stage, stage_blocks[pp * vpp], as evenly as can be: n_blocks /
  * (pp * vpp) each; of the remainder, full rounds of pp add one block to the middle
  * chunks of all stages, the rest one block to the middle stages. Virtual stage s is chunk
- * s / pp of stage s % pp. */
+ * s / pp of stage s % pp. With pp * vpp = n_blocks + 1 the last virtual stage holds the
+ * head alone, with n_blocks + 2 the first holds the embedding alone, too. */
 void galv_plan_balance(int32_t *stage_blocks, int32_t n_blocks, int32_t pp,
                        int32_t vpp);
 

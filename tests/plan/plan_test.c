@@ -79,6 +79,30 @@ Test(plan_plan, the_remainder_goes_to_the_middle)
     }
 }
 
+Test(plan_plan, ends_may_have_stages_of_their_own)
+{
+    int32_t blocks[24];
+    galv_plan_balance(blocks, 22, 8, 3);
+    for (int32_t s = 0; s < 24; s++) {
+        cr_expect_eq(blocks[s], s == 0 || s == 23 ? 0 : 1, "virtual stage %d", s);
+    }
+    galv_plan_balance(blocks, 23, 8, 3);
+    for (int32_t s = 0; s < 24; s++) {
+        cr_expect_eq(blocks[s], s == 23 ? 0 : 1, "virtual stage %d", s);
+    }
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_job job = make_job("gpt3-175b", "dgx-a100", 98, 64);
+    galv_uniform_plan u = uniform(8, 98, 1, 1);
+    galv_plan *plan = NULL;
+    cr_assert_eq(galv_plan_make_uniform(&plan, &job, &u, arena, &err), GALV_OK, "%s",
+                 err.message);
+    for (int32_t s = 0; s <= 98; s++) {
+        cr_expect_eq(plan->first_layer[s], s);
+    }
+    galv_arena_free(arena);
+}
+
 Test(plan_plan, uniform_plans_put_embedding_first_and_head_last)
 {
     galv_arena *arena = galv_arena_new();
@@ -159,7 +183,7 @@ Test(plan_plan, plans_that_do_not_fit_are_refused_with_numbers_that_do)
                  {3, 1, 1, 1, 1, 64, "= 3 devices", "must be 64"},
                  {8, 1, 8, 2, 1, 64, "vpp 2 with pp 1", "vpp 1"},
                  {1, 64, 1, 2, 1, 64, "pp 64 * vpp 2", "vpp is at most 1"},
-                 {1, 128, 1, 1, 1, 64, "pp 128", "pp is at most 80"},
+                 {1, 128, 1, 1, 1, 64, "pp 128", "pp is at most 82"},
                  {8, 0, 2, 1, 1, 64, "pp 0", ""},
                  {32, 2, 1, -1, 1, 64, "vpp -1", ""}};
     galv_arena *arena = galv_arena_new();
