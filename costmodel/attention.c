@@ -7,6 +7,14 @@
  * for pipelines that fill. Fits (data/attention.csv): 0.5 to 5 % for cuDNN on Hopper
  * and Blackwell, 4 to 11 % for inference kernels. Sources: cudnn-frontend benchmarks
  * (MIT), aiconfigurator (Apache-2.0).
+ * However few the heads, one tile of queries must pass over all keys on one SM, so a
+ * kernel takes at least
+ *
+ *   F_tile / (P/SM e),  F_tile = 2 Tq s (d_qk + d_v)
+ *
+ * with Tq = 128 rows (256 on Blackwell): with 8 heads of 4096 tokens that is three
+ * times the rest (SimuMax's B200 table).
+ *
  * Left out: grouping of query heads (it changes bytes, not work), packed sequences of
  * unequal length, deterministic backward. */
 #include "costmodel/kernels_internal.h"
@@ -40,6 +48,9 @@ double galv_attention_time(const galv_attention_law *law, bool backward, bool ca
          * a quarter less speed at half the width is what H100 and B200 curves show */
         efficiency *= pow(head_dim / nearest->head_dim, 0.4);
     }
-    double ideal = flop / (law->peak_flop_per_s * efficiency);
-    return nearest->t0_s + law->factor * ideal * (1 + nearest->half_length / seq);
+    double rate = law->peak_flop_per_s * efficiency;
+    double filled = flop / rate * (1 + nearest->half_length / seq);
+    double tile = (backward ? 2.5 : 1) * 4 * law->tile_rows * seq * head_dim;
+    double alone = tile * law->n_sm / rate;
+    return nearest->t0_s + law->factor * fmax(filled, alone);
 }

@@ -312,6 +312,8 @@ static void init_attention(galv_device_law *law, table *t, const galv_device *de
     galv_attention_law *attention = &law->attention;
     attention->peak_flop_per_s = galv_device_peak(device, GALV_BF16);
     attention->factor = law->factors[GALV_FACTOR_ATTENTION];
+    attention->n_sm = positive(device->n_sm, 100);
+    attention->tile_rows = same_generation("Blackwell", device->arch) ? 256 : 128;
     int best = 0;
     const char *chosen = "";
     for (size_t row = 0; row < t->csv.n_rows; row++) {

@@ -21,6 +21,10 @@
  * per logit; table look-up 6 and 10. Eager software walks norms in fp32 and keeps
  * nothing fused; its lower rates (data/memory_bound.csv) hold that.
  *
+ * "Selective" recomputation is Megatron's, of the core of attention alone. PyTorch's
+ * own, where attention is fused, works by operation: it keeps attention and every
+ * second product, and runs the rest again (torchtitan, selective_ac_option = op).
+ *
  * Left out: biases (fused into products), norms of single heads, dropout's random
  * numbers, the auxiliary loss of routers. */
 #include "costmodel/layer_internal.h"
@@ -90,6 +94,13 @@ void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *fact
     share->head_tokens = facts->image ? samples : share->tokens;
 }
 
+bool galv_layer_is_op_selective(const galv_layer_share *share, galv_recompute recompute)
+{
+    galv_software software = share->workload->software;
+    return recompute == GALV_RECOMPUTE_SELECTIVE && share->fused &&
+           (software == GALV_SOFTWARE_EAGER || software == GALV_SOFTWARE_OTHER);
+}
+
 /* ---- building blocks ---- */
 
 typedef struct walk {
@@ -101,6 +112,7 @@ typedef struct walk {
     bool forward; /* run forward kernels */
     bool for_input, for_weight;
     double weight_bytes; /* moved per element of a weight gradient */
+    double again;        /* share of products run again before backward */
 } walk;
 
 static void add_product(walk *w, const galv_gemm_law *law, double rows, double in,
@@ -116,6 +128,10 @@ static void add_product(walk *w, const galv_gemm_law *law, double rows, double i
     if (w->for_input) {
         time += galv_gemm_time(law, 1, rows, in, out, 2);
         passes++;
+        if (w->again > 0) {
+            time += w->again * galv_gemm_time(law, 1, rows, out, in, 2);
+            passes += w->again;
+        }
     }
     if (w->for_weight) {
         time += galv_gemm_time(law, 1, out, in, rows, w->weight_bytes);
@@ -483,7 +499,8 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
               pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE,
               backward || split_input,
               backward || split_weight,
-              share->workload->grad_precision <= GALV_TF32 ? 8 : 4};
+              share->workload->grad_precision <= GALV_TF32 ? 8 : 4,
+              galv_layer_is_op_selective(share, recompute) ? 0.5 : 0};
     double before_s = cost->work_s;
     switch (share->group->kind) {
     case GALV_LAYER_EMBEDDING:

@@ -58,6 +58,10 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
                     const galv_layer_share *share, galv_recompute recompute, int part,
                     int pass, double count);
 
+/* Does selective recomputation go by operation (see layer.c)? */
+bool galv_layer_is_op_selective(const galv_layer_share *share,
+                                galv_recompute recompute);
+
 /* Bytes of activations that one layer keeps for backward, all of them kept (the core of
  * attention left out when `selective`); sum over parts = WHOLE. Not scaled by the
  * stack's factor. Source: Korthikanti et al. 2022 (arXiv 2205.05198) eqs. 1-6;
