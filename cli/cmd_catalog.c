@@ -5,6 +5,7 @@
  * is a document that -c or -m reads again. */
 #include "base/units.h"
 #include "base/words.h"
+#include "cli/help.h"
 #include "cli/output.h"
 #include "cli/table.h"
 #include "plan/catalog.h"
@@ -25,6 +26,15 @@ static void cell_si(galv_table *table, double value, double unit)
     } else {
         galv_table_cell(table, "%s", "-");
     }
+}
+
+/* "label: text", broken at 79 columns. */
+static void print_wrapped(const galv_cli *cli, const char *label, const char *text)
+{
+    galv_text line = GALV_TEXT_INIT;
+    galv_text_printf(&line, "%s: %s", label, text);
+    galv_help_wrap(cli->out, galv_text_string(&line), 2, 79);
+    galv_text_release(&line);
 }
 
 /* ---- models ---- */
@@ -114,7 +124,8 @@ static int show_model(const galv_cli *cli, const char *name, galv_err *err)
     for (int32_t g = 0; g < model.n_groups; g++) {
         show_group(cli, &model.groups[g]);
     }
-    galv_print(cli, "  source: %s (%s)\n", model.source, model.as_of);
+    galv_print(cli, "  as of %s\n", model.as_of);
+    print_wrapped(cli, "source", model.source);
     return 0;
 }
 
@@ -122,13 +133,18 @@ static int show_model(const galv_cli *cli, const char *name, galv_err *err)
 
 static int list_gpus(const galv_cli *cli, galv_err *err)
 {
-    static const galv_column columns[] = {
-        {"gpu", "", true, 0},          {"year", "", false, 5},
-        {"memory", "GiB", false, 0},   {"bandwidth", "GB/s", false, 1},
-        {"bf16", "TFLOP/s", false, 0}, {"sustained", "TFLOP/s", false, 2},
-        {"fp8", "TFLOP/s", false, 3},  {"link", "GB/s", false, 1},
-        {"power", "W", false, 4},      {"rent", "$/h", false, 4},
-        {"sources", "", true, 9},      {"not read in a source", "", true, 9}};
+    static const galv_column columns[] = {{"gpu", "", true, 0},
+                                          {"year", "", false, 5},
+                                          {"memory", "GiB", false, 0},
+                                          {"bandwidth", "GB/s", false, 1},
+                                          {"16 bit", "TFLOP/s", false, 0},
+                                          {"sustained", "TFLOP/s", false, 2},
+                                          {"fp8", "TFLOP/s", false, 3},
+                                          {"link", "GB/s", false, 1},
+                                          {"power", "W", false, 4},
+                                          {"rent", "$/h", false, 4},
+                                          {"sources", "", true, 9},
+                                          {"not read in a source", "", true, 9}};
     galv_device *devices = NULL;
     size_t n = 0;
     if (galv_catalog_devices(&devices, &n, cli->arena, err) != GALV_OK) {
@@ -143,7 +159,10 @@ static int list_gpus(const galv_cli *cli, galv_err *err)
         galv_table_cell(&table, "%d", d->year);
         cell_si(&table, (double)d->memory_bytes, 1024.0 * 1024 * 1024);
         cell_si(&table, d->memory_bytes_per_s, 1e9);
-        cell_si(&table, d->peak_flop_per_s[GALV_BF16], 1e12);
+        cell_si(&table,
+                d->peak_flop_per_s[GALV_BF16] > 0 ? d->peak_flop_per_s[GALV_BF16]
+                                                  : d->peak_flop_per_s[GALV_FP16],
+                1e12);
         cell_si(&table, d->sustained_bf16_flop_per_s, 1e12);
         cell_si(&table, d->peak_flop_per_s[GALV_FP8], 1e12);
         cell_si(&table, d->scaleup_bytes_per_s, 1e9);
@@ -195,9 +214,9 @@ static int show_gpu(const galv_cli *cli, const char *name, galv_err *err)
         galv_print(cli, "  %-22s %.2f to %.2f $/h\n", "rent", d.usd_per_hour_low,
                    d.usd_per_hour_high);
     }
-    galv_print(cli, "  sources: %s\n", d.sources);
+    print_wrapped(cli, "sources", d.sources);
     if (d.recalled_fields[0] != '\0') {
-        galv_print(cli, "  not read in a source: %s\n", d.recalled_fields);
+        print_wrapped(cli, "not read in a source", d.recalled_fields);
     }
     return 0;
 }
@@ -263,9 +282,9 @@ static int show_cluster(const galv_cli *cli, const char *name, galv_err *err)
         galv_print(cli, "  price            %.2f $ for one GPU and hour\n",
                    c.usd_per_device_hour);
     }
-    galv_print(cli, "  sources: %s\n", c.sources);
+    print_wrapped(cli, "sources", c.sources);
     if (c.recalled_fields[0] != '\0') {
-        galv_print(cli, "  not read in a source: %s\n", c.recalled_fields);
+        print_wrapped(cli, "not read in a source", c.recalled_fields);
     }
     return 0;
 }
@@ -305,10 +324,14 @@ static int show_schedule(const galv_cli *cli, const char *name, galv_err *err)
         return galv_cli_fail(cli, err);
     }
     galv_print(cli, "%s   %s\n", s->name, s->summary);
-    galv_print(cli, "  chunks a stage   %d to %d\n", s->min_chunks, s->max_chunks);
+    if (s->min_chunks == s->max_chunks) {
+        galv_print(cli, "  chunks a stage   %d\n", s->min_chunks);
+    } else {
+        galv_print(cli, "  chunks a stage   %d or more\n", s->min_chunks);
+    }
     galv_print(cli, "  backward         %s\n",
                s->splits_backward ? "split: for inputs, for weights" : "whole");
-    galv_print(cli, "  source: %s\n", s->source);
+    print_wrapped(cli, "source", s->source);
     return 0;
 }
 

@@ -56,6 +56,68 @@ static galv_status read_options(planning *p, galv_err *err)
     return status;
 }
 
+/* Does any plan of the space fit, by the estimate that is never too low? */
+static bool something_fits(const planning *p, const galv_job *job)
+{
+    galv_err err = GALV_ERR_INIT;
+    galv_costmodel *model = NULL;
+    galv_candidates candidates = {0};
+    bool fits = false;
+    galv_arena *arena = galv_arena_new();
+    galv_arena *scratch = galv_arena_new();
+    if (arena != NULL && scratch != NULL &&
+        galv_costmodel_new(&model, job, p->setup.profile, &err) == GALV_OK) {
+        galv_space_enumerate(&candidates, &p->space, job, arena, &err);
+    }
+    for (size_t i = 0; !fits && i < candidates.n_candidates; i++) {
+        galv_plan *plan = NULL;
+        galv_err why = GALV_ERR_INIT;
+        galv_arena_reset(scratch);
+        if (galv_candidate_plan(&plan, &candidates.candidates[i], &p->space, job,
+                                scratch, &why) != GALV_OK) {
+            continue;
+        }
+        double *peaks = GALV_NEW_ARRAY(scratch, double, plan->pp);
+        if (peaks == NULL ||
+            galv_estimate_memory(peaks, model, plan, scratch, &why) != GALV_OK) {
+            continue;
+        }
+        fits = true;
+        for (int32_t stage = 0; stage < plan->pp; stage++) {
+            fits = fits && peaks[stage] <= galv_costmodel_memory_limit(model);
+        }
+    }
+    galv_costmodel_free(model);
+    galv_arena_free(scratch);
+    galv_arena_free(arena);
+    return fits;
+}
+
+/* The hint of "no plan fits": twice the nodes, and again, until one does. */
+static void say_what_fits(const planning *p, galv_err *err)
+{
+    galv_job job = p->setup.job;
+    int32_t n_nodes = galv_cluster_n_nodes(&job.cluster);
+    for (int doubling = 0; doubling < 7 && n_nodes <= 500000; doubling++) {
+        galv_err ignored = GALV_ERR_INIT;
+        n_nodes *= 2;
+        if (galv_cluster_set_nodes(&job.cluster, n_nodes, &ignored) != GALV_OK) {
+            return;
+        }
+        if (!galv_cli_given(p->cli, GALV_OPTION_GLOBAL_BATCH)) {
+            job.workload.global_batch_size = 0;
+            galv_job_fill_defaults(&job);
+        }
+        if (something_fits(p, &job)) {
+            snprintf(err->hint, sizeof err->hint,
+                     "it fits with --nodes %d; or try a GPU with more memory (--gpu), "
+                     "fewer restrictions",
+                     n_nodes);
+            return;
+        }
+    }
+}
+
 static galv_status run_search(planning *p, galv_err *err)
 {
     galv_progress progress;
@@ -67,14 +129,7 @@ static galv_status run_search(planning *p, galv_err *err)
         galv_search(&p->found, p->model, &p->space, &p->options, p->cli->arena, err);
     galv_progress_end(&progress);
     if (status == GALV_INFEASIBLE) {
-        char need[32], limit[32];
-        double limit_bytes = galv_costmodel_memory_limit(p->model);
-        galv_hint(
-            err,
-            "the least found: %s of %s\nmore GPUs (--nodes), another GPU (--gpu), "
-            "or a shorter sequence would need less each",
-            galv_print_bytes(need, sizeof need, p->found.least_memory_bytes),
-            galv_print_bytes(limit, sizeof limit, limit_bytes));
+        say_what_fits(p, err);
     }
     return status;
 }
@@ -168,7 +223,7 @@ static void print_verdict(const planning *p)
         galv_print(p->cli, "proven: no other plan of this space is faster\n");
     } else {
         galv_print(p->cli, "not proven best: no plan can take less than %s\n",
-                   galv_print_duration(bound, sizeof bound, f->lower_bound_s));
+                   galv_report_step(bound, sizeof bound, f->lower_bound_s));
     }
 }
 

@@ -17,6 +17,7 @@
 
 #define DEFAULT_MODEL   "llama3-70b"
 #define DEFAULT_CLUSTER "dgx-h100"
+#define DEFAULT_NODES   8
 #define MAX_NODES       1000000
 #define MAX_DEGREE      1048576
 #define MAX_SWEEP       256
@@ -95,10 +96,13 @@ static galv_status read_cluster(galv_setup *setup, const galv_cli *cli, galv_err
     if (gpu != NULL) {
         setup->cluster_from = GALV_ORIGIN_CATALOG;
         status = galv_cluster_from_device(&setup->job.cluster, gpu,
-                                          n_nodes > 0 ? n_nodes : 1, err);
+                                          n_nodes > 0 ? n_nodes : DEFAULT_NODES, err);
     } else {
         name = name == NULL ? DEFAULT_CLUSTER : name;
         setup->cluster_from = origin_of(name);
+        if (n_nodes == 0 && setup->cluster_from == GALV_ORIGIN_CATALOG) {
+            n_nodes = DEFAULT_NODES;
+        }
         status = galv_cluster_load(&setup->job.cluster, name, n_nodes, err);
     }
     return status == GALV_OK ? change_cluster(&setup->job.cluster, cli, err) : status;
@@ -523,7 +527,7 @@ galv_status galv_clusters_read(galv_cluster **clusters, size_t *n_clusters,
         return refuse_both(err);
     }
     name = name == NULL ? DEFAULT_CLUSTER : name;
-    int64_t nodes[MAX_SWEEP] = {1};
+    int64_t nodes[MAX_SWEEP] = {DEFAULT_NODES};
     size_t n_nodes = 1;
     galv_status status = galv_cli_counts(nodes, &n_nodes, MAX_SWEEP, cli,
                                          GALV_OPTION_NODES, 1, MAX_NODES, err);

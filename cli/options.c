@@ -35,7 +35,7 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "YAML", "--model gpt3-175b"},
     OPTION(CLUSTER) "cluster", 'c', "NAME|FILE", NULL, IN(JOB), JOB | LOADED, false,
         "dgx-h100", "Cluster: a catalog name or our JSON", "--cluster dgx-a100"},
-    OPTION(NODES) "nodes", 'n', "N", NULL, IN(JOB), JOB | ON(IMPORT), false, "1",
+    OPTION(NODES) "nodes", 'n', "N", NULL, IN(JOB), JOB | ON(IMPORT), false, "8",
         "Nodes of that cluster (sweep: a list or range)", "--nodes 64"},
     OPTION(GPU) "gpu", 0, "NAME", NULL, IN(JOB), JOB | LOADED | ON(IMPORT), false,
         NULL, "Instead of --cluster: this GPU in its usual node (sweep: a list)",

@@ -64,6 +64,16 @@ void galv_report_job(const galv_cli *cli, const galv_setup *setup)
 
 /* ---- one result ---- */
 
+char *galv_report_step(char *buffer, size_t size, double seconds)
+{
+    if (seconds < 1 || !(seconds < 1e7)) {
+        return galv_print_duration(buffer, size, seconds);
+    }
+    char number[32];
+    snprintf(buffer, size, "%s s", galv_print_number(number, sizeof number, seconds));
+    return buffer;
+}
+
 void galv_report_shares(galv_text *out, const double *values, const char *const *names,
                         size_t n, double total)
 {
@@ -138,6 +148,17 @@ static int32_t fullest_stage(const galv_result *result)
     return fullest;
 }
 
+/* All of them, the absent ones too: "measured 0 %" says something. */
+static void print_origins(const galv_cli *cli, const galv_result *result)
+{
+    galv_print(cli, "  %-16s ", "numbers from");
+    for (int i = 0; i < GALV_N_PROVENANCES; i++) {
+        galv_print(cli, "%s%s %.0f %%", i > 0 ? ", " : "", galv_provenance_names[i],
+                   100 * result->provenance[i]);
+    }
+    galv_print(cli, "\n");
+}
+
 /* Days and money for the whole training, when --tokens was given. */
 static void print_training(const galv_cli *cli, const galv_setup *setup,
                            const galv_result *result)
@@ -169,8 +190,8 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
     char a[32], b[32];
     print_plan(cli, plan, title);
     galv_print(cli, "\n  %-16s %s   (predicted)\n", "step time",
-               galv_print_duration(a, sizeof a, result->iteration_time_s));
-    galv_print(cli, "  %-16s %stokens/s   %s tokens/s/GPU\n", "throughput",
+               galv_report_step(a, sizeof a, result->iteration_time_s));
+    galv_print(cli, "  %-16s %s tokens/s   %s tokens/s/GPU\n", "throughput",
                galv_print_si(a, sizeof a, result->tokens_per_s),
                galv_print_number(b, sizeof b, result->tokens_per_s_per_gpu));
     galv_print(
@@ -183,8 +204,7 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
                fullest_stage(result), result->fits ? "" : "   DOES NOT FIT");
     print_shares(cli, "where time goes", result->breakdown_s, galv_breakdown_names,
                  GALV_N_BREAKDOWNS, result->iteration_time_s);
-    print_shares(cli, "numbers from", result->provenance, galv_provenance_names,
-                 GALV_N_PROVENANCES, 1);
+    print_origins(cli, result);
     print_training(cli, setup, result);
 }
 

@@ -15,6 +15,10 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
                         const galv_costmodel *model, const galv_plan *plan,
                         const galv_result *result, const char *title);
 
+/* An iteration time: seconds from one second on (never minutes, so that two of them
+ * can be compared at a glance), ms below. */
+char *galv_report_step(char *buffer, size_t size, double seconds);
+
 /* One row for each stage: layers, busy time, memory by use. */
 void galv_report_stages(const galv_cli *cli, const galv_result *result);
 

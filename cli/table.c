@@ -197,7 +197,6 @@ size_t galv_table_print(galv_text *out, const galv_table *table, int width,
     for (size_t i = 0; i < table->n_columns; i++) {
         l.widths[i] = column_width(table, i);
         l.shown[i] = true;
-        has_units = has_units || table->columns[i].unit[0] != '\0';
     }
     size_t limit = width > 0 ? (size_t)width : 0;
     size_t n_left_out = 0;
@@ -209,6 +208,9 @@ size_t galv_table_print(galv_text *out, const galv_table *table, int width,
         }
         l.shown[least] = false;
         n_left_out++;
+    }
+    for (size_t i = 0; i < table->n_columns; i++) {
+        has_units = has_units || (l.shown[i] && table->columns[i].unit[0] != '\0');
     }
     galv_text_append(out, bold);
     append_row(out, &l, 0, header_of);
