@@ -159,15 +159,19 @@ void galv_plot_draw_axes(galv_canvas *canvas, const galv_plot *plot,
 
 /* ---- labels ---- */
 
+static void remember(galv_placer *placer, double x0, double y0, double x1, double y1)
+{
+    placer->boxes[placer->n_boxes].x0 = x0;
+    placer->boxes[placer->n_boxes].y0 = y0;
+    placer->boxes[placer->n_boxes].x1 = x1;
+    placer->boxes[placer->n_boxes].y1 = y1;
+    placer->n_boxes++;
+}
+
 void galv_placer_block(galv_placer *placer, double x0, double y0, double x1, double y1)
 {
-    size_t room = sizeof placer->boxes / sizeof placer->boxes[0];
-    if (placer->n_boxes < room) {
-        placer->boxes[placer->n_boxes].x0 = x0;
-        placer->boxes[placer->n_boxes].y0 = y0;
-        placer->boxes[placer->n_boxes].x1 = x1;
-        placer->boxes[placer->n_boxes].y1 = y1;
-        placer->n_boxes++;
+    if (placer->n_boxes < GALV_MOST_BOXES - GALV_MOST_LABELS) {
+        remember(placer, x0, y0, x1, y1);
     }
 }
 
@@ -187,8 +191,9 @@ static bool is_free(const galv_placer *placer, double x0, double y0, double x1,
     return true;
 }
 
-bool galv_placer_label(galv_placer *placer, galv_canvas *canvas, double x, double y,
-                       double distance, galv_text_style style, const char *text)
+/* Tries the places around a point at one distance. */
+static bool label_at(galv_placer *placer, galv_canvas *canvas, double x, double y,
+                     double distance, galv_text_style style, const char *text)
 {
     /* shares of the text's width to the left of x, and lines above y */
     static const struct {
@@ -197,7 +202,6 @@ bool galv_placer_label(galv_placer *placer, galv_canvas *canvas, double x, doubl
                   {0.5, 1.4}, {0.5, -1.4}, {0.0, 0.0}, {1.0, 0.0}};
     double width = galv_text_width(text, style.size, style.bold);
     double height = style.size;
-    style.align = GALV_ALIGN_LEFT;
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         double side = places[i].left == 0.0   ? distance
                       : places[i].left == 1.0 ? -distance
@@ -209,8 +213,19 @@ bool galv_placer_label(galv_placer *placer, galv_canvas *canvas, double x, doubl
             galv_fill paper = {GALV_COLOR_WHITE, 0, GALV_HATCH_NONE, 200};
             galv_canvas_rect(canvas, x0 - 1.0, y0, width + 2.0, height, paper);
             galv_canvas_text(canvas, x0, middle + 0.36 * style.size, style, text);
-            galv_placer_block(placer, x0 - 2.0, y0 - 1.0, x0 + width + 2.0,
-                              y0 + height + 1.0);
+            remember(placer, x0 - 2.0, y0 - 1.0, x0 + width + 2.0, y0 + height + 1.0);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool galv_placer_label(galv_placer *placer, galv_canvas *canvas, double x, double y,
+                       double distance, galv_text_style style, const char *text)
+{
+    style.align = GALV_ALIGN_LEFT;
+    for (int further = 0; further < 3 && placer->n_boxes < GALV_MOST_BOXES; further++) {
+        if (label_at(placer, canvas, x, y, distance + 5.0 * further, style, text)) {
             return true;
         }
     }

@@ -33,16 +33,18 @@ void galv_plot_draw_axes(galv_canvas *canvas, const galv_plot *plot,
                          const double *x_marks, int n_x_marks, const char *x_title,
                          const char *y_title);
 
-/* Labels already placed. */
+/* Labels placed, and what they must keep off. The last places are kept for labels. */
+#define GALV_MOST_BOXES  1024
+#define GALV_MOST_LABELS 64
 typedef struct galv_placer {
     struct {
         double x0, y0, x1, y1;
-    } boxes[512];
+    } boxes[GALV_MOST_BOXES];
     size_t n_boxes;
     double left, top, right, bottom; /* labels stay within */
 } galv_placer;
 
-/* Keeps labels out of a rectangle. */
+/* Keeps labels out of a rectangle, as long as there is room to remember it. */
 void galv_placer_block(galv_placer *placer, double x0, double y0, double x1, double y1);
 /* Draws a label beside (x, y), at `distance`, where it meets none before it; false when
  * there is no such place, and then nothing is drawn. */
