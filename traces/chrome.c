@@ -81,8 +81,10 @@ static void write_rank_name(writer *w, const galv_timeline *t, int32_t rank)
     char name[64];
     snprintf(name, sizeof name, "rank %d", (int)rank);
     if (t->first_layer != NULL && t->last_layer != NULL && t->first_layer[rank] >= 0) {
-        snprintf(name, sizeof name, "rank %d (layers %d-%d)", (int)rank,
-                 (int)t->first_layer[rank], (int)t->last_layer[rank]);
+        /* of further chunks the timeline does not know the layers */
+        snprintf(name, sizeof name, "rank %d (%slayers %d-%d)", (int)rank,
+                 t->n_chunks > 1 ? "chunk 0: " : "", (int)t->first_layer[rank],
+                 (int)t->last_layer[rank]);
     }
     write_metadata(w, rank, 0, "process", name);
 }
