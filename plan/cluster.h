@@ -10,26 +10,26 @@
 
 /* One accelerator as the catalog knows it. 0 = unknown or not supported. */
 typedef struct galv_device {
-    char id[32];                 /* "h100-sxm-80gb" */
+    char id[32]; /* "h100-sxm-80gb" */
     char name[48];
     char vendor[24];
-    char arch[24];               /* "Hopper" */
+    char arch[24]; /* "Hopper" */
     int32_t year;
-    uint64_t memory_bytes;       /* as sold */
-    double memory_bytes_per_s;   /* peak of the memory */
+    uint64_t memory_bytes;                     /* as sold */
+    double memory_bytes_per_s;                 /* peak of the memory */
     double peak_flop_per_s[GALV_N_PRECISIONS]; /* dense matrix peak by precision */
     double sustained_bf16_flop_per_s;          /* best measured matrix product */
     int32_t n_sm;
-    double clock_hz;             /* boost */
+    double clock_hz; /* boost */
     double tdp_w;
-    char scaleup_link[24];       /* "NVLink4" */
-    double scaleup_bytes_per_s;  /* to all peers, one direction */
-    double p2p_bytes_per_s;      /* to one peer, one direction */
+    char scaleup_link[24];      /* "NVLink4" */
+    double scaleup_bytes_per_s; /* to all peers, one direction */
+    double p2p_bytes_per_s;     /* to one peer, one direction */
     int32_t pcie_generation;
     double usd_per_hour_low, usd_per_hour_high; /* rent of one device */
     double purchase_usd_low, purchase_usd_high;
     char sources[256];
-    char recalled_fields[192];   /* fields without a source, ';' between; "all" */
+    char recalled_fields[192]; /* fields without a source, ';' between; "all" */
 } galv_device;
 
 /* Identical nodes. A cluster has one pool, or several when it is mixed. */
@@ -37,13 +37,13 @@ typedef struct galv_pool {
     galv_device device;
     int32_t n_nodes;
     int32_t devices_per_node;
-    int32_t scaleup_domain;      /* devices that reach each other by the scale-up link:
-                                    = devices_per_node, or more (72 in an NVL72 rack) */
-    double intra_bytes_per_s;    /* inside the domain, per device, one direction */
-    double intra_latency_s;      /* one hop */
-    double inter_bytes_per_s;    /* nominal network, per device, one direction */
-    double inter_efficiency;     /* share of nominal that a long message gets, 0..1 */
-    double inter_latency_s;      /* one message, end to end */
+    int32_t scaleup_domain;   /* devices that reach each other by the scale-up link:
+                                 = devices_per_node, or more (72 in an NVL72 rack) */
+    double intra_bytes_per_s; /* inside the domain, per device, one direction */
+    double intra_latency_s;   /* one hop */
+    double inter_bytes_per_s; /* nominal network, per device, one direction */
+    double inter_efficiency;  /* share of nominal that a long message gets, 0..1 */
+    double inter_latency_s;   /* one message, end to end */
     int32_t nics_per_node;
     char host[48];
 } galv_pool;
@@ -54,12 +54,12 @@ typedef struct galv_cluster {
     char name[GALV_NAME_SIZE];
     int32_t n_pools;
     galv_pool pools[GALV_MAX_POOLS];
-    char fabric[48];             /* "InfiniBand NDR" */
-    char topology[64];           /* "rail-optimized fat tree" */
-    double oversubscription;     /* of the top level; 1 = none */
+    char fabric[48];         /* "InfiniBand NDR" */
+    char topology[64];       /* "rail-optimized fat tree" */
+    double oversubscription; /* of the top level; 1 = none */
     bool rail_optimized;
-    double usd_per_device_hour;  /* 0 = unknown */
-    double node_power_w;         /* one node under load; 0 = unknown */
+    double usd_per_device_hour; /* 0 = unknown */
+    double node_power_w;        /* one node under load; 0 = unknown */
     char sources[256];
     char recalled_fields[192];
 } galv_cluster;

@@ -12,11 +12,11 @@
 
 #include <stdint.h>
 
-#define GALV_NAME_SIZE 64
+#define GALV_NAME_SIZE  64
 #define GALV_MAX_GROUPS 16
 
 /* X(name, word) */
-#define GALV_LAYER_KIND_TABLE(X)                                                       \
+#define GALV_LAYER_KIND_TABLE(X)                                                      \
     X(EMBEDDING, "embedding")             /* token (and learned position) table */    \
     X(PATCH_EMBEDDING, "patch_embedding") /* image patches to tokens (ViT, Swin) */   \
     X(PATCH_MERGE, "patch_merge")         /* 2x2 tokens to one (Swin) */              \
@@ -46,13 +46,13 @@ typedef struct galv_layer_group {
     int32_t kv_channels;         /* d: size of one head */
     bool gated_linear_unit;      /* SwiGLU/GeGLU: three MLP matrices, not two */
     galv_normalization normalization;
-    bool linear_bias;            /* linear layers have biases (GPT, BERT) */
-    bool qkv_bias;               /* only the QKV projection has one (Qwen2) */
-    double dropout;              /* hidden and attention dropout; 0 = none */
-    int32_t seq_length;          /* tokens per sample here; 0 = the workload's */
+    bool linear_bias;   /* linear layers have biases (GPT, BERT) */
+    bool qkv_bias;      /* only the QKV projection has one (Qwen2) */
+    double dropout;     /* hidden and attention dropout; 0 = none */
+    int32_t seq_length; /* tokens per sample here; 0 = the workload's */
 
     /* multi-head latent attention (DeepSeek); kv_lora_rank 0 = none */
-    int32_t q_lora_rank;      /* 0 = queries are not compressed */
+    int32_t q_lora_rank; /* 0 = queries are not compressed */
     int32_t kv_lora_rank;
     int32_t qk_nope_head_dim;
     int32_t qk_rope_head_dim;
@@ -65,21 +65,21 @@ typedef struct galv_layer_group {
     int32_t moe_shared_ffn_hidden_size; /* all shared experts together; 0 = none */
 
     /* embedding and head */
-    int32_t vocab_size;          /* before padding; head of a ViT: classes */
-    int32_t max_positions;       /* learned position table; 0 = none (RoPE, ALiBi) */
-    int32_t patch_size;          /* patch_embedding: pixels a side */
-    int32_t num_channels;        /* patch_embedding: colours */
+    int32_t vocab_size;    /* before padding; head of a ViT: classes */
+    int32_t max_positions; /* learned position table; 0 = none (RoPE, ALiBi) */
+    int32_t patch_size;    /* patch_embedding: pixels a side */
+    int32_t num_channels;  /* patch_embedding: colours */
 } galv_layer_group;
 
 typedef struct galv_model {
     char name[GALV_NAME_SIZE];
-    char family[24];             /* gpt, llama, moe, bert, t5, vit, swin */
-    int32_t seq_length;          /* usual training length, the workload's default */
-    bool tied_embeddings;        /* head shares the embedding's table */
+    char family[24];      /* gpt, llama, moe, bert, t5, vit, swin */
+    int32_t seq_length;   /* usual training length, the workload's default */
+    bool tied_embeddings; /* head shares the embedding's table */
     int32_t n_groups;
     galv_layer_group groups[GALV_MAX_GROUPS];
-    char source[256];            /* where the shape was published */
-    char as_of[16];              /* date of that source, "2024-07" */
+    char source[256]; /* where the shape was published */
+    char as_of[16];   /* date of that source, "2024-07" */
 } galv_model;
 
 /* Words of galv_layer_kind: names[kind]. */
@@ -121,16 +121,16 @@ double galv_model_active_parameters(const galv_model *model);
 galv_status galv_model_check(const galv_model *model, galv_err *err);
 
 /* Our JSON ("schema": "galvatron-sim/model"), strictly. Fields of a group given for the
- * model as a whole are defaults of its groups, and "num_layers" (with "kind") stands for
- * embedding, blocks, head; see plan/model_json.c. */
+ * model as a whole are defaults of its groups, and "num_layers" (with "kind") stands
+ * for embedding, blocks, head; see plan/model_json.c. */
 galv_status galv_model_from_json(galv_model *model, galv_json_value value,
                                  galv_err *err);
 void galv_model_to_json(const galv_model *model, galv_json_writer *writer);
 
 /* A Hugging Face config.json (llama, mistral, qwen2, qwen3, qwen*_moe, mixtral,
  * deepseek_v2, deepseek_v3, gpt2, gpt_neox, bloom, opt, falcon, phi3, gemma*, bert, t5,
- * vit; text_config of multi-modal ones). Unknown keys are ignored, as theirs are many; an
- * unknown model_type with llama's keys is read as llama's. */
+ * vit; text_config of multi-modal ones). Unknown keys are ignored, as theirs are many;
+ * an unknown model_type with llama's keys is read as llama's. */
 galv_status galv_model_from_huggingface(galv_model *model, galv_json_value value,
                                         galv_err *err);
 
@@ -141,7 +141,6 @@ galv_status galv_model_from_galvatron(galv_model *model, galv_json_value value,
 /* Whatever names a model: a catalog name, a file of ours, a Hugging Face config.json,
  * a Galvatron yaml (told apart by content). Errors: GALV_USAGE for an unknown name
  * (with the nearest one), GALV_INPUT for a bad file. */
-galv_status galv_model_load(galv_model *model, const char *name_or_path,
-                            galv_err *err);
+galv_status galv_model_load(galv_model *model, const char *name_or_path, galv_err *err);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * This is the vocabulary shared by what compiles plans into programs (schedule/), what
  * prices operations (costmodel/), what replays them (sim/), what runs them (exec/), and
- * what records them (traces/timeline.h). It says what is done, not when, nor how long it
- * takes.
+ * what records them (traces/timeline.h). It says what is done, not when, nor how long
+ * it takes.
  *
  * An operation covers a run of consecutive layers of one kind and one strategy that no
  * other operation waits inside of: a dense chunk without communication of its own is a
@@ -14,20 +14,20 @@
 #include <stdint.h>
 
 /* X(name, word) */
-#define GALV_OP_KIND_TABLE(X)                                                          \
-    X(FORWARD, "forward")                                                              \
-    X(BACKWARD, "backward")               /* for inputs and weights together */       \
-    X(BACKWARD_INPUT, "backward_input")                                                \
-    X(BACKWARD_WEIGHT, "backward_weight")                                              \
-    X(RECOMPUTE, "recompute")             /* forward again, before backward */        \
-    X(OPTIMIZER, "optimizer")                                                          \
-    X(SEND, "send")                       /* to the neighbouring virtual stage */     \
-    X(RECV, "recv")                                                                    \
-    X(ALL_REDUCE, "all_reduce")                                                        \
-    X(ALL_GATHER, "all_gather")                                                        \
-    X(REDUCE_SCATTER, "reduce_scatter")                                                \
-    X(ALL_TO_ALL, "all_to_all")                                                        \
-    X(RING_EXCHANGE, "ring_exchange")     /* all key/value steps of ring attention */ \
+#define GALV_OP_KIND_TABLE(X)                                                     \
+    X(FORWARD, "forward")                                                         \
+    X(BACKWARD, "backward") /* for inputs and weights together */                 \
+    X(BACKWARD_INPUT, "backward_input")                                           \
+    X(BACKWARD_WEIGHT, "backward_weight")                                         \
+    X(RECOMPUTE, "recompute") /* forward again, before backward */                \
+    X(OPTIMIZER, "optimizer")                                                     \
+    X(SEND, "send") /* to the neighbouring virtual stage */                       \
+    X(RECV, "recv")                                                               \
+    X(ALL_REDUCE, "all_reduce")                                                   \
+    X(ALL_GATHER, "all_gather")                                                   \
+    X(REDUCE_SCATTER, "reduce_scatter")                                           \
+    X(ALL_TO_ALL, "all_to_all")                                                   \
+    X(RING_EXCHANGE, "ring_exchange") /* all key/value steps of ring attention */ \
     X(BROADCAST, "broadcast")
 
 typedef enum galv_op_kind {
@@ -38,13 +38,13 @@ typedef enum galv_op_kind {
 } galv_op_kind;
 
 /* Streams of one rank: operations of one stream run one after another. X(name, word) */
-#define GALV_STREAM_TABLE(X)                                                           \
-    X(COMPUTE, "compute")                                                              \
-    X(TP, "tp")       /* tensor/sequence parallel collectives */                      \
-    X(CP, "cp")       /* context parallel ring */                                     \
-    X(EP, "ep")       /* expert all-to-all */                                         \
-    X(DP, "dp")       /* gradient reduction, ZeRO gathers */                          \
-    X(PP_SEND, "pp")  /* pipeline messages out */                                     \
+#define GALV_STREAM_TABLE(X)                                    \
+    X(COMPUTE, "compute")                                       \
+    X(TP, "tp")      /* tensor/sequence parallel collectives */ \
+    X(CP, "cp")      /* context parallel ring */                \
+    X(EP, "ep")      /* expert all-to-all */                    \
+    X(DP, "dp")      /* gradient reduction, ZeRO gathers */     \
+    X(PP_SEND, "pp") /* pipeline messages out */                \
     X(PP_RECV, "pp_recv")
 
 typedef enum galv_stream {
@@ -55,9 +55,9 @@ typedef enum galv_stream {
 } galv_stream;
 
 /* The part of a layer an operation covers. X(name, word) */
-#define GALV_PART_TABLE(X)                                                             \
+#define GALV_PART_TABLE(X)                                                            \
     X(WHOLE, "whole")         /* whole layers */                                      \
-    X(ATTENTION, "attention") /* norm, QKV, core, projection, residual (and the cross
+    X(ATTENTION, "attention") /* norm, QKV, core, projection, residual (and the cross \
                                  attention of a cross_decoder) */                     \
     X(MLP, "mlp")             /* norm, dense MLP, residual */                         \
     X(ROUTER, "router")       /* norm, router, permutation; shared experts */         \
@@ -89,7 +89,7 @@ typedef struct galv_operation {
     int32_t chunk;       /* chunk of that stage */
     int32_t first_layer; /* layers [first_layer, first_layer + n_layers) */
     int32_t n_layers;
-    int32_t peer_stage;  /* send, recv: the stage at the other end; else -1 */
+    int32_t peer_stage; /* send, recv: the stage at the other end; else -1 */
 } galv_operation;
 
 /* One letter for terminals: F B I W R o, '>' send, '<' recv, '.' collectives. */

@@ -11,13 +11,13 @@
 #include "plan/plan.h"
 
 typedef enum galv_group_kind {
-    GALV_GROUP_TP,             /* tensor (or Ulysses) parallel */
+    GALV_GROUP_TP, /* tensor (or Ulysses) parallel */
     GALV_GROUP_CP,
     GALV_GROUP_EP,
-    GALV_GROUP_DP,             /* ranks that reduce dense gradients together */
-    GALV_GROUP_EXPERT_DP,      /* ranks that reduce one expert's gradients together */
-    GALV_GROUP_PP,             /* two neighbouring pipeline stages */
-    GALV_GROUP_TIED,           /* first and last stage, for tied embeddings */
+    GALV_GROUP_DP,        /* ranks that reduce dense gradients together */
+    GALV_GROUP_EXPERT_DP, /* ranks that reduce one expert's gradients together */
+    GALV_GROUP_PP,        /* two neighbouring pipeline stages */
+    GALV_GROUP_TIED,      /* first and last stage, for tied embeddings */
     GALV_N_GROUP_KINDS
 } galv_group_kind;
 
@@ -32,8 +32,8 @@ typedef struct galv_group {
 /* Describes the group of a kind for a layer of a plan. `from_stage`, `to_stage` are
  * used for GALV_GROUP_PP and _TIED only. */
 galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *cluster,
-                                galv_group_kind kind, int32_t layer,
-                                int32_t from_stage, int32_t to_stage);
+                                galv_group_kind kind, int32_t layer, int32_t from_stage,
+                                int32_t to_stage);
 
 /* Pool of a pipeline stage in a mixed cluster (0 when there is one). */
 int32_t galv_placement_pool(const galv_plan *plan, const galv_cluster *cluster,

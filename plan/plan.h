@@ -28,9 +28,9 @@ typedef struct galv_overlap {
     bool p2p;          /* pipeline messages are asynchronous */
 } galv_overlap;
 
-#define GALV_OVERLAP_INIT                                                              \
-    {                                                                                  \
-        true, true, false, true                                                        \
+#define GALV_OVERLAP_INIT       \
+    {                           \
+        true, true, false, true \
     }
 
 /* A plan. Virtual stage s (0 .. pp*vpp-1) holds layers
@@ -40,17 +40,17 @@ typedef struct galv_overlap {
 typedef struct galv_plan {
     int32_t pp;
     int32_t vpp;
-    char schedule[24];           /* a name of schedule/schedule.h: "1f1b" */
-    int32_t group_size;          /* interleaved: micro-batches per group; 0 = pp */
-    int32_t micro_batch_size;    /* samples per data-parallel rank of layer 0 */
+    char schedule[24];        /* a name of schedule/schedule.h: "1f1b" */
+    int32_t group_size;       /* interleaved: micro-batches per group; 0 = pp */
+    int32_t micro_batch_size; /* samples per data-parallel rank of layer 0 */
     int64_t global_batch_size;
-    int32_t n_layers;            /* = galv_model_n_layers */
+    int32_t n_layers; /* = galv_model_n_layers */
     int32_t n_strategies;
-    galv_strategy *strategies;   /* [n_strategies], distinct */
-    int32_t *layer_strategy;     /* [n_layers] index into strategies */
-    int32_t *first_layer;        /* [pp * vpp + 1], ascending, 0 .. n_layers */
+    galv_strategy *strategies; /* [n_strategies], distinct */
+    int32_t *layer_strategy;   /* [n_layers] index into strategies */
+    int32_t *first_layer;      /* [pp * vpp + 1], ascending, 0 .. n_layers */
     galv_overlap overlap;
-    char rank_order[24];         /* "tp-cp-dp-pp": fastest first */
+    char rank_order[24]; /* "tp-cp-dp-pp": fastest first */
 } galv_plan;
 
 /* The strategy of a layer. */
@@ -70,7 +70,7 @@ int64_t galv_plan_n_devices(const galv_plan *plan);
 typedef struct galv_uniform_plan {
     galv_strategy strategy;
     int32_t pp, vpp;
-    const char *schedule;        /* NULL: none/1f1b/interleaved by pp and vpp */
+    const char *schedule; /* NULL: none/1f1b/interleaved by pp and vpp */
     int32_t micro_batch_size;
     galv_overlap overlap;
     const int32_t *stage_blocks; /* [pp * vpp] blocks of each virtual stage; NULL =
@@ -79,9 +79,9 @@ typedef struct galv_uniform_plan {
 
 /* Blocks of each virtual stage, stage_blocks[pp * vpp], as evenly as can be: n_blocks /
  * (pp * vpp) each; of the remainder, full rounds of pp add one block to the middle
- * chunks of all stages, the rest one block to the middle stages. Virtual stage s is chunk
- * s / pp of stage s % pp. With pp * vpp = n_blocks + 1 the last virtual stage holds the
- * head alone, with n_blocks + 2 the first holds the embedding alone, too. */
+ * chunks of all stages, the rest one block to the middle stages. Virtual stage s is
+ * chunk s / pp of stage s % pp. With pp * vpp = n_blocks + 1 the last virtual stage
+ * holds the head alone, with n_blocks + 2 the first holds the embedding alone, too. */
 void galv_plan_balance(int32_t *stage_blocks, int32_t n_blocks, int32_t pp,
                        int32_t vpp);
 

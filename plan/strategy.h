@@ -39,9 +39,9 @@ typedef struct galv_strategy {
     galv_recompute recompute;
 } galv_strategy;
 
-#define GALV_STRATEGY_INIT                                                             \
-    {                                                                                  \
-        1, 1, 1, 1, GALV_SP_NONE, 0, GALV_RECOMPUTE_NONE                               \
+#define GALV_STRATEGY_INIT                               \
+    {                                                    \
+        1, 1, 1, 1, GALV_SP_NONE, 0, GALV_RECOMPUTE_NONE \
     }
 
 bool galv_strategy_equal(const galv_strategy *a, const galv_strategy *b);

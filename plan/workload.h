@@ -10,13 +10,13 @@
 #define GALV_NAME_SIZE 64
 
 /* X(name, word, bytes of one element of a weight or an activation) */
-#define GALV_PRECISION_TABLE(X)                                                        \
-    X(FP32, "fp32", 4)                                                                 \
-    X(TF32, "tf32", 4)                                                                 \
-    X(BF16, "bf16", 2)                                                                 \
-    X(FP16, "fp16", 2)                                                                 \
-    X(FP8, "fp8", 2)     /* matrix products in fp8, everything else in bf16 */        \
-    X(MXFP8, "mxfp8", 2) /* fp8 with block scales */                                  \
+#define GALV_PRECISION_TABLE(X)                                                \
+    X(FP32, "fp32", 4)                                                         \
+    X(TF32, "tf32", 4)                                                         \
+    X(BF16, "bf16", 2)                                                         \
+    X(FP16, "fp16", 2)                                                         \
+    X(FP8, "fp8", 2)     /* matrix products in fp8, everything else in bf16 */ \
+    X(MXFP8, "mxfp8", 2) /* fp8 with block scales */                           \
     X(NVFP4, "nvfp4", 2) /* matrix products in fp4 with block scales */
 
 typedef enum galv_precision {
@@ -27,12 +27,12 @@ typedef enum galv_precision {
 } galv_precision;
 
 /* Kernel stacks, as in the validation cases. X(name, word) */
-#define GALV_SOFTWARE_TABLE(X)                                                         \
-    X(MEGATRON, "megatron")   /* Megatron-LM/Core, NeMo: fused kernels */             \
-    X(EAGER, "eager")         /* PyTorch FSDP without compilation */                  \
-    X(DEEPSPEED, "deepspeed") /* DeepSpeed ZeRO-3 with Megatron kernels */            \
-    X(ONEFLOW, "oneflow")                                                              \
-    X(OTHER, "other")         /* torch.compile, vendor stacks */
+#define GALV_SOFTWARE_TABLE(X)                                             \
+    X(MEGATRON, "megatron")   /* Megatron-LM/Core, NeMo: fused kernels */  \
+    X(EAGER, "eager")         /* PyTorch FSDP without compilation */       \
+    X(DEEPSPEED, "deepspeed") /* DeepSpeed ZeRO-3 with Megatron kernels */ \
+    X(ONEFLOW, "oneflow")                                                  \
+    X(OTHER, "other") /* torch.compile, vendor stacks */
 
 typedef enum galv_software {
 #define GALV_ENUM(name, word) GALV_SOFTWARE_##name,
@@ -48,23 +48,23 @@ extern const char *const galv_software_names[GALV_N_SOFTWARES];
 double galv_precision_bytes(galv_precision precision);
 
 typedef struct galv_workload {
-    int32_t seq_length;         /* tokens of one sample; 0 = the model's */
-    int64_t global_batch_size;  /* samples of one optimizer step */
-    galv_precision precision;   /* of the matrix products */
+    int32_t seq_length;            /* tokens of one sample; 0 = the model's */
+    int64_t global_batch_size;     /* samples of one optimizer step */
+    galv_precision precision;      /* of the matrix products */
     galv_precision grad_precision; /* of accumulated and reduced gradients:
                                       GALV_FP32 or the 16-bit one */
-    bool flash_attention;       /* fused attention: no a s^2 matrix in memory */
-    bool causal;                /* causal models mask; only fused kernels skip */
+    bool flash_attention;          /* fused attention: no a s^2 matrix in memory */
+    bool causal;                   /* causal models mask; only fused kernels skip */
     galv_software software;
-    int32_t software_year;      /* 0 = current */
-    double tokens_to_train;     /* 0 = not asked */
-    double memory_limit_bytes;  /* per device; 0 = what the device has to offer */
+    int32_t software_year;     /* 0 = current */
+    double tokens_to_train;    /* 0 = not asked */
+    double memory_limit_bytes; /* per device; 0 = what the device has to offer */
 } galv_workload;
 
 /* bf16, fp32 gradients, fused attention, megatron, batch 0 (chosen later). */
-#define GALV_WORKLOAD_INIT                                                             \
-    {                                                                                  \
-        0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0        \
+#define GALV_WORKLOAD_INIT                                                      \
+    {                                                                           \
+        0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0 \
     }
 
 galv_status galv_workload_check(const galv_workload *workload, galv_err *err);
