@@ -147,8 +147,15 @@ static void stamp(compiler *c, const galv_pass_layout *layout, int32_t stage,
 {
     rank_state *rank = &c->ranks[stage];
     for (int32_t i = 0; i < layout->n_ops; i++) {
-        const galv_pass_op *from = &layout->ops[i];
-        uint32_t op = add_operation(c, &from->operation, micro_batch);
+        galv_pass_op *from = &layout->ops[i];
+        if (from->class_index == 0) {
+            from->class_index = galv_builder_class(&c->builder, &from->operation) + 1;
+        }
+        uint32_t op =
+            galv_builder_add(&c->builder, stage, from->class_index - 1, micro_batch);
+        if (from->operation.stream == GALV_STREAM_DP) {
+            rank->last_data_parallel = op;
+        }
         c->stamped[i] = op;
         if (from->enters) {
             wait_for_carry(c, op, rank);

@@ -31,6 +31,7 @@ typedef struct galv_pass_hooks {
 
 typedef struct galv_pass_op {
     galv_operation operation;
+    uint32_t class_index;          /* in the program + 1; 0 = not looked up yet */
     int32_t waits[GALV_MAX_WAITS]; /* ops of this pass */
     int32_t n_waits;
     bool enters; /* waits for the pass's input and for what the rank did before */
