@@ -42,12 +42,12 @@ static void print_wrapped(const galv_cli *cli, const char *label, const char *te
 static int list_models(const galv_cli *cli, galv_err *err)
 {
     static const galv_column columns[] = {
-        {"model", "", true, 0},           {"family", "", true, 2},
-        {"parameters", "10^9", false, 0}, {"active", "10^9", false, 3},
-        {"blocks", "", false, 0},         {"hidden", "", false, 1},
-        {"heads", "", false, 4},          {"seq", "tokens", false, 2},
-        {"experts", "", false, 3},        {"as of", "", true, 5},
-        {"source", "", true, 9}};
+        {"model", "", true, 0, 0},           {"family", "", true, 2, 0},
+        {"parameters", "10^9", false, 0, 0}, {"active", "10^9", false, 3, 0},
+        {"blocks", "", false, 0, 0},         {"hidden", "", false, 1, 0},
+        {"heads", "", false, 4, 0},          {"seq", "tokens", false, 2, 0},
+        {"experts", "", false, 3, 0},        {"as of", "", true, 5, 0},
+        {"source", "", true, 9, 0}};
     galv_model *models = NULL;
     size_t n = 0;
     if (galv_catalog_models(&models, &n, cli->arena, err) != GALV_OK) {
@@ -133,18 +133,18 @@ static int show_model(const galv_cli *cli, const char *name, galv_err *err)
 
 static int list_gpus(const galv_cli *cli, galv_err *err)
 {
-    static const galv_column columns[] = {{"gpu", "", true, 0},
-                                          {"year", "", false, 5},
-                                          {"memory", "GiB", false, 0},
-                                          {"bandwidth", "GB/s", false, 1},
-                                          {"16 bit", "TFLOP/s", false, 0},
-                                          {"sustained", "TFLOP/s", false, 2},
-                                          {"fp8", "TFLOP/s", false, 3},
-                                          {"link", "GB/s", false, 1},
-                                          {"power", "W", false, 4},
-                                          {"rent", "$/h", false, 4},
-                                          {"sources", "", true, 9},
-                                          {"not read in a source", "", true, 9}};
+    static const galv_column columns[] = {{"gpu", "", true, 0, 0},
+                                          {"year", "", false, 5, 0},
+                                          {"memory", "GiB", false, 0, 0},
+                                          {"bandwidth", "GB/s", false, 1, 0},
+                                          {"16 bit", "TFLOP/s", false, 0, 0},
+                                          {"sustained", "TFLOP/s", false, 2, 0},
+                                          {"fp8", "TFLOP/s", false, 3, 0},
+                                          {"link", "GB/s", false, 1, 0},
+                                          {"power", "W", false, 4, 0},
+                                          {"rent", "$/h", false, 4, 0},
+                                          {"sources", "", true, 9, 0},
+                                          {"not read in a source", "", true, 9, 0}};
     galv_device *devices = NULL;
     size_t n = 0;
     if (galv_catalog_devices(&devices, &n, cli->arena, err) != GALV_OK) {
@@ -226,11 +226,11 @@ static int show_gpu(const galv_cli *cli, const char *name, galv_err *err)
 static int list_clusters(const galv_cli *cli, galv_err *err)
 {
     static const galv_column columns[] = {
-        {"cluster", "", true, 0},       {"gpu", "", true, 0},
-        {"GPUs", "a node", false, 1},   {"intra", "GB/s", false, 1},
-        {"inter", "GB/s", false, 1},    {"fabric", "", true, 2},
-        {"price", "$/GPU/h", false, 3}, {"topology", "", true, 6},
-        {"sources", "", true, 9},       {"not read in a source", "", true, 9}};
+        {"cluster", "", true, 0, 0},       {"gpu", "", true, 0, 0},
+        {"GPUs", "a node", false, 1, 0},   {"intra", "GB/s", false, 1, 0},
+        {"inter", "GB/s", false, 1, 0},    {"fabric", "", true, 2, 0},
+        {"price", "$/GPU/h", false, 3, 0}, {"topology", "", true, 6, 0},
+        {"sources", "", true, 9, 0},       {"not read in a source", "", true, 9, 0}};
     galv_cluster *clusters = NULL;
     size_t n = 0;
     if (galv_catalog_clusters(&clusters, &n, cli->arena, err) != GALV_OK) {
@@ -293,10 +293,10 @@ static int show_cluster(const galv_cli *cli, const char *name, galv_err *err)
 
 static int list_schedules(const galv_cli *cli)
 {
-    static const galv_column columns[] = {{"schedule", "", true, 0},
-                                          {"what it does", "", true, 0},
-                                          {"chunks", "a stage", false, 1},
-                                          {"source", "", true, 9}};
+    static const galv_column columns[] = {{"schedule", "", true, 0, 0},
+                                          {"what it does", "", true, 0, 0},
+                                          {"chunks", "a stage", false, 1, 0},
+                                          {"source", "", true, 9, 0}};
     size_t n = 0;
     const galv_schedule *schedules = galv_schedules(&n);
     galv_table table;

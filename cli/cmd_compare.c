@@ -142,10 +142,10 @@ static void cell_change(galv_table *table, const line *row)
 
 static void print_rows(const galv_cli *cli, const rows *r, const side *a, const side *b)
 {
-    const galv_column columns[] = {{"", "", true, 0},   {"", "", true, 0},
-                                   {"A", "", false, 0}, {"B", "", false, 0},
-                                   {"", "", true, 0},   {"change", "", false, 0},
-                                   {"", "", true, 0}};
+    const galv_column columns[] = {{"", "", true, 0, 0},   {"", "", true, 0, 0},
+                                   {"A", "", false, 0, 0}, {"B", "", false, 0, 0},
+                                   {"", "", true, 0, 0},   {"change", "", false, 0, 0},
+                                   {"", "", true, 0, 0}};
     galv_table table;
     galv_table_init(&table, cli->arena, columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < r->n; i++) {

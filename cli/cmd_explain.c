@@ -136,9 +136,10 @@ static const char *layer_word(const term *t)
 static void print_terms(const explaining *x, const terms *t, int32_t stage)
 {
     static const galv_column columns[] = {
-        {"operation", "", true, 0}, {"layer", "", true, 1},  {"part", "", true, 1},
-        {"stream", "", true, 0},    {"times", "", false, 2}, {"each", "ms", false, 2},
-        {"total", "s", false, 0},   {"from", "", true, 0}};
+        {"operation", "", true, 0, 0}, {"layer", "", true, 1, 0},
+        {"part", "", true, 1, 0},      {"stream", "", true, 0, 0},
+        {"times", "", false, 2, 0},    {"each", "ms", false, 2, 0},
+        {"total", "s", false, 0, 0},   {"from", "", true, 0, 0}};
     galv_table table;
     galv_table_init(&table, x->cli->arena, columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < t->n && i < TOP_TERMS; i++) {
@@ -169,7 +170,7 @@ static const struct {
 } levers[] = {
     {"device.flops=2x", "GPU twice as fast"},
     {"device.memory_bandwidth=2x", "GPU memory twice as fast"},
-    {"intra.bandwidth=2x", "link inside the node twice as fast"},
+    {"intra.bandwidth=2x", "links in the node twice as fast"},
     {"inter.bandwidth=2x", "network twice as fast"},
     {"inter.latency=0.5x", "network latency halved"},
 };
@@ -203,10 +204,10 @@ static galv_status pull(double *time_s, const explaining *x, const char *assignm
 
 static void print_levers(const explaining *x, const double *times_s)
 {
-    static const galv_column columns[] = {{"what if", "", true, 0},
-                                          {"step", "s", false, 0},
-                                          {"change", "%", false, 0},
-                                          {"option", "", true, 0}};
+    static const galv_column columns[] = {{"what if", "", true, 0, 0},
+                                          {"step", "s", false, 0, 0},
+                                          {"change", "%", false, 0, 0},
+                                          {"option", "", true, 0, 0}};
     galv_table table;
     galv_table_init(&table, x->cli->arena, columns, 4);
     for (size_t i = 0; i < N_LEVERS; i++) {
@@ -215,7 +216,8 @@ static void print_levers(const explaining *x, const double *times_s)
         galv_table_row(&table);
         galv_table_cell(&table, "%s", levers[i].label);
         galv_table_cell(&table, "%s", galv_print_number(text, sizeof text, times_s[i]));
-        galv_table_cell(&table, "%+.1f", 100 * change);
+        bool none = change < 0.0005 && change > -0.0005;
+        galv_table_cell(&table, none ? "%.1f" : "%+.1f", none ? 0.0 : 100 * change);
         galv_table_cell(&table, "--set %s", levers[i].assignment);
     }
     galv_print(x->cli, "\nthe same plan on another cluster\n");

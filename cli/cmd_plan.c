@@ -173,11 +173,11 @@ static galv_status dry_run(const planning *p, galv_err *err)
 static void print_table(const planning *p)
 {
     static const galv_column columns[] = {
-        {"#", "", false, 0},         {"plan", "", true, 0},
-        {"step", "s", false, 0},     {"MFU", "%", false, 0},
-        {"memory", "GiB", false, 0}, {"bubble", "%", false, 1},
-        {"comm", "%", false, 2},     {"tok/s/GPU", "", false, 3},
-        {"schedule", "", true, 4}};
+        {"#", "", false, 0, 0},         {"plan", "", true, 0, 0},
+        {"step", "s", false, 0, 0},     {"MFU", "%", false, 0, 0},
+        {"memory", "GiB", false, 0, 0}, {"bubble", "%", false, 1, 0},
+        {"comm", "%", false, 2, 0},     {"tok/s/GPU", "", false, 3, 0},
+        {"schedule", "", true, 4, 0}};
     galv_table table;
     double steps[1000];
     size_t n = p->found.n_plans < 1000 ? (size_t)p->found.n_plans : 1000;
@@ -209,13 +209,18 @@ static void print_table(const planning *p)
 static void print_verdict(const planning *p)
 {
     const galv_search_result *f = &p->found;
-    char candidates[32], memory[32], simulated[32], wall[32], bound[32];
-    galv_print(
-        p->cli, "%s plans · %s out of memory · %s simulated · %s · seed %lld\n",
-        galv_print_count(candidates, sizeof candidates, (int64_t)f->n_candidates),
-        galv_print_count(memory, sizeof memory, (int64_t)f->cut[GALV_CUT_MEMORY]),
-        galv_print_count(simulated, sizeof simulated, (int64_t)f->n_simulated),
-        galv_print_duration(wall, sizeof wall, f->wall_s), (long long)p->setup.seed);
+    char count[32], time[32], seed[32], bound[32];
+    char plans[64], memory[64], simulated[64];
+    snprintf(plans, sizeof plans, "%s plans",
+             galv_print_count(count, sizeof count, (int64_t)f->n_candidates));
+    snprintf(memory, sizeof memory, "%s out of memory",
+             galv_print_count(count, sizeof count, (int64_t)f->cut[GALV_CUT_MEMORY]));
+    snprintf(simulated, sizeof simulated, "%s simulated",
+             galv_print_count(count, sizeof count, (int64_t)f->n_simulated));
+    snprintf(seed, sizeof seed, "seed %lld", (long long)p->setup.seed);
+    galv_report_parts(p->cli, plans, memory, simulated,
+                      galv_print_duration(time, sizeof time, f->wall_s), seed,
+                      (char *)NULL);
     if (f->interrupted) {
         galv_print(p->cli,
                    "interrupted: the best so far, maybe not the best there is\n");

@@ -106,22 +106,22 @@ static void print_table(const sweeping *s)
     bool many_gpus = galv_cli_given(s->cli, GALV_OPTION_GPU);
     galv_column columns[16];
     size_t n = 0;
-    columns[n++] = (galv_column){"nodes", "", false, 0};
-    columns[n++] = (galv_column){"GPUs", "", false, 0};
+    columns[n++] = (galv_column){"nodes", "", false, 0, 0};
+    columns[n++] = (galv_column){"GPUs", "", false, 0, 0};
     if (many_gpus) {
-        columns[n++] = (galv_column){"gpu", "", true, 0};
+        columns[n++] = (galv_column){"gpu", "", true, 0, 0};
     }
-    columns[n++] = (galv_column){"plan", "", true, 0};
-    columns[n++] = (galv_column){"step", "s", false, 0};
-    columns[n++] = (galv_column){"tok/s/GPU", "", false, 2};
-    columns[n++] = (galv_column){"scaling", "%", false, 1};
-    columns[n++] = (galv_column){"MFU", "%", false, 1};
-    columns[n++] = (galv_column){"$/h", "", false, 3};
+    columns[n++] = (galv_column){"plan", "", true, 0, 0};
+    columns[n++] = (galv_column){"step", "s", false, 0, 0};
+    columns[n++] = (galv_column){"tok/s/GPU", "", false, 2, 0};
+    columns[n++] = (galv_column){"scaling", "%", false, 1, 0};
+    columns[n++] = (galv_column){"MFU", "%", false, 1, 0};
+    columns[n++] = (galv_column){"$/h", "", false, 3, 0};
     if (galv_cli_given(s->cli, GALV_OPTION_TOKENS)) {
-        columns[n++] = (galv_column){"days", "", false, 0};
-        columns[n++] = (galv_column){"USD", "", false, 0};
+        columns[n++] = (galv_column){"days", "", false, 0, 0};
+        columns[n++] = (galv_column){"USD", "", false, 0, 0};
     }
-    columns[n++] = (galv_column){"", "", true, 0};
+    columns[n++] = (galv_column){"", "", true, 0, 0};
     galv_table table;
     galv_table_init(&table, s->cli->arena, columns, n);
     bool front = false;
@@ -135,26 +135,28 @@ static void print_table(const sweeping *s)
     }
 }
 
+static void print_head(const sweeping *s)
+{
+    bool gpus = galv_cli_given(s->cli, GALV_OPTION_GPU);
+    char batch[32], tokens[32], sequence[32], global_batch[96];
+    const galv_workload *w = &s->points[0].job->workload;
+    galv_print(s->cli, "galvatron-sim %s   %s on %s\n", GALV_VERSION,
+               s->setup.job.model.name,
+               gpus ? "each GPU in its usual node" : s->clusters[0].name);
+    snprintf(sequence, sizeof sequence, "seq %d", w->seq_length);
+    snprintf(global_batch, sizeof global_batch, "global batch %s (%s tokens)%s",
+             galv_print_count(batch, sizeof batch, w->global_batch_size),
+             galv_print_si(tokens, sizeof tokens,
+                           (double)w->global_batch_size * w->seq_length),
+             galv_cli_given(s->cli, GALV_OPTION_GLOBAL_BATCH) ? "" : " everywhere");
+    galv_report_parts(s->cli, sequence, global_batch,
+                      galv_precision_names[w->precision], (char *)NULL);
+    galv_print(s->cli, "\n");
+}
+
 static void print_sweep(const sweeping *s)
 {
-    char batch[32], tokens[32];
-    const galv_sweep_point *first = s->n_points > 0 ? &s->points[0] : NULL;
-    galv_print(s->cli, "galvatron-sim %s   %s", GALV_VERSION, s->setup.job.model.name);
-    if (first != NULL) {
-        const galv_workload *w = &first->job->workload;
-        galv_print(s->cli, " · seq %d · global batch %s (%s tokens) · %s",
-                   w->seq_length,
-                   galv_print_count(batch, sizeof batch, w->global_batch_size),
-                   galv_print_si(tokens, sizeof tokens,
-                                 (double)w->global_batch_size * w->seq_length),
-                   galv_precision_names[w->precision]);
-    }
-    galv_print(s->cli, "\n%s%s\n\n",
-               galv_cli_given(s->cli, GALV_OPTION_GPU) ? "each GPU in its usual node"
-                                                       : s->clusters[0].name,
-               galv_cli_given(s->cli, GALV_OPTION_GLOBAL_BATCH)
-                   ? ""
-                   : " · the same batch on all of them");
+    print_head(s);
     print_table(s);
     for (size_t i = 0; i < s->n_points; i++) {
         const galv_sweep_point *p = &s->points[i];

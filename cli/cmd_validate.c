@@ -6,6 +6,7 @@
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
+#include "cli/help.h"
 #include "cli/job.h"
 #include "cli/output.h"
 #include "cli/report.h"
@@ -215,10 +216,11 @@ static void add_row(galv_table *table, const char *name, source_sum *sum)
 static galv_status print_sources(const validating *v, galv_err *err)
 {
     static const galv_column columns[] = {
-        {"source", "", true, 0},   {"n", "", false, 0},       {"MAPE", "%", false, 0},
-        {"bias", "%", false, 0},   {"P90", "%", false, 1},    {"worst", "%", false, 1},
-        {"<= 10 %", "", false, 1}, {"memory", "%", false, 2}, {"n mem", "", false, 4},
-        {"failed", "", false, 3}};
+        {"source", "", true, 0, 28},  {"n", "", false, 0, 0},
+        {"MAPE", "%", false, 0, 0},   {"bias", "%", false, 0, 0},
+        {"P90", "%", false, 1, 0},    {"worst", "%", false, 1, 0},
+        {"<= 10 %", "", false, 1, 0}, {"memory", "%", false, 2, 0},
+        {"n mem", "", false, 4, 0},   {"failed", "", false, 3, 0}};
     source_sum *sums = NULL;
     size_t n = 0;
     galv_status status = sum_up(&sums, &n, v, err);
@@ -251,10 +253,10 @@ static galv_status print_sources(const validating *v, galv_err *err)
 static void print_details(const validating *v)
 {
     static const galv_column columns[] = {
-        {"case", "", true, 0},         {"measured", "s", false, 0},
-        {"predicted", "s", false, 0},  {"error", "%", false, 0},
-        {"measured", "GiB", false, 1}, {"predicted", "GiB", false, 1},
-        {"error", "%", false, 1}};
+        {"case", "", true, 0, 20},        {"measured", "s", false, 0, 0},
+        {"predicted", "s", false, 0, 0},  {"error", "%", false, 0, 0},
+        {"measured", "GiB", false, 1, 0}, {"predicted", "GiB", false, 1, 0},
+        {"error", "%", false, 1, 0}};
     galv_table table;
     galv_table_init(&table, v->cli->arena, columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < v->validation.n_cases; i++) {
@@ -289,8 +291,8 @@ static void print_details(const validating *v)
     for (size_t i = 0; i < v->validation.n_cases; i++) {
         const galv_validated_case *c = &v->validation.cases[i];
         if (c->status != GALV_OK) {
-            galv_print(v->cli, "%s  %s: %s\n", titled ? "" : "\nnot predicted\n",
-                       c->measured->case_id, c->why_not);
+            galv_print(v->cli, "%s", titled ? "" : "\nnot predicted\n");
+            galv_help_wrap(v->cli->out, c->why_not, 2, 79);
             titled = true;
         }
     }

@@ -92,8 +92,9 @@ static void join_repeated(char *text, size_t size, const galv_cli *cli,
 galv_status galv_config_print(const galv_cli *cli, const galv_setup *setup,
                               galv_err *err)
 {
-    static const galv_column columns[] = {
-        {"option", "", true, 0}, {"value", "", true, 0}, {"from", "", true, 0}};
+    static const galv_column columns[] = {{"option", "", true, 0, 0},
+                                          {"value", "", true, 0, 0},
+                                          {"from", "", true, 0, 0}};
     bool json = galv_cli_given(cli, GALV_OPTION_JSON);
     galv_json_writer writer;
     galv_table table;

@@ -173,6 +173,7 @@ static bool is_option(const reader *r, const char *word)
 static galv_status find_command(galv_cli *cli, int n_words, const char *const *words,
                                 galv_err *err)
 {
+    const char *unknown = NULL; /* its value would be taken for the command */
     cli->command = &galv_commands[GALV_COMMAND_PLAN];
     cli->bare = true;
     for (int i = 0; i < n_words; i++) {
@@ -183,7 +184,8 @@ static galv_status find_command(galv_cli *cli, int n_words, const char *const *w
         if (word[0] != '-' || word[1] == '\0') {
             const galv_command *command = galv_command_named(word);
             if (command == NULL) {
-                return unknown_command(word, err);
+                return unknown != NULL ? unknown_option(cli, unknown, err)
+                                       : unknown_command(word, err);
             }
             cli->command = command;
             cli->bare = false;
@@ -191,7 +193,9 @@ static galv_status find_command(galv_cli *cli, int n_words, const char *const *w
         }
         const galv_option *option = NULL;
         if (word[1] == '-') {
-            option = strchr(word, '=') == NULL ? galv_option_named(word + 2) : NULL;
+            bool joined = strchr(word, '=') != NULL;
+            option = joined ? NULL : galv_option_named(word + 2);
+            unknown = joined || option != NULL ? unknown : word + 2;
         } else if (strlen(word) == 2) {
             option = galv_option_lettered(word[1]);
         }
@@ -384,7 +388,11 @@ static galv_status find_word(int *index, const galv_cli *cli, galv_option_id id,
         return GALV_OK;
     }
     galv_fail(err, GALV_USAGE, "unknown word '%.64s'", word);
-    galv_hint_words(err, words, n_words, word);
+    if (strlen(word) > 1) { /* one letter is near to everything */
+        galv_hint_words(err, words, n_words, word);
+    }
+    galv_hint(err, "one of: %s",
+              galv_options[id].words != NULL ? galv_options[id].words : "see its help");
     return galv_cli_blame(cli, id, galv_cli_value(cli, id), err);
 }
 

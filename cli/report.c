@@ -12,6 +12,7 @@
 #include "viz/timeline_figure.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,25 +39,54 @@ static void print_defaults(const galv_cli *cli)
     galv_text_release(&list);
 }
 
+void galv_report_parts(const galv_cli *cli, const char *first, ...)
+{
+    size_t column = 0;
+    va_list args;
+    va_start(args, first);
+    for (const char *part = first; part != NULL; part = va_arg(args, const char *)) {
+        size_t width = galv_text_columns(part);
+        if (width == 0) {
+            continue;
+        }
+        if (column > 0 && column + 3 + width > 79) {
+            galv_print(cli, "\n");
+            column = 0;
+        } else if (column > 0) {
+            galv_print(cli, " · ");
+            column += 3;
+        }
+        galv_print(cli, "%s", part);
+        column += width;
+    }
+    va_end(args);
+    galv_print(cli, "\n");
+}
+
 void galv_report_job(const galv_cli *cli, const galv_setup *setup)
 {
     const galv_job *job = &setup->job;
     const galv_workload *w = &job->workload;
     char tokens[32], batch[32], gpus[32];
-    galv_print(cli, "galvatron-sim %s   %s on %d x %s", GALV_VERSION, job->model.name,
-               galv_cluster_n_nodes(&job->cluster), job->cluster.name);
-    galv_print(
-        cli, "\n%s GPUs",
+    char head[160], devices[160], sequence[32], global_batch[96];
+    snprintf(head, sizeof head, "galvatron-sim %s   %s on %d x %s", GALV_VERSION,
+             job->model.name, galv_cluster_n_nodes(&job->cluster), job->cluster.name);
+    int n = snprintf(
+        devices, sizeof devices, "%s GPUs",
         galv_print_count(gpus, sizeof gpus, galv_cluster_n_devices(&job->cluster)));
-    for (int32_t i = 0; i < job->cluster.n_pools; i++) {
-        galv_print(cli, "%s %s", i > 0 ? " +" : "", job->cluster.pools[i].device.id);
+    for (int32_t i = 0; i < job->cluster.n_pools && n > 0 && n < 120; i++) {
+        n += snprintf(devices + n, sizeof devices - (size_t)n, "%s %s",
+                      i > 0 ? " +" : "", job->cluster.pools[i].device.id);
     }
     double step_tokens = (double)w->global_batch_size * w->seq_length;
-    galv_print(cli, " · seq %d · global batch %s (%s tokens) · %s%s\n", w->seq_length,
-               galv_print_count(batch, sizeof batch, w->global_batch_size),
-               galv_print_si(tokens, sizeof tokens, step_tokens),
-               galv_precision_names[w->precision],
-               w->flash_attention ? "" : " · no flash attention");
+    snprintf(sequence, sizeof sequence, "seq %d", w->seq_length);
+    snprintf(global_batch, sizeof global_batch, "global batch %s (%s tokens)",
+             galv_print_count(batch, sizeof batch, w->global_batch_size),
+             galv_print_si(tokens, sizeof tokens, step_tokens));
+    galv_print(cli, "%s\n", head);
+    galv_report_parts(cli, devices, sequence, global_batch,
+                      galv_precision_names[w->precision],
+                      w->flash_attention ? "" : "no flash attention", (char *)NULL);
     if (setup->plan == NULL) {
         print_defaults(cli);
     }
@@ -213,13 +243,13 @@ void galv_report_stages(const galv_cli *cli, const galv_result *result)
     static const char *const headers[GALV_N_MEMORY_USES] = {
         "params", "grads", "optim", "activ", "buffers", "context"};
     galv_column columns[4 + GALV_N_MEMORY_USES] = {
-        {"stage", "", false, 0},
-        {"blocks", "", false, 0},
-        {"busy", "%", false, 0},
-        {"peak", "GiB", false, 0},
+        {"stage", "", false, 0, 0},
+        {"blocks", "", false, 0, 0},
+        {"busy", "%", false, 0, 0},
+        {"peak", "GiB", false, 0, 0},
     };
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
-        columns[4 + use] = (galv_column){headers[use], "GiB", false, 1};
+        columns[4 + use] = (galv_column){headers[use], "GiB", false, 1, 0};
     }
     galv_table table;
     galv_table_init(&table, cli->arena, columns, 4 + GALV_N_MEMORY_USES);

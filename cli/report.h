@@ -15,6 +15,10 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
                         const galv_costmodel *model, const galv_plan *plan,
                         const galv_result *result, const char *title);
 
+/* Prints parts with " · " between them, broken between parts at 79 columns. NULL ends
+ * the list; "" is left out. */
+void galv_report_parts(const galv_cli *cli, const char *first, ...);
+
 /* An iteration time: seconds from one second on (never minutes, so that two of them
  * can be compared at a glance), ms below. */
 char *galv_report_step(char *buffer, size_t size, double seconds);

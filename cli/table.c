@@ -123,6 +123,20 @@ static void cut_widest(const galv_table *table, size_t *widths, const bool *show
     }
 }
 
+/* Cuts the columns that allow it, as far as they do and as is needed. */
+static void cut_allowed(const galv_table *table, size_t *widths, const bool *shown,
+                        size_t limit)
+{
+    for (size_t i = 0; i < table->n_columns; i++) {
+        size_t least = (size_t)table->columns[i].min_width;
+        size_t total = total_width(widths, shown, table->n_columns);
+        if (least > 0 && widths[i] > least && total > limit) {
+            size_t excess = total - limit;
+            widths[i] = widths[i] > excess + least ? widths[i] - excess : least;
+        }
+    }
+}
+
 /* Appends at most `width` code points, the last one an ellipsis when cut. */
 static void append_cut(galv_text *out, const char *text, size_t width)
 {
@@ -200,6 +214,9 @@ size_t galv_table_print(galv_text *out, const galv_table *table, int width,
     }
     size_t limit = width > 0 ? (size_t)width : 0;
     size_t n_left_out = 0;
+    if (limit > 0) {
+        cut_allowed(table, l.widths, l.shown, limit);
+    }
     while (limit > 0 && total_width(l.widths, l.shown, table->n_columns) > limit) {
         size_t least = least_important(table, l.shown);
         if (least == table->n_columns) {

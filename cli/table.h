@@ -18,6 +18,8 @@ typedef struct galv_column {
     const char *unit; /* second header row; "" = none */
     bool left;        /* text; else right-aligned */
     int priority;     /* 0 = always shown; the largest is left out first */
+    int min_width;    /* text may be cut to this width before a column is left out;
+                         0 = only when nothing else helps */
 } galv_column;
 
 typedef struct galv_table {
