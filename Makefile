@@ -61,7 +61,7 @@ PROGRAM := $(BUILD)/galvatron-sim
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib deps test tests asan-test tsan-test thread-tests fuzz cov bench lint fmt man \
+.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install fuzz cov bench lint fmt man \
     install uninstall dist clean help
 
 all: $(PROGRAM)
@@ -135,6 +135,10 @@ $(BUILD)/tests/threads-%: $(BUILD)/obj/tests/threads/%.o $(LIBRARY)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 thread-tests: $(THREAD_TESTS)
 	$(Q)for program in $^; do $$program || exit 1; echo "  $$(basename $$program) passed"; done
+
+## make test-install  install into a folder of its own and build docs/library.md's program
+test-install:
+	$(Q)tools/test-install.sh BUILD=$(BUILD)
 
 ## make tsan-test   what runs in threads, under the thread sanitizer
 tsan-test:

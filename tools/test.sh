@@ -11,4 +11,5 @@ make -s -j"$jobs" tsan-test
 echo '== address and undefined-behaviour sanitizers'
 make -s -j"$jobs" asan-test
 echo '== release build'
+make -s -j"$jobs" test-install
 make -s -j"$jobs" test
