@@ -1,0 +1,73 @@
+/* Validation: errors and their sums, with cases whose answers are published. */
+#include "sim/validation.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+GALV_TEST_SUITE(sim_validation);
+
+static const char path[] = GALV_SOURCE_DIR "/tests/sim/data/cases.csv";
+
+static galv_validation validate(int n_jobs, galv_arena *arena)
+{
+    galv_err err = GALV_ERR_INIT;
+    galv_case *cases = NULL;
+    size_t n_cases = 0;
+    galv_validation validation = {0};
+    cr_assert_eq(galv_cases_read(&cases, &n_cases, path, arena, &err), GALV_OK, "%s",
+                 err.message);
+    cr_assert_eq(galv_validate(&validation, cases, n_cases, NULL, n_jobs, arena, &err),
+                 GALV_OK, "%s", err.message);
+    return validation;
+}
+
+Test(sim_validation, errors_and_their_sums_are_what_they_say)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_validation v = validate(1, arena);
+    cr_assert_eq(v.n_cases, 4);
+    cr_expect_eq(v.cases[0].status, GALV_OK, "%s", v.cases[0].why_not);
+    cr_expect_float_eq(v.cases[0].predicted_iteration_time_s, 34.6, 1e-9);
+    cr_expect_float_eq(v.cases[0].error_frac, 0, 1e-9);
+    cr_expect_float_eq(v.cases[1].error_frac, -0.1, 1e-9, "%g", v.cases[1].error_frac);
+    cr_expect_float_eq(v.cases[2].predicted_iteration_time_s, 33, 1e-9);
+    cr_expect(isnan(v.cases[2].error_frac));
+    cr_expect_eq(v.cases[3].status, GALV_USAGE);
+    cr_expect_not_null(strstr(v.cases[3].why_not, "zb-h7"), "%s", v.cases[3].why_not);
+    cr_expect(isnan(v.cases[3].error_frac));
+    cr_expect_eq(v.n_timed, 2);
+    cr_expect_float_eq(v.mape_frac, 0.05, 1e-9);
+    cr_expect_float_eq(v.bias_frac, -0.05, 1e-9);
+    cr_expect_float_eq(v.p90_frac, 0.1, 1e-9);
+    cr_expect_float_eq(v.worst_frac, -0.1, 1e-9);
+    cr_expect_eq(v.n_memory, 0);
+    cr_expect(isnan(v.memory_mape_frac));
+    galv_arena_free(arena);
+}
+
+Test(sim_validation, does_not_depend_on_the_number_of_threads)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_validation one = validate(1, arena);
+    galv_validation three = validate(3, arena);
+    for (size_t i = 0; i < one.n_cases; i++) {
+        cr_expect(one.cases[i].predicted_iteration_time_s ==
+                  three.cases[i].predicted_iteration_time_s);
+        cr_expect_eq(one.cases[i].status, three.cases[i].status);
+    }
+    cr_expect(one.mape_frac == three.mape_frac && one.p90_frac == three.p90_frac);
+    galv_arena_free(arena);
+}
+
+Test(sim_validation, of_no_cases_there_is_nothing_to_say)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_validation v = {0};
+    cr_assert_eq(galv_validate(&v, NULL, 0, NULL, 2, arena, &err), GALV_OK);
+    cr_expect_eq(v.n_cases, 0);
+    cr_expect(isnan(v.mape_frac) && isnan(v.p90_frac));
+    galv_arena_free(arena);
+}
