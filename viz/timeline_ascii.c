@@ -115,24 +115,34 @@ static void draw_legend(galv_text *out, const galv_scene *scene, int label_colum
     galv_text_printf(out, "%s. idle\n", at > label_columns ? "  " : "");
 }
 
-/* The part of a UTF-8 string that fits into `columns`, and a newline. */
+/* A line of at most `columns`: what is longer ends in "...", between two words. */
 static void put_line(galv_text *out, const char *string, int columns)
 {
-    if (string[0] == '\0') {
+    size_t wanted = galv_text_columns(string);
+    size_t room = (size_t)columns;
+    size_t end = strlen(string);
+    if (end == 0) {
         return;
     }
-    size_t at = 0;
-    int used = 0;
-    while (string[at] != '\0') {
-        bool begins = ((unsigned char)string[at] & 0xC0U) != 0x80U;
-        if (begins && used == columns) {
-            break;
+    if (wanted > room) {
+        size_t used = 0;
+        size_t at = 0;
+        end = 0;
+        while (string[at] != '\0' && used <= room - 3) {
+            if (string[at] == ' ') {
+                end = at;
+            }
+            used += ((unsigned char)string[at] & 0xC0U) != 0x80U;
+            at++;
         }
-        used += begins;
-        galv_text_append_char(out, (unsigned char)string[at] < 0x20 ? ' ' : string[at]);
-        at++;
+        while (end > 0 && string[end - 1] == ' ') {
+            end--;
+        }
     }
-    galv_text_append_char(out, '\n');
+    for (size_t i = 0; i < end; i++) {
+        galv_text_append_char(out, (unsigned char)string[i] < 0x20 ? ' ' : string[i]);
+    }
+    galv_text_append(out, wanted > room ? "...\n" : "\n");
 }
 
 static void draw(galv_text *out, const galv_scene *scene, int columns)
@@ -160,7 +170,7 @@ static void draw(galv_text *out, const galv_scene *scene, int columns)
     galv_text_printf(out, "%s  busy\n", end);
     draw_rows(out, scene, label_columns, n_quanta);
     if (scene->n_shown < timeline->n_ranks) {
-        galv_text_printf(out, "%*s... %d similar %s not shown\n", label_columns, "",
+        galv_text_printf(out, "... %d similar %s not shown\n",
                          (int)(timeline->n_ranks - scene->n_shown),
                          scene->rows_are_stages ? "stages" : "ranks");
     }

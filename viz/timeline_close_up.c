@@ -110,11 +110,16 @@ void galv_draw_close_up(galv_canvas *canvas, const galv_scene *scene,
     double x = frame.x;
     double w = frame.w;
     galv_canvas_tag(canvas, "close-up", -1);
-    galv_canvas_printf(
-        canvas, x, y + 17.0,
-        galv_style_bold(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_LEFT),
-        "Close-up: micro-batch %d turns from forward to backward (numbers are layers)",
-        (int)close_up->micro_batch);
+    char heading[96];
+    char fitted[96];
+    snprintf(heading, sizeof heading,
+             "Close-up: micro-batch %d turns from forward to backward (numbers are "
+             "layers)",
+             (int)close_up->micro_batch);
+    galv_text_fit(fitted, sizeof fitted, heading, w, GALV_SIZE_AXIS, true);
+    galv_canvas_text(canvas, x, y + 17.0,
+                     galv_style_bold(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_LEFT),
+                     fitted);
     double top = y + CLOSE_UP_HEADING;
     galv_canvas_rect(canvas, x, top, w, CLOSE_UP_ROW_PX, galv_ink_fill(GALV_INK_IDLE));
     galv_canvas_text(canvas, x - GALV_LABEL_GAP, top + CLOSE_UP_ROW_PX / 2.0 + 3.2,

@@ -241,7 +241,9 @@ static void draw_windows(galv_canvas *canvas, const figure_sheet *sheet)
         galv_draw_time_axis(canvas, window, bottom + 3.0, scene->duration_s, false);
         galv_canvas_tag(canvas, "window", i);
         char heading[96];
-        snprintf(heading, sizeof heading, "%s \xC2\xB7 %s", names[i], titles[i]);
+        char full[96];
+        snprintf(full, sizeof full, "%s \xC2\xB7 %s", names[i], titles[i]);
+        galv_text_fit(heading, sizeof heading, full, window->w, GALV_SIZE_AXIS, true);
         galv_canvas_text(
             canvas, window->x, sheet->rows.y - 7.0,
             galv_style_bold(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_LEFT), heading);
