@@ -69,6 +69,16 @@ static galv_choices choose(const galv_choices *asked, int64_t of, int64_t most)
     return c;
 }
 
+static bool asked(const galv_choices *choices, int64_t value)
+{
+    for (size_t i = 0; i < choices->n_values; i++) {
+        if (choices->values[i] == value) {
+            return true;
+        }
+    }
+    return choices->n_values == 0;
+}
+
 static void add_leaf(walk *w)
 {
     galv_candidates *out = w->out;
@@ -176,6 +186,9 @@ static void walk_ep(walk *w)
         w->at.strategy.ep = (int32_t)c.values[i];
         if (ranks % c.values[i] != 0) {
             cut(w, GALV_CUT_DEVICES, 1);
+            galv_fail(&w->reason, GALV_USAGE,
+                      "ep %lld does not divide the %lld ranks of dp x cp x tp",
+                      (long long)c.values[i], (long long)ranks);
             continue;
         }
         bool fits_all = true;
@@ -250,6 +263,9 @@ static void walk_tp_cp(walk *w, int64_t stage_devices)
         galv_choices cps = {0};
         if (stage_devices % tps.values[i] != 0) {
             cut(w, GALV_CUT_DEVICES, 1);
+            galv_fail(&w->reason, GALV_USAGE,
+                      "tp %lld does not divide the %lld devices of a pipeline stage",
+                      (long long)tps.values[i], (long long)stage_devices);
             continue;
         }
         if (tps.values[i] > w->scaleup_domain && !w->space->internode_tp) {
@@ -269,11 +285,26 @@ static void walk_tp_cp(walk *w, int64_t stage_devices)
             }
             if (stage_devices % both != 0) {
                 cut(w, GALV_CUT_DEVICES, 1);
+                galv_fail(&w->reason, GALV_USAGE,
+                          "tp %lld x cp %lld does not divide the %lld devices of a "
+                          "pipeline stage",
+                          (long long)tps.values[i], (long long)cps.values[k],
+                          (long long)stage_devices);
                 continue;
             }
             w->at.strategy.tp = (int32_t)tps.values[i];
             w->at.strategy.cp = (int32_t)cps.values[k];
             w->at.strategy.dp = (int32_t)(stage_devices / both);
+            if (!asked(&w->space->dp, w->at.strategy.dp)) {
+                cut(w, GALV_CUT_DEVICES, 1);
+                galv_fail(
+                    &w->reason, GALV_USAGE,
+                    "dp is %d for pp %d, tp %lld, cp %lld on %lld devices, not as "
+                    "asked",
+                    w->at.strategy.dp, w->at.pp, (long long)tps.values[i],
+                    (long long)cps.values[k], (long long)w->n_devices);
+                continue;
+            }
             if (w->job->workload.global_batch_size % w->at.strategy.dp != 0) {
                 cut(w, GALV_CUT_BATCH, 1);
                 galv_fail(&w->reason, GALV_USAGE,
@@ -340,6 +371,9 @@ static void walk_schedule(walk *w)
             }
             if (vpps.values[k] * w->at.pp > w->n_blocks) {
                 cut(w, GALV_CUT_LAYERS, 1);
+                galv_fail(&w->reason, GALV_USAGE,
+                          "pp %d x vpp %lld is more than the %d blocks", w->at.pp,
+                          (long long)vpps.values[k], w->n_blocks);
                 continue;
             }
             w->at.schedule = schedule;
@@ -392,6 +426,8 @@ galv_status galv_space_enumerate(galv_candidates *candidates, const galv_space *
     for (size_t i = 0; i < pps.n_values; i++) {
         if (w.n_devices % pps.values[i] != 0) {
             cut(&w, GALV_CUT_DEVICES, 1);
+            galv_fail(&w.reason, GALV_USAGE, "pp %lld does not divide the %lld devices",
+                      (long long)pps.values[i], (long long)w.n_devices);
             continue;
         }
         if (pps.values[i] > w.n_blocks) {
