@@ -88,11 +88,12 @@ static void print_share(char *buffer, size_t size, double value, double total)
              100.0 * value / total);
 }
 
-static void label_of(const galv_breakdown_row *row, size_t index, char *buffer,
-                     size_t size)
+static void label_of(const galv_breakdown_row *row, size_t index, double page_width,
+                     char *buffer, size_t size)
 {
     if (row->label != NULL) {
-        galv_text_fit(buffer, size, row->label, 320.0, GALV_SIZE_AXIS, false);
+        galv_text_fit(buffer, size, row->label, fmin(320.0, 0.4 * page_width),
+                      GALV_SIZE_AXIS, false);
     } else {
         snprintf(buffer, size, "stage %zu", index);
     }
@@ -102,7 +103,7 @@ static void draw_row(galv_canvas *canvas, const galv_axis *x, galv_time_unit uni
                      const galv_breakdown_row *row, size_t index, double y)
 {
     char label[256];
-    label_of(row, index, label, sizeof label);
+    label_of(row, index, galv_canvas_width(canvas), label, sizeof label);
     galv_canvas_tag(canvas, "bar", (int32_t)index);
     galv_canvas_text(canvas, x->from_px - 6.0, y + BAR / 2.0 + 0.36 * GALV_SIZE_AXIS,
                      galv_style(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_RIGHT),
@@ -190,7 +191,7 @@ galv_status galv_breakdown_compose(galv_canvas **canvas, const galv_breakdown_ro
     double longest_s = 0.0;
     for (size_t i = 0; i < n_rows; i++) {
         char label[256];
-        label_of(&rows[i], i, label, sizeof label);
+        label_of(&rows[i], i, resolved.width_px, label, sizeof label);
         left = fmax(left, GALV_FIGURE_MARGIN + 6.0 +
                               galv_text_width(label, GALV_SIZE_AXIS, false));
         longest_s = fmax(longest_s, fmax(total_of(&rows[i]), rows[i].hidden_s));

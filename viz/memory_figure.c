@@ -9,14 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define GIB        1073741824.0
-#define N_PARTS    6
-#define MOST_BARS  40
-#define PITCH      22.0
-#define BAR        16.0
-#define TOP        64.0
-#define AXIS       40.0
-#define TOTAL_ROOM 96.0
+#define GIB       1073741824.0
+#define N_PARTS   6
+#define MOST_BARS 40
+#define PITCH     22.0
+#define BAR       16.0
+#define TOP       64.0
+#define AXIS      40.0
 
 typedef struct memory_bar {
     size_t index; /* of the row, for ties */
@@ -69,11 +68,12 @@ static galv_status make_bars(memory_bar *bars, const galv_memory_row *rows,
     return GALV_OK;
 }
 
-static void row_label(const galv_memory_row *rows, size_t index, char *buffer,
-                      size_t size)
+static void row_label(const galv_memory_row *rows, size_t index, double page_width,
+                      char *buffer, size_t size)
 {
     if (rows[index].label != NULL) {
-        galv_text_fit(buffer, size, rows[index].label, 200.0, GALV_SIZE_AXIS, false);
+        galv_text_fit(buffer, size, rows[index].label, fmin(200.0, 0.3 * page_width),
+                      GALV_SIZE_AXIS, false);
     } else {
         snprintf(buffer, size, "stage %zu", index);
     }
@@ -99,12 +99,28 @@ static void draw_limit(galv_canvas *canvas, const galv_axis *x, double limit_byt
                        "limit %s GiB", number);
 }
 
+/* "43.4 GiB", and when if that is known. */
+static void total_label(const memory_bar *bar, const galv_memory_row *rows,
+                        galv_time_unit unit, char *buffer, size_t size)
+{
+    char number[32];
+    galv_print_figures(number, sizeof number, bar->total_bytes / GIB);
+    double when = rows[bar->index].peak_time_s;
+    if (when > 0.0 && isfinite(when)) {
+        char time[32];
+        galv_print_figures(time, sizeof time, when / unit.seconds);
+        snprintf(buffer, size, "%s GiB at %s %s", number, time, unit.name);
+    } else {
+        snprintf(buffer, size, "%s GiB", number);
+    }
+}
+
 static void draw_bar(galv_canvas *canvas, const galv_axis *x, const memory_bar *bar,
                      const galv_memory_row *rows, galv_time_unit unit,
                      double limit_bytes, double y)
 {
     char label[128];
-    row_label(rows, bar->index, label, sizeof label);
+    row_label(rows, bar->index, galv_canvas_width(canvas), label, sizeof label);
     galv_canvas_tag(canvas, "bar", (int32_t)bar->index);
     galv_canvas_text(canvas, x->from_px - 6.0, y + BAR / 2.0 + 0.36 * GALV_SIZE_AXIS,
                      galv_style(GALV_SIZE_AXIS, GALV_COLOR_TEXT, GALV_ALIGN_RIGHT),
@@ -119,17 +135,8 @@ static void draw_bar(galv_canvas *canvas, const galv_axis *x, const memory_bar *
         galv_canvas_outline(canvas, end, y + 0.25, free_end - end, BAR - 0.5,
                             galv_line(0xBFBFBF, 0.5));
     }
-    char number[32];
-    galv_print_figures(number, sizeof number, bar->total_bytes / GIB);
     char total[96];
-    double when = rows[bar->index].peak_time_s;
-    if (when > 0.0 && isfinite(when)) {
-        char time[32];
-        galv_print_figures(time, sizeof time, when / unit.seconds);
-        snprintf(total, sizeof total, "%s GiB at %s %s", number, time, unit.name);
-    } else {
-        snprintf(total, sizeof total, "%s GiB", number);
-    }
+    total_label(bar, rows, unit, total, sizeof total);
     bool over = limit_bytes > 0.0 && bar->total_bytes > limit_bytes * (1.0 + 1e-9);
     galv_canvas_text(canvas, x->to_px + 8.0, y + BAR / 2.0 + 0.36 * GALV_SIZE_TICK,
                      over
@@ -189,15 +196,18 @@ static galv_canvas *compose(const memory_bar *bars, size_t n_bars,
     }
     galv_time_unit unit = galv_time_unit_for(latest_s);
     double left = 48.0;
+    double right = 0.0;
     char label[128];
     for (size_t i = 0; i < n_bars; i++) {
-        row_label(rows, bars[i].index, label, sizeof label);
+        total_label(&bars[i], rows, unit, label, sizeof label);
+        right = fmax(right, galv_text_width(label, GALV_SIZE_TICK, true));
+        row_label(rows, bars[i].index, options->width_px, label, sizeof label);
         left = fmax(left, GALV_FIGURE_MARGIN + 6.0 +
                               galv_text_width(label, GALV_SIZE_AXIS, false));
     }
     double high = fmax(limit_bytes, bars[0].total_bytes) * 1.03;
-    galv_axis x = {0.0, high > 0.0 ? high : 1.0, left, options->width_px - TOTAL_ROOM,
-                   false};
+    galv_axis x = {0.0, high > 0.0 ? high : 1.0, left,
+                   options->width_px - right - 8.0 - GALV_FIGURE_MARGIN, false};
     double bottom = TOP + (double)n_bars * PITCH;
     double legend_y = bottom + AXIS;
     double height =
