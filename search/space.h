@@ -26,7 +26,7 @@ typedef struct galv_space {
     galv_choices tp, cp, ep, dp, pp, vpp, micro_batch; /* dp: what is left; asked for,
                                                           others are cut */
     galv_choices sp;                                   /* galv_sp */
-    galv_choices zero;                                 /* 0..3; open = 0 (dp 1), 1, 3 */
+    galv_choices zero;                                 /* 0..3 */
     galv_choices recompute;                            /* galv_recompute */
     size_t n_schedules; /* 0 = all of schedule/schedule.h */
     const char *schedules[16];
