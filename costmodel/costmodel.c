@@ -183,8 +183,8 @@ void galv_costmodel_collective(galv_cost *cost, const galv_costmodel *model, int
         memset(cost->provenance_s, 0, sizeof cost->provenance_s);
         galv_cost_add(cost, time, provenance, 0);
     }
-    cost->compute_slowdown = model->laws[0].factors[GALV_FACTOR_COMPUTE_SLOWDOWN];
-    cost->comm_slowdown = model->laws[0].factors[GALV_FACTOR_COMM_SLOWDOWN];
+    galv_cost_set_slowdowns(cost, model->laws[0].factors[GALV_FACTOR_COMPUTE_SLOWDOWN],
+                            model->laws[0].factors[GALV_FACTOR_COMM_SLOWDOWN]);
 }
 
 const char *const *galv_costmodel_warnings(const galv_costmodel *model, size_t *n)

@@ -231,14 +231,19 @@ static void default_gemm(galv_gemm_law *law, const galv_device *device, double p
     law->provenance = GALV_PROVENANCE_ANALYTIC;
 }
 
-static void fitted_gemm(galv_gemm_law *law, table *t, size_t row,
-                        const galv_device *device, double peak, double power_exponent)
+/* Speed that a lower power limit than that of the measured device leaves. */
+static double power_share(table *t, size_t row, const galv_device *device,
+                          double exponent)
 {
-    double usual_power_w = number(t, row, "tdp_w", 0);
-    double power = device->tdp_w > 0 && usual_power_w > device->tdp_w
-                       ? pow(device->tdp_w / usual_power_w, power_exponent)
-                       : 1;
-    double per_sm = peak * power / law->n_sm;
+    double usual_w = number(t, row, "tdp_w", 0);
+    bool capped = device->tdp_w > 0 && usual_w > device->tdp_w;
+    return capped ? pow(device->tdp_w / usual_w, exponent) : 1;
+}
+
+static void fitted_gemm(galv_gemm_law *law, table *t, size_t row,
+                        const galv_device *device, double peak)
+{
+    double per_sm = peak / law->n_sm;
     law->t0_s = 1e-6 * number(t, row, "t0_us", 3);
     law->k0 = number(t, row, "k0", 128);
     law->quantization = number(t, row, "quantization", 0.5);
@@ -280,7 +285,9 @@ static void init_gemm(galv_device_law *law, table *t, const galv_device *device,
         }
         return;
     }
-    fitted_gemm(gemm, t, best_row, device, peak, law->factors[GALV_FACTOR_POWER]);
+    double power = power_share(t, best_row, device, law->factors[GALV_FACTOR_POWER]);
+    fitted_gemm(gemm, t, best_row, device, peak * power);
+    law->power = power;
     gemm->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
 }
 
@@ -310,7 +317,7 @@ static void default_attention(galv_attention_law *law)
 static void init_attention(galv_device_law *law, table *t, const galv_device *device)
 {
     galv_attention_law *attention = &law->attention;
-    attention->peak_flop_per_s = galv_device_peak(device, GALV_BF16);
+    attention->peak_flop_per_s = galv_device_peak(device, GALV_BF16) * law->power;
     attention->factor = law->factors[GALV_FACTOR_ATTENTION];
     attention->n_sm = positive(device->n_sm, 100);
     attention->tile_rows = same_generation("Blackwell", device->arch) ? 256 : 128;
@@ -484,6 +491,7 @@ galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
                                  const galv_profile *profile, galv_err *err)
 {
     memset(law, 0, sizeof *law);
+    law->power = 1;
     galv_arena *arena = galv_arena_new();
     if (arena == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");

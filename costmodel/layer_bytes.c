@@ -7,14 +7,32 @@
  * of attention, 2 a s / t (5 with dropout), or 4 a / t where attention is fused. For h
  * = a d, f = 4 h that is Korthikanti's 34 + 5 a s / h.
  *
- * Left out: what eager frameworks keep twice (the factor "activation_stack"), casts to
- * fp8 kept beside the 16-bit tensors. */
+ * Under fp8 the inputs of products are kept in 8 bits. PyTorch's selective
+ * recomputation keeps attention and every second product's output; that is the norms'
+ * inputs, queries, keys, values and half of the MLP's inner tensors.
+ *
+ * Left out: what eager frameworks keep twice (the factor "activation_stack"),
+ * transposed copies of fp8 tensors. */
 #include "costmodel/layer_internal.h"
 
 /* Bytes of an activation's element. */
 static double width(const galv_layer_share *s)
 {
     return s->workload->precision <= GALV_TF32 ? 4 : 2;
+}
+
+/* Bytes of a product's kept input: fp8 training keeps the converted tensor. */
+static double kept_width(const galv_layer_share *s)
+{
+    switch (s->workload->precision) {
+    case GALV_FP8:
+    case GALV_MXFP8:
+        return 1;
+    case GALV_NVFP4:
+        return 0.5625; /* and a scale for every sixteen */
+    default:
+        return width(s);
+    }
 }
 
 static double core_bytes(const galv_layer_share *s, double seq_kv, bool selective)
@@ -39,7 +57,8 @@ static double attention_bytes(const galv_layer_share *s, bool selective)
     double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
     double region = s->region_tokens;
     double mask = g->dropout > 0 ? region * h : 0;
-    double bytes = 2 * e * region * h + mask + e * s->tokens * a * s->v_dim;
+    double bytes =
+        (e + kept_width(s)) * region * h + mask + e * s->tokens * a * s->v_dim;
     if (g->kv_lora_rank > 0) {
         double latent = g->q_lora_rank + g->kv_lora_rank;
         bytes += e * s->tokens * (2 * latent + a * (2 * s->qk_dim + s->v_dim));
@@ -60,14 +79,14 @@ static double attention_bytes(const galv_layer_share *s, bool selective)
 static double inner_bytes(const galv_layer_share *s, double rows, double f)
 {
     double n_in = s->group->gated_linear_unit ? 2 : 1;
-    return width(s) * rows * f * (n_in + 1);
+    return rows * f * (width(s) * n_in + kept_width(s));
 }
 
 static double mlp_bytes(const galv_layer_share *s)
 {
     double h = s->group->hidden_size;
     double mask = s->group->dropout > 0 ? s->region_tokens * h : 0;
-    return 2 * width(s) * s->region_tokens * h + mask +
+    return (width(s) + kept_width(s)) * s->region_tokens * h + mask +
            inner_bytes(s, s->tokens, s->group->ffn_hidden_size / s->tp);
 }
 
@@ -85,7 +104,7 @@ static double router_bytes(const galv_layer_share *s)
 static double experts_bytes(const galv_layer_share *s)
 {
     const galv_layer_group *g = s->group;
-    return width(s) * s->routed_rows * g->hidden_size +
+    return kept_width(s) * s->routed_rows * g->hidden_size +
            inner_bytes(s, s->routed_rows, g->moe_ffn_hidden_size);
 }
 
@@ -113,6 +132,15 @@ double galv_layer_activation_bytes(const galv_layer_share *s, bool selective, in
     bool whole = part == GALV_PART_WHOLE;
     bool moe = s->group->kind == GALV_LAYER_MOE_DECODER;
     double bytes = 0;
+    if (selective && galv_layer_is_op_selective(s, GALV_RECOMPUTE_SELECTIVE) && !moe) {
+        if (whole || part == GALV_PART_ATTENTION) {
+            bytes += attention_bytes(s, true) - 2 * width(s) * s->region_tokens * h / 2;
+        }
+        if (whole || part == GALV_PART_MLP) {
+            bytes += 0.5 * mlp_bytes(s);
+        }
+        return bytes;
+    }
     if (whole || part == GALV_PART_ATTENTION) {
         bytes += attention_bytes(s, selective);
     }
@@ -148,7 +176,11 @@ double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute reco
     const galv_layer_group *g = s->group;
     bool forward = pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE;
     if (g->kind == GALV_LAYER_HEAD) {
-        return e * s->head_tokens * s->vocab;
+        /* logits or their gradient; unfused losses copy them to fp32 and, backward,
+         * hold the gradient in both widths */
+        bool fused = s->workload->software == GALV_SOFTWARE_MEGATRON ||
+                     s->workload->software == GALV_SOFTWARE_DEEPSPEED;
+        return (fused ? e : e + 4) * s->head_tokens * s->vocab;
     }
     double gathered = e * s->tokens * g->hidden_size; /* output or its gradient */
     if (forward || pass == GALV_OP_BACKWARD_WEIGHT) {

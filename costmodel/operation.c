@@ -262,8 +262,8 @@ static void price_group(galv_cost *cost, const galv_costmodel *model,
         one.intra_share > cost->intra_share ? one.intra_share : cost->intra_share;
     cost->inter_share =
         one.inter_share > cost->inter_share ? one.inter_share : cost->inter_share;
-    cost->compute_slowdown = law->factors[GALV_FACTOR_COMPUTE_SLOWDOWN];
-    cost->comm_slowdown = law->factors[GALV_FACTOR_COMM_SLOWDOWN];
+    galv_cost_set_slowdowns(cost, law->factors[GALV_FACTOR_COMPUTE_SLOWDOWN],
+                            law->factors[GALV_FACTOR_COMM_SLOWDOWN]);
 }
 
 static double layer_message(const galv_layer_share *share,
