@@ -208,9 +208,10 @@ void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int k
     }
 }
 
-void galv_cost_set_slowdowns(galv_cost *cost, double compute, double comm)
+void galv_cost_set_slowdowns(galv_cost *cost, double compute, double comm,
+                             bool measured)
 {
-    double busy = 0.4 + 0.6 * cost->intra_share;
+    double busy = measured ? 1 : 0.4 + 0.6 * cost->intra_share;
     cost->compute_slowdown = 1 + (compute - 1) * busy;
     cost->comm_slowdown = 1 + (comm - 1) * busy;
 }

@@ -51,8 +51,9 @@ void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int k
                           const galv_group *group, double bytes);
 
 /* Sets how much a collective slows computation beside it, and is slowed: by the given
- * factors when it keeps the scale-up link busy, by less when the network bounds it,
- * since fewer SMs then suffice to feed it. */
-void galv_cost_set_slowdowns(galv_cost *cost, double compute, double comm);
+ * factors when it keeps the scale-up link busy (or when they were `measured`), by less
+ * when the network bounds it, since fewer SMs then suffice to feed it. */
+void galv_cost_set_slowdowns(galv_cost *cost, double compute, double comm,
+                             bool measured);
 
 #endif

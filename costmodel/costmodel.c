@@ -184,7 +184,8 @@ void galv_costmodel_collective(galv_cost *cost, const galv_costmodel *model, int
         galv_cost_add(cost, time, provenance, 0);
     }
     galv_cost_set_slowdowns(cost, model->laws[0].factors[GALV_FACTOR_COMPUTE_SLOWDOWN],
-                            model->laws[0].factors[GALV_FACTOR_COMM_SLOWDOWN]);
+                            model->laws[0].factors[GALV_FACTOR_COMM_SLOWDOWN],
+                            model->laws[0].measured_overlap);
 }
 
 const char *const *galv_costmodel_warnings(const galv_costmodel *model, size_t *n)

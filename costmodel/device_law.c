@@ -188,6 +188,7 @@ static void override_factors(galv_device_law *law, const galv_profile *profile,
                 row->compute_slowdown >= 1 ? row->compute_slowdown : 1;
             law->factors[GALV_FACTOR_COMM_SLOWDOWN] =
                 row->comm_slowdown >= 1 ? row->comm_slowdown : 1;
+            law->measured_overlap = true;
         }
     }
 }

@@ -44,6 +44,7 @@ typedef struct galv_device_law {
     double factors[GALV_N_FACTORS];
     double memory_bytes_per_s; /* peak */
     double power;              /* speed left by a power cap, 0..1 */
+    bool measured_overlap;     /* by the profile */
     bool measured_device;      /* has matrix products measured on this device */
 } galv_device_law;
 

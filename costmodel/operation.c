@@ -263,7 +263,8 @@ static void price_group(galv_cost *cost, const galv_costmodel *model,
     cost->inter_share =
         one.inter_share > cost->inter_share ? one.inter_share : cost->inter_share;
     galv_cost_set_slowdowns(cost, law->factors[GALV_FACTOR_COMPUTE_SLOWDOWN],
-                            law->factors[GALV_FACTOR_COMM_SLOWDOWN]);
+                            law->factors[GALV_FACTOR_COMM_SLOWDOWN],
+                            law->measured_overlap);
 }
 
 static double layer_message(const galv_layer_share *share,

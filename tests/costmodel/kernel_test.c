@@ -1,0 +1,170 @@
+#include "base/csv.h"
+#include "base/words.h"
+#include "plan/catalog.h"
+#include "tests/costmodel/job.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+GALV_TEST_SUITE(costmodel_kernel);
+
+static void open_data(galv_csv *table, const char *name, galv_arena *arena)
+{
+    char path[512];
+    galv_err err = GALV_ERR_INIT;
+    snprintf(path, sizeof path, "%s/tests/costmodel/data/%s", GALV_SOURCE_DIR, name);
+    cr_assert(galv_csv_read_file(table, path, arena, &err) == GALV_OK, "%s",
+              err.message);
+}
+
+static const char *cell(const galv_csv *table, size_t row, const char *column)
+{
+    return galv_csv_cell(table, row, galv_csv_column(table, column));
+}
+
+static galv_costmodel *model_of(const char *device)
+{
+    galv_job job;
+    test_gpt_job(&job, 2, 1024, 16, 1024, 51200, 1, 8);
+    galv_err err = GALV_ERR_INIT;
+    cr_assert(galv_cluster_from_device(&job.cluster, device, 1, &err) == GALV_OK, "%s",
+              err.message);
+    return test_model(&job, NULL);
+}
+
+/* Published products (aiconfigurator, Apache-2.0), 40 drawn at random for each device:
+ * the mean error is that of the fit, 3 to 6 %, with room for the draw. */
+Test(costmodel_kernel, products_are_within_the_fits_error)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_csv table;
+    open_data(&table, "gemm.csv", arena);
+    static const char *const devices[] = {"a100-sxm-80gb", "h100-sxm-80gb",
+                                          "b200-180gb"};
+    for (int i = 0; i < 3; i++) {
+        galv_costmodel *model = model_of(devices[i]);
+        double sum = 0;
+        int n = 0;
+        for (size_t row = 0; row < table.n_rows; row++) {
+            if (strcmp(cell(&table, row, "gpu"), devices[i]) != 0) {
+                continue;
+            }
+            galv_cost cost;
+            galv_costmodel_gemm(&cost, model, GALV_BF16, atof(cell(&table, row, "m")),
+                                atof(cell(&table, row, "n")),
+                                atof(cell(&table, row, "k")));
+            sum += fabs(cost.work_s / (1e-6 * atof(cell(&table, row, "time_us"))) - 1);
+            n++;
+            cr_expect(cost.provenance_s[GALV_PROVENANCE_FITTED] == cost.work_s);
+        }
+        cr_expect(n == 40);
+        cr_expect(sum / n < 0.08, "%s: mean error %.3f", devices[i], sum / n);
+        galv_costmodel_free(model);
+    }
+    galv_arena_free(arena);
+}
+
+/* Published nccl-tests points of one A100 node, 64 KiB to 512 MiB. */
+Test(costmodel_kernel, collectives_are_within_the_fits_error)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_csv table;
+    open_data(&table, "collective.csv", arena);
+    galv_costmodel *model = model_of("a100-sxm-80gb");
+    double sum = 0;
+    for (size_t row = 0; row < table.n_rows; row++) {
+        int kind = galv_word_index(galv_op_kind_names, GALV_N_OP_KINDS,
+                                   cell(&table, row, "op"));
+        int32_t ranks = atoi(cell(&table, row, "ranks"));
+        galv_cost cost;
+        galv_costmodel_collective(&cost, model, kind, ranks, ranks, 1,
+                                  atof(cell(&table, row, "bytes")));
+        double error = cost.work_s / (1e-6 * atof(cell(&table, row, "time_us"))) - 1;
+        cr_expect(fabs(error) < 0.45, "row %zu: %+.2f", row, error);
+        sum += fabs(error);
+    }
+    cr_expect(sum / (double)table.n_rows < 0.10, "mean %.3f",
+              sum / (double)table.n_rows);
+    galv_costmodel_free(model);
+    galv_arena_free(arena);
+}
+
+/* cuDNN 9.19 on H200 (cudnn-frontend, MIT): causal, 128 wide heads, 8192 tokens: 0.72
+ * of the peak over 1 + 950/8192. */
+Test(costmodel_kernel, fused_attention_matches_the_published_fit)
+{
+    galv_costmodel *model = model_of("h200-sxm-141gb");
+    galv_cost cost;
+    galv_costmodel_attention(&cost, model, GALV_OP_FORWARD, 4, 64, 64, 8192, 8192, 128,
+                             true);
+    double flop = 2.0 * 4 * 64 * 8192 * 8192 * 128;
+    cr_expect_float_eq(cost.flop / flop, 1, 1e-12);
+    double seconds = flop / (989e12 * 0.72) * (1 + 950.0 / 8192);
+    cr_expect_float_eq(cost.work_s / seconds, 1, 0.01, "%g not %g", cost.work_s,
+                       seconds);
+    galv_cost back;
+    galv_costmodel_attention(&back, model, GALV_OP_BACKWARD, 4, 64, 64, 8192, 8192, 128,
+                             true);
+    cr_expect_float_eq(back.flop / cost.flop, 2.5, 1e-12);
+    galv_costmodel_free(model);
+}
+
+/* A ring moves 2 (n-1)/n of its bytes: in the limit of long messages over the network,
+ * doubling bytes doubles time, and the rate is the network's. */
+Test(costmodel_kernel, long_all_reduce_runs_at_the_network_rate)
+{
+    galv_job job;
+    test_gpt_job(&job, 2, 1024, 16, 1024, 51200, 16, 128);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_cost cost;
+    double bytes = 64e9;
+    galv_costmodel_collective(&cost, model, GALV_OP_ALL_REDUCE, 128, 8, 1, bytes);
+    double node_rate = 8 * 25e9 * 0.94;
+    double ring = 2.0 * 127 / 128 * bytes / node_rate;
+    cr_expect(cost.work_s > ring && cost.work_s < 1.15 * ring, "%g against %g",
+              cost.work_s, ring);
+    cr_expect_float_eq(cost.inter_share, 1, 1e-12);
+    cr_expect(cost.intra_share > 0.3 && cost.intra_share <= 1);
+    /* eight groups with one rank in each node share it evenly */
+    galv_cost rail;
+    galv_costmodel_collective(&rail, model, GALV_OP_ALL_REDUCE, 16, 1, 8, bytes / 8);
+    double rail_ring = 2.0 * 15 / 16 * bytes / 8 / (25e9 * 0.94);
+    cr_expect(rail.work_s > rail_ring && rail.work_s < 1.15 * rail_ring);
+    galv_costmodel_free(model);
+}
+
+/* More of anything takes no less time, whatever the device. */
+Test(costmodel_kernel, time_grows_with_size)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_device *devices;
+    size_t n_devices = 0;
+    galv_err err = GALV_ERR_INIT;
+    cr_assert(galv_catalog_devices(&devices, &n_devices, arena, &err) == GALV_OK);
+    for (size_t i = 0; i < n_devices; i++) {
+        galv_costmodel *model = model_of(devices[i].id);
+        double last[4] = {0};
+        for (double size = 256; size <= 65536; size *= 2) {
+            galv_cost cost[4];
+            galv_costmodel_gemm(&cost[0], model, GALV_BF16, size, 4096, 4096);
+            galv_costmodel_attention(&cost[1], model, GALV_OP_FORWARD, 1, 16, 16, size,
+                                     size, 128, true);
+            galv_costmodel_collective(&cost[2], model, GALV_OP_ALL_REDUCE, 8, 8, 1,
+                                      size * 1024);
+            galv_costmodel_collective(&cost[3], model, GALV_OP_ALL_GATHER, 32, 8, 1,
+                                      size * 1024);
+            for (int k = 0; k < 4; k++) {
+                cr_expect(isfinite(cost[k].work_s) && cost[k].work_s >= last[k],
+                          "%s kind %d size %g: %g after %g", devices[i].id, k, size,
+                          cost[k].work_s, last[k]);
+                last[k] = cost[k].work_s;
+            }
+        }
+        galv_costmodel_free(model);
+    }
+    galv_arena_free(arena);
+}

@@ -1,0 +1,218 @@
+#include "tests/costmodel/job.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+GALV_TEST_SUITE(costmodel_profile);
+
+static galv_profile_row layer_row(double samples, double time_s)
+{
+    galv_profile_row row;
+    memset(&row, 0, sizeof row);
+    row.kind = GALV_PROFILE_COMPUTE;
+    strcpy(row.device, "a100-sxm-80gb");
+    row.precision = GALV_BF16;
+    strcpy(row.layer, "decoder");
+    row.phase = GALV_OP_FORWARD;
+    row.hidden_size = 1024;
+    row.seq_length = 1024;
+    row.micro_batch_size = samples;
+    row.tp = 1;
+    row.cp = 1;
+    row.time_s = time_s;
+    return row;
+}
+
+static void add(galv_profile *profile, galv_profile_row row)
+{
+    galv_err err = GALV_ERR_INIT;
+    cr_assert(galv_profile_add(profile, &row, &err) == GALV_OK, "%s", err.message);
+}
+
+static galv_cost price(const galv_job *job, const galv_profile *profile, int kind,
+                       int part, int32_t micro_batch, int32_t tp)
+{
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = tp;
+    s.dp = 8 / tp;
+    test_plan p;
+    test_uniform_plan(&p, job, &s, 1, micro_batch);
+    galv_costmodel *model = test_model(job, profile);
+    galv_cost cost = test_op(model, &p, kind, part, 1, 3);
+    galv_costmodel_free(model);
+    return cost;
+}
+
+static void expect_one_origin(const galv_cost *cost, galv_provenance provenance)
+{
+    cr_expect_float_eq(cost->provenance_s[provenance], cost->work_s,
+                       1e-12 * cost->work_s, "%s: %g of %g",
+                       galv_provenance_names[provenance],
+                       cost->provenance_s[provenance], cost->work_s);
+}
+
+Test(costmodel_profile, a_measured_layer_is_replayed_to_the_bit)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    add(profile, layer_row(1, 1e-3));
+    add(profile, layer_row(2, 1.9e-3));
+    add(profile, layer_row(4, 3.7e-3));
+    galv_cost cost = price(&job, profile, GALV_OP_FORWARD, GALV_PART_WHOLE, 2, 1);
+    cr_expect_float_eq(cost.work_s, 3 * 1.9e-3, 1e-15);
+    expect_one_origin(&cost, GALV_PROVENANCE_MEASURED);
+    /* between points: a line */
+    cost = price(&job, profile, GALV_OP_FORWARD, GALV_PART_WHOLE, 3, 1);
+    cr_expect_float_eq(cost.work_s, 3 * 2.8e-3, 1e-12);
+    expect_one_origin(&cost, GALV_PROVENANCE_INTERPOLATED);
+    /* outside: the least-squares line, 0.9 ms a sample and 0.1 ms */
+    cost = price(&job, profile, GALV_OP_FORWARD, GALV_PART_WHOLE, 8, 1);
+    cr_expect_float_eq(cost.work_s, 3 * 7.3e-3, 1e-12);
+    expect_one_origin(&cost, GALV_PROVENANCE_FITTED);
+    galv_profile_free(profile);
+}
+
+Test(costmodel_profile, parts_of_a_measured_layer_add_up_to_it)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    add(profile, layer_row(8, 8e-3));
+    galv_cost attention =
+        price(&job, profile, GALV_OP_FORWARD, GALV_PART_ATTENTION, 8, 1);
+    galv_cost mlp = price(&job, profile, GALV_OP_FORWARD, GALV_PART_MLP, 8, 1);
+    cr_expect_float_eq(attention.work_s + mlp.work_s, 3 * 8e-3, 1e-9);
+    expect_one_origin(&attention, GALV_PROVENANCE_MEASURED);
+    galv_profile_free(profile);
+}
+
+Test(costmodel_profile, what_was_not_measured_is_not_called_measured)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    add(profile, layer_row(8, 8e-3));
+    galv_cost backward = price(&job, profile, GALV_OP_BACKWARD, GALV_PART_WHOLE, 8, 1);
+    expect_one_origin(&backward, GALV_PROVENANCE_FITTED);
+    cr_expect(backward.work_s > 3 * 8e-3 && backward.work_s < 3 * 3 * 8e-3);
+    galv_cost cut = price(&job, profile, GALV_OP_FORWARD, GALV_PART_WHOLE, 8, 2);
+    expect_one_origin(&cut, GALV_PROVENANCE_FITTED);
+    cr_expect(cut.work_s > 3 * 4e-3 && cut.work_s < 3 * 8e-3);
+    galv_profile_free(profile);
+}
+
+Test(costmodel_profile, another_sequence_is_extrapolated_with_a_warning)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 4096, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    for (int i = 1; i <= 4; i++) { /* 1 ms a 1024 tokens and a square */
+        galv_profile_row row = layer_row(1, 1e-3 * i / 2 + 0.1e-3 * i * i / 4);
+        row.seq_length = 512 * i;
+        add(profile, row);
+    }
+    galv_cost cost = price(&job, profile, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 1);
+    cr_expect_float_eq(cost.work_s, 3 * (4e-3 + 1.6e-3), 1e-9, "%g", cost.work_s);
+    expect_one_origin(&cost, GALV_PROVENANCE_FITTED);
+    galv_costmodel *model = test_model(&job, profile);
+    size_t n = 0;
+    const char *const *warnings = galv_costmodel_warnings(model, &n);
+    bool told = false;
+    for (size_t i = 0; i < n; i++) {
+        told = told || strstr(warnings[i], "2 times the longest") != NULL;
+    }
+    cr_expect(told);
+    galv_costmodel_free(model);
+    galv_profile_free(profile);
+}
+
+Test(costmodel_profile, measured_collectives_overlap_and_factors_win)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    galv_profile_row row;
+    memset(&row, 0, sizeof row);
+    row.kind = GALV_PROFILE_COLLECTIVE;
+    row.precision = -1;
+    strcpy(row.op, "all_reduce");
+    row.ranks = 8;
+    row.message_bytes = 1 << 20;
+    row.time_s = 100e-6;
+    add(profile, row);
+    row.message_bytes = 4 << 20;
+    row.time_s = 200e-6;
+    add(profile, row);
+    memset(&row, 0, sizeof row);
+    row.kind = GALV_PROFILE_OVERLAP;
+    row.precision = -1;
+    row.compute_slowdown = 1.5;
+    row.comm_slowdown = 2;
+    add(profile, row);
+    galv_costmodel *model = test_model(&job, profile);
+    galv_cost cost;
+    galv_costmodel_collective(&cost, model, GALV_OP_ALL_REDUCE, 8, 8, 1, 1 << 20);
+    cr_expect_float_eq(cost.work_s, 100e-6, 1e-12);
+    expect_one_origin(&cost, GALV_PROVENANCE_MEASURED);
+    cr_expect_float_eq(cost.compute_slowdown, 1.5, 1e-12);
+    cr_expect_float_eq(cost.comm_slowdown, 2, 1e-12);
+    galv_costmodel_collective(&cost, model, GALV_OP_ALL_REDUCE, 8, 8, 1, 2 << 20);
+    cr_expect_float_eq(cost.work_s, 100e-6 * sqrt(2), 1e-9); /* a line of logarithms */
+    expect_one_origin(&cost, GALV_PROVENANCE_INTERPOLATED);
+    galv_costmodel_collective(&cost, model, GALV_OP_ALL_REDUCE, 8, 8, 1, 8 << 20);
+    expect_one_origin(&cost, GALV_PROVENANCE_FITTED);
+    galv_costmodel_free(model);
+    memset(&row, 0, sizeof row);
+    row.kind = GALV_PROFILE_FACTOR;
+    row.precision = -1;
+    strcpy(row.op, "gemm");
+    row.value = 10;
+    galv_profile *factor = galv_profile_new();
+    add(factor, row);
+    galv_cost usual = price(&job, NULL, GALV_OP_FORWARD, GALV_PART_MLP, 8, 1);
+    galv_cost slowed = price(&job, factor, GALV_OP_FORWARD, GALV_PART_MLP, 8, 1);
+    cr_expect(slowed.work_s > 4 * usual.work_s);
+    galv_profile_free(factor);
+    galv_profile_free(profile);
+}
+
+/* Every second has an origin, for every kind of operation. */
+Test(costmodel_profile, origins_add_up_to_the_whole)
+{
+    galv_job job;
+    test_gpt_job(&job, 8, 2048, 16, 2048, 51200, 4, 64);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = 4;
+    s.dp = 4;
+    s.zero = 1;
+    s.recompute = GALV_RECOMPUTE_FULL;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 2, 2);
+    galv_costmodel *model = test_model(&job, NULL);
+    for (int kind = 0; kind < GALV_N_OP_KINDS; kind++) {
+        for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+            galv_operation op;
+            memset(&op, 0, sizeof op);
+            op.kind = (uint8_t)kind;
+            op.stream = (uint8_t)stream;
+            op.first_layer = 2;
+            op.n_layers = 1;
+            op.peer_stage = 1;
+            galv_cost cost;
+            galv_costmodel_operation(&cost, model, &p.plan, &op);
+            double sum = 0;
+            for (int i = 0; i < GALV_N_PROVENANCES; i++) {
+                sum += cost.provenance_s[i];
+            }
+            cr_expect(isfinite(cost.work_s) && cost.work_s >= 0);
+            cr_expect_float_eq(sum, cost.work_s, 1e-12 + 1e-9 * cost.work_s, "%s",
+                               galv_op_kind_names[kind]);
+            cr_expect(cost.intra_share >= 0 && cost.intra_share <= 1 &&
+                      cost.inter_share >= 0 && cost.inter_share <= 1);
+        }
+    }
+    galv_costmodel_free(model);
+}
