@@ -1,8 +1,7 @@
 /* Plans compiled: what is cut where, what waits for what, and that all of it can run.
  */
-#include "plan/cluster.h"
-#include "plan/model.h"
 #include "schedule/program.h"
+#include "tests/schedule/small_job.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -10,47 +9,6 @@
 #include <string.h>
 
 GALV_TEST_SUITE(schedule_compile);
-
-/* A small GPT or MoE of our own: nothing here needs the catalog. */
-static galv_layer_group group(galv_layer_kind kind, int32_t n_layers)
-{
-    galv_layer_group g = {0};
-    g.kind = kind;
-    g.n_layers = n_layers;
-    g.hidden_size = 1024;
-    g.ffn_hidden_size = 4096;
-    g.num_attention_heads = 16;
-    g.num_query_groups = 16;
-    g.kv_channels = 64;
-    g.vocab_size = 32000;
-    if (kind == GALV_LAYER_MOE_DECODER) {
-        g.num_experts = 8;
-        g.moe_router_topk = 2;
-        g.moe_ffn_hidden_size = 4096;
-    }
-    return g;
-}
-
-static galv_job make_job(galv_layer_kind kind, int32_t n_blocks, int32_t n_devices,
-                         int64_t global_batch)
-{
-    galv_job job;
-    memset(&job, 0, sizeof job);
-    job.model.n_groups = 3;
-    job.model.seq_length = 2048;
-    job.model.groups[0] = group(GALV_LAYER_EMBEDDING, 1);
-    job.model.groups[1] = group(kind, n_blocks);
-    job.model.groups[2] = group(GALV_LAYER_HEAD, 1);
-    galv_workload workload = GALV_WORKLOAD_INIT;
-    job.workload = workload;
-    job.workload.seq_length = 2048;
-    job.workload.global_batch_size = global_batch;
-    job.cluster.n_pools = 1;
-    job.cluster.pools[0].n_nodes = n_devices / 8 > 0 ? n_devices / 8 : 1;
-    job.cluster.pools[0].devices_per_node = n_devices < 8 ? n_devices : 8;
-    job.cluster.pools[0].scaleup_domain = job.cluster.pools[0].devices_per_node;
-    return job;
-}
 
 static galv_plan *make_plan(const galv_job *job, galv_strategy strategy, int32_t pp,
                             int32_t vpp, galv_overlap overlap, galv_arena *arena)
@@ -163,7 +121,7 @@ Test(schedule_compile, layers_are_cut_only_at_their_collectives)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         galv_arena *arena = galv_arena_new();
-        galv_job job = make_job(cases[i].kind, 2, 16, 16);
+        galv_job job = small_job(cases[i].kind, 2, 16, 16);
         galv_plan *plan = make_plan(&job, cases[i].strategy, 2, 1, usual, arena);
         const char *forward = pass_words(&job, plan, 1, GALV_PASS_FORWARD, arena);
         const char *backward = pass_words(&job, plan, 1, GALV_PASS_BACKWARD, arena);
@@ -203,7 +161,7 @@ Test(schedule_compile, gradients_are_reduced_once_or_in_every_micro_batch_by_zer
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (int overlaps = 0; overlaps < 2; overlaps++) {
             galv_arena *arena = galv_arena_new();
-            galv_job job = make_job(GALV_LAYER_DECODER, 4, 8, 32);
+            galv_job job = small_job(GALV_LAYER_DECODER, 4, 8, 32);
             galv_strategy strategy = GALV_STRATEGY_INIT;
             galv_overlap overlap = {overlaps == 1, overlaps == 1, false, true};
             strategy.dp = 8;
@@ -235,7 +193,7 @@ Test(schedule_compile, gradients_are_reduced_once_or_in_every_micro_batch_by_zer
 Test(schedule_compile, tied_tables_are_reduced_by_first_and_last_stage)
 {
     galv_arena *arena = galv_arena_new();
-    galv_job job = make_job(GALV_LAYER_DECODER, 8, 8, 16);
+    galv_job job = small_job(GALV_LAYER_DECODER, 8, 8, 16);
     galv_strategy strategy = GALV_STRATEGY_INIT;
     strategy.dp = 2;
     for (int tied = 0; tied < 2; tied++) {
@@ -264,7 +222,7 @@ Test(schedule_compile, tied_tables_are_reduced_by_first_and_last_stage)
 Test(schedule_compile, the_program_holds_the_pass_once_per_micro_batch)
 {
     galv_arena *arena = galv_arena_new();
-    galv_job job = make_job(GALV_LAYER_DECODER, 8, 16, 32);
+    galv_job job = small_job(GALV_LAYER_DECODER, 8, 16, 32);
     galv_strategy strategy = {4, 1, 1, 1, GALV_SP_MEGATRON, 0, GALV_RECOMPUTE_FULL};
     galv_plan *plan = make_plan(&job, strategy, 4, 2, usual, arena);
     galv_program *program = compile(&job, plan, arena);
@@ -306,7 +264,7 @@ Test(schedule_compile, every_plan_of_a_grid_can_run)
             int32_t pp = 1 << (n % 3);
             int32_t vpp = pp > 1 && n % 2 == 0 ? 2 : 1;
             galv_arena *arena = galv_arena_new();
-            galv_job job = make_job(GALV_LAYER_MOE_DECODER, 8, 16 * pp, 64);
+            galv_job job = small_job(GALV_LAYER_MOE_DECODER, 8, 16 * pp, 64);
             job.model.tied_embeddings = n % 5 == 0;
             galv_uniform_plan parameters = {strategy, pp, vpp, NULL, 1, overlap, NULL};
             galv_plan *plan = NULL;
@@ -326,7 +284,7 @@ Test(schedule_compile, every_plan_of_a_grid_can_run)
 Test(schedule_compile, a_schedule_that_cannot_do_the_plan_is_a_usage_error)
 {
     galv_arena *arena = galv_arena_new();
-    galv_job job = make_job(GALV_LAYER_DECODER, 8, 8, 16);
+    galv_job job = small_job(GALV_LAYER_DECODER, 8, 8, 16);
     galv_strategy strategy = GALV_STRATEGY_INIT;
     strategy.dp = 2;
     galv_plan *plan = make_plan(&job, strategy, 4, 2, usual, arena);
