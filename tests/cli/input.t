@@ -1,0 +1,102 @@
+# Input files are wrong: exit 4, with file and line, and nothing on standard output.
+
+$ galvatron-sim simulate missing.json
+2~ ^galvatron-sim: error: missing.json: .*No such file
+2...
+? 4
+
+$ mkdir folder; galvatron-sim simulate folder
+2~ folder
+2...
+? 4
+
+$ printf '{"schema": "galvatron-sim/plan",' >cut.json; galvatron-sim simulate cut.json
+2~ ^galvatron-sim: error: cut.json:1:
+2...
+? 4
+
+$ : >empty.json; galvatron-sim simulate empty.json
+2~ empty.json
+2...
+? 4
+
+$ head -c 3000 /dev/urandom >binary.json; for c in simulate explain 'render -o a.png' 'validate' 'import huggingface'; do galvatron-sim $c binary.json >out 2>/dev/null; echo "$? $(wc -c <out | tr -d ' ')"; done | sort -u
+> 4 0
+
+$ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b -o plan.json -q >/dev/null; jq .plan plan.json >/dev/null && echo written
+> written
+
+# Every key that a document may not have is named, with the one that was meant.
+$ jq '.plan.plan.pp_degree = 3' plan.json >bad.json 2>/dev/null || jq '.plan.pp_degree = 3' plan.json >bad.json; galvatron-sim simulate bad.json
+2~ ^galvatron-sim: error: bad.json:[0-9]+:
+2...
+? 4
+
+$ galvatron-sim --model model.json 2>/dev/null; galvatron-sim import model llama-config.json -o model.json -q && sed 's/"hidden_size": 2048/"hidden_siez": 2048/' model.json >typo.json; galvatron-sim -m typo.json -n 1
+2~ ^galvatron-sim: error: typo.json:[0-9]+:[0-9]+: .*hidden_siez
+2~ did you mean 'hidden_size'
+? 4
+
+$ sed 's/"hidden_size": 2048/"hidden_size": -2048/' model.json >negative.json; galvatron-sim -m negative.json -n 1
+2~ ^galvatron-sim: error: negative.json:[0-9]+
+2...
+? 4
+
+$ sed 's/"hidden_size": 2048/"hidden_size": 1e400/' model.json >huge.json; galvatron-sim -m huge.json -n 1
+2~ ^galvatron-sim: error: huge.json
+2...
+? 4
+
+$ sed 's/"hidden_size": 2048/"hidden_size": NaN/' model.json >nan.json; galvatron-sim -m nan.json -n 1
+2~ ^galvatron-sim: error: nan.json:[0-9]+
+2...
+? 4
+
+# Every proper prefix of a document is refused, none crashes.
+$ n=$(wc -c <model.json); i=1; while [ $i -lt $((n - 2)) ]; do head -c $i model.json >p.json; galvatron-sim -m p.json -n 1 --dry-run >out 2>/dev/null; [ $? -eq 4 ] || echo "$i: $?"; [ ! -s out ] || echo "$i: output"; i=$((i + 97)); done
+
+$ printf 'kind,device\ncompute' >profile.csv; galvatron-sim --profile profile.csv -n 1
+2~ ^galvatron-sim: error: profile.csv:2
+2...
+? 4
+
+$ sed '2s/,3.528,/,-3.528,/' cases.csv >negative.csv; galvatron-sim validate negative.csv
+2~ ^galvatron-sim: error: negative.csv:2
+2...
+? 4
+
+$ sed '2s/,3.528,/,nan,/' cases.csv >nan.csv; galvatron-sim validate nan.csv
+2~ ^galvatron-sim: error: nan.csv:2
+2...
+? 4
+
+$ sed '1s/case_id/case/' cases.csv >column.csv; galvatron-sim validate column.csv
+2~ ^galvatron-sim: error: column.csv
+2...
+? 4
+
+# Standard input is an input file too.
+$ echo '{' | galvatron-sim simulate -
+2~ ^galvatron-sim: error: standard input:
+2...
+? 4
+
+$ galvatron-sim render scaling plan.json -o a.png
+2~ no sweep in this file
+2...
+? 4
+
+$ galvatron-sim import galvatron folder --gpu a100-sxm-80gb
+2...
+? 4
+
+# A warning becomes an error when asked for.
+$ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 >/dev/null
+2> galvatron-sim: warning: h100-sxm-80gb has no nvfp4: taken at the rate of bf16
+
+$ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 --strict
+2> galvatron-sim: error: h100-sxm-80gb has no nvfp4: taken at the rate of bf16
+2>   a warning without --strict
+? 4
+
+$ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 -q >/dev/null

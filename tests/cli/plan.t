@@ -1,0 +1,101 @@
+# plan and the bare form.
+
+# The main job, without a command, in a folder that cannot be written to.
+$ mkdir room && cd room && chmod a-w . && HOME= galvatron-sim -n 8 --tp 4,8 --pp 2,4
+> galvatron-sim 0.1.0   llama3-70b on 8 x dgx-h100
+> 64 GPUs h100-sxm-80gb · seq 8192 · global batch 512 (4.19 M tokens) · bf16
+> by default: model, global-batch, cluster
+...
+~ ^Best plan +tp
+...
+~ ^  step time .* s   \(predicted\)$
+...
+~ ^  numbers from     measured [0-9]+ %, interpolated
+...
+~ ^#  plan
+...
+~ seed 1$
+> proven: no other plan of this space is faster
+
+$ galvatron-sim plan -n 8 --tp 4,8 --pp 2,4 --global-batch 128 --json | jq -e '.schema == "galvatron-sim/plans" and .plans[0].fits and .plans[0].iteration_time_s > 0 and .searched.simulated > 0 and .seed == 1 and (.plans | length) == 5 and .plans[0].rank == 1 and .config.cluster.name == "dgx-h100"'
+> true
+
+# Plans are in order, each fits, and the breakdown adds up to the step.
+$ galvatron-sim -n 8 --tp 4,8 --pp 2,4 --global-batch 128 --json | jq -e '[.plans[].iteration_time_s] as $t | ($t | sort) == $t and ([.plans[].fits] | all) and ([.plans[] | (([.breakdown_s[]] | add) / .iteration_time_s - 1) | fabs < 1e-9] | all) and ([.plans[] | (([.provenance[]] | add) - 1) | fabs < 1e-9] | all)'
+> true
+
+# The number of threads changes nothing but the wall clock.
+$ for j in 1 2 7; do galvatron-sim -n 4 --global-batch 64 --tp 4,8 --json -j $j | jq -S 'del(.. | .wall_s?)' | cksum; done | sort -u | wc -l | tr -d ' '
+> 1
+
+$ for j in 1 2; do galvatron-sim -n 4 --global-batch 64 --tp 4,8 --csv -j $j >csv$j; done; cmp csv1 csv2 && head -n 1 csv1 | cut -d, -f1-5
+> rank,tp,cp,ep,dp
+
+$ galvatron-sim -n 4 --global-batch 64 --tp 8 --pp 2 --top 2 --csv | wc -l | tr -d ' '
+> 3
+
+# A plan that was found is simulated to the very same time, whatever form it comes in.
+$ galvatron-sim -n 4 --global-batch 64 --tp 4,8 --pp 4 -o out -q >/dev/null; ls out
+> candidates.csv
+> plan.json
+> result.json
+> timeline.png
+> trace.json
+
+$ galvatron-sim -n 4 --global-batch 64 --tp 4,8 --pp 4 --json >plans.json; for f in plans.json out/plan.json out/result.json; do galvatron-sim simulate $f --json | jq .iteration_time_s; done >times; jq '.plans[0].iteration_time_s' plans.json >>times; jq .iteration_time_s out/result.json >>times; sort -u times | wc -l | tr -d ' '
+> 1
+
+$ jq -e '.traceEvents | length > 100' out/trace.json; head -c 8 out/timeline.png | od -An -c | tr -d ' '
+> true
+> 211PNG\r\n032\n
+
+$ galvatron-sim -n 4 --global-batch 64 --tp 8 --pp 4 -o p.json -q >/dev/null && jq -r .schema p.json; galvatron-sim -n 4 --global-batch 64 --tp 8 --pp 4 -o c.csv -q >/dev/null && head -n 1 c.csv | cut -d, -f1,2; galvatron-sim -n 4 --global-batch 64 --tp 8 --pp 4 -o t.svg -q >/dev/null && head -c 5 t.svg
+> galvatron-sim/plan
+> fate,tp
+> <svg 
+
+# Nothing fits: exit 3, and on how many nodes it would.
+$ galvatron-sim -n 1
+2~ ^galvatron-sim: error: no plan fits
+2~ it fits with --nodes 2
+? 3
+
+$ galvatron-sim -n 1 --json 2>/dev/null
+? 3
+
+# Precedence and origins.
+$ galvatron-sim -n 3 --print-config
+> option                value             from
+> --model               llama3-70b        default
+...
+> --nodes               3                 command line
+> --gpu                 h100-sxm-80gb     catalog
+...
+> --seq-length          8192              catalog
+...
+
+$ galvatron-sim -n 2 -n 3 --print-config --json | jq -c .values.nodes
+> {"value":"3","from":"command line"}
+
+$ galvatron-sim import huggingface llama-config.json -o small.json -q; galvatron-sim -m small.json --print-config --json | jq -c '.values | .model, ."seq-length"'
+> {"value":"small.json","from":"command line"}
+> {"value":"2048","from":"file"}
+
+$ galvatron-sim --dry-run -n 4
+...
+~ ^would look at [0-9 ]+ plans
+...
+
+$ galvatron-sim --dry-run -n 4 --json | jq -e '.candidates > 0'
+> true
+
+$ galvatron-sim -m llama3-8b -n 1 --tp 1,2 --tokens 1T | grep training
+~ ^  training         1.00 T tokens in .* d · .* USD at .* USD/GPU/h$
+
+# A time limit of almost nothing: interrupted, or nothing found yet.
+$ galvatron-sim -n 64 --time-limit 1us >/dev/null 2>&1; echo $?
+> 130
+
+# Ctrl-C: the best so far, or nothing, but never half of it.
+$ timeout -s INT 0.4 galvatron-sim -m gpt3-175b -n 64 --json -j 1 >cut.json 2>/dev/null; test ! -s cut.json || jq -e '.plans[0].rank == 1' cut.json >/dev/null && echo whole
+> whole

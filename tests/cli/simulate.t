@@ -1,0 +1,111 @@
+# simulate, explain, compare, render: one plan.
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 4 --pp 2
+> galvatron-sim 0.1.0   llama3-8b on 1 x dgx-h100
+...
+~ ^Plan        tp4 pp2 dp1 mb1 sp$
+...
+> stage  blocks  busy  peak  params  grads  optim  activ  buffers  context
+...
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 4 --pp 2 --json | jq -e '.schema == "galvatron-sim/result" and .fits and (.stages | length) == 2 and (.plan | type) == "object"'
+> true
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 4 --pp 2 --csv | wc -l | tr -d ' '
+> 2
+
+# What is not said: dp takes what is left, with ZeRO-1.
+$ galvatron-sim simulate -m llama3-8b -n 2 --global-batch 32 --tp 4 | grep ^Plan
+> Plan        tp4 dp4 mb1 zero1 sp
+
+# A plan that does not fit is simulated all the same.
+$ galvatron-sim simulate -n 1 --tp 8 --global-batch 32 | grep 'memory, worst'
+~ DOES NOT FIT$
+
+$ galvatron-sim simulate -n 1 --tp 8 --global-batch 32 --json | jq .fits
+> false
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 2 --pp 4 -o a -q >/dev/null; ls a
+> plan.json
+> result.json
+> timeline.csv
+> timeline.png
+> trace.json
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 2 --pp 2 --program | head -n 3 | wc -l | tr -d ' '
+> 3
+
+# Options over the file: a faster network never makes it slower, another GPU is taken.
+$ galvatron-sim simulate a/plan.json --set intra.bandwidth=2x --json >fast.json; jq -e --slurpfile r a/result.json '.iteration_time_s < $r[0].iteration_time_s' fast.json
+> true
+
+$ galvatron-sim simulate a/plan.json --gpu a100-sxm-80gb | sed -n 2p | cut -c1-20
+> 8 GPUs a100-sxm-80gb
+
+$ galvatron-sim simulate a/plan.json --tp 8
+2> galvatron-sim: error: --tp and a plan file: the plan says that itself
+2>   leave out one of the two
+? 2
+
+$ galvatron-sim simulate a/plan.json -n 2
+2~ ^galvatron-sim: error: 
+2...
+? 2
+
+$ galvatron-sim simulate - --json <a/plan.json | jq .iteration_time_s >x; jq .iteration_time_s a/result.json | cmp x -
+
+# explain
+$ galvatron-sim explain a/plan.json
+...
+~ is the fullest: .* of .*, most of it
+...
+~ ^largest terms on stage
+...
+~ --set inter.latency=0.5x$
+
+$ galvatron-sim explain a/plan.json --json | jq -e '(.terms | length) > 3 and (.what_if | length) > 3 and .terms[0].total_s >= .terms[1].total_s'
+> true
+
+# compare
+$ galvatron-sim compare a/plan.json a/result.json --exit-code -q
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 4 --pp 2 -o b.json -q >/dev/null; galvatron-sim compare a/plan.json b.json --exit-code
+...
+~ ^~  tp  +2  +4
+...
+~ ^~  step time
+...
+> ~ differs; both predicted
+? 10
+
+$ galvatron-sim compare a/plan.json b.json --json | jq -e '.differ and (.differences | length) > 3 and .a.fits'
+> true
+
+# render
+$ galvatron-sim render a/plan.json -o t.png -q; galvatron-sim render timeline a/timeline.csv -o t2.png -q; cmp t.png t2.png
+
+$ for k in memory breakdown; do galvatron-sim render $k a/result.json -o $k.pdf -q; head -c 4 $k.pdf; echo; done
+> %PDF
+> %PDF
+
+$ galvatron-sim render a/result.json --ascii | tail -n 1
+~ F forward
+
+$ galvatron-sim render a/timeline.csv --ascii | awk 'length($0) > 90'
+
+$ galvatron-sim render a/timeline.csv -o trace.json -q; jq -e '.traceEvents | length > 10' trace.json
+> true
+
+$ galvatron-sim render a/timeline.csv -o again.csv -q; cmp a/timeline.csv again.csv
+
+$ galvatron-sim render a/timeline.csv --window 0s..10ms --scale 1 --width 800 -o w.png
+2> wrote w.png
+
+$ galvatron-sim render memory a/timeline.csv -o m.png
+2...
+? 4
+
+$ galvatron-sim render tmeline a/plan.json -o a.png
+2> galvatron-sim: error: unknown kind of picture 'tmeline'
+2>   did you mean 'timeline'?
+? 2
