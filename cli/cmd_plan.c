@@ -79,7 +79,7 @@ static bool something_fits(const planning *p, const galv_job *job)
         }
         double *peaks = GALV_NEW_ARRAY(scratch, double, plan->pp);
         if (peaks == NULL ||
-            galv_estimate_memory(peaks, model, plan, scratch, &why) != GALV_OK) {
+            galv_estimate_memory(peaks, model, plan, NULL, scratch, &why) != GALV_OK) {
             continue;
         }
         fits = true;

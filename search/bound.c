@@ -20,71 +20,23 @@
  * without them. */
 #include "search/bound.h"
 
-#include "plan/placement.h"
 #include "schedule/program.h"
 #include "schedule/schedule.h"
 
 #include <string.h>
 
-/* Prices seen already: layers of one group and strategy cost the same. */
-typedef struct price_memo {
-    uint64_t key[2];
-    galv_cost cost;
-    bool used;
-} price_memo;
-
-enum { MEMO_SIZE = 256 };
-
 typedef struct bounder {
-    const galv_costmodel *model;
     const galv_plan *plan;
     const galv_job *job;
     galv_arena *arena;
     galv_err *err;
-    price_memo *memo; /* [MEMO_SIZE] */
+    galv_prices *prices;
 } bounder;
 
 typedef struct pass_bound {
     double latency_s;
     double load_s[GALV_N_STREAMS];
 } pass_bound;
-
-static int32_t group_of(const galv_model *model, int32_t layer)
-{
-    return (int32_t)(galv_model_layer(model, layer) - model->groups);
-}
-
-/* What a price depends on: all of the operation but which layer of its group. */
-static void memo_key(uint64_t key[2], const bounder *b, const galv_operation *op)
-{
-    uint64_t group = (uint64_t)group_of(&b->job->model, op->first_layer);
-    uint64_t strategy = (uint64_t)b->plan->layer_strategy[op->first_layer];
-    uint64_t pool = (uint64_t)galv_placement_pool(b->plan, &b->job->cluster, op->stage);
-    bool message = op->kind == GALV_OP_SEND || op->kind == GALV_OP_RECV;
-    key[0] = (uint64_t)op->kind | (uint64_t)op->stream << 8 | (uint64_t)op->part << 16 |
-             (uint64_t)op->pass << 24 | group << 32 | pool << 40 | strategy << 48;
-    key[1] = (uint64_t)(uint32_t)op->n_layers;
-    if (message) {
-        key[1] |= (uint64_t)(uint32_t)op->stage << 32 ^
-                  (uint64_t)(uint32_t)op->peer_stage << 48;
-    }
-}
-
-static const galv_cost *price(bounder *b, const galv_operation *op)
-{
-    uint64_t key[2];
-    memo_key(key, b, op);
-    uint64_t hash = (key[0] ^ key[1] * 0x9E3779B97F4A7C15u) * 0xD6E8FEB86659FD93u;
-    size_t at = (size_t)(hash >> 32) % MEMO_SIZE;
-    price_memo *entry = &b->memo[at];
-    if (!entry->used || entry->key[0] != key[0] || entry->key[1] != key[1]) {
-        galv_costmodel_operation(&entry->cost, b->model, b->plan, op);
-        entry->key[0] = key[0];
-        entry->key[1] = key[1];
-        entry->used = true;
-    }
-    return &entry->cost;
-}
 
 /* Longest path from the first operations of a pass to its last. Ops are in program
  * order, so predecessors come first. A gather on the dp stream may have run long before
@@ -134,7 +86,11 @@ static galv_status bound_pass(pass_bound *bound, bounder *b, int32_t stage,
         return galv_fail(b->err, GALV_NO_MEMORY, "out of memory");
     }
     for (int32_t i = 0; i < ops.n_ops; i++) {
-        work_s[i] = price(b, &ops.ops[i])->work_s;
+        const galv_cost *cost = galv_prices_get(b->prices, &ops.ops[i]);
+        if (!cost) {
+            return galv_fail(b->err, GALV_NO_MEMORY, "out of memory");
+        }
+        work_s[i] = cost->work_s;
         bound->load_s[ops.ops[i].stream] += work_s[i];
     }
     bound->latency_s = longest_path(end_s, &ops, work_s);
@@ -145,7 +101,6 @@ static galv_status bound_pass(pass_bound *bound, bounder *b, int32_t stage,
 static double optimizer_s(const bounder *b, int32_t stage, int32_t chunk,
                           int32_t virtual_stage)
 {
-    galv_cost cost = {0};
     galv_operation op = {.kind = GALV_OP_OPTIMIZER,
                          .stream = GALV_STREAM_COMPUTE,
                          .part = GALV_PART_WHOLE,
@@ -155,10 +110,8 @@ static double optimizer_s(const bounder *b, int32_t stage, int32_t chunk,
                          .first_layer = b->plan->first_layer[virtual_stage],
                          .peer_stage = -1};
     op.n_layers = b->plan->first_layer[virtual_stage + 1] - op.first_layer;
-    if (op.n_layers > 0) {
-        galv_costmodel_operation(&cost, b->model, b->plan, &op);
-    }
-    return cost.work_s;
+    const galv_cost *cost = op.n_layers > 0 ? galv_prices_get(b->prices, &op) : NULL;
+    return cost ? cost->work_s : 0;
 }
 
 typedef struct stage_bound {
@@ -239,20 +192,20 @@ static galv_status bound_stages(stage_bound *stages, double *forward_s,
 }
 
 galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
-                            const galv_plan *plan, galv_arena *arena, galv_err *err)
+                            const galv_plan *plan, galv_prices *prices,
+                            galv_arena *arena, galv_err *err)
 {
-    bounder b = {model, plan, galv_costmodel_job(model), arena, err, NULL};
+    bounder b = {plan, galv_costmodel_job(model), arena, err, prices};
     const galv_schedule *schedule = NULL;
     size_t n_virtual = (size_t)plan->pp * (size_t)plan->vpp;
     galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
     if (status != GALV_OK) {
         return status;
     }
-    b.memo = GALV_NEW_ARRAY(arena, price_memo, MEMO_SIZE);
     stage_bound *stages = GALV_NEW_ARRAY(arena, stage_bound, plan->pp);
     double *forward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
     double *backward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
-    if (!b.memo || !stages || !forward_s || !backward_s) {
+    if (!stages || !forward_s || !backward_s) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     status = bound_stages(stages, forward_s, backward_s, &b, schedule);

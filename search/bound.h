@@ -13,9 +13,11 @@
 
 #include "costmodel/costmodel.h"
 #include "plan/plan.h"
+#include "sim/prices.h"
 
-/* Errors: GALV_NO_MEMORY, GALV_USAGE. O(layers). */
+/* `prices` are this plan's. Errors: GALV_NO_MEMORY, GALV_USAGE. O(layers). */
 galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
-                            const galv_plan *plan, galv_arena *arena, galv_err *err);
+                            const galv_plan *plan, galv_prices *prices,
+                            galv_arena *arena, galv_err *err);
 
 #endif

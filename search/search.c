@@ -74,13 +74,18 @@ static void price_item(void *context, size_t item, int worker)
     galv_searched *c = &s->searched[s->first + item];
     galv_arena *arena = s->arenas[worker];
     galv_plan *plan = NULL;
+    galv_prices *prices = NULL;
     galv_err err = GALV_ERR_INIT;
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
     if (status == GALV_OK) {
+        status = galv_prices_new(&prices, s->model, plan, arena, &err);
+    }
+    if (status == GALV_OK) {
         double *peaks = GALV_NEW_ARRAY(arena, double, plan->pp);
-        status = peaks ? galv_estimate_memory(peaks, s->model, plan, arena, &err)
-                       : GALV_NO_MEMORY;
+        status = peaks
+                     ? galv_estimate_memory(peaks, s->model, plan, prices, arena, &err)
+                     : galv_fail(&err, GALV_NO_MEMORY, "out of memory");
         for (int32_t stage = 0; status == GALV_OK && stage < plan->pp; stage++) {
             c->peak_memory_bytes = peaks[stage] > c->peak_memory_bytes
                                        ? peaks[stage]
@@ -91,7 +96,7 @@ static void price_item(void *context, size_t item, int worker)
         c->fate = c->peak_memory_bytes > s->limit_bytes ? GALV_FATE_OUT_OF_MEMORY
                                                         : GALV_FATE_LEFT;
         if (c->fate == GALV_FATE_LEFT) {
-            status = galv_bound_time(&c->bound_s, s->model, plan, arena, &err);
+            status = galv_bound_time(&c->bound_s, s->model, plan, prices, arena, &err);
         }
     }
     if (status != GALV_OK) {

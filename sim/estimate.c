@@ -10,6 +10,8 @@
  * are not held at the same moment. */
 #include "sim/evaluate.h"
 
+#include "sim/prices.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,35 +32,37 @@ static double sum(const double *bytes)
     return total;
 }
 
-static galv_status walk_pass(pass_memory *memory, const galv_costmodel *model,
-                             const galv_plan *plan, int32_t stage, int32_t chunk,
-                             int pass, galv_arena *arena, galv_err *err)
+static galv_status walk_pass(pass_memory *memory, galv_prices *prices,
+                             const galv_job *job, const galv_plan *plan, int32_t stage,
+                             int32_t chunk, int pass, galv_arena *arena, galv_err *err)
 {
     galv_pass_ops ops = {0};
-    galv_status status = galv_program_pass(&ops, galv_costmodel_job(model), plan, stage,
-                                           chunk, pass, arena, err);
+    galv_status status =
+        galv_program_pass(&ops, job, plan, stage, chunk, pass, arena, err);
     if (status != GALV_OK) {
         return status;
     }
     memset(memory, 0, sizeof *memory);
     double now = 0;
     for (int32_t i = 0; i < ops.n_ops; i++) {
-        galv_cost cost;
-        galv_costmodel_operation(&cost, model, plan, &ops.ops[i]);
+        const galv_cost *cost = galv_prices_get(prices, &ops.ops[i]);
+        if (cost == NULL) {
+            return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
+        }
         bool message = ops.ops[i].stream != GALV_STREAM_COMPUTE;
-        double taken = sum(cost.start_bytes);
+        double taken = sum(cost->start_bytes);
         now += taken;
-        if (message && cost.transient_bytes > memory->message_bytes) {
-            memory->message_bytes = cost.transient_bytes;
+        if (message && cost->transient_bytes > memory->message_bytes) {
+            memory->message_bytes = cost->transient_bytes;
         }
         if (message && taken > memory->ahead_bytes) {
             memory->ahead_bytes = taken;
         }
-        double crest = now + (message ? 0 : cost.transient_bytes);
+        double crest = now + (message ? 0 : cost->transient_bytes);
         if (crest > memory->crest_bytes) {
             memory->crest_bytes = crest;
         }
-        now += sum(cost.end_bytes);
+        now += sum(cost->end_bytes);
         if (now > memory->crest_bytes) {
             memory->crest_bytes = now;
         }
@@ -72,6 +76,7 @@ typedef struct estimate {
     galv_schedule_shape shape;
     galv_slot *slots;
     pass_memory *passes; /* [vpp * 4] of one stage, by chunk and pass */
+    galv_prices *prices;
 } estimate;
 
 /* The schedule's highest point on one stage, over what the stage holds throughout. */
@@ -109,8 +114,8 @@ static galv_status estimate_stage(double *peak_bytes, estimate *e,
                 continue;
             }
             pass_memory *memory = &e->passes[4 * chunk + pass];
-            galv_status status =
-                walk_pass(memory, model, plan, stage, chunk, pass, arena, err);
+            galv_status status = walk_pass(memory, e->prices, galv_costmodel_job(model),
+                                           plan, stage, chunk, pass, arena, err);
             if (status != GALV_OK) {
                 return status;
             }
@@ -130,11 +135,14 @@ static galv_status estimate_stage(double *peak_bytes, estimate *e,
 }
 
 galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model,
-                                 const galv_plan *plan, galv_arena *arena,
-                                 galv_err *err)
+                                 const galv_plan *plan, galv_prices *prices,
+                                 galv_arena *arena, galv_err *err)
 {
-    estimate e = {0};
+    estimate e = {.prices = prices};
     galv_status status = galv_schedule_find(&e.schedule, plan->schedule, err);
+    if (status == GALV_OK && prices == NULL) {
+        status = galv_prices_new(&e.prices, model, plan, arena, err);
+    }
     if (status != GALV_OK) {
         return status;
     }

@@ -26,8 +26,18 @@ galv_status galv_price_program(galv_cost **costs, const galv_costmodel *model,
         return galv_fail(err, GALV_NO_MEMORY, "no memory for the costs of %u classes",
                          (unsigned)program->n_classes);
     }
-    for (uint32_t i = 0; i < program->n_classes; i++) {
-        galv_costmodel_operation(&made[i], model, plan, &program->classes[i]);
+    galv_prices *prices = NULL;
+    galv_status status = galv_prices_new(&prices, model, plan, arena, err);
+    for (uint32_t i = 0; i < program->n_classes && status == GALV_OK; i++) {
+        const galv_cost *cost = galv_prices_get(prices, &program->classes[i]);
+        if (cost == NULL) {
+            status = galv_fail(err, GALV_NO_MEMORY, "no memory for prices");
+        } else {
+            made[i] = *cost;
+        }
+    }
+    if (status != GALV_OK) {
+        return status;
     }
     *costs = made;
     return GALV_OK;

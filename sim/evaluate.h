@@ -5,11 +5,12 @@
 #include "base/json.h"
 #include "costmodel/costmodel.h"
 #include "plan/plan.h"
+#include "sim/prices.h"
 #include "sim/simulate.h"
 
 typedef struct galv_stage_result {
     int32_t stage;
-    int32_t n_layers;                 /* blocks */
+    int32_t n_layers; /* blocks */
     double busy_s;
     double peak_memory_bytes;
     double memory[GALV_N_MEMORY_USES]; /* at the peak */
@@ -20,35 +21,35 @@ typedef struct galv_result {
     double tokens_per_s;
     double tokens_per_s_per_gpu;
     double samples_per_s;
-    double model_tflops_per_gpu;      /* 1e12 FLOP/s, model FLOP */
-    double hardware_tflops_per_gpu;   /* executed FLOP */
-    double mfu, hfu;                  /* of the peak, 0..1 */
-    double peak_memory_bytes;         /* worst stage */
+    double model_tflops_per_gpu;    /* 1e12 FLOP/s, model FLOP */
+    double hardware_tflops_per_gpu; /* executed FLOP */
+    double mfu, hfu;                /* of the peak, 0..1 */
+    double peak_memory_bytes;       /* worst stage */
     double memory_limit_bytes;
     bool fits;
-    double bubble_frac;               /* mean over stages */
+    double bubble_frac; /* mean over stages */
     double exposed_comm_frac;
     double breakdown_s[GALV_N_BREAKDOWNS]; /* mean over stages */
     double provenance[GALV_N_PROVENANCES]; /* share of priced seconds, adds up to 1 */
     uint64_t events;
-    double wall_s;                    /* of the evaluation; not part of the answer */
+    double wall_s; /* of the evaluation; not part of the answer */
     int32_t n_stages;
-    galv_stage_result *stages;        /* [n_stages] */
-    galv_timeline timeline;           /* when asked for, titled */
-    bool stopped;                     /* see galv_sim_result */
-} galv_result;                        /* arrays are owned by the arena */
+    galv_stage_result *stages; /* [n_stages] */
+    galv_timeline timeline;    /* when asked for, titled */
+    bool stopped;              /* see galv_sim_result */
+} galv_result;                 /* arrays are owned by the arena */
 
 typedef struct galv_evaluate_options {
     galv_sim_options sim;
 } galv_evaluate_options;
 
-#define GALV_EVALUATE_OPTIONS_INIT                                                     \
-    {                                                                                  \
-        GALV_SIM_OPTIONS_INIT                                                          \
+#define GALV_EVALUATE_OPTIONS_INIT \
+    {                              \
+        GALV_SIM_OPTIONS_INIT      \
     }
 
-/* Evaluates one plan. A plan that does not fit in memory is simulated all the same, with
- * fits = false. Errors: as galv_program_compile and galv_simulate. */
+/* Evaluates one plan. A plan that does not fit in memory is simulated all the same,
+ * with fits = false. Errors: as galv_program_compile and galv_simulate. */
 galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
                           const galv_plan *plan, const galv_evaluate_options *options,
                           galv_arena *arena, galv_err *err);
@@ -61,10 +62,10 @@ galv_status galv_price_program(galv_cost **costs, const galv_costmodel *model,
 /* Peak memory of each stage without a simulation: what is held throughout plus the
  * most activations that the schedule's order keeps at once plus the largest transient.
  * An upper estimate that never says "fits" wrongly by more than buffers that cannot be
- * held at the same moment. memory[pp]. */
+ * held at the same moment. peak_bytes[pp]; `prices` are this plan's, or NULL. */
 galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model,
-                                 const galv_plan *plan, galv_arena *arena,
-                                 galv_err *err);
+                                 const galv_plan *plan, galv_prices *prices,
+                                 galv_arena *arena, galv_err *err);
 
 /* Writes the members of a result into an open JSON object (see docs/formats.md),
  * "plan" and "stages" included; wall_s too. */

@@ -1,4 +1,5 @@
 /* The search is held to brute force: every candidate simulated, one by one. */
+#include "schedule/program.h"
 #include "search/bound.h"
 #include "search/search.h"
 #include "search/sweep.h"
@@ -51,6 +52,24 @@ static galv_space small_space(void)
     return space;
 }
 
+/* A price from the table is what the cost model says of that very operation. */
+static void expect_prices_exact(world *w, galv_plan *plan, galv_prices *prices,
+                                galv_arena *arena)
+{
+    galv_program *program = NULL;
+    cr_assert_eq(galv_program_compile(&program, &w->job, plan, arena, &w->err),
+                 GALV_OK);
+    for (uint32_t i = 0; i < program->n_classes; i++) {
+        galv_cost direct;
+        galv_costmodel_operation(&direct, w->model, plan, &program->classes[i]);
+        const galv_cost *cost = galv_prices_get(prices, &program->classes[i]);
+        cr_assert_eq(memcmp(cost, &direct, sizeof direct), 0,
+                     "class %u (%s, layers %d + %d)", (unsigned)i,
+                     galv_op_kind_names[program->classes[i].kind],
+                     program->classes[i].first_layer, program->classes[i].n_layers);
+    }
+}
+
 /* Simulates every candidate to the end; NAN where it does not fit. */
 static double *simulate_all(world *w, const galv_space *space,
                             const galv_candidates *all, bool check_bound)
@@ -71,8 +90,12 @@ static double *simulate_all(world *w, const galv_space *space,
         times[i] = result.fits ? result.iteration_time_s : NAN;
         if (check_bound) {
             char name[128];
-            cr_assert_eq(galv_bound_time(&bound, w->model, plan, arena, &err), GALV_OK,
-                         "%s", err.message);
+            galv_prices *prices = NULL;
+            cr_assert_eq(galv_prices_new(&prices, w->model, plan, arena, &err),
+                         GALV_OK);
+            cr_assert_eq(galv_bound_time(&bound, w->model, plan, prices, arena, &err),
+                         GALV_OK, "%s", err.message);
+            expect_prices_exact(w, plan, prices, arena);
             galv_plan_print(name, sizeof name, plan);
             cr_expect(bound > 0 && bound <= result.iteration_time_s * (1 + 1e-9),
                       "%s %s: bound %.9g, simulated %.9g", plan->schedule, name, bound,

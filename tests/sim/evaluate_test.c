@@ -234,7 +234,7 @@ Test(sim_evaluate, memory_estimated_by_order_is_what_the_simulation_finds_or_mor
         galv_result result = evaluate(&s, false);
         galv_err err = GALV_ERR_INIT;
         double peaks[8];
-        cr_assert_eq(galv_estimate_memory(peaks, s.model, s.plan, s.arena, &err),
+        cr_assert_eq(galv_estimate_memory(peaks, s.model, s.plan, NULL, s.arena, &err),
                      GALV_OK);
         for (int32_t stage = 0; stage < result.n_stages; stage++) {
             double found = result.stages[stage].peak_memory_bytes;

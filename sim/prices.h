@@ -1,0 +1,25 @@
+/* Prices of one plan's operations, each asked for once.
+ *
+ * What an operation costs depends on what it does and on the kind and strategy of its
+ * layers, not on which of a row of equal layers they are. A plan of a hundred layers
+ * has a few dozen different prices. */
+#ifndef GALV_SIM_PRICES_H
+#define GALV_SIM_PRICES_H
+
+#include "base/arena.h"
+#include "costmodel/costmodel.h"
+
+typedef struct galv_prices galv_prices;
+
+/* No prices yet. `model` and `plan` are borrowed; owned by the arena. */
+galv_status galv_prices_new(galv_prices **prices, const galv_costmodel *model,
+                            const galv_plan *plan, galv_arena *arena, galv_err *err);
+
+/* The price of an operation of the plan: what galv_costmodel_operation says, to the
+ * bit. Valid as long as the arena; NULL when memory is out. */
+const galv_cost *galv_prices_get(galv_prices *prices, const galv_operation *operation);
+
+/* How many different prices were asked for. */
+size_t galv_prices_count(const galv_prices *prices);
+
+#endif
