@@ -266,6 +266,7 @@ static void init_gemm(galv_device_law *law, table *t, const galv_device *device,
     gemm->n_sm = positive(device->n_sm, 100);
     gemm->input_bytes = precision <= GALV_TF32 ? 4 : 2;
     gemm->factor = law->factors[GALV_FACTOR_GEMM];
+    gemm->stream_bytes_per_s = 0.85 * positive(device->memory_bytes_per_s, 1e11);
     /* fp16 and tf32 take the shares of bf16: the same pipelines */
     bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
     const char *word = narrow ? galv_precision_names[precision] : "bf16";

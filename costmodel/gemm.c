@@ -8,7 +8,7 @@
  *   w   = max(1, (1 - q) C/SM + q ceil(C/SM))        waves; schedulers hide part
  *   t_c = w 2 Tm Tn (k/s + k0) / (P/SM e)            + traffic of the partial sums
  *   t_c = t_c / (1 - d F/(F + F0))                   clocks fall in long kernels
- *   t_m = bytes / (BW e_b)
+ *   t_m = bytes / (BW e_b)                           + gradient sums at 0.85 BW
  *   t   = t0 + (t_c^4 + t_m^4)^(1/4)
  *
  * The constants (data/gemm.csv) were fitted to 4 300 to 6 500 measured points for each
@@ -64,8 +64,9 @@ double galv_gemm_time(const galv_gemm_law *law, double batch, double m, double n
     double flop = 2 * batch * m * n * k;
     double compute = fastest_tile(law, batch, m, n, k) /
                      (1 - law->droop * flop / (flop + law->droop_flop));
-    double bytes = batch * (law->input_bytes * (m * k + k * n) + output_bytes * m * n);
-    double memory = bytes / law->bytes_per_s;
+    double bytes = batch * (law->input_bytes * (m * k + k * n) + 2 * m * n);
+    double memory = bytes / law->bytes_per_s +
+                    batch * (output_bytes - 2) * m * n / law->stream_bytes_per_s;
     double c2 = compute * compute;
     double m2 = memory * memory;
     return law->t0_s + law->factor * sqrt(sqrt(c2 * c2 + m2 * m2));

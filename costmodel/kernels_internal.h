@@ -29,13 +29,15 @@ typedef struct galv_gemm_tile {
 
 typedef struct galv_gemm_law {
     double n_sm;
-    double t0_s;              /* floor of one kernel */
-    double k0;                /* start of a tile, in units of k */
-    double quantization;      /* q: 0 = work spreads evenly, 1 = whole waves only */
-    double bytes_per_s;       /* of memory that the kernel reaches */
-    double droop, droop_flop; /* long kernels run slower: power */
-    double input_bytes;       /* of one element of the operands */
-    double factor;            /* in situ over alone */
+    double t0_s;               /* floor of one kernel */
+    double k0;                 /* start of a tile, in units of k */
+    double quantization;       /* q: 0 = work spreads evenly, 1 = whole waves only */
+    double bytes_per_s;        /* of memory that the kernel reaches; low where the fit
+                                  holds the conversion of inputs to 8 bits */
+    double stream_bytes_per_s; /* for what an fp32 output adds to a 16-bit one */
+    double droop, droop_flop;  /* long kernels run slower: power */
+    double input_bytes;        /* of one element of the operands */
+    double factor;             /* in situ over alone */
     int n_tiles;
     galv_gemm_tile tiles[GALV_MAX_TILES];
     galv_provenance provenance;
