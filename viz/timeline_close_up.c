@@ -55,13 +55,15 @@ galv_close_up galv_close_up_choose(const galv_scene *scene, double x, double w)
     double length_s = fmin(mean_s * w / CLOSE_UP_OP_PX, scene->duration_s);
     double start_s = fmax(0.0, turn->end_s - 0.42 * length_s);
     start_s = fmin(start_s, scene->duration_s - length_s);
-    galv_close_up result = {
-        {x, w, start_s, start_s + length_s}, turn->micro_batch, {false}};
+    galv_close_up result = {.frame = {x, w, start_s, start_s + length_s},
+                            .micro_batch = turn->micro_batch};
     for (size_t i = 0; i < timeline->n_spans; i++) {
         const galv_span *span = &timeline->spans[i];
-        if (!galv_span_computes(span) && span->start_s < result.frame.end_s &&
-            span->end_s > start_s) {
-            result.lane_used[galv_span_lane(span)] = true;
+        if (span->start_s < result.frame.end_s && span->end_s > start_s) {
+            result.ink_used[galv_span_ink(span)] = true;
+            if (!galv_span_computes(span)) {
+                result.lane_used[galv_span_lane(span)] = true;
+            }
         }
     }
     return result;

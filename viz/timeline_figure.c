@@ -31,7 +31,7 @@
 #define MOST_TALL_ROWS 32
 
 typedef struct figure_sheet {
-    const galv_scene *scene;
+    galv_scene *scene;
     const galv_figure_options *options;
     galv_frame whole;
     bool windowed; /* overview and windows */
@@ -95,15 +95,17 @@ static void add_legend(figure_sheet *sheet, galv_legend_entry entry)
 static void collect_legend(figure_sheet *sheet)
 {
     const galv_scene *scene = sheet->scene;
-    bool lanes = sheet->rows.lanes || sheet->close_up;
-    bool split = scene->ink_used[GALV_INK_WEIGHT];
+    bool split = scene->ink_used[GALV_INK_WEIGHT] ||
+                 (sheet->close_up && sheet->detail.ink_used[GALV_INK_WEIGHT]);
     galv_stroke none = {0, 0.0, GALV_DASH_SOLID};
     for (int ink = 0; ink < GALV_N_INKS; ink++) {
-        bool used = scene->ink_used[ink] || (lanes && scene->lane_ink_used[ink]);
+        bool used = scene->ink_used[ink] ||
+                    (sheet->rows.lanes && scene->lane_ink_used[ink]) ||
+                    (sheet->close_up && sheet->detail.ink_used[ink]);
         if (used || ink == GALV_INK_IDLE) {
             const char *text = galv_ink_legend((galv_ink)ink);
             if (ink == GALV_INK_BACKWARD && split) {
-                text = "input gradient";
+                text = sheet->close_up ? "backward, input gradient" : "input gradient";
             }
             galv_legend_entry entry = {
                 text, GALV_LEGEND_SWATCH, galv_ink_fill((galv_ink)ink),
@@ -161,6 +163,16 @@ static double strip_height(const galv_scene *scene)
     return scene->worst_rank >= 0 ? STRIP_GAP + STRIP : 0.0;
 }
 
+static void find_inks(figure_sheet *sheet)
+{
+    for (int i = -1; i < (sheet->windowed ? N_WINDOWS : 0); i++) {
+        const galv_frame *frame = i < 0 ? &sheet->whole : &sheet->windows[i];
+        double px_s = (frame->end_s - frame->start_s) / frame->w;
+        galv_scene_find_inks(sheet->scene, frame->start_s, frame->end_s,
+                             GALV_SMALLEST_PX * px_s);
+    }
+}
+
 static void lay_out(figure_sheet *sheet)
 {
     const galv_scene *scene = sheet->scene;
@@ -203,6 +215,7 @@ static void lay_out(figure_sheet *sheet)
         sheet->close_up_y = y;
         y += galv_close_up_height(&sheet->detail);
     }
+    find_inks(sheet);
     collect_legend(sheet);
     sheet->legend_y = y + 12.0;
     y +=
@@ -352,7 +365,6 @@ static galv_status compose(galv_canvas **canvas, galv_scene *scene,
                          scene->duration_s);
     }
     sheet.whole = (galv_frame){LEFT, w, start_s, end_s};
-    galv_scene_find_inks(scene, start_s, end_s);
     sheet.windowed = !chosen && scene->median_s / scene->duration_s * w < READABLE_PX;
     sheet.close_up = !chosen && has_layers(scene);
     if (sheet.close_up) {

@@ -21,6 +21,8 @@ typedef struct galv_row_layout {
 
 #define GALV_LANE_HEIGHT 7.0
 #define GALV_LANE_PITCH  8.0
+/* Narrower exposed messages are not drawn, nor named in the legend. */
+#define GALV_SMALLEST_PX 0.5
 #define GALV_LABEL_GAP   6.0 /* between labels and the frame */
 
 double galv_frame_x(const galv_frame *frame, double time_s);
@@ -65,6 +67,7 @@ typedef struct galv_close_up {
     galv_frame frame;
     int32_t micro_batch;
     bool lane_used[GALV_N_LANES]; /* within the window */
+    bool ink_used[GALV_N_INKS];
 } galv_close_up;
 
 galv_close_up galv_close_up_choose(const galv_scene *scene, double x, double w);

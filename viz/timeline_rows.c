@@ -16,7 +16,6 @@
 #define TITLE_GAP       16.0 /* between the axis's title and its first tick */
 #define THINNEST_PX     1.0  /* thinner messages in lanes are drawn as a tint */
 #define TINTED_GAP_PX   12.0
-#define SMALLEST_PX     0.3 /* narrower messages are not drawn */
 
 double galv_frame_x(const galv_frame *frame, double time_s)
 {
@@ -143,7 +142,9 @@ static void draw_computation(galv_canvas *canvas, const galv_scene *scene, int32
         double x1 = galv_frame_x(frame, cell->end_s);
         galv_ink ink = galv_span_ink(cell);
         galv_fill fill = galv_ink_fill(ink);
-        fill.color = galv_color_shade(fill.color, cell->chunk, n_chunks);
+        if (ink != GALV_INK_OPTIMIZER) {
+            fill.color = galv_color_shade(fill.color, cell->chunk, n_chunks);
+        }
         char label[32];
         galv_cell_label(cell, with_chunk, label, sizeof label);
         double top = y;
@@ -161,7 +162,7 @@ static void draw_message(galv_canvas *canvas, const galv_frame *frame, double st
 {
     double x0 = galv_frame_x(frame, start_s);
     double x1 = galv_frame_x(frame, end_s);
-    if (x1 - x0 >= SMALLEST_PX) {
+    if (x1 - x0 >= GALV_SMALLEST_PX) {
         galv_canvas_rect(canvas, x0, y, x1 - x0, h, galv_ink_fill(ink));
     }
 }

@@ -312,7 +312,8 @@ bool galv_scene_next_exposed(const galv_scene *scene, const galv_span *message,
     return true;
 }
 
-void galv_scene_find_inks(galv_scene *scene, double start_s, double end_s)
+void galv_scene_find_inks(galv_scene *scene, double start_s, double end_s,
+                          double least_s)
 {
     for (int32_t row = 0; row < scene->n_shown; row++) {
         int32_t rank = scene->shown[row];
@@ -332,10 +333,9 @@ void galv_scene_find_inks(galv_scene *scene, double start_s, double end_s)
             double from = 0.0;
             double to = 0.0;
             cover = i > 0 && span[-1].stream == span->stream ? cover : 0;
-            if (!scene->ink_used[ink] &&
-                galv_scene_next_exposed(scene, span, &cover, &at, &from, &to) &&
-                from < end_s && to - from > 1e-5 * (end_s - start_s)) {
-                scene->ink_used[ink] = true;
+            while (!scene->ink_used[ink] && at < end_s &&
+                   galv_scene_next_exposed(scene, span, &cover, &at, &from, &to)) {
+                scene->ink_used[ink] = fmin(to, end_s) - from >= least_s;
             }
         }
     }

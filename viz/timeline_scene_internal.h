@@ -61,8 +61,10 @@ typedef struct galv_scene {
 galv_status galv_scene_make(galv_scene *scene, const galv_timeline *timeline,
                             bool all_rows, galv_arena *arena, galv_err *err);
 
-/* Notes the inks seen between two times, on the rows shown. */
-void galv_scene_find_inks(galv_scene *scene, double start_s, double end_s);
+/* Notes the inks seen between two times, on the rows shown; exposed messages count from
+ * `least_s` on. */
+void galv_scene_find_inks(galv_scene *scene, double start_s, double end_s,
+                          double least_s);
 
 /* The next part of a message, from *at_s on, during which its row does not compute;
  * false when there is none. *cover is the cell to look at first (0 at a stream's first

@@ -5,7 +5,8 @@
  * window as long as one micro-batch takes on a row: in the steady phase those shares
  * are constant, so that a steady phase looks steady and a bubble looks grey.
  *
- * Memory. For every pixel the highest value within it, so that no peak is lost; a step
+ * Memory. For every pixel the highest value within it, so that no peak is lost; where
+ * micro-batches follow one another too closely, the highest within one of them. A step
  * line for the rank with the highest peak, a band from the lowest to the highest rank.
  */
 #include "viz/figure_internal.h"
@@ -17,7 +18,9 @@
 
 #define OVERVIEW_COLUMN_PX 2.0
 #define PEAK_HEADROOM      1.28
-#define GIB                1073741824.0
+#define DENSE_PX           16.0 /* rises and falls closer than this are drawn as their envelope \
+                                 */
+#define GIB 1073741824.0
 
 /* Bottom to top; idle is the background. */
 static const galv_ink stack[] = {GALV_INK_FORWARD, GALV_INK_BACKWARD, GALV_INK_WEIGHT,
@@ -168,6 +171,24 @@ static void scan_rank(const galv_memory_sample *samples, size_t n_samples,
     }
 }
 
+/* Replaces each column by the highest (sign 1) or lowest (-1) within `reach` columns.
+ */
+static void spread(double *values, double *scratch, int n_columns, int reach,
+                   double sign)
+{
+    for (int c = 0; c < n_columns; c++) {
+        scratch[c] = values[c];
+        for (int k = c - reach; k <= c + reach; k++) {
+            if (k >= 0 && k < n_columns && sign * values[k] > sign * scratch[c]) {
+                scratch[c] = values[k];
+            }
+        }
+    }
+    for (int c = 0; c < n_columns; c++) {
+        values[c] = scratch[c];
+    }
+}
+
 /* A step line over the columns that hold a value. */
 static void draw_step_line(galv_canvas *canvas, const galv_frame *frame,
                            const double *values, int n_columns, double bottom,
@@ -298,6 +319,13 @@ galv_status galv_draw_memory_strip(galv_canvas *canvas, const galv_scene *scene,
             band_high[c] = fmax(band_high[c], high[c]);
             band_low[c] = begin == 0 ? lowest : fmin(band_low[c], lowest);
         }
+    }
+    double period_px = scene->period_s / (frame->end_s - frame->start_s) * frame->w;
+    if (period_px < DENSE_PX) {
+        int reach = (int)ceil(period_px / 2.0);
+        spread(worst, high, n_columns, reach, 1.0);
+        spread(band_high, high, n_columns, reach, 1.0);
+        spread(band_low, high, n_columns, reach, -1.0);
     }
     galv_canvas_tag(canvas, "memory", scene->worst_rank);
     draw_memory_axis(canvas, frame, y, height, top, px_per_byte);
