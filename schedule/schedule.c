@@ -27,6 +27,13 @@ static const galv_schedule schedules[] = {
     {"interleaved", "1F1B over several chunks a stage; the bubble shrinks by chunks",
      "Narayanan et al. 2021, arXiv 2104.04473 section 2.2", false, 2, MAX_CHUNKS, 2,
      galv_order_interleaved, NULL},
+    {"breadth-first", "chunk by chunk, all micro-batches; enters a chunk once",
+     "Lamy-Poirier 2023, arXiv 2211.05953", false, 2, MAX_CHUNKS, 2,
+     galv_order_breadth_first, NULL},
+    {"zb-h1", "1F1B with weight gradients in the gaps; memory as 1F1B's first stage",
+     "Qi et al. 2023, arXiv 2401.10241", true, 1, 1, 2, galv_order_zb_h1, NULL},
+    {"zb-h2", "no gaps for equal costs; twice the activations of 1F1B",
+     "Qi et al. 2023, arXiv 2401.10241", true, 1, 1, 2, galv_order_zb_h2, NULL},
 };
 
 #define N_SCHEDULES (sizeof schedules / sizeof schedules[0])

@@ -13,6 +13,12 @@ galv_status galv_order_1f1b(galv_slot *slots, const galv_schedule_shape *shape,
                             int32_t stage, galv_err *err);
 galv_status galv_order_interleaved(galv_slot *slots, const galv_schedule_shape *shape,
                                    int32_t stage, galv_err *err);
+galv_status galv_order_breadth_first(galv_slot *slots, const galv_schedule_shape *shape,
+                                     int32_t stage, galv_err *err);
+galv_status galv_order_zb_h1(galv_slot *slots, const galv_schedule_shape *shape,
+                             int32_t stage, galv_err *err);
+galv_status galv_order_zb_h2(galv_slot *slots, const galv_schedule_shape *shape,
+                             int32_t stage, galv_err *err);
 
 /* Is the shape one that the schedule called `name` can do? Positive counts, a stage
  * inside, and chunks and stages within the limits of the table. */

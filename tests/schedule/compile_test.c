@@ -266,7 +266,12 @@ Test(schedule_compile, every_plan_of_a_grid_can_run)
             galv_arena *arena = galv_arena_new();
             galv_job job = small_job(GALV_LAYER_MOE_DECODER, 8, 16 * pp, 64);
             job.model.tied_embeddings = n % 5 == 0;
+            static const char *const names[] = {NULL, "gpipe", "zb-h1", "zb-h2"};
+            static const char *const looped[] = {NULL, "breadth-first"};
             galv_uniform_plan parameters = {strategy, pp, vpp, NULL, 1, overlap, NULL};
+            if (pp > 1) {
+                parameters.schedule = vpp > 1 ? looped[n / 2 % 2] : names[n / 2 % 4];
+            }
             galv_plan *plan = NULL;
             galv_err err = GALV_ERR_INIT;
             if (galv_plan_make_uniform(&plan, &job, &parameters, arena, &err) ==

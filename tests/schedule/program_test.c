@@ -34,6 +34,9 @@ Test(schedule_program, every_order_does_each_pass_of_each_chunk_once)
                 bool forward = slots[s].pass == GALV_PASS_FORWARD;
                 cr_expect(forward || seen[key - slots[s].pass] == 1,
                           "%s runs backward before forward", all[i].name);
+                cr_expect(slots[s].pass != GALV_PASS_BACKWARD_WEIGHT ||
+                              seen[key - 1] == 1,
+                          "%s has no input gradient first", all[i].name);
             }
         }
         free(slots);

@@ -33,12 +33,19 @@ static const vector vectors[] = {
     {"gpipe", 4, 1, 8, 0, 0.1, 33.6, -1, {0}},
     {"1f1b", 4, 1, 8, 0, 0.1, 34.6, -1, {0}},
     {"interleaved", 4, 2, 8, 0, 0.1, 29.9, -1, {0}},
+    {"breadth-first", 4, 2, 8, 0, 0, 28.5, 4.5, {16, 16, 16, 16}},
+    {"breadth-first", 4, 4, 8, 0, 0, 26.25, 2.25, {32, 32, 32, 32}},
+    {"zb-h1", 4, 1, 8, 0, 0, 27, 3, {4, 4, 4, 4}},
+    {"zb-h1", 8, 1, 32, 0, 0, 103, 7, {8, 8, 8, 8, 8, 8, 8, 8}},
+    {"zb-h2", 4, 1, 8, 0, 0, 27, -1, {7, 7, 7, 7}},
+    {"zb-h2", 8, 1, 32, 0, 0, 103, -1, {15, 15, 15, 15, 15, 15, 15, 15}},
     {"none", 1, 1, 5, 0, 0, 15, 0, {1}},
 };
 
-/* Costs of a program of a schedule: `f`, `b` for a whole rank, activations of 1 byte
- * a chunk from the start of forward to the end of backward. */
-static galv_cost *make_costs(const galv_program *program, double f, double b,
+/* Costs of a program of a schedule: `f`, `b` for a whole rank (of b, `w` for the
+ * weights), activations of 1 byte a chunk from the start of forward to the end of
+ * backward. */
+static galv_cost *make_costs(const galv_program *program, double f, double b, double w,
                              double message_s, galv_arena *arena)
 {
     galv_cost *costs = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
@@ -50,6 +57,13 @@ static galv_cost *make_costs(const galv_program *program, double f, double b,
             break;
         case GALV_OP_BACKWARD:
             costs[i].work_s = b / program->n_chunks;
+            costs[i].end_bytes[GALV_MEMORY_ACTIVATIONS] = -1;
+            break;
+        case GALV_OP_BACKWARD_INPUT:
+            costs[i].work_s = b - w;
+            break;
+        case GALV_OP_BACKWARD_WEIGHT:
+            costs[i].work_s = w;
             costs[i].end_bytes[GALV_MEMORY_ACTIVATIONS] = -1;
             break;
         case GALV_OP_SEND:
@@ -64,8 +78,9 @@ static galv_cost *make_costs(const galv_program *program, double f, double b,
     return costs;
 }
 
-static galv_sim_result run(const char *name, galv_schedule_shape shape, double f,
-                           double b, double message_s, galv_arena *arena)
+static galv_sim_result run_split(const char *name, galv_schedule_shape shape, double f,
+                                 double b, double w, double message_s,
+                                 galv_arena *arena)
 {
     galv_err err = GALV_ERR_INIT;
     const galv_schedule *schedule = NULL;
@@ -77,10 +92,16 @@ static galv_sim_result run(const char *name, galv_schedule_shape shape, double f
                  GALV_OK, "%s", err.message);
     cr_assert_eq(galv_program_check(program, arena, &err), GALV_OK, "%s: %s", name,
                  err.message);
-    galv_cost *costs = make_costs(program, f, b, message_s, arena);
+    galv_cost *costs = make_costs(program, f, b, w, message_s, arena);
     cr_assert_eq(galv_simulate(&result, program, costs, NULL, &options, arena, &err),
                  GALV_OK, "%s", err.message);
     return result;
+}
+
+static galv_sim_result run(const char *name, galv_schedule_shape shape, double f,
+                           double b, double message_s, galv_arena *arena)
+{
+    return run_split(name, shape, f, b, b / 2, message_s, arena);
 }
 
 Test(sim_schedule_vectors, match_the_published_spans_idle_times_and_peaks)
@@ -104,6 +125,30 @@ Test(sim_schedule_vectors, match_the_published_spans_idle_times_and_peaks)
                                "case %zu %s: peak of rank %d is %.12g, not %d", i,
                                want->schedule, (int)rank, result.ranks[rank].peak_bytes,
                                (int)want->peaks[rank]);
+        }
+        galv_arena_free(arena);
+    }
+}
+
+Test(sim_schedule_vectors, zero_bubble_leaves_what_the_formula_says)
+{
+    /* f 1, i 1.25, w 0.75: ZB-H1 leaves (p - 1)(f + i - w) */
+    static const struct {
+        int32_t p, m;
+        double h1, idle, h2;
+    } cases[] = {{4, 8, 28.5, 4.5, 0}, {8, 32, 106.5, 10.5, 103}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        galv_arena *arena = galv_arena_new();
+        galv_schedule_shape shape = {cases[i].p, 1, cases[i].m, 0};
+        galv_sim_result h1 = run_split("zb-h1", shape, 1, 2, 0.75, 0, arena);
+        galv_sim_result h2 = run_split("zb-h2", shape, 1, 2, 0.75, 0, arena);
+        cr_expect_float_eq(h1.iteration_time_s, cases[i].h1, 1e-9, "%.12g",
+                           h1.iteration_time_s);
+        cr_expect_float_eq(h1.ranks[0].spent_s[GALV_BREAKDOWN_BUBBLE], cases[i].idle,
+                           1e-9);
+        if (cases[i].h2 > 0) {
+            cr_expect_float_eq(h2.iteration_time_s, cases[i].h2, 1e-9, "%.12g",
+                               h2.iteration_time_s);
         }
         galv_arena_free(arena);
     }
