@@ -55,7 +55,7 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "--grad-precision bf16"},
     OPTION(SOFTWARE) "software", 0, "WORD", "megatron|eager|deepspeed|oneflow|other",
         IN(JOB), JOB | LOADED, false, "megatron",
-        "Kernel stack: fused (megatron), PyTorch without compilation (eager), ...",
+        "Kernel stack: fused (megatron), PyTorch without compilation (eager)",
         "--software eager"},
     OPTION(NO_FLASH_ATTENTION) "no-flash-attention", 0, NULL, NULL, IN(JOB),
         JOB | LOADED, false, NULL, "Attention with its matrix in memory",
