@@ -362,6 +362,7 @@ static void init_memory(galv_device_law *law, table *t, const galv_device *devic
         if (matches(cell(t, row, "arch"), device->arch) &&
             matches(cell(t, row, "software"), software)) {
             memory->t0_s = 1e-6 * number(t, row, "t0_us", 3);
+            memory->cache_bytes = 1e6 * number(t, row, "cache_mb", 16);
             memory->forward_bytes_per_s = peak * number(t, row, "forward_frac", 0.7);
             memory->backward_bytes_per_s = peak * number(t, row, "backward_frac", 0.6);
             memory->stream_bytes_per_s = peak * number(t, row, "stream_frac", 0.8);

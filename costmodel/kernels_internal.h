@@ -87,6 +87,7 @@ typedef struct galv_memory_law {
     double t0_s;
     double forward_bytes_per_s;
     double backward_bytes_per_s;
+    double cache_bytes;        /* of the last-level cache */
     double stream_bytes_per_s; /* long copies: optimizer, gradient sums */
     double factor;
     galv_provenance provenance;

@@ -23,7 +23,9 @@
  *
  * "Selective" recomputation is Megatron's, of the core of attention alone. PyTorch's
  * own, where attention is fused, works by operation: it keeps attention and every
- * second product, and runs the rest again (torchtitan, selective_ac_option = op).
+ * second product, and runs the rest again (torchtitan, selective_ac_option = op). Its
+ * full recomputation stops once the last tensor that backward needs is made, and so
+ * leaves out the layer's last product (torch.utils.checkpoint, early_stop).
  *
  * Left out: biases (fused into products), norms of single heads, dropout's random
  * numbers, the auxiliary loss of routers. */
@@ -94,11 +96,16 @@ void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *fact
     share->head_tokens = facts->image ? samples : share->tokens;
 }
 
-bool galv_layer_is_op_selective(const galv_layer_share *share, galv_recompute recompute)
+/* Is checkpointing PyTorch's own, and not Megatron's? */
+static bool is_pytorch(const galv_layer_share *share)
 {
     galv_software software = share->workload->software;
-    return recompute == GALV_RECOMPUTE_SELECTIVE && share->fused &&
-           (software == GALV_SOFTWARE_EAGER || software == GALV_SOFTWARE_OTHER);
+    return software == GALV_SOFTWARE_EAGER || software == GALV_SOFTWARE_OTHER;
+}
+
+bool galv_layer_is_op_selective(const galv_layer_share *share, galv_recompute recompute)
+{
+    return recompute == GALV_RECOMPUTE_SELECTIVE && share->fused && is_pytorch(share);
 }
 
 /* ---- building blocks ---- */
@@ -113,6 +120,7 @@ typedef struct walk {
     bool for_input, for_weight;
     double weight_bytes; /* moved per element of a weight gradient */
     double again;        /* share of products run again before backward */
+    bool stops_early;    /* recomputation ends where the last kept tensor is made */
 } walk;
 
 static void add_product(walk *w, const galv_gemm_law *law, double rows, double in,
@@ -332,14 +340,18 @@ static void dense_mlp(walk *w, double width)
     double f = width / s->tp;
     linear(w, s->tokens, h, s->group->gated_linear_unit ? 2 * f : f);
     activation(w, s->tokens * f);
-    linear(w, s->tokens, f, h);
+    if (!w->stops_early) {
+        linear(w, s->tokens, f, h);
+    }
 }
 
 static void mlp(walk *w)
 {
     norm(w, w->share->region_tokens);
     dense_mlp(w, w->share->group->ffn_hidden_size);
-    residual(w, w->share->region_tokens);
+    if (!w->stops_early) {
+        residual(w, w->share->region_tokens);
+    }
 }
 
 static void router(walk *w)
@@ -369,7 +381,7 @@ static void experts(walk *w)
     }
     grouped_linear(w, s->routed_rows, g->hidden_size, g->gated_linear_unit ? 2 * f : f);
     activation(w, s->routed_rows * f);
-    grouped_linear(w, s->routed_rows, f, g->hidden_size);
+    grouped_linear(w, s->routed_rows, f, g->hidden_size); /* weighted by the router */
 }
 
 static void combine(walk *w)
@@ -500,7 +512,8 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
               backward || split_input,
               backward || split_weight,
               share->workload->grad_precision <= GALV_TF32 ? 8 : 4,
-              galv_layer_is_op_selective(share, recompute) ? 0.5 : 0};
+              galv_layer_is_op_selective(share, recompute) ? 0.5 : 0,
+              pass == GALV_OP_RECOMPUTE && is_pytorch(share)};
     double before_s = cost->work_s;
     switch (share->group->kind) {
     case GALV_LAYER_EMBEDDING:
