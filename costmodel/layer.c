@@ -12,8 +12,7 @@
  * Every product [T, in] x [in, out] has two backward: for its input [T, out] x
  * [out, in], for its weight [out, T] x [T, in], whose output is summed into the
  * gradient buffer (8 bytes an element in fp32). Fused attention runs five products
- * backward for two forward. A layer takes the longer of its kernels' time and the time
- * the host needs to launch them, as the device cannot run ahead of its queue.
+ * backward for two forward.
  *
  * Bytes of the memory-bound kernels, per element of the tensor they walk: norm 4
  * forward 8 backward; residual and dropout 6 (7) and 5; activation 4 and 6, gated 6 and
@@ -436,7 +435,7 @@ static double launch_share(const galv_layer_group *group, int part)
     double cross = group->kind == GALV_LAYER_CROSS_DECODER ? 0.5 : 0;
     switch (part) {
     case GALV_PART_WHOLE:
-        return moe ? 1.6 : 1 + cross;
+        return moe ? 1.6 : group->num_attention_heads > 0 ? 1 + cross : 0;
     case GALV_PART_ATTENTION:
         return 0.55 + cross;
     case GALV_PART_MLP:
@@ -452,22 +451,18 @@ static double launch_share(const galv_layer_group *group, int part)
     }
 }
 
-static void wait_for_host(walk *w, int part, int pass, double before_s)
+double galv_layer_host_time(const galv_device_law *law, const galv_layer_share *share,
+                            int part, int pass)
 {
-    const double *factors = w->law->factors;
-    double host_us = pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE
-                         ? factors[GALV_FACTOR_HOST_FORWARD]
-                         : factors[GALV_FACTOR_HOST_BACKWARD];
+    bool forward = pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE;
+    double us =
+        law->factors[forward ? GALV_FACTOR_HOST_FORWARD : GALV_FACTOR_HOST_BACKWARD];
     if (pass == GALV_OP_BACKWARD_INPUT) {
-        host_us *= 0.65;
+        us *= 0.65;
     } else if (pass == GALV_OP_BACKWARD_WEIGHT) {
-        host_us *= 0.35;
+        us *= 0.35;
     }
-    double host_s = 1e-6 * host_us * w->count * launch_share(w->share->group, part);
-    double busy_s = w->cost->work_s - before_s;
-    if (host_s > busy_s) {
-        galv_cost_add(w->cost, host_s - busy_s, GALV_PROVENANCE_FITTED, 0);
-    }
+    return 1e-6 * us * launch_share(share->group, part);
 }
 
 /* ---- a layer ---- */
@@ -514,7 +509,6 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
               share->workload->grad_precision <= GALV_TF32 ? 8 : 4,
               galv_layer_is_op_selective(share, recompute) ? 0.5 : 0,
               pass == GALV_OP_RECOMPUTE && is_pytorch(share)};
-    double before_s = cost->work_s;
     switch (share->group->kind) {
     case GALV_LAYER_EMBEDDING:
     case GALV_LAYER_PATCH_EMBEDDING:
@@ -526,7 +520,6 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
         break;
     default:
         add_part(&w, recompute, part);
-        wait_for_host(&w, part, pass, before_s);
         break;
     }
 }

@@ -58,6 +58,11 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
                     const galv_layer_share *share, galv_recompute recompute, int part,
                     int pass, double count);
 
+/* Seconds that the host needs to launch the kernels of a part of one layer; a device
+ * cannot be faster than its queue is filled. 0 for embedding and head. */
+double galv_layer_host_time(const galv_device_law *law, const galv_layer_share *share,
+                            int part, int pass);
+
 /* Does selective recomputation go by operation (see layer.c)? */
 bool galv_layer_is_op_selective(const galv_layer_share *share,
                                 galv_recompute recompute);

@@ -13,6 +13,9 @@
  *   pp    send                                     e T h of the boundary layer, over t
  *                                                  with sequence parallelism
  *
+ * The host launches kernels one after another while the device computes and
+ * communicates; where it is slower, it sets the pace (small layers, old software).
+ *
  * Measured layers replace the kernels' sum; see profile_use.c. A layer measured whole
  * is cut into parts, phases and other degrees in proportion to the kernels' sums: parts
  * keep the origin of the whole, other phases and degrees are "fitted". */
@@ -127,6 +130,52 @@ static int32_t find_group(const galv_model *model, int32_t layer, int32_t *rest)
     return g;
 }
 
+/* Seconds of the collectives around a part, which run while the host launches on. */
+static double collectives_beside(const galv_costmodel *model,
+                                 const galv_device_law *law, const galv_plan *plan,
+                                 const galv_operation *operation,
+                                 const galv_layer_share *share)
+{
+    const galv_strategy *strategy = galv_plan_strategy(plan, operation->first_layer);
+    bool in_line = operation->kind == GALV_OP_FORWARD ||
+                   operation->kind == GALV_OP_RECOMPUTE ||
+                   operation->kind == GALV_OP_BACKWARD;
+    if (!in_line || strategy->tp <= 1 || strategy->sp == GALV_SP_ULYSSES) {
+        return 0;
+    }
+    galv_group group = galv_placement_group(plan, &model->job.cluster, GALV_GROUP_TP,
+                                            operation->first_layer, operation->stage,
+                                            operation->stage);
+    galv_cost one;
+    memset(&one, 0, sizeof one);
+    galv_collective_cost(&one, &law->collective, GALV_OP_ALL_REDUCE, &group,
+                         galv_weight_bytes(&model->job.workload) * share->tokens *
+                             share->group->hidden_size);
+    return one.work_s;
+}
+
+/* A part takes the longer of its kernels' time and the time the host needs for it. */
+static void wait_for_host(galv_cost *cost, const galv_costmodel *model,
+                          const galv_device_law *law, const galv_plan *plan,
+                          const galv_operation *operation,
+                          const galv_layer_share *share, double busy_s, double count)
+{
+    int pass = operation->kind;
+    if (pass == GALV_OP_RECOMPUTE &&
+        galv_plan_strategy(plan, operation->first_layer)->recompute !=
+            GALV_RECOMPUTE_FULL) {
+        return;
+    }
+    double host_s = count * galv_layer_host_time(law, share, operation->part, pass);
+    if (host_s <= busy_s) {
+        return;
+    }
+    host_s -= count * collectives_beside(model, law, plan, operation, share);
+    if (host_s > busy_s) {
+        galv_cost_add(cost, host_s - busy_s, GALV_PROVENANCE_FITTED, 0);
+    }
+}
+
 static void price_compute(galv_cost *cost, const galv_costmodel *model,
                           const galv_plan *plan, const galv_operation *operation)
 {
@@ -148,8 +197,11 @@ static void price_compute(galv_cost *cost, const galv_costmodel *model,
                    add_measured(cost, model, law, g, strategy, samples, operation->part,
                                 operation->kind, here);
         if (!measured) {
+            double before_s = cost->work_s;
             galv_layer_add(cost, law, &share, strategy->recompute, operation->part,
                            operation->kind, here);
+            wait_for_host(cost, model, law, plan, operation, &share,
+                          cost->work_s - before_s, here);
         }
         galv_memory_of_compute(cost, model, law, plan, operation, &share, here);
         layer += here;
