@@ -17,6 +17,7 @@
 #define TOP        52.0
 #define AXIS       40.0
 #define TOTAL_ROOM 64.0
+#define SEEN_PX    0.4
 
 static const char *const part_names[N_PARTS] = {
     "compute",          "recompute",       "tensor parallel",
@@ -148,15 +149,16 @@ static void draw_axis(galv_canvas *canvas, const galv_axis *x, galv_time_unit un
                        "time (%s)", unit.name);
 }
 
+/* Parts that are wide enough to be seen. */
 static size_t make_legend(galv_legend_entry legend[N_PARTS + 1],
-                          const galv_breakdown_row *rows, size_t n_rows)
+                          const galv_breakdown_row *rows, size_t n_rows, double least_s)
 {
     bool used[N_PARTS + 1] = {false};
     for (size_t i = 0; i < n_rows; i++) {
         double parts[N_PARTS];
         parts_of(&rows[i], parts);
         for (int p = 0; p < N_PARTS; p++) {
-            used[p] = used[p] || parts[p] > 0.0;
+            used[p] = used[p] || (parts[p] > 0.0 && parts[p] >= least_s);
         }
         used[N_PARTS] = used[N_PARTS] || rows[i].hidden_s > 0.0;
     }
@@ -201,7 +203,8 @@ galv_status galv_breakdown_compose(galv_canvas **canvas, const galv_breakdown_ro
                    resolved.width_px - TOTAL_ROOM, false};
     double legend_x = left > 160.0 ? GALV_FIGURE_MARGIN : left;
     galv_legend_entry legend[N_PARTS + 1];
-    size_t n_legend = make_legend(legend, rows, n_rows);
+    size_t n_legend =
+        make_legend(legend, rows, n_rows, SEEN_PX * x.high / (x.to_px - x.from_px));
     double bottom = TOP + (double)n_rows * PITCH;
     double height = bottom + AXIS +
                     galv_figure_legend_height(x.to_px - legend_x, legend, n_legend) +

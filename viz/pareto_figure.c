@@ -97,6 +97,7 @@ static galv_status draw_candidates(galv_canvas *canvas, const galv_plot *plot,
     if (taken == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory while drawing");
     }
+    double size = n_points < 200 ? 5.0 : n_points < 2000 ? 3.0 : 2.2;
     galv_canvas_tag(canvas, "candidates", -1);
     for (size_t i = 0; i < n_points; i++) {
         double x = galv_axis_at(&plot->x, points[i].x);
@@ -107,7 +108,7 @@ static galv_status draw_candidates(galv_canvas *canvas, const galv_plot *plot,
             taken[line * n_columns + column] = true;
             galv_fill dot = {points[i].infeasible ? 0xD9A07F : 0x9A9A9A, 0,
                              GALV_HATCH_NONE, 150};
-            galv_canvas_rect(canvas, x - 1.1, y - 1.1, 2.2, 2.2, dot);
+            galv_canvas_rect(canvas, x - size / 2.0, y - size / 2.0, size, size, dot);
         }
     }
     free(taken);

@@ -34,7 +34,7 @@ void galv_plot_draw_axes(galv_canvas *canvas, const galv_plot *plot,
                          const char *y_title);
 
 /* Labels placed, and what they must keep off. The last places are kept for labels. */
-#define GALV_MOST_BOXES  1024
+#define GALV_MOST_BOXES  2048
 #define GALV_MOST_LABELS 64
 typedef struct galv_placer {
     struct {

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define MOST_SERIES 6
+#define LINE_STEPS  16 /* boxes along a line between two points, to keep labels off */
 #define TOP         68.0
 #define PLOT_HEIGHT 270.0
 #define AXIS        46.0
@@ -213,11 +214,12 @@ static void block_series(galv_placer *placer, const galv_plot *plot,
     for (size_t i = 0; i < series->n_points; i++) {
         galv_point at = place(plot, series, i, value);
         galv_placer_block(placer, at.x - 4.0, at.y - 4.0, at.x + 4.0, at.y + 4.0);
-        for (int step = 1; step < 8 && i + 1 < series->n_points && !series->measured;
+        for (int step = 1;
+             step < LINE_STEPS && i + 1 < series->n_points && !series->measured;
              step++) {
             galv_point next = place(plot, series, i + 1, value);
-            double x = at.x + (next.x - at.x) * step / 8.0;
-            double y = at.y + (next.y - at.y) * step / 8.0;
+            double x = at.x + (next.x - at.x) * step / LINE_STEPS;
+            double y = at.y + (next.y - at.y) * step / LINE_STEPS;
             galv_placer_block(placer, x - 1.5, y - 1.5, x + 1.5, y + 1.5);
         }
     }
@@ -230,8 +232,8 @@ static void block_ideal(galv_placer *placer, const galv_plot *plot,
     double rate = first->tokens_per_s / first->n_devices;
     for (size_t i = 0; i < series->n_points; i++) {
         double n_devices = series->points[i]->n_devices;
-        for (int step = 0; step < 8; step++) {
-            double at = n_devices * pow(2.0, step / 8.0);
+        for (int step = 0; step < LINE_STEPS; step++) {
+            double at = n_devices * pow(2.0, (double)step / LINE_STEPS);
             double x = galv_axis_at(&plot->x, at);
             double y = galv_axis_at(&plot->y, at * rate);
             galv_placer_block(placer, x - 1.0, y - 1.0, x + 1.0, y + 1.0);

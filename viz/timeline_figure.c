@@ -286,15 +286,32 @@ static void draw_window_boxes(galv_canvas *canvas, const figure_sheet *sheet)
     }
 }
 
+/* The verdict and who gave it; on a narrow page the verdict is cut, never its origin.
+ */
+static void print_subtitle(char *buffer, size_t size, const galv_timeline *timeline,
+                           double page_width)
+{
+    const char *origin = timeline->measured ? "measured" : "simulated";
+    if (timeline->subtitle[0] == '\0') {
+        snprintf(buffer, size, "%s", origin);
+        return;
+    }
+    char verdict[256];
+    double room = page_width - 2.0 * GALV_FIGURE_MARGIN -
+                  galv_text_width(" \xC2\xB7 ", GALV_SIZE_SUBTITLE, false) -
+                  galv_text_width(origin, GALV_SIZE_SUBTITLE, false);
+    galv_text_fit(verdict, sizeof verdict, timeline->subtitle, room, GALV_SIZE_SUBTITLE,
+                  false);
+    snprintf(buffer, size, "%s \xC2\xB7 %s", verdict, origin);
+}
+
 static galv_status draw_sheet(galv_canvas *canvas, const figure_sheet *sheet,
                               galv_err *err)
 {
     const galv_scene *scene = sheet->scene;
     const galv_timeline *timeline = scene->timeline;
-    char subtitle[256];
-    snprintf(subtitle, sizeof subtitle, "%.200s%s%s", timeline->subtitle,
-             timeline->subtitle[0] != '\0' ? " \xC2\xB7 " : "",
-             timeline->measured ? "measured" : "simulated");
+    char subtitle[320];
+    print_subtitle(subtitle, sizeof subtitle, timeline, sheet->options->width_px);
     char title[192];
     snprintf(title, sizeof title, "%.160s",
              timeline->title[0] != '\0' ? timeline->title : "Timeline");

@@ -215,8 +215,12 @@ static void draw_lanes(galv_canvas *canvas, const galv_scene *scene, int32_t ran
         }
         double top = y + lane_offset(scene, rows, galv_span_lane(span));
         if (next == i + 1) {
-            draw_message(canvas, frame, span->start_s, end_s, top, GALV_LANE_HEIGHT,
-                         ink);
+            double left = galv_frame_x(frame, span->start_s);
+            double w = galv_frame_x(frame, end_s) - left;
+            if (w > 0.0) {
+                galv_canvas_rect(canvas, left, top, fmax(w, THINNEST_PX),
+                                 GALV_LANE_HEIGHT, galv_ink_fill(ink));
+            }
             continue;
         }
         double x0 = galv_frame_x(frame, span->start_s);

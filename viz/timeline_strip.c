@@ -18,8 +18,9 @@
 
 #define OVERVIEW_COLUMN_PX 2.0
 #define PEAK_HEADROOM      1.28
-#define DENSE_PX           16.0 /* rises and falls closer than this are drawn as their envelope \
-                                 */
+#define DENSE_PX                                                         \
+    16.0 /* rises and falls closer than this are drawn as their envelope \
+          */
 #define GIB 1073741824.0
 
 /* Bottom to top; idle is the background. */
@@ -39,11 +40,10 @@ static void add_shares(const galv_scene *scene, int32_t rank, galv_ink ink,
         if (galv_span_ink(cell) != ink) {
             continue;
         }
-        int first =
-            (int)floor((cell->start_s - half - frame->start_s) / column_s - 0.5);
-        int last = (int)ceil((cell->end_s + half - frame->start_s) / column_s - 0.5);
-        first = first < 0 ? 0 : first;
-        last = last >= n_columns ? n_columns - 1 : last;
+        double from_column = (cell->start_s - half - frame->start_s) / column_s - 0.5;
+        double to_column = (cell->end_s + half - frame->start_s) / column_s - 0.5;
+        int first = (int)floor(fmin(fmax(from_column, 0.0), n_columns));
+        int last = (int)ceil(fmin(fmax(to_column, -1.0), n_columns - 1));
         for (int c = first; c <= last; c++) {
             double middle = frame->start_s + (c + 0.5) * column_s;
             double from = fmax(middle - half, frame->start_s);

@@ -263,6 +263,14 @@ Test(viz_timeline, says_who_made_it)
     galv_arena_free(arena);
 }
 
+Test(viz_timeline, says_so_on_a_narrow_page_too)
+{
+    galv_figure_options options = {.width_px = 320};
+    galv_canvas *canvas = compose_shape(&shapes[0].shape, &options);
+    cr_expect_not_null(find_text(canvas, "\xE2\x80\xA6 \xC2\xB7 simulated"));
+    galv_canvas_free(canvas);
+}
+
 Test(viz_timeline, legend_names_what_is_drawn_and_nothing_else)
 {
     static const struct {
@@ -523,6 +531,78 @@ Test(viz_timeline, impossible_timelines_and_wishes_are_refused)
                  GALV_IO);
     cr_expect_null(canvas);
     galv_arena_free(arena);
+}
+
+/* A number in [0, n). */
+static uint32_t random_below(uint32_t *state, uint32_t n)
+{
+    *state = *state * 1664525U + 1013904223U;
+    return (*state >> 8) % n;
+}
+
+Test(viz_timeline, any_timeline_is_drawn_or_refused)
+{
+    const double times[] = {0.0, 1e-300, 1e-9, 0.5, 1.0, 1.0, 3.7, 100.0, -2.0, 1e300};
+    const int32_t numbers[] = {0, 1, 2, 7, -1, -5, 1000000, INT32_MAX, INT32_MIN};
+    uint32_t state = 1;
+    int n_drawn = 0;
+    for (int round = 0; round < 300; round++) {
+        galv_span spans[40];
+        galv_memory_sample samples[10];
+        int32_t layers[40];
+        galv_timeline timeline = {.n_ranks = 1 + (int32_t)random_below(&state, 40),
+                                  .n_chunks = numbers[random_below(&state, 9)],
+                                  .first_layer = layers,
+                                  .last_layer = layers,
+                                  .duration_s = times[random_below(&state, 10)],
+                                  .memory_limit_bytes = times[random_below(&state, 10)],
+                                  .n_spans = random_below(&state, 41),
+                                  .spans = spans,
+                                  .n_samples = random_below(&state, 11),
+                                  .samples = samples};
+        uint32_t n_times = round % 3 == 0 ? 10 : 8; /* now and then absurd ones */
+        for (int i = 0; i < 40; i++) {
+            double a = times[random_below(&state, n_times)];
+            double b = times[random_below(&state, n_times)];
+            layers[i] = numbers[random_below(&state, 9)];
+            spans[i] = (galv_span){
+                .rank = (int32_t)random_below(&state, (uint32_t)timeline.n_ranks),
+                .stream = (uint8_t)random_below(&state, GALV_N_STREAMS),
+                .kind = (uint8_t)random_below(&state, GALV_N_OP_KINDS),
+                .stage = numbers[random_below(&state, 9)],
+                .chunk = numbers[random_below(&state, 9)],
+                .micro_batch = numbers[random_below(&state, 9)],
+                .first_layer = numbers[random_below(&state, 9)],
+                .n_layers = numbers[random_below(&state, 9)],
+                .start_s = fmin(a, b),
+                .end_s = fmax(a, b)};
+        }
+        for (int i = 0; i < 10; i++) {
+            samples[i] = (galv_memory_sample){
+                (int32_t)random_below(&state, (uint32_t)timeline.n_ranks),
+                times[random_below(&state, n_times)],
+                fabs(times[random_below(&state, n_times)])};
+        }
+        galv_figure_options options = {.streams = round % 2 == 0,
+                                       .all_rows = round % 5 == 0};
+        galv_canvas *canvas = NULL;
+        galv_err err = GALV_ERR_INIT;
+        galv_text out = GALV_TEXT_INIT;
+        if (galv_timeline_compose(&canvas, &timeline, &options, &err) == GALV_OK) {
+            n_drawn++;
+            galv_canvas_dump(canvas, &out);
+            cr_expect(strstr(galv_text_string(&out), "nan") == NULL, "round %d", round);
+            cr_expect(strstr(galv_text_string(&out), "inf") == NULL, "round %d", round);
+        } else {
+            cr_expect(err.message[0] != '\0');
+        }
+        galv_canvas_free(canvas);
+        galv_text_reset(&out);
+        err = (galv_err)GALV_ERR_INIT;
+        galv_timeline_draw_ascii(&out, &timeline, 80, &err);
+        galv_text_release(&out);
+    }
+    cr_expect(n_drawn > 150, "%d", n_drawn);
 }
 
 Test(viz_timeline, display_lists_are_as_they_were)
