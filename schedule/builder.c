@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* No list grows beyond this: 2^28 operations take some 20 GiB to simulate, and whoever
+ * asks for more has a batch size with a zero too many. */
+#define MOST ((size_t)1 << 28)
+
 void galv_builder_init(galv_builder *builder, int32_t n_ranks, int32_t n_chunks,
                        int32_t n_micro_batches)
 {
@@ -41,7 +45,7 @@ static bool grow(galv_builder *builder, void **array, size_t *capacity, size_t c
         return true;
     }
     size_t wanted = *capacity == 0 ? 256 : *capacity * 2;
-    if (count >= GALV_NO_OP - 1 || wanted > SIZE_MAX / size) {
+    if (count >= MOST || wanted > SIZE_MAX / size) {
         builder->failed = true;
         return false;
     }

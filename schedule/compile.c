@@ -30,7 +30,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_PASSES 4
+#define N_PASSES   4
+#define MOST_SLOTS 1e8
 
 /* Layouts of one chunk: as usual, and with the hooks of its first or last pass. */
 typedef struct chunk_layouts {
@@ -79,6 +80,13 @@ galv_status galv_compile_shape(const galv_schedule **schedule,
         status = galv_fail(err, GALV_USAGE,
                            "a plan of pp %d, vpp %d and %d micro-batches cannot run",
                            (int)plan->pp, (int)plan->vpp, (int)shape->n_micro_batches);
+    }
+    double n_slots = 2.0 * shape->n_micro_batches * plan->vpp * plan->pp;
+    if (status == GALV_OK && n_slots > MOST_SLOTS) {
+        status = galv_fail(err, GALV_USAGE,
+                           "%d micro-batches on %d x %d stages are more than can be "
+                           "simulated; take larger micro-batches",
+                           (int)shape->n_micro_batches, (int)plan->pp, (int)plan->vpp);
     }
     return status;
 }

@@ -142,20 +142,28 @@ void galv_pass_compute(galv_pass_writer *w, int kind, int part)
     w->last_compute = op;
 }
 
-/* A collective that what follows waits for. */
-static void communicate(galv_pass_writer *w, int kind, int stream, int part)
+void galv_pass_communicate(galv_pass_writer *w, int kind, int stream, int part)
 {
     int32_t op = galv_pass_append(w, kind, stream, part);
     wait_for_frontier(w, op);
-    if (w->failed) {
+    if (!w->failed) {
+        set_frontier(w, op);
+    }
+}
+
+/* A collective inside of a layer: overlap.tp_comm may hide it (see essay). */
+static void communicate(galv_pass_writer *w, int kind, int stream, int part)
+{
+    if (!w->plan->overlap.tp_comm || stream != GALV_STREAM_TP ||
+        w->strategy->sp == GALV_SP_ULYSSES) {
+        galv_pass_communicate(w, kind, stream, part);
         return;
     }
-    if (w->plan->overlap.tp_comm && stream == GALV_STREAM_TP &&
-        w->strategy->sp != GALV_SP_ULYSSES) {
+    int32_t op = galv_pass_append(w, kind, stream, part);
+    wait_for_frontier(w, op);
+    if (!w->failed) {
         w->hidden = op;
-        return;
     }
-    set_frontier(w, op);
 }
 
 /* A collective that runs beside the next computation; what follows that waits. */

@@ -13,6 +13,17 @@
  * in every micro-batch, as FSDP's SHARD_GRAD_OP. Without overlap the next computation
  * waits for these. ZeRO-0 and 1 reduce once, in the last pass over the chunk.
  *
+ * Where neighbouring layers are spread differently (a plan may have a strategy for
+ * every layer), activations change hands first. Ranks that need tokens that they do not
+ * hold get them by an all-gather of the layer's input over a tp group, part WHOLE: the
+ * receiving layer's, when it has fewer data-parallel ranks or holds whole sequences
+ * that came in pieces; the giving layer's, when its pieces must be put together before
+ * they are dealt out. Where every rank holds what it needs, it takes its slice, free of
+ * charge. Gradients go the other way by the same rule. Left out: layers that differ in
+ * cp alone.
+ * Source: Galvatron (Miao et al. 2022, arXiv 2211.13878, section 3.2: the cost of
+ * transforming between strategies is that of gathering).
+ *
  * A bucket is a run of alike layers of at least 40 M parameters per rank, or 1 M times
  * the ranks that reduce it if that is more, but at most 8 layers.
  * Source: Megatron-LM, core/distributed/distributed_data_parallel.py (bucket_size).
@@ -169,8 +180,47 @@ static galv_bucket reduction_after(const galv_pass_writer *w, const unit *u)
     return bucket;
 }
 
+/* The layer over whose tp group activations are gathered on their way from one layer to
+ * the next (or gradients on their way back); -1 = none. */
+static int32_t gathered_between(const galv_plan *plan, int32_t from, int32_t to)
+{
+    const galv_strategy *a = galv_plan_strategy(plan, from);
+    const galv_strategy *b = galv_plan_strategy(plan, to);
+    bool pieces_a = a->tp > 1 && a->sp != GALV_SP_NONE;
+    bool pieces_b = b->tp > 1 && b->sp != GALV_SP_NONE;
+    if (b->dp < a->dp) {
+        return b->tp > 1 ? to : -1;
+    }
+    if (b->dp > a->dp || (pieces_a && !pieces_b)) {
+        return pieces_a ? from : -1;
+    }
+    return -1;
+}
+
+/* Brings what a unit works on from the layer before it, in the order of the pass. */
+static void change_layout(galv_pass_writer *w, const unit *u)
+{
+    bool forward = w->pass == GALV_PASS_FORWARD;
+    int32_t to = forward ? u->first_layer : u->first_layer + u->n_layers - 1;
+    int32_t from = forward ? to - 1 : to + 1;
+    if (w->pass == GALV_PASS_BACKWARD_WEIGHT || from < 0 || from >= w->plan->n_layers ||
+        w->plan->layer_strategy[from] == w->plan->layer_strategy[to]) {
+        return;
+    }
+    int32_t layer = gathered_between(w->plan, from, to);
+    if (layer >= 0) {
+        w->serves = forward                         ? GALV_OP_FORWARD
+                    : w->pass == GALV_PASS_BACKWARD ? GALV_OP_BACKWARD
+                                                    : GALV_OP_BACKWARD_INPUT;
+        w->first_layer = layer;
+        w->n_layers = 1;
+        galv_pass_communicate(w, GALV_OP_ALL_GATHER, GALV_STREAM_TP, GALV_PART_WHOLE);
+    }
+}
+
 static void compute_unit(galv_pass_writer *w, const unit *u)
 {
+    change_layout(w, u);
     w->group = galv_model_layer(&w->job->model, u->first_layer);
     w->strategy = galv_plan_strategy(w->plan, u->first_layer);
     w->first_layer = u->first_layer;

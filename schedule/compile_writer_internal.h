@@ -48,6 +48,9 @@ void galv_pass_join(galv_pass_writer *w, int32_t op);
 /* Appends a computation on the layers at hand. */
 void galv_pass_compute(galv_pass_writer *w, int kind, int part);
 
+/* Appends a collective on the layers at hand that what follows waits for. */
+void galv_pass_communicate(galv_pass_writer *w, int kind, int stream, int part);
+
 /* Forward of the cut layer at hand; `kind` is GALV_OP_FORWARD or _RECOMPUTE. */
 void galv_pass_forward_cut(galv_pass_writer *w, int kind);
 /* Backward of it; `kind` is GALV_OP_BACKWARD or _BACKWARD_INPUT. */

@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+#define MOST_SLOTS 1e8
+
 typedef struct layout {
     const galv_schedule *schedule;
     const galv_schedule_shape *shape;
@@ -136,6 +138,14 @@ galv_status galv_program_from_schedule(galv_program **program,
                                        galv_arena *arena, galv_err *err)
 {
     galv_slot probe;
+    double n_slots = 2.0 * shape->n_micro_batches * shape->n_chunks * shape->n_stages;
+    if (shape->n_stages >= 1 && n_slots > MOST_SLOTS) {
+        return galv_fail(err, GALV_USAGE,
+                         "%d micro-batches on %d x %d stages are more than can be "
+                         "simulated",
+                         (int)shape->n_micro_batches, (int)shape->n_stages,
+                         (int)shape->n_chunks);
+    }
     if (shape->n_stages < 1 || shape->n_chunks < 1 || shape->n_micro_batches < 1 ||
         shape->n_chunks > INT16_MAX || shape->n_stages > INT32_MAX / shape->n_chunks) {
         return schedule->order(&probe, shape, -1, err); /* says what is wrong */

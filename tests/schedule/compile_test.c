@@ -286,6 +286,68 @@ Test(schedule_compile, every_plan_of_a_grid_can_run)
     cr_expect(n > 1000, "only %u plans", n);
 }
 
+Test(schedule_compile, activations_are_gathered_where_strategies_meet)
+{
+    /* block 1 is spread over tp 4, block 2 over dp 8, both on one stage of 8 */
+    static const struct {
+        galv_sp sp;
+        const char *forward, *backward;
+    } cases[] = {
+        /* whole tokens on every rank of tp: a slice will do on the way out; gradients
+         * must be gathered on the way in */
+        {GALV_SP_NONE,
+         " F1 tp:all_gather1 F.attention tp:all_reduce.attention F.mlp "
+         "tp:all_reduce.mlp F2",
+         " B2 tp:all_gather1 I.mlp tp:all_reduce.mlp W.mlp I.attention "
+         "tp:all_reduce.attention W.attention B1"},
+        /* pieces of sequences: gathered on both sides */
+        {GALV_SP_ULYSSES,
+         " F1 tp:all_gather1 tp:all_to_all.attention F.attention "
+         "tp:all_to_all.attention F.mlp tp:all_gather1 F2",
+         " B2 tp:all_gather1 B.mlp tp:all_to_all.attention B.attention "
+         "tp:all_to_all.attention tp:all_gather1 B1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        galv_arena *arena = galv_arena_new();
+        galv_job job = small_job(GALV_LAYER_DECODER, 3, 8, 32);
+        galv_strategy strategy = {1, 1, 1, 8, GALV_SP_NONE, 0, GALV_RECOMPUTE_NONE};
+        galv_plan *plan = make_plan(&job, strategy, 1, 1, usual, arena);
+        galv_strategy *strategies = GALV_NEW_ARRAY(arena, galv_strategy, 2);
+        strategies[0] = strategy;
+        strategies[1] = strategy;
+        strategies[1].tp = 4;
+        strategies[1].dp = 2;
+        strategies[1].sp = cases[i].sp;
+        plan->strategies = strategies;
+        plan->n_strategies = 2;
+        plan->layer_strategy[1] = 1;
+        plan->first_layer[1] = 4; /* only the first four layers: end blocks, no head */
+        galv_arena *words = arena;
+        const char *forward = pass_words(&job, plan, 0, GALV_PASS_FORWARD, words);
+        const char *backward = pass_words(&job, plan, 0, GALV_PASS_BACKWARD, words);
+        cr_expect_str_eq(forward, cases[i].forward, "%s", forward);
+        cr_expect_str_eq(backward, cases[i].backward, "%s", backward);
+        plan->first_layer[1] = 5;
+        compile(&job, plan, arena);
+        galv_arena_free(arena);
+    }
+}
+
+Test(schedule_compile, more_micro_batches_than_can_be_simulated_are_refused)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_job job = small_job(GALV_LAYER_DECODER, 8, 1, 16);
+    galv_strategy strategy = GALV_STRATEGY_INIT;
+    galv_plan *plan = make_plan(&job, strategy, 1, 1, usual, arena);
+    plan->global_batch_size = 2000000000;
+    galv_program *program = NULL;
+    galv_err err = GALV_ERR_INIT;
+    cr_expect_eq(galv_program_compile(&program, &job, plan, arena, &err), GALV_USAGE);
+    cr_expect_not_null(strstr(err.message, "more than can be simulated"), "%s",
+                       err.message);
+    galv_arena_free(arena);
+}
+
 Test(schedule_compile, a_schedule_that_cannot_do_the_plan_is_a_usage_error)
 {
     galv_arena *arena = galv_arena_new();
