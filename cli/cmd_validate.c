@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/help.h"
 #include "cli/job.h"
+#include "cli/measured.h"
 #include "cli/output.h"
 #include "cli/report.h"
 #include "sim/validation.h"
@@ -24,7 +25,6 @@ typedef struct validating {
     const galv_cli *cli;
     galv_setup setup; /* only its profile is used */
     galv_target target;
-    double tolerance_percent; /* negative: none */
     int n_jobs;
     galv_case *cases;
     size_t n_cases;
@@ -79,11 +79,6 @@ static galv_status read_input(validating *v, galv_err *err)
     const galv_cli *cli = v->cli;
     galv_status status =
         galv_target_read(&v->target, cli, ".png .svg .pdf .csv .json", false, err);
-    v->tolerance_percent = -1;
-    if (status == GALV_OK) {
-        status = galv_cli_number(&v->tolerance_percent, cli, GALV_OPTION_TOLERANCE, 0,
-                                 1e6, err);
-    }
     if (status == GALV_OK) {
         status = galv_jobs_read(&v->n_jobs, cli, err);
     }
@@ -452,28 +447,55 @@ static galv_status validate_it(validating *v, galv_err *err)
 }
 
 /* A gate with nothing to measure must not pass. */
-static galv_status check_tolerance(const validating *v, galv_err *err)
+static galv_status check_tolerance(const galv_cli *cli, size_t n, double error_frac,
+                                   galv_err *err)
 {
-    if (v->tolerance_percent < 0) {
-        return GALV_OK;
+    double tolerance = -1;
+    galv_status status =
+        galv_cli_number(&tolerance, cli, GALV_OPTION_TOLERANCE, 0, 1e6, err);
+    if (status != GALV_OK || tolerance < 0) {
+        return status;
     }
-    double mape = 100 * v->validation.mape_frac;
-    if (v->validation.n_timed == 0) {
+    if (n == 0) {
         return galv_fail(err, GALV_TOLERANCE, "no case could be compared");
     }
-    if (mape > v->tolerance_percent) {
+    double percent = 100 * fabs(error_frac);
+    if (!(percent <= tolerance)) {
         return galv_fail(err, GALV_TOLERANCE,
                          "the mean error of %.1f %% is over the tolerance of %g %%",
-                         mape, v->tolerance_percent);
+                         percent, tolerance);
     }
     return GALV_OK;
 }
 
+/* PLAN.json MEASURED.csv: two timelines instead of a table of cases. */
+static int validate_timeline(const galv_cli *cli)
+{
+    galv_err err = GALV_ERR_INIT;
+    double error_frac = 0;
+    check_tolerance(cli, 1, 0, &err); /* a wrong option is told before any work */
+    if (err.status == GALV_OK) {
+        galv_measured_compare(&error_frac, cli, cli->arguments[0], cli->arguments[1],
+                              &err);
+    }
+    if (err.status != GALV_OK) {
+        return galv_cli_fail(cli, &err);
+    }
+    check_tolerance(cli, 1, error_frac, &err);
+    return galv_cli_conclude(cli, &err);
+}
+
 int galv_cmd_validate(const galv_cli *cli)
 {
+    if (cli->n_arguments == 2 && galv_path_has_extension(cli->arguments[0], ".json")) {
+        return validate_timeline(cli);
+    }
     validating v = {.cli = cli};
     galv_err err = GALV_ERR_INIT;
-    galv_status status = read_input(&v, &err);
+    galv_status status = check_tolerance(cli, 1, 0, &err);
+    if (status == GALV_OK) {
+        status = read_input(&v, &err);
+    }
     if (status == GALV_OK) {
         status = validate_it(&v, &err);
     }
@@ -481,6 +503,6 @@ int galv_cmd_validate(const galv_cli *cli)
     if (status != GALV_OK) {
         return galv_cli_fail(cli, &err);
     }
-    check_tolerance(&v, &err);
+    check_tolerance(cli, v.validation.n_timed, v.validation.mape_frac, &err);
     return galv_cli_conclude(cli, &err);
 }

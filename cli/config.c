@@ -25,6 +25,10 @@ static galv_origin value_of(char *text, size_t size, const galv_option *option,
              : option->standard != NULL ? option->standard
              : option->argument == NULL ? "no"
                                         : "none");
+    if (typed != NULL &&
+        (option->id == GALV_OPTION_NODES || option->id == GALV_OPTION_GPU)) {
+        return GALV_ORIGIN_COMMAND_LINE; /* maybe a list, in a sweep */
+    }
     switch (option->id) {
     case GALV_OPTION_MODEL:
         return setup->workload_from;

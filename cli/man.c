@@ -12,6 +12,12 @@ static void append_roff(galv_text *out, const char *text)
 {
     bool line_begins = true;
     for (const char *at = text; *at != '\0'; at++) {
+        /* Sentences begin on lines of their own, as is the custom in roff. */
+        if (*at == ' ' && at > text && at[-1] == '.' && at[1] >= 'A' && at[1] <= 'Z') {
+            galv_text_append_char(out, '\n');
+            line_begins = true;
+            continue;
+        }
         if (line_begins && (*at == '.' || *at == '\'')) {
             galv_text_append(out, "\\&");
         }
@@ -163,7 +169,8 @@ static void append_program_page(galv_text *out)
                      "cluster of GPUs and simulates it, operation by operation: how "
                      "long an iteration takes, how much memory it needs, where the "
                      "time goes. No GPU is needed. Without a command, options alone "
-                     "mean plan.\n");
+                     "mean plan.");
+    galv_text_append_char(out, '\n');
     galv_text_append(out, ".SH COMMANDS\n");
     for (size_t i = 0; i < GALV_N_COMMANDS; i++) {
         galv_text_printf(out, ".TP\n\\fB%s\\fR\n", galv_commands[i].name);

@@ -233,11 +233,14 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
          {"galvatron-sim render out/plan.json --window 0s..2s -o begin.pdf",
           "the first two seconds"}},
         galv_cmd_render},
-    COMMAND(VALIDATE, validate) "predicted beside measured", "[CASES.csv...]", 0,
+    COMMAND(VALIDATE, validate) "predicted beside measured",
+        "CASES.csv... | PLAN.json MEASURED.csv", 0,
         -1,
         "Predicts every measured iteration of the case files and prints the error by "
         "source. With --tolerance the exit status is 5 when the mean absolute error "
-        "is larger. See `help formats` for the columns.",
+        "is larger. See `help formats` for the columns.\n"
+        "With a plan and a measured timeline (CSV) it prints the iteration and the "
+        "seconds of each kind of operation, predicted beside measured.",
         {{"galvatron-sim validate --cases measured.csv", "the table"},
          {"galvatron-sim validate a.csv b.csv --details", "every case"},
          {"galvatron-sim validate a.csv --tolerance 10 -o accuracy.png",

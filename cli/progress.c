@@ -49,8 +49,8 @@ void galv_progress_show(void *context, const galv_search_progress *state)
     memset(bar, '#', (size_t)(share * BAR));
     bar[BAR] = '\0';
     char done[24], total[24], best[24] = "", line[160];
-    galv_print_si(done, sizeof done, (double)state->done);
-    galv_print_si(total, sizeof total, (double)state->total);
+    galv_print_count(done, sizeof done, (int64_t)state->done);
+    galv_print_count(total, sizeof total, (int64_t)state->total);
     int n = snprintf(line, sizeof line, "%s%s%s %3.0f %% [%s] %s/%s", progress->what,
                      progress->what[0] != '\0' ? ": " : "", state->phase, 100 * share,
                      bar, done, total);

@@ -24,6 +24,14 @@ $ galvatron-sim sweep -m llama3-8b -n 1,2 --tp 2 --pp 1 -o s -q >/dev/null; ls s
 > <svg 
 > <svg 
 
+$ galvatron-sim sweep -n 1..1000000:+1
+2~ ^galvatron-sim: error: --nodes 1..1000000:.1: 
+2...
+? 2
+
+$ galvatron-sim sweep -n 1,2 --print-config | grep -e --nodes
+> --nodes               1,2               command line
+
 # A cluster on which nothing fits is a row; when nothing fits anywhere, exit 3.
 $ galvatron-sim sweep -n 1,8 --tp 8 --pp 4 | grep -c 'no plan\|nothing fits'
 > 1
@@ -66,6 +74,20 @@ $ galvatron-sim validate
 2> galvatron-sim: error: 'validate' needs measured cases
 2>   for example: galvatron-sim validate --cases measured.csv
 ? 2
+
+# A timeline beside a plan: the simulator agrees with itself.
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 4 --pp 2 -o v -q >/dev/null; galvatron-sim validate v/plan.json v/timeline.csv --tolerance 0.001
+> operation        stream   measured  predicted  error
+...
+~ ^iteration +[0-9.]+ +[0-9.]+ +[+-]0.0$
+...
+
+$ galvatron-sim validate v/plan.json v/timeline.csv --json | jq -e '.error == 0 and (.operations | length) > 3 and ([.operations[] | .measured_s == .predicted_s] | all)'
+> true
+
+$ galvatron-sim validate v/plan.json v/timeline.csv --set device.flops=0.5x --tolerance 10 >/dev/null
+2~ ^galvatron-sim: error: the mean error of
+? 5
 
 # import
 $ galvatron-sim import huggingface llama-config.json | jq -r .schema
