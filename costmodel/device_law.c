@@ -486,7 +486,7 @@ static void init_collective(galv_device_law *law, table *t, const galv_pool *poo
         c->nic_bytes_per_s = usable * pool->devices_per_node / pool->nics_per_node;
     }
     c->hop_intra_s = 3.4e-6;
-    c->hop_inter_s = 11e-6 + 2 * positive(pool->inter_latency_s, 1.5e-6);
+    c->hop_inter_s = 8e-6 + 4.5 * positive(pool->inter_latency_s, 1.5e-6);
 }
 
 galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
