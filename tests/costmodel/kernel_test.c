@@ -114,7 +114,8 @@ Test(costmodel_kernel, fused_attention_matches_the_published_fit)
 }
 
 /* A ring moves 2 (n-1)/n of its bytes: in the limit of long messages over the network,
- * doubling bytes doubles time, and the rate is the network's. */
+ * the rate is what the network gives: nominal, less the pool's own share and the
+ * in-situ factor of A100 fabrics, 0.80. */
 Test(costmodel_kernel, long_all_reduce_runs_at_the_network_rate)
 {
     galv_job job;
@@ -123,7 +124,7 @@ Test(costmodel_kernel, long_all_reduce_runs_at_the_network_rate)
     galv_cost cost;
     double bytes = 64e9;
     galv_costmodel_collective(&cost, model, GALV_OP_ALL_REDUCE, 128, 8, 1, bytes);
-    double node_rate = 8 * 25e9 * 0.94;
+    double node_rate = 8 * 25e9 * 0.94 * 0.80;
     double ring = 2.0 * 127 / 128 * bytes / node_rate;
     cr_expect(cost.work_s > ring && cost.work_s < 1.15 * ring, "%g against %g",
               cost.work_s, ring);
@@ -132,7 +133,7 @@ Test(costmodel_kernel, long_all_reduce_runs_at_the_network_rate)
     /* eight groups with one rank in each node share it evenly */
     galv_cost rail;
     galv_costmodel_collective(&rail, model, GALV_OP_ALL_REDUCE, 16, 1, 8, bytes / 8);
-    double rail_ring = 2.0 * 15 / 16 * bytes / 8 / (25e9 * 0.94);
+    double rail_ring = 2.0 * 15 / 16 * bytes / 8 / (25e9 * 0.94 * 0.80);
     cr_expect(rail.work_s > rail_ring && rail.work_s < 1.15 * rail_ring);
     galv_costmodel_free(model);
 }
