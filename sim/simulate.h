@@ -18,16 +18,16 @@
 #include <stdint.h>
 
 /* What a second of a rank's iteration went to. X(name, word) */
-#define GALV_BREAKDOWN_TABLE(X)                                                        \
-    X(COMPUTE, "compute")                                                              \
-    X(RECOMPUTE, "recompute")                                                          \
-    X(TP, "tp")               /* exposed: nothing is computed meanwhile */            \
-    X(CP, "cp")                                                                        \
-    X(EP, "ep")                                                                        \
-    X(PP, "pp")               /* only its own message is in flight */                 \
-    X(DP, "dp")                                                                        \
-    X(OPTIMIZER, "optimizer")                                                          \
-    X(BUBBLE, "bubble")       /* nothing runs */
+#define GALV_BREAKDOWN_TABLE(X)                              \
+    X(COMPUTE, "compute")                                    \
+    X(RECOMPUTE, "recompute")                                \
+    X(TP, "tp") /* exposed: nothing is computed meanwhile */ \
+    X(CP, "cp")                                              \
+    X(EP, "ep")                                              \
+    X(PP, "pp") /* only its own message is in flight */      \
+    X(DP, "dp")                                              \
+    X(OPTIMIZER, "optimizer")                                \
+    X(BUBBLE, "bubble") /* nothing runs */
 
 typedef enum galv_breakdown {
 #define GALV_ENUM(name, word) GALV_BREAKDOWN_##name,
@@ -39,33 +39,33 @@ typedef enum galv_breakdown {
 extern const char *const galv_breakdown_names[GALV_N_BREAKDOWNS];
 
 typedef struct galv_sim_options {
-    bool record_timeline;  /* fill galv_sim_result.timeline */
-    double stop_at_s;      /* > 0: give up once the clock passes it (stopped = true) */
+    bool record_timeline; /* fill galv_sim_result.timeline */
+    double stop_at_s;     /* > 0: give up once the clock passes it (stopped = true) */
 } galv_sim_options;
 
-#define GALV_SIM_OPTIONS_INIT                                                          \
-    {                                                                                  \
-        false, 0                                                                       \
+#define GALV_SIM_OPTIONS_INIT \
+    {                         \
+        false, 0              \
     }
 
 typedef struct galv_rank_result {
-    double end_s;                           /* when its last operation ended */
-    double spent_s[GALV_N_BREAKDOWNS];      /* adds up to the iteration's time */
-    double busy_s;                          /* of the compute stream */
-    double comm_s[GALV_N_STREAMS];          /* time each stream was busy, hidden or not */
+    double end_s;                      /* when its last operation ended */
+    double spent_s[GALV_N_BREAKDOWNS]; /* adds up to the iteration's time */
+    double busy_s;                     /* of the compute stream */
+    double comm_s[GALV_N_STREAMS];     /* time each stream was busy, hidden or not */
     double peak_bytes;
     double peak_time_s;
     double peak_use_bytes[GALV_N_MEMORY_USES]; /* at the peak; adds up to it */
-    uint32_t peak_op;                       /* op whose start or end made the peak */
+    uint32_t peak_op;                          /* op whose start or end made the peak */
 } galv_rank_result;
 
 typedef struct galv_sim_result {
     double iteration_time_s;
-    bool stopped;             /* stop_at_s was reached: times are lower bounds */
-    uint64_t n_events;        /* operations started and ended, rate changes */
+    bool stopped;      /* stop_at_s was reached: times are lower bounds */
+    uint64_t n_events; /* operations started and ended, rate changes */
     int32_t n_ranks;
-    galv_rank_result *ranks;  /* [n_ranks], owned by the arena */
-    galv_timeline timeline;   /* spans and samples when asked for; no title */
+    galv_rank_result *ranks; /* [n_ranks], owned by the arena */
+    galv_timeline timeline;  /* spans and samples when asked for; no title */
 } galv_sim_result;
 
 /* Simulates one iteration. `costs[n_classes]`; `base[n_ranks]` is what each rank holds

@@ -8,23 +8,23 @@
 
 typedef struct galv_validated_case {
     const galv_case *measured;
-    galv_status status;        /* GALV_OK: predicted; else why not: */
+    galv_status status; /* GALV_OK: predicted; else why not: */
     char why_not[200];
     double predicted_iteration_time_s;
     double predicted_peak_memory_bytes;
-    double error_frac;         /* predicted / measured - 1; NAN when not measured */
+    double error_frac; /* predicted / measured - 1; NAN when not measured */
     double memory_error_frac;
-    galv_result result;        /* without timeline */
+    galv_result result; /* without timeline */
 } galv_validated_case;
 
 typedef struct galv_validation {
     size_t n_cases;
     galv_validated_case *cases; /* [n_cases], in the order of the input */
-    size_t n_timed;            /* predicted and measured */
-    double mape_frac;          /* mean of |error_frac|; NAN when n_timed is 0 */
-    double bias_frac;          /* mean of error_frac */
-    double p90_frac;           /* 90th percentile of |error_frac| */
-    double worst_frac;         /* the error_frac of largest size */
+    size_t n_timed;             /* predicted and measured */
+    double mape_frac;           /* mean of |error_frac|; NAN when n_timed is 0 */
+    double bias_frac;           /* mean of error_frac */
+    double p90_frac;            /* 90th percentile of |error_frac| */
+    double worst_frac;          /* the error_frac of largest size */
     size_t n_memory;
     double memory_mape_frac;
 } galv_validation;
