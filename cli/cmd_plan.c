@@ -56,9 +56,29 @@ static galv_status read_options(planning *p, galv_err *err)
     return status;
 }
 
+/* Leaves of the open choices only those that save most memory. */
+static galv_space frugal(const galv_space *space)
+{
+    galv_space narrow = *space;
+    if (narrow.recompute.n_values == 0) {
+        narrow.recompute = (galv_choices){1, {GALV_RECOMPUTE_FULL}};
+    }
+    if (narrow.micro_batch.n_values == 0) {
+        narrow.micro_batch = (galv_choices){1, {1}};
+    }
+    if (narrow.vpp.n_values == 0) {
+        narrow.vpp = (galv_choices){1, {1}};
+    }
+    if (narrow.sp.n_values == 0) {
+        narrow.sp = (galv_choices){2, {GALV_SP_NONE, GALV_SP_MEGATRON}};
+    }
+    return narrow;
+}
+
 /* Does any plan of the space fit, by the estimate that is never too low? */
 static bool something_fits(const planning *p, const galv_job *job)
 {
+    galv_space space = frugal(&p->space);
     galv_err err = GALV_ERR_INIT;
     galv_costmodel *model = NULL;
     galv_candidates candidates = {0};
@@ -67,14 +87,14 @@ static bool something_fits(const planning *p, const galv_job *job)
     galv_arena *scratch = galv_arena_new();
     if (arena != NULL && scratch != NULL &&
         galv_costmodel_new(&model, job, p->setup.profile, &err) == GALV_OK) {
-        galv_space_enumerate(&candidates, &p->space, job, arena, &err);
+        galv_space_enumerate(&candidates, &space, job, arena, &err);
     }
     for (size_t i = 0; !fits && i < candidates.n_candidates; i++) {
         galv_plan *plan = NULL;
         galv_err why = GALV_ERR_INIT;
         galv_arena_reset(scratch);
-        if (galv_candidate_plan(&plan, &candidates.candidates[i], &p->space, job,
-                                scratch, &why) != GALV_OK) {
+        if (galv_candidate_plan(&plan, &candidates.candidates[i], &space, job, scratch,
+                                &why) != GALV_OK) {
             continue;
         }
         double *peaks = GALV_NEW_ARRAY(scratch, double, plan->pp);

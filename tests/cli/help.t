@@ -47,6 +47,15 @@ $ galvatron-sim help plan | grep -o -- '--[a-z][a-z-]*' | sort -u >options; galv
 $ bash -n bash && echo good
 > good
 
+# The completion of bash completes commands, options, names of the catalog, words.
+$ printf '%s\n' '. ./bash; COMP_WORDS=(galvatron-sim "$@"); COMP_CWORD=$#; _galvatron_sim; echo "${COMPREPLY[@]}"' >try.bash; for w in 'catalog mo' 'plan --nod' 'plan --model llama3-70' '--precision nv' 'simul' 'help exit'; do bash try.bash $w; done
+> models
+> --nodes
+> llama3-70b
+> nvfp4
+> simulate
+> exit-codes
+
 $ galvatron-sim help --man | head -n 1
 > .TH GALVATRON\-SIM 1 "" "galvatron\-sim 0.1.0" "galvatron\-sim manual"
 

@@ -60,6 +60,8 @@ $ galvatron-sim -n 1
 2~ it fits with --nodes 2
 ? 3
 
+$ galvatron-sim -n 2 --recompute full --tp 8 --quiet >/dev/null
+
 $ galvatron-sim -n 1 --json 2>/dev/null
 ? 3
 
