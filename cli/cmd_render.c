@@ -10,6 +10,7 @@
 #include "cli/job.h"
 #include "cli/output.h"
 #include "cli/report.h"
+#include "search/search.h"
 #include "sim/evaluate.h"
 #include "viz/breakdown_figure.h"
 #include "viz/memory_figure.h"

@@ -4,6 +4,7 @@
  * every command, and changes nothing. */
 #include "base/csv.h"
 #include "base/file.h"
+#include "cli/choices.h"
 #include "cli/config.h"
 #include "cli/output.h"
 #include "cli/report.h"

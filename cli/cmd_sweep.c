@@ -8,6 +8,7 @@
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
+#include "cli/choices.h"
 #include "cli/config.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"

@@ -62,20 +62,9 @@ static const char *arguments_of(const galv_command *command)
     }
 }
 
-static void append_bash(galv_text *out)
+/* The branches of "case $prev": what follows an option. */
+static void append_bash_values(galv_text *out)
 {
-    galv_text_append(out,
-                     "# bash completion of galvatron-sim\n"
-                     "_galvatron_sim() {\n"
-                     "    local cur prev command word words\n"
-                     "    cur=${COMP_WORDS[COMP_CWORD]}\n"
-                     "    prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-                     "    command=\n"
-                     "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-                     "        case $word in -*) ;; *) command=$word; break ;; esac\n"
-                     "    done\n"
-                     "    COMPREPLY=()\n"
-                     "    case $prev in\n");
     for (size_t i = 0; i < GALV_N_OPTIONS; i++) {
         const galv_option *option = &galv_options[i];
         if (option->argument == NULL) {
@@ -107,6 +96,23 @@ static void append_bash(galv_text *out)
         }
         galv_text_append(out, "; return ;;\n");
     }
+}
+
+static void append_bash(galv_text *out)
+{
+    galv_text_append(out,
+                     "# bash completion of galvatron-sim\n"
+                     "_galvatron_sim() {\n"
+                     "    local cur prev command word words\n"
+                     "    cur=${COMP_WORDS[COMP_CWORD]}\n"
+                     "    prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+                     "    command=\n"
+                     "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+                     "        case $word in -*) ;; *) command=$word; break ;; esac\n"
+                     "    done\n"
+                     "    COMPREPLY=()\n"
+                     "    case $prev in\n");
+    append_bash_values(out);
     galv_text_append(out, "    esac\n    case $command in\n");
     for (size_t i = 0; i < GALV_N_COMMANDS; i++) {
         galv_text_printf(out, "    %s) words='%s", galv_commands[i].name,

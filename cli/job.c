@@ -10,7 +10,6 @@
 #include "base/parallel.h"
 #include "cli/output.h"
 #include "plan/catalog.h"
-#include "schedule/schedule.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +18,6 @@
 #define DEFAULT_CLUSTER "dgx-h100"
 #define DEFAULT_NODES   8
 #define MAX_NODES       1000000
-#define MAX_DEGREE      1048576
 #define MAX_SWEEP       256
 
 const char *const galv_origin_names[4] = {"default", "catalog", "file", "command line"};
@@ -411,147 +409,6 @@ galv_status galv_setup_costmodel(galv_costmodel **model, const galv_setup *setup
     }
     *model = made;
     return GALV_OK;
-}
-
-/* ---- strategies ---- */
-
-static galv_status read_schedules(galv_space *space, const galv_cli *cli, galv_err *err)
-{
-    const char **names = NULL;
-    size_t n = 0;
-    galv_status status = galv_cli_split(&names, &n, cli, GALV_OPTION_SCHEDULE, err);
-    if (status == GALV_OK && n > sizeof space->schedules / sizeof space->schedules[0]) {
-        return galv_fail(err, GALV_USAGE, "--schedule: too many names");
-    }
-    for (size_t i = 0; status == GALV_OK && i < n; i++) {
-        const galv_schedule *schedule = NULL;
-        status = galv_schedule_find(&schedule, names[i], err);
-        if (status == GALV_OK) {
-            space->schedules[i] = schedule->name;
-        }
-    }
-    space->n_schedules = n;
-    return status;
-}
-
-galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *err)
-{
-    static const char *const zeros[] = {"0", "1", "2", "3"};
-    *space = (galv_space)GALV_SPACE_INIT;
-    struct {
-        galv_option_id id;
-        galv_choices *choices;
-    } const degrees[] = {
-        {GALV_OPTION_TP, &space->tp},   {GALV_OPTION_CP, &space->cp},
-        {GALV_OPTION_EP, &space->ep},   {GALV_OPTION_PP, &space->pp},
-        {GALV_OPTION_VPP, &space->vpp}, {GALV_OPTION_MICRO_BATCH, &space->micro_batch},
-    };
-    galv_status status = GALV_OK;
-    for (size_t i = 0; status == GALV_OK && i < sizeof degrees / sizeof degrees[0];
-         i++) {
-        status =
-            galv_cli_counts(degrees[i].choices->values, &degrees[i].choices->n_values,
-                            GALV_MAX_CHOICES, cli, degrees[i].id, 1, MAX_DEGREE, err);
-    }
-    if (status == GALV_OK) {
-        status = galv_cli_words(space->sp.values, &space->sp.n_values, GALV_MAX_CHOICES,
-                                cli, GALV_OPTION_SP, galv_sp_names, GALV_N_SPS, err);
-    }
-    if (status == GALV_OK) {
-        status = galv_cli_words(space->zero.values, &space->zero.n_values,
-                                GALV_MAX_CHOICES, cli, GALV_OPTION_ZERO, zeros, 4, err);
-    }
-    if (status == GALV_OK) {
-        status = galv_cli_words(space->recompute.values, &space->recompute.n_values,
-                                GALV_MAX_CHOICES, cli, GALV_OPTION_RECOMPUTE,
-                                galv_recompute_names, GALV_N_RECOMPUTES, err);
-    }
-    space->internode_tp = galv_cli_given(cli, GALV_OPTION_INTERNODE_TP);
-    return status == GALV_OK ? read_schedules(space, cli, err) : status;
-}
-
-/* The one value of a list, or `otherwise` when it was not given. */
-static galv_status only(int32_t *value, const galv_choices *choices, int32_t otherwise,
-                        galv_option_id id, const galv_cli *cli, galv_err *err)
-{
-    if (choices->n_values > 1) {
-        galv_fail(err, GALV_USAGE, "one plan takes one value");
-        galv_hint(err, "to search within a list: galvatron-sim plan");
-        return galv_cli_blame(cli, id, galv_cli_value(cli, id), err);
-    }
-    *value = choices->n_values == 1 ? (int32_t)choices->values[0] : otherwise;
-    return GALV_OK;
-}
-
-static galv_status read_strategy(galv_uniform_plan *u, const galv_space *space,
-                                 const galv_cli *cli, galv_err *err)
-{
-    galv_strategy *s = &u->strategy;
-    int32_t sp = 0, recompute = 0;
-    galv_status status = only(&s->tp, &space->tp, 1, GALV_OPTION_TP, cli, err);
-    if (status == GALV_OK) {
-        status = only(&s->cp, &space->cp, 1, GALV_OPTION_CP, cli, err);
-    }
-    if (status == GALV_OK) {
-        status = only(&s->ep, &space->ep, 1, GALV_OPTION_EP, cli, err);
-    }
-    if (status == GALV_OK) {
-        status = only(&u->pp, &space->pp, 1, GALV_OPTION_PP, cli, err);
-    }
-    if (status == GALV_OK) {
-        status = only(&u->vpp, &space->vpp, 1, GALV_OPTION_VPP, cli, err);
-    }
-    if (status == GALV_OK) {
-        status = only(&u->micro_batch_size, &space->micro_batch, 1,
-                      GALV_OPTION_MICRO_BATCH, cli, err);
-    }
-    if (status == GALV_OK) {
-        status = only(&sp, &space->sp, s->tp > 1 ? GALV_SP_MEGATRON : GALV_SP_NONE,
-                      GALV_OPTION_SP, cli, err);
-    }
-    if (status == GALV_OK) {
-        status = only(&recompute, &space->recompute, GALV_RECOMPUTE_NONE,
-                      GALV_OPTION_RECOMPUTE, cli, err);
-    }
-    if (status == GALV_OK && space->n_schedules > 1) {
-        galv_fail(err, GALV_USAGE, "one plan takes one schedule");
-        return galv_cli_blame(cli, GALV_OPTION_SCHEDULE,
-                              galv_cli_value(cli, GALV_OPTION_SCHEDULE), err);
-    }
-    s->sp = (galv_sp)sp;
-    s->recompute = (galv_recompute)recompute;
-    u->schedule = space->n_schedules == 1 ? space->schedules[0] : NULL;
-    return status;
-}
-
-galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
-                              const galv_cli *cli, galv_err *err)
-{
-    galv_space space;
-    galv_uniform_plan u = {.strategy = GALV_STRATEGY_INIT,
-                           .overlap = GALV_OVERLAP_INIT};
-    galv_status status = galv_space_read(&space, cli, err);
-    if (status == GALV_OK) {
-        status = read_strategy(&u, &space, cli, err);
-    }
-    if (status != GALV_OK) {
-        return status;
-    }
-    int64_t n_devices = galv_cluster_n_devices(&setup->job.cluster);
-    int64_t product = (int64_t)u.strategy.tp * u.strategy.cp;
-    product = product > n_devices ? product : product * u.pp;
-    if (product > n_devices || n_devices % product != 0) {
-        galv_fail(err, GALV_USAGE, "tp %d x cp %d x pp %d does not divide %lld GPUs",
-                  u.strategy.tp, u.strategy.cp, u.pp, (long long)n_devices);
-        galv_hint(err, "dp is what is left: GPUs / (tp x cp x pp)");
-        return GALV_USAGE;
-    }
-    u.strategy.dp = (int32_t)(n_devices / product);
-    status = only(&u.strategy.zero, &space.zero, u.strategy.dp > 1 ? 1 : 0,
-                  GALV_OPTION_ZERO, cli, err);
-    return status == GALV_OK
-               ? galv_plan_make_uniform(plan, &setup->job, &u, cli->arena, err)
-               : status;
 }
 
 galv_status galv_jobs_read(int *n_jobs, const galv_cli *cli, galv_err *err)

@@ -8,7 +8,6 @@
 #include "cli/parse.h"
 #include "costmodel/costmodel.h"
 #include "plan/plan.h"
-#include "search/search.h"
 #include "traces/profile.h"
 
 typedef enum galv_origin {
@@ -48,13 +47,6 @@ void galv_setup_release(galv_setup *setup);
 /* The cost model of the setup; its warnings are printed. Caller frees. */
 galv_status galv_setup_costmodel(galv_costmodel **model, const galv_setup *setup,
                                  const galv_cli *cli, galv_err *err);
-
-/* --tp, --pp ... as lists to search within. */
-galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *err);
-
-/* --tp, --pp ... as one plan: degrees not given are 1, dp takes what is left. */
-galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
-                              const galv_cli *cli, galv_err *err);
 
 /* --jobs, or every processor. */
 galv_status galv_jobs_read(int *n_jobs, const galv_cli *cli, galv_err *err);
