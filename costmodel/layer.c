@@ -271,20 +271,21 @@ static void latent_products(walk *w)
 {
     const galv_layer_group *g = w->share->group;
     double rows = w->share->tokens;
+    double own = w->share->region_tokens; /* compression is not cut by tp */
     double h = g->hidden_size;
     double q = g->q_lora_rank;
     double kv = g->kv_lora_rank;
     double a = w->share->heads_out;
     double qk = w->share->qk_dim;
     if (q > 0) {
-        linear(w, rows, h, q);
-        moved(w, 4 * rows * q, 8 * rows * q, 1);
+        linear(w, own, h, q);
+        moved(w, 4 * own * q, 8 * own * q, 1);
         linear(w, rows, q, a * qk);
     } else {
         linear(w, rows, h, a * qk);
     }
-    linear(w, rows, h, kv + g->qk_rope_head_dim);
-    moved(w, 4 * rows * kv, 8 * rows * kv, 1);
+    linear(w, own, h, kv + g->qk_rope_head_dim);
+    moved(w, 4 * own * kv, 8 * own * kv, 1);
     linear(w, rows, kv, a * (g->qk_nope_head_dim + g->v_head_dim));
     /* keys are put together from their two halves */
     moved(w, 8 * rows * a * qk, 8 * rows * a * qk, 2);
