@@ -164,9 +164,9 @@ int main(int argc, char **argv)
         const char *schedule;
         galv_schedule_shape shape;
     } textbook[] = {
-        {"gpipe p16 m4096", "gpipe", {16, 1, 4096, 0}},
-        {"1f1b p16 m4096", "1f1b", {16, 1, 4096, 0}},
-        {"interleaved p16 v4 m4096", "interleaved", {16, 4, 4096, 0}},
+        {"gpipe p16 m4096", "gpipe", {16, 1, 4096, 0, NULL}},
+        {"1f1b p16 m4096", "1f1b", {16, 1, 4096, 0, NULL}},
+        {"interleaved p16 v4 m4096", "interleaved", {16, 4, 4096, 0, NULL}},
     };
     static const struct {
         const char *name;

@@ -59,7 +59,7 @@ typedef struct compiler {
     galv_chunk **chunks;    /* [pp][vpp] */
     int32_t *stage_of;      /* [pp * vpp] by virtual stage */
     rank_state *ranks;      /* [pp] */
-    galv_slot *slots;       /* of one stage */
+    galv_slot *slots;       /* [pp][slots of a stage] */
     chunk_layouts *layouts; /* [vpp] of one stage */
     uint32_t *stamped;      /* ops of the layout being stamped */
     int32_t stamped_capacity;
@@ -74,6 +74,7 @@ galv_status galv_compile_shape(const galv_schedule **schedule,
     shape->n_chunks = plan->vpp;
     shape->n_micro_batches = galv_plan_n_micro_batches(plan);
     shape->group_size = plan->group_size;
+    shape->weights = NULL; /* forward, input and weight gradients cost alike */
     galv_status status = galv_schedule_find(schedule, plan->schedule, err);
     if (status == GALV_OK && (shape->n_micro_batches < 1 || plan->vpp > INT16_MAX ||
                               plan->vpp < 1 || plan->pp < 1)) {
@@ -350,9 +351,6 @@ static galv_status begin_stage(compiler *c, int32_t stage, galv_err *err)
 static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
 {
     galv_status status = begin_stage(c, stage, err);
-    if (status == GALV_OK) {
-        status = c->schedule->order(c->slots, &c->shape, stage, err);
-    }
     if (status != GALV_OK) {
         return status;
     }
@@ -365,7 +363,7 @@ static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
         return galv_fail(err, GALV_NO_MEMORY, "no memory for chunks");
     }
     for (size_t i = 0; i < n_slots && !c->builder.failed; i++) {
-        const galv_slot *slot = &c->slots[i];
+        const galv_slot *slot = &c->slots[(size_t)stage * n_slots + i];
         const galv_chunk *chunk = &c->chunks[stage][slot->chunk];
         const chunk_layouts *layouts = &c->layouts[slot->chunk];
         bool hooked = false;
@@ -483,7 +481,8 @@ static galv_status allocate(compiler *c, galv_err *err)
     c->chunks = calloc(n_stages, sizeof(galv_chunk *));
     c->stage_of = calloc(n_stages * n_chunks, sizeof *c->stage_of);
     c->ranks = calloc(n_stages, sizeof *c->ranks);
-    c->slots = calloc(galv_schedule_n_slots(c->schedule, &c->shape), sizeof *c->slots);
+    c->slots = calloc(n_stages * galv_schedule_n_slots(c->schedule, &c->shape),
+                      sizeof *c->slots);
     c->layouts = calloc(n_chunks, sizeof *c->layouts);
     c->gathers = calloc(n_chunks, sizeof(uint32_t *));
     if (c->layouts_arena == NULL || c->chunks == NULL || c->stage_of == NULL ||
@@ -500,7 +499,7 @@ static galv_status allocate(compiler *c, galv_err *err)
 
 static galv_status compile_all(compiler *c, galv_err *err)
 {
-    galv_status status = GALV_OK;
+    galv_status status = galv_schedule_order(c->slots, c->schedule, &c->shape, err);
     for (int32_t stage = 0; stage < c->plan->pp && status == GALV_OK; stage++) {
         status = galv_compile_chunks(&c->chunks[stage], c->job, c->plan, c->schedule,
                                      &c->shape, stage, c->arena, err);

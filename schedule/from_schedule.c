@@ -7,6 +7,7 @@
  * that of the virtual stage after, and on the last one its own forward; backward for
  * weights, its own backward for inputs. */
 #include "schedule/mailbox_internal.h"
+#include "schedule/schedule_internal.h"
 
 #include <stdlib.h>
 
@@ -17,7 +18,7 @@ typedef struct layout {
     const galv_schedule_shape *shape;
     int32_t n_virtual_stages;
     int32_t *stage_of; /* [n_virtual_stages] */
-    galv_slot *slots;  /* of one stage */
+    galv_slot *slots;  /* [n_stages][slots of a stage] */
     galv_builder builder;
     galv_mailbox mailbox;
 } layout;
@@ -120,13 +121,13 @@ static galv_status lay_out(layout *l, galv_err *err)
         }
     }
     size_t n_slots = galv_schedule_n_slots(l->schedule, shape);
+    galv_status status = galv_schedule_order(l->slots, l->schedule, shape, err);
+    if (status != GALV_OK) {
+        return status;
+    }
     for (int32_t stage = 0; stage < shape->n_stages; stage++) {
-        galv_status status = l->schedule->order(l->slots, shape, stage, err);
-        if (status != GALV_OK) {
-            return status;
-        }
         for (size_t i = 0; i < n_slots; i++) {
-            add_slot(l, stage, &l->slots[i]);
+            add_slot(l, stage, &l->slots[(size_t)stage * n_slots + i]);
         }
     }
     return galv_mailbox_deliver(&l->mailbox, &l->builder, err);
@@ -137,7 +138,6 @@ galv_status galv_program_from_schedule(galv_program **program,
                                        const galv_schedule_shape *shape,
                                        galv_arena *arena, galv_err *err)
 {
-    galv_slot probe;
     double n_slots = 2.0 * shape->n_micro_batches * shape->n_chunks * shape->n_stages;
     if (shape->n_stages >= 1 && n_slots > MOST_SLOTS) {
         return galv_fail(err, GALV_USAGE,
@@ -148,7 +148,7 @@ galv_status galv_program_from_schedule(galv_program **program,
     }
     if (shape->n_stages < 1 || shape->n_chunks < 1 || shape->n_micro_batches < 1 ||
         shape->n_chunks > INT16_MAX || shape->n_stages > INT32_MAX / shape->n_chunks) {
-        return schedule->order(&probe, shape, -1, err); /* says what is wrong */
+        return galv_schedule_check_shape(schedule->name, shape, -1, err);
     }
     layout l = {0};
     l.schedule = schedule;
@@ -157,7 +157,8 @@ galv_status galv_program_from_schedule(galv_program **program,
     galv_builder_init(&l.builder, shape->n_stages, shape->n_chunks,
                       shape->n_micro_batches);
     l.stage_of = calloc((size_t)l.n_virtual_stages, sizeof *l.stage_of);
-    l.slots = calloc(galv_schedule_n_slots(schedule, shape), sizeof *l.slots);
+    l.slots = calloc((size_t)shape->n_stages * galv_schedule_n_slots(schedule, shape),
+                     sizeof *l.slots);
     galv_status status =
         galv_mailbox_init(&l.mailbox, l.n_virtual_stages, shape->n_micro_batches, err);
     if (status == GALV_OK && (l.stage_of == NULL || l.slots == NULL)) {

@@ -1,13 +1,14 @@
 /* The table of schedules, and what is the same for all of them.
  *
- * A schedule is the order in which one pipeline stage works through (pass, chunk,
+ * A schedule is the order in which the pipeline stages work through (pass, chunk,
  * micro-batch). It says nothing about time: when a slot runs follows from the order,
  * from the data that a slot needs, and from what the simulator is told that things
  * cost. So a schedule can be checked and counted without a cost model, and every one of
- * them is played by the same engine.
+ * them is played by the same engine. Most orders are written down stage by stage; those
+ * that are found for given costs (zb-auto, zb-v and the like) play the pipeline with
+ * ratios of costs while they are made, all stages at once.
  *
- * Left out: schedules whose order depends on costs (the greedy zero-bubble ones) and
- * those that keep two copies of the parameters (DualPipe). */
+ * Left out: orders that a user brings in a file. */
 #include "schedule/schedule_internal.h"
 
 #include "base/words.h"
@@ -17,23 +18,61 @@
 #define MAX_CHUNKS 4096
 
 static const galv_schedule schedules[] = {
-    {"none", "no pipeline: forward and backward of each micro-batch in turn",
-     "gradient accumulation on one stage", false, 1, 1, 1, galv_order_none, NULL},
-    {"gpipe", "all forwards, then all backwards", "Huang et al. 2019, arXiv 1811.06965",
-     false, 1, 1, 1, galv_order_gpipe, NULL},
-    {"1f1b", "one forward, one backward; few activations (PipeDream-flush)",
-     "Narayanan et al. 2021, arXiv 2006.09503 and 2104.04473", false, 1, 1, 1,
-     galv_order_1f1b, NULL},
-    {"interleaved", "1F1B over several chunks a stage; the bubble shrinks by chunks",
-     "Narayanan et al. 2021, arXiv 2104.04473 section 2.2", false, 2, MAX_CHUNKS, 2,
-     galv_order_interleaved, NULL},
-    {"breadth-first", "chunk by chunk, all micro-batches; enters a chunk once",
-     "Lamy-Poirier 2023, arXiv 2211.05953", false, 2, MAX_CHUNKS, 2,
-     galv_order_breadth_first, NULL},
-    {"zb-h1", "1F1B with weight gradients in the gaps; memory as 1F1B's first stage",
-     "Qi et al. 2023, arXiv 2401.10241", true, 1, 1, 2, galv_order_zb_h1, NULL},
-    {"zb-h2", "no gaps for equal costs; twice the activations of 1F1B",
-     "Qi et al. 2023, arXiv 2401.10241", true, 1, 1, 2, galv_order_zb_h2, NULL},
+    {.name = "none",
+     .summary = "no pipeline: forward and backward of each micro-batch in turn",
+     .source = "gradient accumulation on one stage",
+     .min_chunks = 1,
+     .max_chunks = 1,
+     .min_stages = 1,
+     .searched = true,
+     .order = galv_order_none},
+    {.name = "gpipe",
+     .summary = "all forwards, then all backwards",
+     .source = "Huang et al. 2019, arXiv 1811.06965",
+     .min_chunks = 1,
+     .max_chunks = 1,
+     .min_stages = 1,
+     .searched = true,
+     .order = galv_order_gpipe},
+    {.name = "1f1b",
+     .summary = "one forward, one backward; few activations (PipeDream-flush)",
+     .source = "Narayanan et al. 2021, arXiv 2006.09503 and 2104.04473",
+     .min_chunks = 1,
+     .max_chunks = 1,
+     .min_stages = 1,
+     .searched = true,
+     .order = galv_order_1f1b},
+    {.name = "interleaved",
+     .summary = "1F1B over several chunks a stage; the bubble shrinks by chunks",
+     .source = "Narayanan et al. 2021, arXiv 2104.04473 section 2.2",
+     .min_chunks = 2,
+     .max_chunks = MAX_CHUNKS,
+     .min_stages = 2,
+     .searched = true,
+     .order = galv_order_interleaved},
+    {.name = "breadth-first",
+     .summary = "chunk by chunk, all micro-batches; enters a chunk once",
+     .source = "Lamy-Poirier 2023, arXiv 2211.05953",
+     .min_chunks = 2,
+     .max_chunks = MAX_CHUNKS,
+     .min_stages = 2,
+     .order = galv_order_breadth_first},
+    {.name = "zb-h1",
+     .summary = "1F1B with weight gradients in the gaps; memory as 1F1B's first stage",
+     .source = "Qi et al. 2023, arXiv 2401.10241",
+     .splits_backward = true,
+     .min_chunks = 1,
+     .max_chunks = 1,
+     .min_stages = 2,
+     .order = galv_order_zb_h1},
+    {.name = "zb-h2",
+     .summary = "no gaps for equal costs; twice the activations of 1F1B",
+     .source = "Qi et al. 2023, arXiv 2401.10241",
+     .splits_backward = true,
+     .min_chunks = 1,
+     .max_chunks = 1,
+     .min_stages = 2,
+     .order = galv_order_zb_h2},
 };
 
 #define N_SCHEDULES (sizeof schedules / sizeof schedules[0])
@@ -51,7 +90,8 @@ galv_status galv_schedule_find(const galv_schedule **schedule, const char *name,
     for (size_t i = 0; i < N_SCHEDULES; i++) {
         words[i] = schedules[i].name;
     }
-    int index = galv_word_index(words, N_SCHEDULES, name);
+    int index = galv_word_index(words, N_SCHEDULES,
+                                strcmp(name, "bfs") == 0 ? "breadth-first" : name);
     if (index < 0) {
         galv_status status = galv_fail(err, GALV_USAGE, "no schedule '%s'", name);
         galv_hint_words(err, words, N_SCHEDULES, name);
@@ -68,6 +108,26 @@ size_t galv_schedule_n_slots(const galv_schedule *schedule,
     return passes * (size_t)shape->n_micro_batches * (size_t)shape->n_chunks;
 }
 
+galv_status galv_schedule_order(galv_slot *slots, const galv_schedule *schedule,
+                                const galv_schedule_shape *shape, galv_err *err)
+{
+    if (schedule->order_all != NULL) {
+        return schedule->order_all(slots, shape, err);
+    }
+    size_t n_slots = galv_schedule_n_slots(schedule, shape);
+    galv_status status = GALV_OK;
+    for (int32_t stage = 0; stage < shape->n_stages && status == GALV_OK; stage++) {
+        status = schedule->order(&slots[(size_t)stage * n_slots], shape, stage, err);
+    }
+    return status;
+}
+
+int32_t galv_schedule_n_virtual_stages(const galv_schedule *schedule,
+                                       const galv_schedule_shape *shape)
+{
+    return schedule->two_way ? shape->n_stages : shape->n_stages * shape->n_chunks;
+}
+
 int32_t galv_schedule_virtual_stage(const galv_schedule *schedule,
                                     const galv_schedule_shape *shape, int32_t stage,
                                     int32_t chunk)
@@ -80,7 +140,7 @@ int32_t galv_schedule_virtual_stage(const galv_schedule *schedule,
 
 galv_slot galv_slot_make(galv_pass pass, int32_t chunk, int32_t micro_batch)
 {
-    galv_slot slot = {(uint8_t)pass, (int16_t)chunk, micro_batch};
+    galv_slot slot = {(uint8_t)pass, 0, (int16_t)chunk, micro_batch};
     return slot;
 }
 

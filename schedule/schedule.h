@@ -2,12 +2,14 @@
  *
  * A schedule is a table entry: to add one, write schedule/NAME.c with an `order`
  * function and add it to the table in schedule.c. A schedule knows passes, chunks and
- * micro-batches, never seconds or layers. */
+ * micro-batches, never layers; of costs, at most what they are relative to each other.
+ */
 #ifndef GALV_SCHEDULE_SCHEDULE_H
 #define GALV_SCHEDULE_SCHEDULE_H
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,20 +18,39 @@ typedef enum galv_pass {
     GALV_PASS_FORWARD,
     GALV_PASS_BACKWARD, /* for inputs and weights together */
     GALV_PASS_BACKWARD_INPUT,
-    GALV_PASS_BACKWARD_WEIGHT
+    GALV_PASS_BACKWARD_WEIGHT,
+    GALV_PASS_NONE /* no slot: the order ended before (see galv_schedule_n_slots) */
 } galv_pass;
 
 typedef struct galv_slot {
-    uint8_t pass; /* galv_pass */
-    int16_t chunk;
+    uint8_t pass;   /* galv_pass */
+    uint8_t paired; /* 1: runs beside the next slot (a forward, then a backward): both
+                       begin when both can, and end together */
+    int16_t chunk;  /* two_way: 0 = the copy for micro-batches that enter at stage 0,
+                       1 = for those that enter at the last stage */
     int32_t micro_batch;
 } galv_slot;
+
+/* What the passes of one whole stage (all its chunks) cost, as plain ratios. */
+typedef struct galv_stage_weights {
+    double forward, input, weight;
+} galv_stage_weights;
+
+/* What orders that follow costs go by. The orders of all other schedules ignore it. */
+typedef struct galv_schedule_weights {
+    const galv_stage_weights *stages; /* [n_stages]; NULL = all 1 */
+    double message;                   /* between two stages, in the same ratios */
+    double memory_limit; /* activations of one micro-batch on one whole stage; backward
+                            for inputs frees half, for weights the other half; 0 = as
+                            the schedule says */
+} galv_schedule_weights;
 
 typedef struct galv_schedule_shape {
     int32_t n_stages;        /* p */
     int32_t n_chunks;        /* v, chunks per stage */
     int32_t n_micro_batches; /* m */
     int32_t group_size;      /* interleaved: micro-batches per group; 0 = p */
+    const galv_schedule_weights *weights; /* NULL = all 1, messages free */
 } galv_schedule_shape;
 
 typedef struct galv_schedule {
@@ -39,10 +60,21 @@ typedef struct galv_schedule {
     bool splits_backward;           /* uses BACKWARD_INPUT and BACKWARD_WEIGHT */
     int32_t min_chunks, max_chunks; /* chunks per stage it can do */
     int32_t min_stages;
-    /* Fills slots[galv_schedule_n_slots] with the order of one stage. Errors:
-     * GALV_USAGE when the shape is not one it can do, with the nearest that is. */
+    bool searched; /* part of an open search: what training frameworks in common use
+                      run as they come; the others are tried when asked for by name */
+    bool pairs;    /* has paired slots: can be made a program by itself only
+                      (galv_program_from_schedule), not from a plan */
+    bool two_way;  /* each stage holds two virtual stages of p, its own and that of
+                      the stage opposite: two copies of all parameters. The first half
+                      of the micro-batches enters at stage 0, the second at the last */
+    /* Fills slots[galv_schedule_n_slots] with the order of one stage; NULL where
+     * `order_all` does. Errors: GALV_USAGE when the shape is not one it can do, with
+     * the nearest that is. */
     galv_status (*order)(galv_slot *slots, const galv_schedule_shape *shape,
                          int32_t stage, galv_err *err);
+    /* The same for all stages at once, one after another: orders that follow costs. */
+    galv_status (*order_all)(galv_slot *slots, const galv_schedule_shape *shape,
+                             galv_err *err);
     /* Virtual stage (0 .. p*v-1, in the direction of forward) of a chunk of a stage;
      * NULL = looped: chunk * p + stage. */
     int32_t (*virtual_stage)(const galv_schedule_shape *shape, int32_t stage,
@@ -52,13 +84,23 @@ typedef struct galv_schedule {
 /* All schedules, in the order in which they should be listed. */
 const galv_schedule *galv_schedules(size_t *n_schedules);
 
-/* By name. Errors: GALV_USAGE with the nearest name. */
+/* By name ("bfs" is breadth-first). Errors: GALV_USAGE with the nearest name. */
 galv_status galv_schedule_find(const galv_schedule **schedule, const char *name,
                                galv_err *err);
 
-/* Slots of one stage: 2 m v, or 3 m v where backward is split. */
+/* Slots of one stage: 2 m v, or 3 m v where backward is split. Where only some
+ * backwards are, the last slots are GALV_PASS_NONE. */
 size_t galv_schedule_n_slots(const galv_schedule *schedule,
                              const galv_schedule_shape *shape);
+
+/* The orders of all stages: slots[n_stages * galv_schedule_n_slots], stage by stage.
+ * Errors: GALV_USAGE when the shape is not one it can do, GALV_NO_MEMORY. */
+galv_status galv_schedule_order(galv_slot *slots, const galv_schedule *schedule,
+                                const galv_schedule_shape *shape, galv_err *err);
+
+/* Virtual stages of the schedule: p v, or p where it is two-way. */
+int32_t galv_schedule_n_virtual_stages(const galv_schedule *schedule,
+                                       const galv_schedule_shape *shape);
 
 int32_t galv_schedule_virtual_stage(const galv_schedule *schedule,
                                     const galv_schedule_shape *shape, int32_t stage,

@@ -155,7 +155,7 @@ static galv_status bound_stages(stage_bound *stages, double *forward_s,
 {
     galv_schedule_shape shape = {b->plan->pp, b->plan->vpp,
                                  galv_plan_n_micro_batches(b->plan),
-                                 b->plan->group_size};
+                                 b->plan->group_size, NULL};
     int last_pass =
         schedule->splits_backward ? GALV_PASS_BACKWARD_WEIGHT : GALV_PASS_BACKWARD;
     for (int32_t stage = 0; stage < b->plan->pp; stage++) {

@@ -74,31 +74,25 @@ static galv_status walk_pass(pass_memory *memory, galv_prices *prices,
 typedef struct estimate {
     const galv_schedule *schedule;
     galv_schedule_shape shape;
-    galv_slot *slots;
+    galv_slot *slots;    /* [pp][slots of a stage] */
     pass_memory *passes; /* [vpp * 4] of one stage, by chunk and pass */
     galv_prices *prices;
 } estimate;
 
 /* The schedule's highest point on one stage, over what the stage holds throughout. */
-static galv_status walk_slots(double *highest_bytes, const estimate *e, int32_t stage,
-                              galv_err *err)
+static double walk_slots(const estimate *e, int32_t stage)
 {
-    galv_status status = e->schedule->order(e->slots, &e->shape, stage, err);
-    if (status != GALV_OK) {
-        return status;
-    }
     size_t n_slots = galv_schedule_n_slots(e->schedule, &e->shape);
+    const galv_slot *slots = &e->slots[(size_t)stage * n_slots];
     double now = 0;
     double highest = 0;
     for (size_t i = 0; i < n_slots; i++) {
-        const pass_memory *memory =
-            &e->passes[4 * e->slots[i].chunk + e->slots[i].pass];
+        const pass_memory *memory = &e->passes[4 * slots[i].chunk + slots[i].pass];
         double crest = now + memory->crest_bytes;
         highest = crest > highest ? crest : highest;
         now += memory->net_bytes;
     }
-    *highest_bytes = highest;
-    return GALV_OK;
+    return highest;
 }
 
 static galv_status estimate_stage(double *peak_bytes, estimate *e,
@@ -123,11 +117,7 @@ static galv_status estimate_stage(double *peak_bytes, estimate *e,
             ahead = memory->ahead_bytes > ahead ? memory->ahead_bytes : ahead;
         }
     }
-    double highest = 0;
-    galv_status status = walk_slots(&highest, e, stage, err);
-    if (status != GALV_OK) {
-        return status;
-    }
+    double highest = walk_slots(e, stage);
     galv_stage_memory base;
     galv_costmodel_stage_memory(&base, model, plan, stage);
     *peak_bytes = sum(base.bytes) + highest + message + ahead;
@@ -154,10 +144,14 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
         return galv_fail(err, GALV_USAGE, "the plan has no whole micro-batch");
     }
     double *peaks = calloc((size_t)plan->pp, sizeof *peaks);
-    e.slots = calloc(galv_schedule_n_slots(e.schedule, &e.shape), sizeof *e.slots);
+    e.slots = calloc((size_t)plan->pp * galv_schedule_n_slots(e.schedule, &e.shape),
+                     sizeof *e.slots);
     e.passes = calloc((size_t)plan->vpp * 4, sizeof *e.passes);
     if (e.slots == NULL || e.passes == NULL || peaks == NULL) {
         status = galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
+    }
+    if (status == GALV_OK) {
+        status = galv_schedule_order(e.slots, e.schedule, &e.shape, err);
     }
     for (int32_t stage = 0; stage < plan->pp && status == GALV_OK; stage++) {
         status = estimate_stage(&peaks[stage], &e, model, plan, stage, arena, err);

@@ -72,7 +72,7 @@ static int32_t count_blocks(const galv_job *job, const galv_plan *plan,
                             const galv_schedule *schedule, int32_t stage,
                             int32_t *first, int32_t *last)
 {
-    galv_schedule_shape shape = {plan->pp, plan->vpp, 1, 0};
+    galv_schedule_shape shape = {plan->pp, plan->vpp, 1, 0, NULL};
     int32_t n = 0;
     *first = *last = -1;
     for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {

@@ -67,7 +67,8 @@ static galv_status predict_stage_times(galv_validated_case *out, galv_arena *are
     galv_program *program = NULL;
     galv_sim_result sim = {0};
     const galv_sim_options options = GALV_SIM_OPTIONS_INIT;
-    galv_schedule_shape shape = {c->pp, c->vpp > 0 ? c->vpp : 1, c->n_micro_batches, 0};
+    galv_schedule_shape shape = {c->pp, c->vpp > 0 ? c->vpp : 1, c->n_micro_batches, 0,
+                                 NULL};
     galv_status status = galv_schedule_find(&schedule, c->schedule, err);
     if (status != GALV_OK) {
         return status;

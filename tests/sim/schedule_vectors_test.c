@@ -109,7 +109,7 @@ Test(sim_schedule_vectors, match_the_published_spans_idle_times_and_peaks)
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
         const vector *want = &vectors[i];
         galv_arena *arena = galv_arena_new();
-        galv_schedule_shape shape = {want->p, want->v, want->m, want->g};
+        galv_schedule_shape shape = {want->p, want->v, want->m, want->g, NULL};
         galv_sim_result result =
             run(want->schedule, shape, 1, 2, want->message_s, arena);
         cr_expect_float_eq(result.iteration_time_s, want->span, 1e-9,
@@ -139,7 +139,7 @@ Test(sim_schedule_vectors, zero_bubble_leaves_what_the_formula_says)
     } cases[] = {{4, 8, 28.5, 4.5, 0}, {8, 32, 106.5, 10.5, 103}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         galv_arena *arena = galv_arena_new();
-        galv_schedule_shape shape = {cases[i].p, 1, cases[i].m, 0};
+        galv_schedule_shape shape = {cases[i].p, 1, cases[i].m, 0, NULL};
         galv_sim_result h1 = run_split("zb-h1", shape, 1, 2, 0.75, 0, arena);
         galv_sim_result h2 = run_split("zb-h2", shape, 1, 2, 0.75, 0, arena);
         cr_expect_float_eq(h1.iteration_time_s, cases[i].h1, 1e-9, "%.12g",
@@ -170,7 +170,7 @@ Test(sim_schedule_vectors, match_the_closed_forms_for_random_shapes)
         double f = 0.25 + next_random(&random) % 100 / 16.0;
         double b = 0.25 + next_random(&random) % 100 / 16.0;
         galv_arena *arena = galv_arena_new();
-        galv_schedule_shape shape = {p, 1, m, 0};
+        galv_schedule_shape shape = {p, 1, m, 0, NULL};
         double want = (m + p - 1) * (f + b);
         double gpipe = run("gpipe", shape, f, b, 0, arena).iteration_time_s;
         galv_sim_result ofob = run("1f1b", shape, f, b, 0, arena);
@@ -185,7 +185,7 @@ Test(sim_schedule_vectors, match_the_closed_forms_for_random_shapes)
         if (p > 1) {
             int32_t v = 2 + (int32_t)(next_random(&random) % 4);
             int32_t groups = 1 + (int32_t)(next_random(&random) % 5);
-            galv_schedule_shape looped = {p, v, p * groups, 0};
+            galv_schedule_shape looped = {p, v, p * groups, 0, NULL};
             double inter = run("interleaved", looped, f, b, 0, arena).iteration_time_s;
             want = (p * groups + (double)(p - 1) / v) * (f + b);
             cr_expect_float_eq(inter, want, 1e-9 * want,
@@ -203,7 +203,7 @@ Test(sim_schedule_vectors, interleaving_runs_for_every_number_of_micro_batches)
             for (int32_t m = 1; m <= 2 * p + 3; m++) {
                 for (int32_t g = p; g <= p + 3; g++) {
                     galv_arena *arena = galv_arena_new();
-                    galv_schedule_shape shape = {p, v, m, g};
+                    galv_schedule_shape shape = {p, v, m, g, NULL};
                     galv_sim_result result = run("interleaved", shape, 1, 2, 0, arena);
                     double least = 3.0 * m + 3.0 * (p - 1) / v;
                     cr_expect(result.iteration_time_s >= least - 1e-9,
