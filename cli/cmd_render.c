@@ -316,6 +316,22 @@ static galv_status read_point(sweep_point *point, galv_json_value value, galv_er
     return galv_json_leave(&o);
 }
 
+/* "WHAT of MODEL", when the document names its model. */
+static void title_of_sweep(char *title, size_t size, const char *what,
+                           const galv_json *document)
+{
+    galv_err ignored = GALV_ERR_INIT;
+    galv_json_value config = galv_json_member(galv_json_root(document), "config");
+    galv_json_value model = galv_json_member(config, "model");
+    const char *name = NULL;
+    if (galv_json_to_string(&name, galv_json_member(model, "name"), &ignored) ==
+        GALV_OK) {
+        snprintf(title, size, "%s of %.100s", what, name);
+    } else {
+        snprintf(title, size, "%s", what);
+    }
+}
+
 static galv_status render_scaling(rendering *r, galv_err *err)
 {
     galv_json *document = NULL;
@@ -328,6 +344,8 @@ static galv_status render_scaling(rendering *r, galv_err *err)
         return status;
     }
     status = points_of_sweep(&points, document, r->path, err);
+    char title[160];
+    title_of_sweep(title, sizeof title, "Scaling", document);
     size_t n = 0;
     galv_scaling_point *rows =
         GALV_NEW_ARRAY(r->cli->arena, galv_scaling_point, galv_json_length(points) + 1);
@@ -350,7 +368,7 @@ static galv_status render_scaling(rendering *r, galv_err *err)
     }
     galv_json_free(document);
     return status == GALV_OK
-               ? galv_scaling_draw(rows, n, "Scaling", r->target.file, &r->figure, err)
+               ? galv_scaling_draw(rows, n, title, r->target.file, &r->figure, err)
                : status;
 }
 
@@ -363,6 +381,8 @@ static galv_status pareto_of_sweep(rendering *r, galv_err *err)
         return status;
     }
     status = points_of_sweep(&points, document, r->path, err);
+    char title[160];
+    title_of_sweep(title, sizeof title, "Time and money", document);
     size_t n = 0;
     galv_pareto_point *rows =
         GALV_NEW_ARRAY(r->cli->arena, galv_pareto_point, galv_json_length(points) + 1);
@@ -386,7 +406,7 @@ static galv_status pareto_of_sweep(rendering *r, galv_err *err)
         }
     }
     galv_json_free(document);
-    const galv_pareto_axes axes = {.title = "Time and money",
+    const galv_pareto_axes axes = {.title = title,
                                    .x_title = "USD for 1e12 tokens",
                                    .y_title = "iteration time (s)"};
     return status == GALV_OK
@@ -419,6 +439,23 @@ static void mark_front(galv_pareto_point *points, size_t n)
     }
 }
 
+/* "tp4 pp2 dp8" from the columns of those names, as far as they are there. */
+static const char *label_of(const galv_csv *table, size_t row, galv_arena *arena)
+{
+    static const char *const names[] = {"tp", "cp", "ep", "pp", "dp"};
+    char label[80] = "";
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *cell = galv_csv_cell(table, row, galv_csv_column(table, names[i]));
+        if (cell[0] != '\0' && strcmp(cell, "1") != 0 && length < sizeof label) {
+            int n = snprintf(label + length, sizeof label - length, "%s%s%.8s",
+                             length > 0 ? " " : "", names[i], cell);
+            length += n > 0 ? (size_t)n : 0;
+        }
+    }
+    return galv_arena_strdup(arena, label);
+}
+
 static galv_status pareto_of_candidates(rendering *r, galv_err *err)
 {
     galv_csv table;
@@ -449,6 +486,7 @@ static galv_status pareto_of_candidates(rendering *r, galv_err *err)
             points[n++] = (galv_pareto_point){
                 .x = bytes / 0x1p30,
                 .y = seconds,
+                .label = label_of(&table, row, r->cli->arena),
                 .infeasible = strcmp(galv_csv_cell(&table, row, fate),
                                      galv_fate_names[GALV_FATE_OUT_OF_MEMORY]) == 0};
         }
