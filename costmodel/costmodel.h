@@ -4,7 +4,21 @@
  * or events: what runs beside what is the simulator's business.
  *
  * Thread-safe once made: every query is const. Pure: the same inputs give the same
- * bits. */
+ * bits.
+ *
+ * What schedule/ and sim/ may rely on (memory.c has the whole of it):
+ *   - Parts of a layer, in forward order: ATTENTION, MLP; ATTENTION, ROUTER, EXPERTS,
+ *     COMBINE with experts; or WHOLE. Their times and bytes add up to the whole's.
+ *   - Over FORWARD, RECOMPUTE and BACKWARD (or BACKWARD_INPUT and BACKWARD_WEIGHT) of
+ *     the same layers and parts, the lasting changes of memory add up to nothing.
+ *   - RECOMPUTE has a cost under full recomputation only; selective recomputation is
+ *     in the price of BACKWARD and BACKWARD_INPUT.
+ *   - An ALL_GATHER on the dp stream with pass FORWARD or BACKWARD takes the weights of
+ *     its layers under ZeRO-3; the last FORWARD part (WHOLE, MLP, COMBINE), or the last
+ *     BACKWARD or BACKWARD_INPUT part (WHOLE, ATTENTION), gives them back.
+ *   - Ulysses has two ALL_TO_ALL of one class around the core of attention, each priced
+ *     as their mean.
+ *   - Sends: first_layer .. n_layers are the layers whose border is crossed. */
 #ifndef GALV_COSTMODEL_COSTMODEL_H
 #define GALV_COSTMODEL_COSTMODEL_H
 

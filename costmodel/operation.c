@@ -87,16 +87,18 @@ static bool add_measured(galv_cost *cost, const galv_costmodel *model,
     int phase = pass == GALV_OP_RECOMPUTE ? GALV_OP_FORWARD : pass;
     double part_s =
         analytic_time(model, law, group, strategy, samples, part, phase, &flop);
-    galv_strategy there = *strategy;
-    there.tp = s->tp;
-    there.cp = s->cp;
-    /* ulysses leaves no whole layer at degree 1 to compare with but the same sums */
-    double whole_s = analytic_time(model, law, group, exact ? strategy : &there,
-                                   samples, GALV_PART_WHOLE, s->phase, &ignored);
     if (!exact || s->phase != phase) {
         provenance = GALV_PROVENANCE_FITTED;
     }
-    double time = whole_s > 0 ? measured * part_s / whole_s : measured;
+    double time = measured;
+    if (!exact || s->phase != phase || part != GALV_PART_WHOLE) {
+        galv_strategy there = *strategy;
+        there.tp = s->tp;
+        there.cp = s->cp;
+        double whole_s = analytic_time(model, law, group, exact ? strategy : &there,
+                                       samples, GALV_PART_WHOLE, s->phase, &ignored);
+        time = whole_s > 0 ? measured * part_s / whole_s : measured;
+    }
     galv_cost_add(cost, count * time, provenance, count * flop);
     return true;
 }

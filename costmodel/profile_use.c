@@ -13,6 +13,9 @@
  * logarithms of bytes and seconds; longer messages than measured go by the last rate,
  * shorter ones take the time of the shortest.
  *
+ * An all-gather or reduce-scatter that was not measured takes half of a measured
+ * all-reduce.
+ *
  * Left out: kernel rows; rows of another shape than the job's (a profile of a similar
  * model says nothing exact of this one). */
 #include "costmodel/profile_use_internal.h"
@@ -450,9 +453,9 @@ static galv_status read_collectives(reader *r, const galv_profile *profile)
     return GALV_OK;
 }
 
-bool galv_measured_collective(double *time_s, galv_provenance *provenance,
-                              const galv_measured *measured, int kind, int32_t ranks,
-                              int32_t ranks_per_node, double bytes)
+static bool measured_kind(double *time_s, galv_provenance *provenance,
+                          const galv_measured *measured, int kind, int32_t ranks,
+                          int32_t ranks_per_node, double bytes)
 {
     for (size_t i = 0; i < measured->n_collectives; i++) {
         const galv_collective_series *s = &measured->collectives[i];
@@ -472,6 +475,25 @@ bool galv_measured_collective(double *time_s, galv_provenance *provenance,
         } else {
             *time_s = exp(galv_curve_value(&s->curve, x, provenance));
         }
+        return true;
+    }
+    return false;
+}
+
+bool galv_measured_collective(double *time_s, galv_provenance *provenance,
+                              const galv_measured *measured, int kind, int32_t ranks,
+                              int32_t ranks_per_node, double bytes)
+{
+    if (measured_kind(time_s, provenance, measured, kind, ranks, ranks_per_node,
+                      bytes)) {
+        return true;
+    }
+    /* a ring's all-reduce is a reduce-scatter and an all-gather */
+    if ((kind == GALV_OP_ALL_GATHER || kind == GALV_OP_REDUCE_SCATTER) &&
+        measured_kind(time_s, provenance, measured, GALV_OP_ALL_REDUCE, ranks,
+                      ranks_per_node, bytes)) {
+        *time_s /= 2;
+        *provenance = GALV_PROVENANCE_FITTED;
         return true;
     }
     return false;
