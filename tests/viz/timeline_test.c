@@ -2,6 +2,7 @@
  * says no more than there is. Shapes come from sample_timelines.h, whose arithmetic is
  * that of the schedules and not of the figure. */
 #include "viz/timeline_figure.h"
+#include "viz/timelines_figure.h"
 
 #include "tests/viz/drawing.h"
 #include "tests/viz/sample_timelines.h"
@@ -626,6 +627,80 @@ Test(viz_timeline, display_lists_are_as_they_were)
         galv_text_release(&list);
         galv_canvas_free(canvas);
     }
+}
+
+/* ---- several ---- */
+
+Test(viz_timeline, several_share_one_time_scale)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_timeline timelines[3] = {sample_timeline(&shapes[0].shape, arena),
+                                  sample_timeline(&shapes[9].shape, arena),
+                                  sample_timeline(&shapes[2].shape, arena)};
+    const galv_timeline *several[3] = {&timelines[0], &timelines[1], &timelines[2]};
+    timelines[1].measured = true;
+    for (int32_t width = 400; width <= 1600; width += 400) {
+        galv_figure_options options = {.width_px = width, .footer = "footer"};
+        galv_canvas *canvas = NULL;
+        galv_err err = GALV_ERR_INIT;
+        cr_assert_eq(
+            galv_timelines_compose(&canvas, several, 3, "Three", &options, &err),
+            GALV_OK, "%s", err.message);
+        galv_text meetings = GALV_TEXT_INIT;
+        cr_expect_eq(galv_canvas_describe_collisions(canvas, &meetings), 0, "%s",
+                     galv_text_string(&meetings));
+        galv_text_release(&meetings);
+        /* the grey of row 0 is as wide as its iteration is long; the third is an
+           overview, whose first rectangle of the row is its background */
+        double widths[3];
+        size_t n = 0;
+        const char *tag = "";
+        for (size_t k = 0; k < galv_canvas_n_items(canvas) && n < 3; k++) {
+            const galv_item *item = galv_canvas_item(canvas, k);
+            bool first = strcmp(tag, item->tag) != 0;
+            tag = item->tag;
+            if (first && item->kind == GALV_ITEM_RECT && item->row == 0 &&
+                (strcmp(tag, "idle") == 0 || strcmp(tag, "overview") == 0)) {
+                widths[n++] = item->w;
+            }
+        }
+        cr_assert_eq(n, 3);
+        for (int i = 0; i < 2; i++) {
+            cr_expect_float_eq(widths[i] / widths[2],
+                               timelines[i].duration_s / timelines[2].duration_s, 1e-9);
+        }
+        cr_expect_not_null(find_text(canvas, "measured \xC2\xB7 "));
+        cr_expect_not_null(find_text(canvas, "simulated \xC2\xB7 "));
+        galv_canvas_free(canvas);
+    }
+    galv_arena_free(arena);
+}
+
+Test(viz_timeline, several_refuse_none_too_many_and_empty_windows)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_timeline timeline = sample_timeline(&shapes[0].shape, arena);
+    const galv_timeline *several[9];
+    for (int i = 0; i < 9; i++) {
+        several[i] = &timeline;
+    }
+    galv_canvas *canvas = NULL;
+    const size_t counts[] = {0, 9};
+    for (int i = 0; i < 2; i++) {
+        galv_err err = GALV_ERR_INIT;
+        cr_expect_eq(
+            galv_timelines_compose(&canvas, several, counts[i], NULL, NULL, &err),
+            GALV_USAGE);
+    }
+    galv_figure_options options = {.window_start_s = 100.0, .window_end_s = 101.0};
+    galv_err err = GALV_ERR_INIT;
+    cr_expect_eq(galv_timelines_compose(&canvas, several, 2, NULL, &options, &err),
+                 GALV_USAGE);
+    err = (galv_err)GALV_ERR_INIT;
+    cr_expect_eq(galv_timelines_draw(several, 2, NULL, "a.jpeg", NULL, &err),
+                 GALV_USAGE);
+    cr_expect_null(canvas);
+    galv_arena_free(arena);
 }
 
 /* ---- the terminal ---- */
