@@ -291,12 +291,31 @@ static int show_cluster(const galv_cli *cli, const char *name, galv_err *err)
 
 /* ---- schedules ---- */
 
+/* Summaries are sentences: broken rather than cut. */
+static int list_schedules_briefly(const galv_cli *cli)
+{
+    size_t n = 0;
+    const galv_schedule *schedules = galv_schedules(&n);
+    for (size_t i = 0; i < n; i++) {
+        galv_text summary = GALV_TEXT_INIT;
+        galv_help_wrap(&summary, schedules[i].summary, 15, 79);
+        galv_print(cli, "%-15s%s", schedules[i].name, galv_text_string(&summary) + 15);
+        galv_text_release(&summary);
+    }
+    galv_print(cli, "chunks and sources: --wide\n");
+    return 0;
+}
+
 static int list_schedules(const galv_cli *cli)
 {
     static const galv_column columns[] = {{"schedule", "", true, 0, 0},
                                           {"what it does", "", true, 0, 0},
                                           {"chunks", "a stage", false, 1, 0},
                                           {"source", "", true, 9, 0}};
+    if (!galv_cli_given(cli, GALV_OPTION_CSV) &&
+        !galv_cli_given(cli, GALV_OPTION_WIDE)) {
+        return list_schedules_briefly(cli);
+    }
     size_t n = 0;
     const galv_schedule *schedules = galv_schedules(&n);
     galv_table table;

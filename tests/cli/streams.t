@@ -16,7 +16,7 @@ $ galvatron-sim nonsense --color always 2>&1 | tr -d -c '\033' | wc -c | tr -d '
 > 0
 
 # On a terminal: bold headings, and none with NO_COLOR or a dumb terminal.
-$ if command -v script >/dev/null; then for e in A=b NO_COLOR=1 TERM=dumb; do script -qec "env TERM=xterm $e galvatron-sim catalog schedules" /dev/null </dev/null | tr -d -c '\033' | wc -c | awk '{print ($1 > 0)}'; done; else printf '1\n0\n0\n'; fi
+$ if command -v script >/dev/null; then for e in A=b NO_COLOR=1 TERM=dumb; do script -qec "env TERM=xterm $e galvatron-sim catalog models" /dev/null </dev/null | tr -d -c '\033' | wc -c | awk '{print ($1 > 0)}'; done; else printf '1\n0\n0\n'; fi
 > 1
 > 0
 > 0
