@@ -4,20 +4,10 @@
 #define GALV_COSTMODEL_PROFILE_USE_INTERNAL_H
 
 #include "base/arena.h"
-#include "costmodel/cost.h"
+#include "costmodel/curve_internal.h"
 #include "costmodel/layer_internal.h"
 #include "plan/plan.h"
 #include "traces/profile.h"
-
-#include <gsl/gsl_interp.h>
-
-/* A measured curve: y over ascending x. */
-typedef struct galv_curve {
-    size_t n;
-    double *x, *y;        /* [n] */
-    gsl_interp *interp;   /* linear; NULL when n < 2 */
-    double offset, slope; /* least-squares line through all points; n = 1: y ~ x */
-} galv_curve;
 
 /* Times of one whole layer over samples per micro-batch, at the job's sequence. */
 typedef struct galv_layer_series {
@@ -58,9 +48,6 @@ galv_status galv_measured_init(galv_measured *measured, const galv_job *job,
                                const galv_profile *profile, galv_arena *arena,
                                galv_warn warn, void *context, galv_err *err);
 void galv_measured_release(galv_measured *measured);
-
-/* Value of a curve at x and how it came about. */
-double galv_curve_value(const galv_curve *curve, double x, galv_provenance *provenance);
 
 /* The series of a group and phase for (tp, cp), or else the nearest in tp with
  * `exact` = false; NULL when the phase was not measured. */
