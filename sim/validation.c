@@ -99,6 +99,19 @@ static galv_status predict_stage_times(galv_validated_case *out, galv_arena *are
 
 /* ---- one case ---- */
 
+/* The peak as the case measured it: PyTorch's allocator does not see the context. */
+static double peak_of_kind(const galv_result *result, const char *memory_kind)
+{
+    double peak = 0;
+    bool allocator = strcmp(memory_kind, "torch_peak") == 0;
+    for (int32_t i = 0; i < result->n_stages; i++) {
+        const galv_stage_result *stage = &result->stages[i];
+        double outside = allocator ? stage->memory[GALV_MEMORY_CONTEXT] : 0;
+        peak = fmax(peak, stage->peak_memory_bytes - outside);
+    }
+    return peak;
+}
+
 static galv_status predict_plan(galv_validated_case *out, galv_stage_result **stages,
                                 const galv_profile *profile, galv_arena *arena,
                                 galv_err *err)
@@ -126,10 +139,11 @@ static galv_status predict_plan(galv_validated_case *out, galv_stage_result **st
         return galv_fail(err, GALV_NO_MEMORY, "no memory for the stages of a case");
     }
     memcpy(*stages, result.stages, n_stages * sizeof **stages);
+    out->predicted_iteration_time_s = result.iteration_time_s;
+    out->predicted_peak_memory_bytes =
+        peak_of_kind(&result, out->measured->memory_kind);
     result.stages = NULL;
     out->result = result;
-    out->predicted_iteration_time_s = result.iteration_time_s;
-    out->predicted_peak_memory_bytes = result.peak_memory_bytes;
     return GALV_OK;
 }
 

@@ -11,7 +11,8 @@ typedef struct galv_validated_case {
     galv_status status; /* GALV_OK: predicted; else why not: */
     char why_not[200];
     double predicted_iteration_time_s;
-    double predicted_peak_memory_bytes;
+    double predicted_peak_memory_bytes; /* as the case measured it: memory_kind
+                                           torch_peak leaves out the context */
     double error_frac; /* predicted / measured - 1; NAN when not measured */
     double memory_error_frac;
     galv_result result; /* without timeline */
