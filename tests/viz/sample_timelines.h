@@ -28,4 +28,13 @@ typedef struct sample_shape {
 /* Everything is owned by the arena. */
 galv_timeline sample_timeline(const sample_shape *shape, galv_arena *arena);
 
+/* Shapes of all kinds, used by the tests by index. */
+typedef struct named_shape {
+    const char *name;
+    sample_shape shape;
+} named_shape;
+
+#define N_SAMPLE_SHAPES 11
+extern const named_shape sample_shapes[N_SAMPLE_SHAPES];
+
 #endif

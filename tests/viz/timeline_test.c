@@ -2,7 +2,6 @@
  * says no more than there is. Shapes come from sample_timelines.h, whose arithmetic is
  * that of the schedules and not of the figure. */
 #include "viz/timeline_figure.h"
-#include "viz/timelines_figure.h"
 
 #include "tests/viz/drawing.h"
 #include "tests/viz/sample_timelines.h"
@@ -18,106 +17,6 @@ GALV_DRAWING_SUITE(viz_timeline);
 
 #define LEFT_PX  72.0
 #define FRAME_PX 904.0 /* of a page 1000 px wide */
-
-typedef struct named_shape {
-    const char *name;
-    sample_shape shape;
-} named_shape;
-
-static const named_shape shapes[] = {
-    {"1f1b 4x8",
-     {.p = 4,
-      .m = 8,
-      .v = 1,
-      .n_layers = 20,
-      .forward_s = 0.1,
-      .backward_s = 0.2,
-      .message_s = 0.004,
-      .reduce_s = 0.15,
-      .optimizer_s = 0.05,
-      .limit_gib = 79.6}},
-    {"1f1b 4x8 with layers",
-     {.p = 4,
-      .m = 8,
-      .v = 1,
-      .n_layers = 20,
-      .forward_s = 0.1,
-      .backward_s = 0.2,
-      .message_s = 0.014,
-      .reduce_s = 0.15,
-      .layers = true,
-      .limit_gib = 79.6}},
-    {"interleaved 8x32x2 over its limit",
-     {.p = 8,
-      .m = 32,
-      .v = 2,
-      .n_layers = 10,
-      .forward_s = 0.05,
-      .backward_s = 0.1,
-      .message_s = 0.002,
-      .reduce_s = 0.2,
-      .optimizer_s = 0.05,
-      .limit_gib = 50.0}},
-    {"interleaved 4x8x4",
-     {.p = 4, .m = 8, .v = 4, .n_layers = 5, .forward_s = 0.05, .backward_s = 0.1}},
-    {"1f1b 16x128",
-     {.p = 16,
-      .m = 128,
-      .v = 1,
-      .n_layers = 6,
-      .forward_s = 0.02,
-      .backward_s = 0.04,
-      .message_s = 0.001,
-      .reduce_s = 0.1,
-      .optimizer_s = 0.05,
-      .limit_gib = 79.6}},
-    {"one stage with layers",
-     {.p = 1,
-      .m = 8,
-      .v = 1,
-      .n_layers = 80,
-      .forward_s = 0.4,
-      .backward_s = 0.8,
-      .reduce_s = 0.3,
-      .optimizer_s = 0.1,
-      .layers = true,
-      .limit_gib = 79.6}},
-    {"one stage, one micro-batch, microseconds",
-     {.p = 1, .m = 1, .v = 1, .n_layers = 1, .forward_s = 2e-6, .backward_s = 4e-6}},
-    {"64 stages",
-     {.p = 64,
-      .m = 64,
-      .v = 1,
-      .n_layers = 2,
-      .forward_s = 0.02,
-      .backward_s = 0.04,
-      .message_s = 0.001,
-      .reduce_s = 0.1,
-      .limit_gib = 79.6}},
-    {"gpipe with recompute",
-     {.p = 4,
-      .m = 8,
-      .v = 1,
-      .n_layers = 20,
-      .forward_s = 0.001,
-      .backward_s = 0.002,
-      .gpipe = true,
-      .recompute = true,
-      .optimizer_s = 0.0005}},
-    {"split weights",
-     {.p = 4,
-      .m = 6,
-      .v = 1,
-      .n_layers = 20,
-      .forward_s = 0.1,
-      .backward_s = 0.2,
-      .split_weights = true,
-      .recompute = true,
-      .reduce_s = 0.2}},
-    {"two stages, three hours",
-     {.p = 2, .m = 3, .v = 1, .n_layers = 2, .forward_s = 1000, .backward_s = 2000}},
-};
-#define N_SHAPES (sizeof shapes / sizeof shapes[0])
 
 static galv_canvas *compose(const galv_timeline *timeline,
                             const galv_figure_options *options)
@@ -142,7 +41,7 @@ static galv_canvas *compose_shape(const sample_shape *shape,
 Test(viz_timeline, no_texts_meet_whatever_the_shape_and_the_width)
 {
     const int32_t widths[] = {0, 336, 690, 1600};
-    for (size_t i = 0; i < N_SHAPES; i++) {
+    for (size_t i = 0; i < N_SAMPLE_SHAPES; i++) {
         for (size_t w = 0; w < 4; w++) {
             for (int streams = 0; streams < 2; streams++) {
                 galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
@@ -150,10 +49,10 @@ Test(viz_timeline, no_texts_meet_whatever_the_shape_and_the_width)
                 options.streams = streams == 1;
                 options.all_rows = streams == 1;
                 options.footer = "galvatron-sim 0.1.0";
-                galv_canvas *canvas = compose_shape(&shapes[i].shape, &options);
+                galv_canvas *canvas = compose_shape(&sample_shapes[i].shape, &options);
                 galv_text meetings = GALV_TEXT_INIT;
                 cr_expect_eq(galv_canvas_describe_collisions(canvas, &meetings), 0,
-                             "%s, %d px: %s", shapes[i].name, (int)widths[w],
+                             "%s, %d px: %s", sample_shapes[i].name, (int)widths[w],
                              galv_text_string(&meetings));
                 galv_text_release(&meetings);
                 galv_canvas_free(canvas);
@@ -164,8 +63,8 @@ Test(viz_timeline, no_texts_meet_whatever_the_shape_and_the_width)
 
 Test(viz_timeline, nothing_leaves_the_page_and_no_text_is_tiny)
 {
-    for (size_t i = 0; i < N_SHAPES; i++) {
-        galv_canvas *canvas = compose_shape(&shapes[i].shape, NULL);
+    for (size_t i = 0; i < N_SAMPLE_SHAPES; i++) {
+        galv_canvas *canvas = compose_shape(&sample_shapes[i].shape, NULL);
         double width = galv_canvas_width(canvas), height = galv_canvas_height(canvas);
         for (size_t k = 0; k < galv_canvas_n_items(canvas); k++) {
             const galv_item *item = galv_canvas_item(canvas, k);
@@ -174,7 +73,7 @@ Test(viz_timeline, nothing_leaves_the_page_and_no_text_is_tiny)
                 inside = item->x >= 0 && item->y >= 0 && item->x + item->w <= width &&
                          item->y + item->h <= height;
             } else if (item->kind == GALV_ITEM_TEXT) {
-                cr_expect(item->style.size >= 7.5, "%s: '%s'", shapes[i].name,
+                cr_expect(item->style.size >= 7.5, "%s: '%s'", sample_shapes[i].name,
                           item->string);
             }
             for (size_t p = 0; p < item->n_points; p++) {
@@ -182,7 +81,8 @@ Test(viz_timeline, nothing_leaves_the_page_and_no_text_is_tiny)
                          item->points[p].x <= width && item->points[p].y >= 0 &&
                          item->points[p].y <= height;
             }
-            cr_expect(inside, "%s: item %zu of [%s]", shapes[i].name, k, item->tag);
+            cr_expect(inside, "%s: item %zu of [%s]", sample_shapes[i].name, k,
+                      item->tag);
         }
         galv_canvas_free(canvas);
     }
@@ -200,7 +100,7 @@ Test(viz_timeline, cells_lie_in_the_frame_do_not_overlap_and_are_as_wide_as_thei
 {
     const size_t whole[] = {0, 1, 3, 8, 9, 10}; /* shapes drawn in one frame */
     for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
-        const sample_shape *s = &shapes[whole[i]].shape;
+        const sample_shape *s = &sample_shapes[whole[i]].shape;
         galv_canvas *canvas = compose_shape(s, NULL);
         galv_arena *arena = galv_arena_new();
         double duration = sample_timeline(s, arena).duration_s;
@@ -218,13 +118,14 @@ Test(viz_timeline, cells_lie_in_the_frame_do_not_overlap_and_are_as_wide_as_thei
                     continue;
                 }
                 cr_expect(item->x >= end - 1e-6, "%s, stage %d: %.2f < %.2f",
-                          shapes[whole[i]].name, (int)rank, item->x, end);
+                          sample_shapes[whole[i]].name, (int)rank, item->x, end);
                 end = item->x + item->w;
                 sum += item->w + (item->w > 2.5 ? 0.5 : 0.0); /* the white border */
             }
-            cr_expect(end <= LEFT_PX + FRAME_PX + 1e-6, "%s", shapes[whole[i]].name);
+            cr_expect(end <= LEFT_PX + FRAME_PX + 1e-6, "%s",
+                      sample_shapes[whole[i]].name);
             cr_expect_float_eq(sum, busy / duration * FRAME_PX, 0.5, "%s, stage %d: %g",
-                               shapes[whole[i]].name, (int)rank, sum);
+                               sample_shapes[whole[i]].name, (int)rank, sum);
         }
         galv_canvas_free(canvas);
     }
@@ -232,7 +133,7 @@ Test(viz_timeline, cells_lie_in_the_frame_do_not_overlap_and_are_as_wide_as_thei
 
 Test(viz_timeline, first_cell_of_a_stage_begins_after_the_forwards_above_it)
 {
-    const sample_shape *s = &shapes[10].shape; /* two stages, no messages */
+    const sample_shape *s = &sample_shapes[10].shape; /* two stages, no messages */
     galv_canvas *canvas = compose_shape(s, NULL);
     /* step of 1F1B with free messages: (m + p - 1)(f + b) */
     double px_per_s = FRAME_PX / ((s->m + s->p - 1) * (s->forward_s + s->backward_s));
@@ -249,7 +150,7 @@ Test(viz_timeline, first_cell_of_a_stage_begins_after_the_forwards_above_it)
 Test(viz_timeline, says_who_made_it)
 {
     galv_arena *arena = galv_arena_new();
-    galv_timeline timeline = sample_timeline(&shapes[0].shape, arena);
+    galv_timeline timeline = sample_timeline(&sample_shapes[0].shape, arena);
     galv_canvas *canvas = compose(&timeline, NULL);
     cr_expect_not_null(find_text(canvas, "peak 54.0 of 79.6 GiB \xC2\xB7 simulated"));
     cr_expect_not_null(find_text(canvas, timeline.title));
@@ -267,7 +168,7 @@ Test(viz_timeline, says_who_made_it)
 Test(viz_timeline, says_so_on_a_narrow_page_too)
 {
     galv_figure_options options = {.width_px = 320};
-    galv_canvas *canvas = compose_shape(&shapes[0].shape, &options);
+    galv_canvas *canvas = compose_shape(&sample_shapes[0].shape, &options);
     cr_expect_not_null(find_text(canvas, "\xE2\x80\xA6 \xC2\xB7 simulated"));
     galv_canvas_free(canvas);
 }
@@ -294,7 +195,7 @@ Test(viz_timeline, legend_names_what_is_drawn_and_nothing_else)
         {6, {"forward", "memory"}, {"memory, all stages", "warm-up", "data parallel"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        galv_canvas *canvas = compose_shape(&shapes[cases[i].shape].shape, NULL);
+        galv_canvas *canvas = compose_shape(&sample_shapes[cases[i].shape].shape, NULL);
         for (int k = 0; k < 6 && cases[i].present[k] != NULL; k++) {
             cr_expect_not_null(find_text(canvas, cases[i].present[k]), "case %zu: %s",
                                i, cases[i].present[k]);
@@ -310,11 +211,11 @@ Test(viz_timeline, legend_names_what_is_drawn_and_nothing_else)
 Test(viz_timeline, memory_strip_shows_the_peak_and_the_limit_even_when_exceeded)
 {
     /* stage 0 of 1F1B holds p micro-batches: 28 + 26 = 54 GiB by the sample's sizes */
-    galv_canvas *canvas = compose_shape(&shapes[0].shape, NULL);
+    galv_canvas *canvas = compose_shape(&sample_shapes[0].shape, NULL);
     cr_expect_not_null(find_text(canvas, "peak 54.0 GiB"));
     cr_expect_not_null(find_text(canvas, "limit 79.6 GiB"));
     galv_canvas_free(canvas);
-    canvas = compose_shape(&shapes[2].shape, NULL);
+    canvas = compose_shape(&sample_shapes[2].shape, NULL);
     cr_expect_not_null(find_text(canvas, "limit 50.0 GiB"));
     bool over = false;
     for (size_t k = 0; k < galv_canvas_n_items(canvas); k++) {
@@ -331,7 +232,7 @@ Test(viz_timeline, longest_gaps_carry_their_length)
     /* stage 0 waits for the first backward: (p - 1)(f + b) - (p - 1) f with free
        messages; shape 8: f = 1 ms, b + recompute = 3 ms, all m forwards first:
        (p - 1)(f + 3 ms) = 12 ms */
-    galv_canvas *canvas = compose_shape(&shapes[8].shape, NULL);
+    galv_canvas *canvas = compose_shape(&sample_shapes[8].shape, NULL);
     cr_expect_not_null(find_text(canvas, "12.0 ms"));
     cr_expect_not_null(find_text(canvas, "9.00 ms"));
     galv_canvas_free(canvas);
@@ -349,7 +250,7 @@ static size_t rows_named(const galv_canvas *canvas)
 
 Test(viz_timeline, many_rows_are_thinned_and_the_rest_is_owned_up_to)
 {
-    galv_canvas *canvas = compose_shape(&shapes[7].shape, NULL);
+    galv_canvas *canvas = compose_shape(&sample_shapes[7].shape, NULL);
     cr_expect_not_null(find_text(canvas, "48 similar stages not shown"));
     cr_expect_not_null(find_text(canvas, "stage 0"));
     cr_expect_not_null(find_text(canvas, "stage 63"));
@@ -357,7 +258,7 @@ Test(viz_timeline, many_rows_are_thinned_and_the_rest_is_owned_up_to)
     galv_canvas_free(canvas);
     galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
     options.all_rows = true;
-    canvas = compose_shape(&shapes[7].shape, &options);
+    canvas = compose_shape(&sample_shapes[7].shape, &options);
     cr_expect_null(find_text(canvas, "not shown"));
     cr_expect_eq(rows_named(canvas), 2 * 64);
     galv_canvas_free(canvas);
@@ -365,7 +266,7 @@ Test(viz_timeline, many_rows_are_thinned_and_the_rest_is_owned_up_to)
 
 Test(viz_timeline, many_micro_batches_get_an_overview_and_three_windows_to_read)
 {
-    galv_canvas *canvas = compose_shape(&shapes[4].shape, NULL);
+    galv_canvas *canvas = compose_shape(&sample_shapes[4].shape, NULL);
     cr_expect_not_null(find_text(canvas, "a \xC2\xB7 warm-up"));
     cr_expect_not_null(find_text(canvas, "b \xC2\xB7 steady phase"));
     cr_expect_not_null(find_text(canvas, "c \xC2\xB7 cool-down"));
@@ -386,7 +287,7 @@ Test(viz_timeline, many_micro_batches_get_an_overview_and_three_windows_to_read)
     galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
     options.window_start_s = 1.0;
     options.window_end_s = 2.0;
-    canvas = compose_shape(&shapes[4].shape, &options);
+    canvas = compose_shape(&sample_shapes[4].shape, &options);
     cr_expect_null(find_text(canvas, "a \xC2\xB7 "));
     cr_expect_null(find_text(canvas, "optimizer"), "not within the window");
     galv_canvas_free(canvas);
@@ -394,7 +295,7 @@ Test(viz_timeline, many_micro_batches_get_an_overview_and_three_windows_to_read)
 
 Test(viz_timeline, one_stage_gets_a_close_up_of_its_layers)
 {
-    galv_canvas *canvas = compose_shape(&shapes[5].shape, NULL);
+    galv_canvas *canvas = compose_shape(&sample_shapes[5].shape, NULL);
     cr_expect_not_null(find_text(canvas, "Close-up"));
     cr_expect_not_null(find_text(canvas, "79"), "the layer at the turn");
     cr_expect_not_null(find_text(canvas, "tensor parallel"));
@@ -406,7 +307,7 @@ Test(viz_timeline, streams_get_lanes_of_their_own)
 {
     galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
     options.streams = true;
-    galv_canvas *canvas = compose_shape(&shapes[1].shape, &options);
+    galv_canvas *canvas = compose_shape(&sample_shapes[1].shape, &options);
     int lanes[4] = {0, 0, 0, 0};
     for (size_t k = 0; k < galv_canvas_n_items(canvas); k++) {
         const galv_item *item = galv_canvas_item(canvas, k);
@@ -425,7 +326,7 @@ Test(viz_timeline, streams_get_lanes_of_their_own)
 Test(viz_timeline, joining_leaves_the_callers_timeline_alone)
 {
     galv_arena *arena = galv_arena_new();
-    galv_timeline timeline = sample_timeline(&shapes[1].shape, arena);
+    galv_timeline timeline = sample_timeline(&sample_shapes[1].shape, arena);
     size_t n_spans = timeline.n_spans;
     galv_span *copy = GALV_NEW_ARRAY(arena, galv_span, n_spans);
     memcpy(copy, timeline.spans, n_spans * sizeof *copy);
@@ -438,7 +339,7 @@ Test(viz_timeline, joining_leaves_the_callers_timeline_alone)
 Test(viz_timeline, files_repeat_to_the_byte)
 {
     galv_arena *arena = galv_arena_new();
-    galv_timeline timeline = sample_timeline(&shapes[2].shape, arena);
+    galv_timeline timeline = sample_timeline(&sample_shapes[2].shape, arena);
     const char *const names[] = {"t.png", "t.svg", "t.pdf"};
     for (int i = 0; i < 3; i++) {
         char paths[2][256];
@@ -469,7 +370,7 @@ Test(viz_timeline, sixteen_stages_of_128_micro_batches_are_drawn_at_once)
     const double limit_s = 0.5;
 #endif
     galv_arena *arena = galv_arena_new();
-    galv_timeline timeline = sample_timeline(&shapes[4].shape, arena);
+    galv_timeline timeline = sample_timeline(&sample_shapes[4].shape, arena);
     const char *const names[] = {"t.png", "t.svg", "t.pdf"};
     clock_t before = clock();
     for (int i = 0; i < 3; i++) {
@@ -490,24 +391,24 @@ Test(viz_timeline, impossible_timelines_and_wishes_are_refused)
     galv_canvas *canvas = NULL;
     const double bad_times[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; i < 3; i++) {
-        galv_timeline timeline = sample_timeline(&shapes[0].shape, arena);
+        galv_timeline timeline = sample_timeline(&sample_shapes[0].shape, arena);
         galv_err err = GALV_ERR_INIT;
         timeline.spans[3].end_s = bad_times[i];
         cr_expect_eq(galv_timeline_compose(&canvas, &timeline, NULL, &err), GALV_INPUT);
         cr_expect(strstr(err.message, "span 3") != NULL, "%s", err.message);
     }
-    galv_timeline timeline = sample_timeline(&shapes[0].shape, arena);
+    galv_timeline timeline = sample_timeline(&sample_shapes[0].shape, arena);
     galv_err err = GALV_ERR_INIT;
     timeline.spans[0].rank = 4;
     cr_expect_eq(galv_timeline_compose(&canvas, &timeline, NULL, &err), GALV_INPUT);
-    timeline = sample_timeline(&shapes[0].shape, arena);
+    timeline = sample_timeline(&sample_shapes[0].shape, arena);
     err = (galv_err)GALV_ERR_INIT;
     timeline.samples[0].bytes = NAN;
     cr_expect_eq(galv_timeline_compose(&canvas, &timeline, NULL, &err), GALV_INPUT);
     galv_timeline empty = {.n_ranks = 0};
     err = (galv_err)GALV_ERR_INIT;
     cr_expect_eq(galv_timeline_compose(&canvas, &empty, NULL, &err), GALV_INPUT);
-    timeline = sample_timeline(&shapes[0].shape, arena);
+    timeline = sample_timeline(&sample_shapes[0].shape, arena);
     const double windows[][2] = {{2, 1}, {-1, 1}, {99, 100}, {NAN, 1}, {1, 1}};
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
         galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
@@ -534,78 +435,6 @@ Test(viz_timeline, impossible_timelines_and_wishes_are_refused)
     galv_arena_free(arena);
 }
 
-/* A number in [0, n). */
-static uint32_t random_below(uint32_t *state, uint32_t n)
-{
-    *state = *state * 1664525U + 1013904223U;
-    return (*state >> 8) % n;
-}
-
-Test(viz_timeline, any_timeline_is_drawn_or_refused)
-{
-    const double times[] = {0.0, 1e-300, 1e-9, 0.5, 1.0, 1.0, 3.7, 100.0, -2.0, 1e300};
-    const int32_t numbers[] = {0, 1, 2, 7, -1, -5, 1000000, INT32_MAX, INT32_MIN};
-    uint32_t state = 1;
-    int n_drawn = 0;
-    for (int round = 0; round < 300; round++) {
-        galv_span spans[40];
-        galv_memory_sample samples[10];
-        int32_t layers[40];
-        galv_timeline timeline = {.n_ranks = 1 + (int32_t)random_below(&state, 40),
-                                  .n_chunks = numbers[random_below(&state, 9)],
-                                  .first_layer = layers,
-                                  .last_layer = layers,
-                                  .duration_s = times[random_below(&state, 10)],
-                                  .memory_limit_bytes = times[random_below(&state, 10)],
-                                  .n_spans = random_below(&state, 41),
-                                  .spans = spans,
-                                  .n_samples = random_below(&state, 11),
-                                  .samples = samples};
-        uint32_t n_times = round % 3 == 0 ? 10 : 8; /* now and then absurd ones */
-        for (int i = 0; i < 40; i++) {
-            double a = times[random_below(&state, n_times)];
-            double b = times[random_below(&state, n_times)];
-            layers[i] = numbers[random_below(&state, 9)];
-            spans[i] = (galv_span){
-                .rank = (int32_t)random_below(&state, (uint32_t)timeline.n_ranks),
-                .stream = (uint8_t)random_below(&state, GALV_N_STREAMS),
-                .kind = (uint8_t)random_below(&state, GALV_N_OP_KINDS),
-                .stage = numbers[random_below(&state, 9)],
-                .chunk = numbers[random_below(&state, 9)],
-                .micro_batch = numbers[random_below(&state, 9)],
-                .first_layer = numbers[random_below(&state, 9)],
-                .n_layers = numbers[random_below(&state, 9)],
-                .start_s = fmin(a, b),
-                .end_s = fmax(a, b)};
-        }
-        for (int i = 0; i < 10; i++) {
-            samples[i] = (galv_memory_sample){
-                (int32_t)random_below(&state, (uint32_t)timeline.n_ranks),
-                times[random_below(&state, n_times)],
-                fabs(times[random_below(&state, n_times)])};
-        }
-        galv_figure_options options = {.streams = round % 2 == 0,
-                                       .all_rows = round % 5 == 0};
-        galv_canvas *canvas = NULL;
-        galv_err err = GALV_ERR_INIT;
-        galv_text out = GALV_TEXT_INIT;
-        if (galv_timeline_compose(&canvas, &timeline, &options, &err) == GALV_OK) {
-            n_drawn++;
-            galv_canvas_dump(canvas, &out);
-            cr_expect(strstr(galv_text_string(&out), "nan") == NULL, "round %d", round);
-            cr_expect(strstr(galv_text_string(&out), "inf") == NULL, "round %d", round);
-        } else {
-            cr_expect(err.message[0] != '\0');
-        }
-        galv_canvas_free(canvas);
-        galv_text_reset(&out);
-        err = (galv_err)GALV_ERR_INIT;
-        galv_timeline_draw_ascii(&out, &timeline, 80, &err);
-        galv_text_release(&out);
-    }
-    cr_expect(n_drawn > 150, "%d", n_drawn);
-}
-
 Test(viz_timeline, display_lists_are_as_they_were)
 {
     const struct {
@@ -613,10 +442,10 @@ Test(viz_timeline, display_lists_are_as_they_were)
         sample_shape shape;
         galv_figure_options options;
     } cases[] = {
-        {"timeline-2x3.list", shapes[10].shape, GALV_FIGURE_OPTIONS_INIT},
-        {"timeline-4x6-split.list", shapes[9].shape, GALV_FIGURE_OPTIONS_INIT},
-        {"timeline-4x8-streams.list", shapes[0].shape, {.streams = true}},
-        {"timeline-1x8.list", shapes[5].shape, GALV_FIGURE_OPTIONS_INIT},
+        {"timeline-2x3.list", sample_shapes[10].shape, GALV_FIGURE_OPTIONS_INIT},
+        {"timeline-4x6-split.list", sample_shapes[9].shape, GALV_FIGURE_OPTIONS_INIT},
+        {"timeline-4x8-streams.list", sample_shapes[0].shape, {.streams = true}},
+        {"timeline-1x8.list", sample_shapes[5].shape, GALV_FIGURE_OPTIONS_INIT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         galv_canvas *canvas = compose_shape(&cases[i].shape, &cases[i].options);
@@ -627,141 +456,4 @@ Test(viz_timeline, display_lists_are_as_they_were)
         galv_text_release(&list);
         galv_canvas_free(canvas);
     }
-}
-
-/* ---- several ---- */
-
-Test(viz_timeline, several_share_one_time_scale)
-{
-    galv_arena *arena = galv_arena_new();
-    galv_timeline timelines[3] = {sample_timeline(&shapes[0].shape, arena),
-                                  sample_timeline(&shapes[9].shape, arena),
-                                  sample_timeline(&shapes[2].shape, arena)};
-    const galv_timeline *several[3] = {&timelines[0], &timelines[1], &timelines[2]};
-    timelines[1].measured = true;
-    for (int32_t width = 400; width <= 1600; width += 400) {
-        galv_figure_options options = {.width_px = width, .footer = "footer"};
-        galv_canvas *canvas = NULL;
-        galv_err err = GALV_ERR_INIT;
-        cr_assert_eq(
-            galv_timelines_compose(&canvas, several, 3, "Three", &options, &err),
-            GALV_OK, "%s", err.message);
-        galv_text meetings = GALV_TEXT_INIT;
-        cr_expect_eq(galv_canvas_describe_collisions(canvas, &meetings), 0, "%s",
-                     galv_text_string(&meetings));
-        galv_text_release(&meetings);
-        /* the grey of row 0 is as wide as its iteration is long; the third is an
-           overview, whose first rectangle of the row is its background */
-        double widths[3];
-        size_t n = 0;
-        const char *tag = "";
-        for (size_t k = 0; k < galv_canvas_n_items(canvas) && n < 3; k++) {
-            const galv_item *item = galv_canvas_item(canvas, k);
-            bool first = strcmp(tag, item->tag) != 0;
-            tag = item->tag;
-            if (first && item->kind == GALV_ITEM_RECT && item->row == 0 &&
-                (strcmp(tag, "idle") == 0 || strcmp(tag, "overview") == 0)) {
-                widths[n++] = item->w;
-            }
-        }
-        cr_assert_eq(n, 3);
-        for (int i = 0; i < 2; i++) {
-            cr_expect_float_eq(widths[i] / widths[2],
-                               timelines[i].duration_s / timelines[2].duration_s, 1e-9);
-        }
-        cr_expect_not_null(find_text(canvas, "measured \xC2\xB7 "));
-        cr_expect_not_null(find_text(canvas, "simulated \xC2\xB7 "));
-        galv_canvas_free(canvas);
-    }
-    galv_arena_free(arena);
-}
-
-Test(viz_timeline, several_refuse_none_too_many_and_empty_windows)
-{
-    galv_arena *arena = galv_arena_new();
-    galv_timeline timeline = sample_timeline(&shapes[0].shape, arena);
-    const galv_timeline *several[9];
-    for (int i = 0; i < 9; i++) {
-        several[i] = &timeline;
-    }
-    galv_canvas *canvas = NULL;
-    const size_t counts[] = {0, 9};
-    for (int i = 0; i < 2; i++) {
-        galv_err err = GALV_ERR_INIT;
-        cr_expect_eq(
-            galv_timelines_compose(&canvas, several, counts[i], NULL, NULL, &err),
-            GALV_USAGE);
-    }
-    galv_figure_options options = {.window_start_s = 100.0, .window_end_s = 101.0};
-    galv_err err = GALV_ERR_INIT;
-    cr_expect_eq(galv_timelines_compose(&canvas, several, 2, NULL, &options, &err),
-                 GALV_USAGE);
-    err = (galv_err)GALV_ERR_INIT;
-    cr_expect_eq(galv_timelines_draw(several, 2, NULL, "a.jpeg", NULL, &err),
-                 GALV_USAGE);
-    cr_expect_null(canvas);
-    galv_arena_free(arena);
-}
-
-/* ---- the terminal ---- */
-
-Test(viz_timeline, terminal_lines_are_never_too_wide)
-{
-    for (size_t i = 0; i < N_SHAPES; i++) {
-        galv_arena *arena = galv_arena_new();
-        galv_timeline timeline = sample_timeline(&shapes[i].shape, arena);
-        for (int columns = 40; columns <= 200; columns += 20) {
-            galv_text out = GALV_TEXT_INIT;
-            galv_err err = GALV_ERR_INIT;
-            cr_assert_eq(galv_timeline_draw_ascii(&out, &timeline, columns, &err),
-                         GALV_OK);
-            char *text = strdup(galv_text_string(&out));
-            for (char *line = strtok(text, "\n"); line != NULL;
-                 line = strtok(NULL, "\n")) {
-                cr_expect(galv_text_columns(line) <= (size_t)columns, "%s: '%s'",
-                          shapes[i].name, line);
-                cr_expect(line[strlen(line) - 1] != ' ', "%s: '%s'", shapes[i].name,
-                          line);
-            }
-            free(text);
-            galv_text_release(&out);
-        }
-        galv_arena_free(arena);
-    }
-}
-
-Test(viz_timeline, terminal_shows_busy_shares_of_the_closed_form)
-{
-    /* 1F1B, free messages: every stage computes m / (m + p - 1) of the time */
-    const sample_shape shape = {
-        .p = 4, .m = 8, .v = 1, .n_layers = 1, .forward_s = 1.0, .backward_s = 2.0};
-    galv_arena *arena = galv_arena_new();
-    galv_timeline timeline = sample_timeline(&shape, arena);
-    galv_text out = GALV_TEXT_INIT;
-    galv_err err = GALV_ERR_INIT;
-    cr_assert_eq(galv_timeline_draw_ascii(&out, &timeline, 48, &err), GALV_OK);
-    /* 33 quanta of 1 s: the schedule itself, letter by letter */
-    cr_expect_not_null(strstr(galv_text_string(&out),
-                              "\nstage 0  FFFF......BBFBBFBBFBBFBB.BB.BB.BB  73 %\n"),
-                       "%s", galv_text_string(&out));
-    cr_expect_not_null(strstr(galv_text_string(&out),
-                              "\nstage 3  ...FBBFBBFBBFBBFBBFBBFBBFBB......  73 %\n"),
-                       "%s", galv_text_string(&out));
-    galv_text_release(&out);
-    galv_arena_free(arena);
-}
-
-Test(viz_timeline, terminal_refuses_widths_that_cannot_hold_a_row)
-{
-    galv_arena *arena = galv_arena_new();
-    galv_timeline timeline = sample_timeline(&shapes[0].shape, arena);
-    const int widths[] = {-5, 0, 39, 1001};
-    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
-        galv_text out = GALV_TEXT_INIT;
-        galv_err err = GALV_ERR_INIT;
-        cr_expect_eq(galv_timeline_draw_ascii(&out, &timeline, widths[i], &err),
-                     GALV_USAGE);
-        galv_text_release(&out);
-    }
-    galv_arena_free(arena);
 }
