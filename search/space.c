@@ -318,13 +318,13 @@ static void walk_tp_cp(walk *w, int64_t stage_devices)
     }
 }
 
-static bool schedule_asked(const galv_space *space, const char *name)
+static bool schedule_asked(const galv_space *space, const galv_schedule *schedule)
 {
     if (space->n_schedules == 0) {
-        return true;
+        return schedule->searched;
     }
     for (size_t i = 0; i < space->n_schedules; i++) {
-        if (strcmp(space->schedules[i], name) == 0) {
+        if (strcmp(space->schedules[i], schedule->name) == 0) {
             return true;
         }
     }
@@ -351,8 +351,7 @@ static void walk_schedule(walk *w)
     for (size_t i = 0; i < n_schedules; i++) {
         const galv_schedule *schedule = &schedules[i];
         bool none = strcmp(schedule->name, "none") == 0;
-        if (none != (w->at.pp == 1) ||
-            (!none && !schedule_asked(w->space, schedule->name))) {
+        if (none != (w->at.pp == 1) || (!none && !schedule_asked(w->space, schedule))) {
             continue; /* one stage has no order to choose, several need one */
         }
         galv_choices vpps = w->space->vpp;

@@ -28,7 +28,7 @@ typedef struct galv_space {
     galv_choices sp;                                   /* galv_sp */
     galv_choices zero;                                 /* 0..3 */
     galv_choices recompute;                            /* galv_recompute */
-    size_t n_schedules; /* 0 = all of schedule/schedule.h */
+    size_t n_schedules; /* 0 = those that schedule/schedule.h marks as searched */
     const char *schedules[16];
     galv_overlap overlap;
     bool internode_tp; /* tp groups may span scale-up domains */
