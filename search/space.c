@@ -272,7 +272,7 @@ static void walk_tp_cp(walk *w, int64_t stage_devices)
             galv_fail(&w->reason, GALV_USAGE,
                       "tp %lld is more than the %d devices of one scale-up domain",
                       (long long)tps.values[i], w->scaleup_domain);
-            galv_hint(&w->reason, "allow it with --allow-internode-tp");
+            galv_hint(&w->reason, "allow it with --internode-tp");
             cut(w, GALV_CUT_DEVICES, 1);
             continue;
         }
