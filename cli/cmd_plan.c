@@ -452,11 +452,19 @@ static galv_status plan_it(planning *p, galv_err *err)
     return status;
 }
 
-/* Someone who typed nothing at all is told what else there is. */
-static void print_next(const galv_cli *cli)
+/* What can be done next: for someone who typed nothing, or who has files now. */
+static void print_next(const planning *p)
 {
-    if (cli->n_typed == 0) {
-        galv_print(cli, "\nnext  galvatron-sim --nodes 64, or galvatron-sim help\n");
+    if (galv_cli_given(p->cli, GALV_OPTION_JSON) ||
+        galv_cli_given(p->cli, GALV_OPTION_CSV)) {
+        return;
+    }
+    if (p->cli->n_typed == 0) {
+        galv_print(p->cli, "\nnext  galvatron-sim --nodes 64, or galvatron-sim help\n");
+    } else if (p->target.folder != NULL) {
+        galv_print(p->cli, "\nnext  galvatron-sim explain %s%splan.json\n",
+                   p->target.folder,
+                   p->target.folder[strlen(p->target.folder) - 1] == '/' ? "" : "/");
     }
 }
 
@@ -471,7 +479,7 @@ int galv_cmd_plan(const galv_cli *cli)
         status = dry_run(&p, &err);
     } else if (status == GALV_OK) {
         status = plan_it(&p, &err);
-        print_next(cli);
+        print_next(&p);
     }
     galv_costmodel_free(p.model);
     galv_setup_release(&p.setup);

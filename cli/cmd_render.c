@@ -3,31 +3,26 @@
  * A plan or result is simulated again to get its timeline or its memory, with the
  * options that simulate takes; a timeline, simulated or measured, is drawn as it is.
  * Sweeps and candidates are read as the numbers they are. */
-#include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
 #include "base/words.h"
 #include "cli/job.h"
 #include "cli/output.h"
+#include "cli/render.h"
 #include "cli/report.h"
-#include "search/search.h"
 #include "sim/evaluate.h"
 #include "viz/breakdown_figure.h"
 #include "viz/memory_figure.h"
-#include "viz/pareto_figure.h"
-#include "viz/scaling_figure.h"
 #include "viz/timeline_figure.h"
+#include "viz/timelines_figure.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-typedef struct rendering {
-    const galv_cli *cli;
-    const char *path; /* of the input */
-    galv_target target;
-    galv_figure_options figure;
-} rendering;
+static const char *const kinds[] = {"timeline", "memory", "breakdown", "scaling",
+                                    "pareto"};
+#define N_KINDS (sizeof kinds / sizeof kinds[0])
 
 /* ---- options ---- */
 
@@ -57,7 +52,7 @@ static galv_status read_window(galv_figure_options *figure, const galv_cli *cli,
     return GALV_OK;
 }
 
-static galv_status read_options(rendering *r, galv_err *err)
+static galv_status read_options(galv_rendering *r, galv_err *err)
 {
     const galv_cli *cli = r->cli;
     r->figure = (galv_figure_options)GALV_FIGURE_OPTIONS_INIT;
@@ -86,7 +81,7 @@ static galv_status read_options(rendering *r, galv_err *err)
     return status;
 }
 
-static galv_status need_picture(const rendering *r, galv_err *err)
+galv_status galv_render_need_picture(const galv_rendering *r, galv_err *err)
 {
     if (galv_target_is_picture(&r->target)) {
         return GALV_OK;
@@ -103,7 +98,7 @@ typedef struct replay {
     galv_result result;
 } replay;
 
-static galv_status replay_plan(replay *p, const rendering *r, bool timeline,
+static galv_status replay_plan(replay *p, const galv_rendering *r, bool timeline,
                                galv_err *err)
 {
     galv_costmodel *model = NULL;
@@ -132,17 +127,47 @@ static void title_of(char *title, size_t size, const replay *p)
 
 /* ---- the kinds ---- */
 
-static galv_status render_timeline(rendering *r, galv_err *err)
+static galv_status read_timeline(galv_timeline *timeline, galv_rendering *r,
+                                 galv_err *err)
 {
-    galv_timeline timeline;
-    galv_status status = GALV_OK;
     if (galv_path_has_extension(r->path, ".csv")) {
-        status = galv_timeline_read_csv(&timeline, r->path, r->cli->arena, err);
-    } else {
-        replay p;
-        status = replay_plan(&p, r, true, err);
-        timeline = p.result.timeline;
+        return galv_timeline_read_csv(timeline, r->path, r->cli->arena, err);
     }
+    replay p;
+    galv_status status = replay_plan(&p, r, true, err);
+    if (status == GALV_OK) {
+        *timeline = p.result.timeline;
+    }
+    return status;
+}
+
+/* Several on one time scale. */
+static galv_status render_timelines(galv_rendering *r, galv_err *err)
+{
+    galv_timeline timelines[GALV_MOST_TIMELINES];
+    const galv_timeline *all[GALV_MOST_TIMELINES];
+    galv_status status = galv_render_need_picture(r, err);
+    if (status == GALV_OK && r->n_paths > GALV_MOST_TIMELINES) {
+        return galv_fail(err, GALV_USAGE, "at most %d timelines in one picture",
+                         GALV_MOST_TIMELINES);
+    }
+    for (size_t i = 0; status == GALV_OK && i < r->n_paths; i++) {
+        r->path = r->paths[i];
+        all[i] = &timelines[i];
+        status = read_timeline(&timelines[i], r, err);
+    }
+    return status == GALV_OK ? galv_timelines_draw(all, r->n_paths, NULL,
+                                                   r->target.file, &r->figure, err)
+                             : status;
+}
+
+static galv_status render_timeline(galv_rendering *r, galv_err *err)
+{
+    if (r->n_paths > 1) {
+        return render_timelines(r, err);
+    }
+    galv_timeline timeline;
+    galv_status status = read_timeline(&timeline, r, err);
     if (status == GALV_OK && galv_cli_given(r->cli, GALV_OPTION_ASCII)) {
         status = galv_timeline_draw_ascii(r->cli->out, &timeline,
                                           r->cli->terminal.width, err);
@@ -155,10 +180,10 @@ static galv_status render_timeline(rendering *r, galv_err *err)
                : galv_timeline_write(r->target.file, &timeline, err);
 }
 
-static galv_status render_memory(rendering *r, galv_err *err)
+static galv_status render_memory(galv_rendering *r, galv_err *err)
 {
     replay p;
-    galv_status status = need_picture(r, err);
+    galv_status status = galv_render_need_picture(r, err);
     if (status == GALV_OK) {
         status = replay_plan(&p, r, false, err);
     }
@@ -226,17 +251,21 @@ static galv_status bars_of_plans(galv_breakdown_row *rows, galv_json_value plans
     return GALV_OK;
 }
 
-static galv_status render_breakdown(rendering *r, galv_err *err)
+static galv_status render_breakdown(galv_rendering *r, galv_err *err)
 {
     galv_json *document = NULL;
-    galv_status status = need_picture(r, err);
-    if (status == GALV_OK) {
+    galv_status status = galv_render_need_picture(r, err);
+    /* Standard input can be read only once, and is then taken as one plan. */
+    if (status == GALV_OK && strcmp(r->path, "-") != 0) {
         status = galv_json_read_file(&document, r->path, err);
     }
     if (status != GALV_OK) {
         return status;
     }
-    galv_json_value plans = galv_json_member(galv_json_root(document), "plans");
+    galv_json_value plans = {NULL, NULL};
+    if (document != NULL) {
+        plans = galv_json_member(galv_json_root(document), "plans");
+    }
     size_t n = galv_json_length(plans);
     galv_breakdown_row *rows =
         GALV_NEW_ARRAY(r->cli->arena, galv_breakdown_row, n > 0 ? n : 1);
@@ -263,282 +292,47 @@ static galv_status render_breakdown(rendering *r, galv_err *err)
                : status;
 }
 
-/* ---- sweeps ---- */
+/* ---- the command ---- */
 
-static galv_status points_of_sweep(galv_json_value *points, const galv_json *document,
-                                   const char *path, galv_err *err)
+/* "[KIND] FILE...": which kind, and the files. */
+static galv_status read_arguments(galv_rendering *r, int *kind, galv_err *err)
 {
-    *points = galv_json_member(galv_json_root(document), "points");
-    if (galv_json_type_of(*points) != GALV_JSON_ARRAY) {
-        galv_fail_at(err, path, 0, 0, "no sweep in this file");
-        galv_hint(err, "make one: galvatron-sim sweep -n 8..64:x2 -o sweep.json");
-        return GALV_INPUT;
+    const galv_cli *cli = r->cli;
+    const char *first = cli->arguments[0];
+    int named = galv_word_index(kinds, N_KINDS, first);
+    *kind = named < 0 ? 0 : named;
+    size_t skip = named < 0 ? 0 : 1;
+    if (named >= 0 && cli->n_arguments == 1) {
+        galv_fail(err, GALV_USAGE, "'render %s' needs a file", first);
+        galv_hint(err,
+                  "for example: galvatron-sim render %s out/plan.json -o picture.png",
+                  first);
+        return GALV_USAGE;
+    }
+    if (named < 0 && cli->n_arguments > 1 && !galv_is_file(first)) {
+        galv_fail(err, GALV_USAGE, "unknown kind of picture '%.64s'", first);
+        galv_hint_words(err, kinds, N_KINDS, first);
+        return GALV_USAGE;
+    }
+    r->paths = cli->arguments + skip;
+    r->n_paths = cli->n_arguments - skip;
+    r->path = r->paths[0];
+    if (*kind != 0 && r->n_paths > 1) {
+        galv_fail(err, GALV_USAGE, "'render %s' takes one file", kinds[*kind]);
+        return GALV_USAGE;
     }
     return GALV_OK;
 }
 
-/* A point that nothing fitted on has no result. */
-static bool has_result(galv_json_value point)
-{
-    return galv_json_type_of(galv_json_member(point, "iteration_time_s")) ==
-           GALV_JSON_NUMBER;
-}
-
-/* What the pictures need of one point; strings are valid as long as the document. */
-typedef struct sweep_point {
-    int32_t gpus;
-    double tokens_per_s, mfu, iteration_time_s;
-    double usd_per_tokens; /* 0 = unknown */
-    bool on_front;
-    char gpu[64];
-    char name[160];
-} sweep_point;
-
-static galv_status read_point(sweep_point *point, galv_json_value value, galv_err *err)
-{
-    galv_json_object o;
-    *point = (sweep_point){0};
-    galv_json_enter(&o, value, err);
-    o.ignore_unknown = true;
-    galv_json_i32(&o, "gpus", GALV_REQUIRED, 1, INT32_MAX, &point->gpus);
-    galv_json_f64(&o, "tokens_per_s", GALV_REQUIRED, 0, 1e18, &point->tokens_per_s);
-    galv_json_f64(&o, "mfu", GALV_REQUIRED, 0, 1e6, &point->mfu);
-    galv_json_f64(&o, "iteration_time_s", GALV_REQUIRED, 0, 1e18,
-                  &point->iteration_time_s);
-    if (galv_json_type_of(galv_json_member(value, "usd_per_tokens")) ==
-        GALV_JSON_NUMBER) {
-        galv_json_f64(&o, "usd_per_tokens", GALV_OPTIONAL, 0, 1e300,
-                      &point->usd_per_tokens);
-    }
-    galv_json_bool(&o, "on_front", GALV_OPTIONAL, &point->on_front);
-    galv_json_string(&o, "gpu", GALV_REQUIRED, point->gpu, sizeof point->gpu);
-    galv_json_string(&o, "name", GALV_REQUIRED, point->name, sizeof point->name);
-    return galv_json_leave(&o);
-}
-
-/* "WHAT of MODEL", when the document names its model. */
-static void title_of_sweep(char *title, size_t size, const char *what,
-                           const galv_json *document)
-{
-    galv_err ignored = GALV_ERR_INIT;
-    galv_json_value config = galv_json_member(galv_json_root(document), "config");
-    galv_json_value model = galv_json_member(config, "model");
-    const char *name = NULL;
-    if (galv_json_to_string(&name, galv_json_member(model, "name"), &ignored) ==
-        GALV_OK) {
-        snprintf(title, size, "%s of %.100s", what, name);
-    } else {
-        snprintf(title, size, "%s", what);
-    }
-}
-
-static galv_status render_scaling(rendering *r, galv_err *err)
-{
-    galv_json *document = NULL;
-    galv_json_value points;
-    galv_status status = need_picture(r, err);
-    if (status == GALV_OK) {
-        status = galv_json_read_file(&document, r->path, err);
-    }
-    if (status != GALV_OK) {
-        return status;
-    }
-    status = points_of_sweep(&points, document, r->path, err);
-    char title[160];
-    title_of_sweep(title, sizeof title, "Scaling", document);
-    size_t n = 0;
-    galv_scaling_point *rows =
-        GALV_NEW_ARRAY(r->cli->arena, galv_scaling_point, galv_json_length(points) + 1);
-    if (status == GALV_OK && rows == NULL) {
-        status = galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (size_t i = 0; status == GALV_OK && i < galv_json_length(points); i++) {
-        galv_json_value point = galv_json_element(points, i);
-        if (!has_result(point)) {
-            continue;
-        }
-        sweep_point read;
-        status = read_point(&read, point, err);
-        if (status == GALV_OK) {
-            rows[n++] =
-                (galv_scaling_point){read.gpus, read.tokens_per_s, read.mfu,
-                                     galv_arena_strdup(r->cli->arena, read.name),
-                                     galv_arena_strdup(r->cli->arena, read.gpu)};
-        }
-    }
-    galv_json_free(document);
-    return status == GALV_OK
-               ? galv_scaling_draw(rows, n, title, r->target.file, &r->figure, err)
-               : status;
-}
-
-static galv_status pareto_of_sweep(rendering *r, galv_err *err)
-{
-    galv_json *document = NULL;
-    galv_json_value points;
-    galv_status status = galv_json_read_file(&document, r->path, err);
-    if (status != GALV_OK) {
-        return status;
-    }
-    status = points_of_sweep(&points, document, r->path, err);
-    char title[160];
-    title_of_sweep(title, sizeof title, "Time and money", document);
-    size_t n = 0;
-    galv_pareto_point *rows =
-        GALV_NEW_ARRAY(r->cli->arena, galv_pareto_point, galv_json_length(points) + 1);
-    if (status == GALV_OK && rows == NULL) {
-        status = galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (size_t i = 0; status == GALV_OK && i < galv_json_length(points); i++) {
-        galv_json_value point = galv_json_element(points, i);
-        sweep_point read;
-        if (!has_result(point)) {
-            continue;
-        }
-        status = read_point(&read, point, err);
-        if (status == GALV_OK && read.usd_per_tokens > 0) {
-            rows[n++] =
-                (galv_pareto_point){.x = read.usd_per_tokens,
-                                    .y = read.iteration_time_s,
-                                    .on_front = read.on_front,
-                                    .label = galv_arena_printf(r->cli->arena, "%d %s",
-                                                               read.gpus, read.gpu)};
-        }
-    }
-    galv_json_free(document);
-    const galv_pareto_axes axes = {.title = title,
-                                   .x_title = "USD for 1e12 tokens",
-                                   .y_title = "iteration time (s)"};
-    return status == GALV_OK
-               ? galv_pareto_draw(rows, n, &axes, r->target.file, &r->figure, err)
-               : status;
-}
-
-/* ---- candidates ---- */
-
-/* On the front: no other plan that fits is both faster and smaller. O(n^2), but only
- * over simulated plans, of which there are few. */
-static void mark_front(galv_pareto_point *points, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        points[i].on_front = !points[i].infeasible;
-        points[i].chosen = !points[i].infeasible;
-        for (size_t k = 0; k < n && !points[i].infeasible; k++) {
-            if (points[k].infeasible) {
-                continue;
-            }
-            bool no_worse = points[k].x <= points[i].x && points[k].y <= points[i].y;
-            bool better = points[k].x < points[i].x || points[k].y < points[i].y;
-            if (no_worse && better) {
-                points[i].on_front = false;
-            }
-            if (points[k].y < points[i].y || (points[k].y == points[i].y && k < i)) {
-                points[i].chosen = false;
-            }
-        }
-    }
-}
-
-/* "tp4 pp2 dp8" from the columns of those names, as far as they are there. */
-static const char *label_of(const galv_csv *table, size_t row, galv_arena *arena)
-{
-    static const char *const names[] = {"tp", "cp", "ep", "pp", "dp"};
-    char label[80] = "";
-    size_t length = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *cell = galv_csv_cell(table, row, galv_csv_column(table, names[i]));
-        if (cell[0] != '\0' && strcmp(cell, "1") != 0 && length < sizeof label) {
-            int n = snprintf(label + length, sizeof label - length, "%s%s%.8s",
-                             length > 0 ? " " : "", names[i], cell);
-            length += n > 0 ? (size_t)n : 0;
-        }
-    }
-    return galv_arena_strdup(arena, label);
-}
-
-static galv_status pareto_of_candidates(rendering *r, galv_err *err)
-{
-    galv_csv table;
-    galv_status status = galv_csv_read_file(&table, r->path, r->cli->arena, err);
-    int time = -1, memory = -1, fate = -1;
-    if (status == GALV_OK) {
-        fate = galv_csv_require(&table, "fate", err);
-        time = galv_csv_require(&table, "iteration_time_s", err);
-        memory = galv_csv_require(&table, "peak_memory_bytes", err);
-        status = err->status;
-    }
-    if (status != GALV_OK) {
-        return status;
-    }
-    size_t n = 0;
-    galv_pareto_point *points =
-        GALV_NEW_ARRAY(r->cli->arena, galv_pareto_point, table.n_rows + 1);
-    if (points == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (size_t row = 0; status == GALV_OK && row < table.n_rows; row++) {
-        double seconds = 0, bytes = 0;
-        status = galv_csv_f64(&table, row, time, 0, 1e18, &seconds, err);
-        if (status == GALV_OK) {
-            status = galv_csv_f64(&table, row, memory, 0, 1e18, &bytes, err);
-        }
-        if (status == GALV_OK && seconds > 0 && bytes > 0) {
-            points[n++] = (galv_pareto_point){
-                .x = bytes / 0x1p30,
-                .y = seconds,
-                .label = label_of(&table, row, r->cli->arena),
-                .infeasible = strcmp(galv_csv_cell(&table, row, fate),
-                                     galv_fate_names[GALV_FATE_OUT_OF_MEMORY]) == 0};
-        }
-    }
-    if (status != GALV_OK) {
-        return status;
-    }
-    mark_front(points, n);
-    const galv_pareto_axes axes = {.title = "Plans by memory and time",
-                                   .x_title = "peak memory per GPU (GiB)",
-                                   .y_title = "iteration time (s)"};
-    return galv_pareto_draw(points, n, &axes, r->target.file, &r->figure, err);
-}
-
-static galv_status render_pareto(rendering *r, galv_err *err)
-{
-    galv_status status = need_picture(r, err);
-    if (status != GALV_OK) {
-        return status;
-    }
-    return galv_path_has_extension(r->path, ".csv") ? pareto_of_candidates(r, err)
-                                                    : pareto_of_sweep(r, err);
-}
-
-/* ---- the command ---- */
-
 int galv_cmd_render(const galv_cli *cli)
 {
-    static const char *const kinds[] = {"timeline", "memory", "breakdown", "scaling",
-                                        "pareto"};
-    static galv_status (*const draw[])(rendering *, galv_err *) = {
-        render_timeline, render_memory, render_breakdown, render_scaling,
-        render_pareto};
+    static galv_status (*const draw[N_KINDS])(galv_rendering *, galv_err *) = {
+        render_timeline, render_memory, render_breakdown, galv_render_scaling,
+        galv_render_pareto};
     galv_err err = GALV_ERR_INIT;
-    rendering r = {.cli = cli, .path = cli->arguments[cli->n_arguments - 1]};
+    galv_rendering r = {.cli = cli};
     int kind = 0;
-    galv_status status = GALV_OK;
-    if (cli->n_arguments == 2) {
-        kind = galv_word_index(kinds, 5, cli->arguments[0]);
-    }
-    if (kind < 0) {
-        status = galv_fail(&err, GALV_USAGE, "unknown kind of picture '%.64s'",
-                           cli->arguments[0]);
-        galv_hint_words(&err, kinds, 5, cli->arguments[0]);
-    } else if (cli->n_arguments == 1 && galv_word_index(kinds, 5, r.path) >= 0 &&
-               !galv_is_file(r.path)) {
-        status = galv_fail(&err, GALV_USAGE, "'render %s' needs a file", r.path);
-        galv_hint(&err,
-                  "for example: galvatron-sim render %s out/plan.json -o "
-                  "picture.png",
-                  r.path);
-    }
+    galv_status status = read_arguments(&r, &kind, &err);
     if (status == GALV_OK) {
         status = read_options(&r, &err);
     }

@@ -220,18 +220,18 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
          {"galvatron-sim compare a.json b.json --exit-code --quiet", "for scripts"}},
         galv_cmd_compare},
     COMMAND(RENDER, render) "draw a timeline, memory, breakdown, scaling, Pareto",
-        "[KIND] FILE", 1, 2,
+        "[KIND] FILE...", 1, 9,
         "KIND is timeline (the default), memory, breakdown, scaling or pareto. FILE is "
         "a timeline (CSV, simulated or measured), a plan or result (JSON), a sweep "
         "(JSON; for scaling and pareto) or candidates (CSV; for pareto). The picture's "
         "format is that of the name after -o: .png, .svg or .pdf; a timeline can also "
-        "be written as .csv or as .json, a trace for Perfetto.",
+        "be written as .csv or as .json, a trace for Perfetto. Several timelines are drawn "
+        "above one another, on one time scale.",
         {{"galvatron-sim render out/plan.json -o timeline.png", "the timeline"},
          {"galvatron-sim render memory out/result.json -o memory.svg",
           "what fills the memory"},
          {"galvatron-sim render out/plan.json --ascii", "on the terminal"},
-         {"galvatron-sim render out/plan.json --window 0s..2s -o begin.pdf",
-          "the first two seconds"}},
+         {"galvatron-sim render a.json b.json -o both.png", "two plans"}},
         galv_cmd_render},
     COMMAND(VALIDATE, validate) "predicted beside measured",
         "CASES.csv... | PLAN.json MEASURED.csv", 0,

@@ -101,6 +101,16 @@ $ galvatron-sim render a/timeline.csv -o again.csv -q; cmp a/timeline.csv again.
 $ galvatron-sim render a/timeline.csv --window 0s..10ms --scale 1 --width 800 -o w.png
 2> wrote w.png
 
+$ galvatron-sim render a/plan.json b.json -o two.svg; head -c 5 two.svg
+> <svg 
+2> wrote two.svg
+
+$ galvatron-sim render memory a/plan.json b.json -o two.svg
+2> galvatron-sim: error: 'render memory' takes one file
+? 2
+
+$ galvatron-sim render breakdown - -o breakdown.png -q <a/result.json
+
 $ galvatron-sim render memory a/timeline.csv -o m.png
 2...
 ? 4
