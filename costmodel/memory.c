@@ -33,18 +33,23 @@
 
 /* ---- throughout ---- */
 
-/* Does a stage run its second chunk back to front, as V-shaped schedules do? Such a
- * schedule places virtual stage p + i on stage p - 1 - i. */
-static bool is_v_shaped(const galv_plan *plan)
+/* Virtual stages that a stage holds: one for each chunk, looped. V-shaped schedules
+ * come back: chunk 1 of stage i is virtual stage 2p - 1 - i. DualPipe has two copies of
+ * the model in opposite directions: stage i holds i and p - 1 - i. The names are those
+ * of schedule/, which this room may not ask. */
+static int32_t count_held(const galv_plan *plan)
 {
-    return strcmp(plan->schedule, "zb-v") == 0 ||
-           strncmp(plan->schedule, "dualpipe", 8) == 0;
+    return strcmp(plan->schedule, "dualpipe") == 0 ? 2 : plan->vpp;
 }
 
-static int32_t virtual_stage(const galv_plan *plan, int32_t stage, int32_t chunk)
+static int32_t held_virtual_stage(const galv_plan *plan, int32_t stage, int32_t chunk)
 {
-    if (chunk % 2 == 1 && is_v_shaped(plan)) {
-        return (chunk + 1) * plan->pp - 1 - stage;
+    const char *name = plan->schedule;
+    if (chunk == 1 && strcmp(name, "dualpipe") == 0) {
+        return plan->pp - 1 - stage;
+    }
+    if (chunk == 1 && (strcmp(name, "zb-v") == 0 || strcmp(name, "dualpipev") == 0)) {
+        return 2 * plan->pp - 1 - stage;
     }
     return chunk * plan->pp + stage;
 }
@@ -110,8 +115,8 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
 {
     memset(memory, 0, sizeof *memory);
     const galv_workload *workload = &model->job.workload;
-    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
-        int32_t v = virtual_stage(plan, stage, chunk);
+    for (int32_t chunk = 0; chunk < count_held(plan); chunk++) {
+        int32_t v = held_virtual_stage(plan, stage, chunk);
         for (int32_t layer = plan->first_layer[v]; layer < plan->first_layer[v + 1];
              layer++) {
             const galv_layer_group *group = galv_model_layer(&model->job.model, layer);

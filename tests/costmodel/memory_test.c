@@ -198,3 +198,41 @@ Test(costmodel_memory, gathered_weights_are_freed)
     cr_expect_float_eq(gave.end_bytes[GALV_MEMORY_BUFFERS], 0, 1e-3);
     galv_costmodel_free(model);
 }
+
+/* DualPipe holds the model twice; a V holds it once, whatever lies where. */
+Test(costmodel_memory, stages_hold_what_their_schedule_gives_them)
+{
+    galv_job job;
+    test_gpt_job(&job, 16, 1024, 16, 1024, 51200, 1, 8);
+    static const struct {
+        const char *schedule;
+        int32_t vpp;
+        double copies;
+    } rows[] = {
+        {"1f1b", 1, 1}, {"dualpipe", 1, 2}, {"dualpipev", 2, 1}, {"zb-v", 2, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        galv_strategy s = GALV_STRATEGY_INIT;
+        test_plan p;
+        test_uniform_plan(&p, &job, &s, 4 * rows[i].vpp, 1);
+        p.plan.pp = 4;
+        p.plan.vpp = rows[i].vpp;
+        strcpy(p.plan.schedule, rows[i].schedule);
+        galv_costmodel *model = test_model(&job, NULL);
+        double weights = 0;
+        double ends[2] = {0};
+        for (int32_t stage = 0; stage < 4; stage++) {
+            galv_stage_memory memory;
+            galv_costmodel_stage_memory(&memory, model, &p.plan, stage);
+            weights += memory.bytes[GALV_MEMORY_PARAMETERS];
+            ends[stage == 0 ? 0 : 1] = memory.bytes[GALV_MEMORY_PARAMETERS];
+        }
+        /* the tied table is held at both ends; 2 bytes a weight */
+        double once = 2 * (galv_model_parameters(&job.model) + 1024.0 * 51200);
+        cr_expect_float_eq(weights / once, rows[i].copies, 1e-3, "%s: %g",
+                           rows[i].schedule, weights / once);
+        if (rows[i].vpp == 2) { /* a V has both ends on stage 0 */
+            cr_expect(ends[0] > ends[1] + 2 * 2 * 1024.0 * 51200);
+        }
+        galv_costmodel_free(model);
+    }
+}
