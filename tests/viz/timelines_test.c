@@ -221,3 +221,36 @@ Test(viz_timelines, terminal_refuses_widths_that_cannot_hold_a_row)
     }
     galv_arena_free(arena);
 }
+
+/* ---- two at once ---- */
+
+Test(viz_timelines, cells_computed_at_once_share_the_rows_height_forward_on_top)
+{
+    galv_span spans[3] = {
+        {.kind = GALV_OP_FORWARD, .micro_batch = 5, .n_layers = 1, .end_s = 1.0},
+        {.kind = GALV_OP_BACKWARD, .micro_batch = 2, .n_layers = 1, .end_s = 2.0},
+        {.kind = GALV_OP_FORWARD,
+         .micro_batch = 6,
+         .n_layers = 1,
+         .start_s = 2.0,
+         .end_s = 3.0}};
+    galv_timeline timeline = {
+        .n_ranks = 1, .n_chunks = 1, .duration_s = 3.0, .n_spans = 3, .spans = spans};
+    galv_canvas *canvas = NULL;
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_timeline_compose(&canvas, &timeline, NULL, &err), GALV_OK);
+    double y[3], h[3];
+    int n = 0;
+    for (size_t i = 0; i < galv_canvas_n_items(canvas); i++) {
+        const galv_item *item = galv_canvas_item(canvas, i);
+        if (item->kind == GALV_ITEM_RECT && strcmp(item->tag, "cells") == 0 && n < 3) {
+            y[n] = item->y;
+            h[n++] = item->h;
+        }
+    }
+    cr_assert_eq(n, 3);
+    cr_expect_float_eq(h[0] + h[1], h[2], 1e-9);
+    cr_expect_float_eq(y[0], y[2], 1e-9);
+    cr_expect_float_eq(y[1], y[0] + h[0], 1e-9);
+    galv_canvas_free(canvas);
+}
