@@ -44,6 +44,7 @@ typedef struct galv_program {
  * slot, cuts layers at their collectives, and adds pipeline messages, gradient
  * reduction, ZeRO gathers and the optimizer step where the plan's overlap switches put
  * them. Errors: GALV_USAGE (schedule unknown or not possible for this shape),
+ * GALV_UNAVAILABLE (a schedule with paired passes),
  * GALV_NO_MEMORY. */
 galv_status galv_program_compile(galv_program **program, const galv_job *job,
                                  const galv_plan *plan, galv_arena *arena,

@@ -73,6 +73,27 @@ static const galv_schedule schedules[] = {
      .max_chunks = 1,
      .min_stages = 2,
      .order = galv_order_zb_h2},
+    {.name = "dualpipe",
+     .summary = "two copies in opposite directions, forward beside backward",
+     .source = "DeepSeek-AI 2024, arXiv 2412.19437",
+     .splits_backward = true,
+     .min_chunks = 1,
+     .max_chunks = 1,
+     .min_stages = 2,
+     .pairs = true,
+     .two_way = true,
+     .order = galv_order_dualpipe,
+     .virtual_stage = galv_virtual_stage_two_way},
+    {.name = "dualpipev",
+     .summary = "DualPipe folded into a V: one copy, two chunks a stage",
+     .source = "Qi et al. 2025, github.com/deepseek-ai/DualPipe",
+     .splits_backward = true,
+     .min_chunks = 2,
+     .max_chunks = 2,
+     .min_stages = 2,
+     .pairs = true,
+     .order = galv_order_dualpipev,
+     .virtual_stage = galv_virtual_stage_v},
 };
 
 #define N_SCHEDULES (sizeof schedules / sizeof schedules[0])
@@ -136,6 +157,12 @@ int32_t galv_schedule_virtual_stage(const galv_schedule *schedule,
         return schedule->virtual_stage(shape, stage, chunk);
     }
     return chunk * shape->n_stages + stage;
+}
+
+int32_t galv_virtual_stage_v(const galv_schedule_shape *shape, int32_t stage,
+                             int32_t chunk)
+{
+    return chunk == 0 ? stage : 2 * shape->n_stages - 1 - stage;
 }
 
 galv_slot galv_slot_make(galv_pass pass, int32_t chunk, int32_t micro_batch)

@@ -19,6 +19,17 @@ galv_status galv_order_zb_h1(galv_slot *slots, const galv_schedule_shape *shape,
                              int32_t stage, galv_err *err);
 galv_status galv_order_zb_h2(galv_slot *slots, const galv_schedule_shape *shape,
                              int32_t stage, galv_err *err);
+galv_status galv_order_dualpipe(galv_slot *slots, const galv_schedule_shape *shape,
+                                int32_t stage, galv_err *err);
+galv_status galv_order_dualpipev(galv_slot *slots, const galv_schedule_shape *shape,
+                                 int32_t stage, galv_err *err);
+
+/* Two chunks a stage in a V: chunk 1 of stage r is virtual stage 2p - 1 - r. */
+int32_t galv_virtual_stage_v(const galv_schedule_shape *shape, int32_t stage,
+                             int32_t chunk);
+/* Two copies of the model in opposite directions. */
+int32_t galv_virtual_stage_two_way(const galv_schedule_shape *shape, int32_t stage,
+                                   int32_t chunk);
 
 /* Is the shape one that the schedule called `name` can do? Positive counts, a stage
  * inside, and chunks and stages within the limits of the table. */

@@ -354,6 +354,12 @@ static void walk_schedule(walk *w)
         if (none != (w->at.pp == 1) || (!none && !schedule_asked(w->space, schedule))) {
             continue; /* one stage has no order to choose, several need one */
         }
+        if (schedule->pairs) {
+            cut(w, GALV_CUT_SCHEDULE, 1);
+            galv_fail(&w->reason, GALV_USAGE,
+                      "schedule %s cannot be compiled from a plan yet", schedule->name);
+            continue;
+        }
         galv_choices vpps = w->space->vpp;
         if (vpps.n_values == 0) {
             vpps = open_vpp(w, w->at.pp, schedule);

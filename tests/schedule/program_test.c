@@ -9,42 +9,6 @@
 
 GALV_TEST_SUITE(schedule_program);
 
-Test(schedule_program, every_order_does_each_pass_of_each_chunk_once)
-{
-    size_t n = 0;
-    const galv_schedule *all = galv_schedules(&n);
-    for (size_t i = 0; i < n; i++) {
-        galv_schedule_shape shape = {all[i].min_stages > 1 ? 4 : 1, all[i].min_chunks,
-                                     6, 0, NULL};
-        size_t n_slots = galv_schedule_n_slots(&all[i], &shape);
-        galv_slot *orders = calloc(n_slots * (size_t)shape.n_stages, sizeof *orders);
-        int *seen = calloc(n_slots * 4, sizeof *seen);
-        galv_err err = GALV_ERR_INIT;
-        cr_assert_eq(galv_schedule_order(orders, &all[i], &shape, &err), GALV_OK, "%s",
-                     err.message);
-        for (int32_t stage = 0; stage < shape.n_stages; stage++) {
-            const galv_slot *slots = &orders[(size_t)stage * n_slots];
-            memset(seen, 0, n_slots * 4 * sizeof *seen);
-            for (size_t s = 0; s < n_slots; s++) {
-                size_t key =
-                    ((size_t)slots[s].chunk * 6 + (size_t)slots[s].micro_batch) * 4 +
-                    slots[s].pass;
-                cr_assert(slots[s].chunk >= 0 && slots[s].chunk < shape.n_chunks);
-                cr_assert(slots[s].micro_batch >= 0 && slots[s].micro_batch < 6);
-                cr_expect_eq(seen[key]++, 0, "%s stage %d", all[i].name, (int)stage);
-                bool forward = slots[s].pass == GALV_PASS_FORWARD;
-                cr_expect(forward || seen[key - slots[s].pass] == 1,
-                          "%s runs backward before forward", all[i].name);
-                cr_expect(slots[s].pass != GALV_PASS_BACKWARD_WEIGHT ||
-                              seen[key - 1] == 1,
-                          "%s has no input gradient first", all[i].name);
-            }
-        }
-        free(orders);
-        free(seen);
-    }
-}
-
 Test(schedule_program, a_schedule_is_found_by_name_or_the_nearest_is_told)
 {
     galv_err err = GALV_ERR_INIT;

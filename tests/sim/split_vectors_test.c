@@ -1,0 +1,155 @@
+/* Schedules that split the backward pass or run passes in pairs, against published
+ * vectors and closed forms. Sources: zero bubble (arXiv 2401.10241), controllable
+ * memory (2405.15362), DualPipe (2412.19437); vectors computed by an independent list
+ * simulator from the authors' orders. */
+#include "sim/simulate.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+GALV_TEST_SUITE(sim_split_vectors);
+
+/* What passes of a whole stage cost, and what is asked of the answer. */
+typedef struct question {
+    const char *schedule;
+    int32_t p, v, m;
+    double f, i, w; /* of a whole stage */
+    double pair;    /* forward and backward side by side; 0 = f + i + w */
+    double message_s;
+    double memory_limit; /* 0 = the schedule's own */
+    bool halves;         /* backward for inputs gives half back, else nothing */
+} question;
+
+typedef struct answer {
+    double span;
+    double idle[64];  /* by rank: last end - first start - busy */
+    double peaks[64]; /* chunks */
+} answer;
+
+static galv_cost *price(const galv_program *program, const question *q,
+                        galv_arena *arena)
+{
+    galv_cost *costs = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
+    double whole = q->f + q->i + q->w;
+    double pair = q->pair > 0 ? q->pair / whole : 1;
+    for (uint32_t i = 0; i < program->n_classes; i++) {
+        const galv_operation *class = &program->classes[i];
+        double *start = &costs[i].start_bytes[GALV_MEMORY_ACTIVATIONS];
+        double *end = &costs[i].end_bytes[GALV_MEMORY_ACTIVATIONS];
+        bool paired = class->pass != class->kind;
+        switch (class->kind) {
+        case GALV_OP_FORWARD:
+            costs[i].work_s = q->f / q->v * (paired ? pair : 1);
+            *start = 1;
+            break;
+        case GALV_OP_BACKWARD:
+            costs[i].work_s = (q->i + q->w) / q->v * (paired ? pair : 1);
+            *end = -1;
+            break;
+        case GALV_OP_BACKWARD_INPUT:
+            costs[i].work_s = q->i / q->v;
+            *end = q->halves ? -0.5 : 0;
+            break;
+        case GALV_OP_BACKWARD_WEIGHT:
+            costs[i].work_s = q->w / q->v;
+            *end = q->halves ? -0.5 : -1;
+            break;
+        case GALV_OP_SEND:
+            costs[i].work_s = q->message_s;
+            break;
+        default:
+            break;
+        }
+        costs[i].compute_slowdown = 1;
+        costs[i].comm_slowdown = 1;
+    }
+    return costs;
+}
+
+static answer ask(const question *q)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    const galv_schedule *schedule = NULL;
+    galv_program *program = NULL;
+    galv_sim_result result = {0};
+    galv_sim_options options = GALV_SIM_OPTIONS_INIT;
+    galv_stage_weights stages[64];
+    for (int k = 0; k < 64; k++) {
+        stages[k] = (galv_stage_weights){q->f, q->i, q->w};
+    }
+    galv_schedule_weights weights = {stages, q->message_s, q->memory_limit};
+    galv_schedule_shape shape = {q->p, q->v, q->m, 0, &weights};
+    answer a = {0};
+    options.record_timeline = true;
+    cr_assert_eq(galv_schedule_find(&schedule, q->schedule, &err), GALV_OK, "%s",
+                 err.message);
+    cr_assert_eq(galv_program_from_schedule(&program, schedule, &shape, arena, &err),
+                 GALV_OK, "%s: %s", q->schedule, err.message);
+    cr_assert_eq(galv_program_check(program, arena, &err), GALV_OK, "%s: %s",
+                 q->schedule, err.message);
+    galv_cost *costs = price(program, q, arena);
+    cr_assert_eq(galv_simulate(&result, program, costs, NULL, &options, arena, &err),
+                 GALV_OK, "%s", err.message);
+    a.span = result.iteration_time_s;
+    for (int32_t rank = 0; rank < q->p; rank++) {
+        double first = INFINITY;
+        double last = 0;
+        for (size_t s = 0; s < result.timeline.n_spans; s++) {
+            const galv_span *span = &result.timeline.spans[s];
+            if (span->rank == rank && span->stream == GALV_STREAM_COMPUTE) {
+                first = fmin(first, span->start_s);
+                last = fmax(last, span->end_s);
+            }
+        }
+        a.idle[rank] = last - first - result.ranks[rank].busy_s;
+        a.peaks[rank] = result.ranks[rank].peak_bytes;
+    }
+    galv_arena_free(arena);
+    return a;
+}
+
+static void expect(const char *what, double got, double want, const question *q)
+{
+    cr_expect_float_eq(got, want, 1e-9, "%s p%d m%d: %s is %.12g, not %.12g",
+                       q->schedule, (int)q->p, (int)q->m, what, got, want);
+}
+
+Test(sim_split_vectors, dualpipe_matches_the_published_spans_and_peaks)
+{
+    static const struct {
+        const char *schedule;
+        int32_t p, v, m;
+        double pair, span, idle, peak;
+    } vectors[] = {
+        {"dualpipe", 8, 1, 20, 3, 66, 6, 9},
+        {"dualpipe", 4, 1, 8, 3, 26, 2, 5},
+        {"dualpipe", 16, 1, 64, 3, 206, 14, 17},
+        {"dualpipe", 8, 1, 20, 2.5, 59, 3.5, 9},
+        {"dualpipe", 4, 1, 12, 2.5, 34, 1.5, 5},
+        {"dualpipev", 4, 2, 10, 3, 66, 6, 9},
+        {"dualpipev", 8, 2, 32, 3, 206, 14, 17},
+    };
+    for (size_t k = 0; k < sizeof vectors / sizeof vectors[0]; k++) {
+        double v = vectors[k].v; /* costs are those of a chunk */
+        question q = {vectors[k].schedule,
+                      vectors[k].p,
+                      vectors[k].v,
+                      vectors[k].m,
+                      v,
+                      v,
+                      v,
+                      vectors[k].pair * v,
+                      0,
+                      0,
+                      false};
+        answer a = ask(&q);
+        expect("span", a.span, vectors[k].span, &q);
+        expect("idle of rank 0", a.idle[0], vectors[k].idle, &q);
+        for (int32_t rank = 0; rank < q.p; rank++) {
+            expect("peak", a.peaks[rank], vectors[k].peak, &q);
+        }
+    }
+}
