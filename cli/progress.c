@@ -51,9 +51,8 @@ void galv_progress_show(void *context, const galv_search_progress *state)
     char done[24], total[24], best[24] = "", line[160];
     galv_print_count(done, sizeof done, (int64_t)state->done);
     galv_print_count(total, sizeof total, (int64_t)state->total);
-    int n = snprintf(line, sizeof line, "%s%s%s %3.0f %% [%s] %s/%s", progress->what,
-                     progress->what[0] != '\0' ? ": " : "", state->phase, 100 * share,
-                     bar, done, total);
+    int n = snprintf(line, sizeof line, "%s %3.0f %% [%s] %s/%s", state->phase,
+                     100 * share, bar, done, total);
     if (isfinite(state->best_s) && n > 0 && (size_t)n < sizeof line) {
         snprintf(line + n, sizeof line - (size_t)n, "  best %s  MFU %.1f %%",
                  galv_print_duration(best, sizeof best, state->best_s),

@@ -10,7 +10,6 @@ typedef struct galv_progress {
     bool at_once; /* --progress always: do not wait for the first second */
     bool shown;   /* a line stands there and must be wiped */
     double began_s, last_s;
-    char what[48]; /* "point 3 of 14", or "" */
 } galv_progress;
 
 void galv_progress_begin(galv_progress *progress, const galv_cli *cli);

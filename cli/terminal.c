@@ -76,35 +76,51 @@ const char *galv_terminal_plain(const galv_terminal *terminal)
     return terminal->out_color ? "\033[0m" : "";
 }
 
-void galv_terminal_append(galv_text *out, const galv_terminal *terminal,
-                          const char *utf8)
+/* Length of one of our own two sequences at `at`, else 0. */
+static size_t own_sequence(const char *at)
+{
+    return strncmp(at, "\033[1m", 4) == 0 || strncmp(at, "\033[0m", 4) == 0 ? 4 : 0;
+}
+
+static char ascii_twin(const char *at, size_t length)
 {
     static const struct {
         const char *utf8;
         char ascii;
     } twins[] = {{"·", '|'}, {"×", 'x'}, {"µ", 'u'}, {"–", '-'},
                  {"—", '-'}, {"…", '.'}, {"█", '#'}, {"░", '.'}};
-    if (terminal->utf8) {
-        galv_text_append(out, utf8);
-        return;
+    for (size_t i = 0; i < sizeof twins / sizeof twins[0]; i++) {
+        if (strlen(twins[i].utf8) == length && memcmp(twins[i].utf8, at, length) == 0) {
+            return twins[i].ascii;
+        }
     }
+    return '?';
+}
+
+void galv_terminal_append(galv_text *out, const galv_terminal *terminal,
+                          const char *utf8)
+{
     for (const char *at = utf8; *at != '\0';) {
-        if ((unsigned char)*at < 0x80) {
-            galv_text_append_char(out, *at++);
-            continue;
-        }
-        size_t length = 1;
-        while (((unsigned char)at[length] & 0xC0) == 0x80) {
-            length++;
-        }
-        char ascii = '?';
-        for (size_t i = 0; i < sizeof twins / sizeof twins[0]; i++) {
-            if (strlen(twins[i].utf8) == length &&
-                memcmp(twins[i].utf8, at, length) == 0) {
-                ascii = twins[i].ascii;
+        unsigned char c = (unsigned char)*at;
+        size_t own = terminal->out_color ? own_sequence(at) : 0;
+        if (own > 0) {
+            galv_text_append_bytes(out, at, own);
+            at += own;
+        } else if (c < 0x80) {
+            bool control = (c < 0x20 && c != '\n') || c == 0x7F;
+            galv_text_append_char(out, control ? '?' : *at);
+            at++;
+        } else {
+            size_t length = 1;
+            while (((unsigned char)at[length] & 0xC0) == 0x80) {
+                length++;
             }
+            if (terminal->utf8) {
+                galv_text_append_bytes(out, at, length);
+            } else {
+                galv_text_append_char(out, ascii_twin(at, length));
+            }
+            at += length;
         }
-        galv_text_append_char(out, ascii);
-        at += length;
     }
 }

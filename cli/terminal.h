@@ -24,7 +24,8 @@ const char *galv_terminal_bold(const galv_terminal *terminal);
 const char *galv_terminal_plain(const galv_terminal *terminal);
 
 /* Appends UTF-8 text, with one ASCII character for each of the few others that we use
- * where the terminal cannot show them: the width stays the same. */
+ * where the terminal cannot show them: the width stays the same. Control characters,
+ * which names in files may have, are replaced: only our own bold and plain pass. */
 void galv_terminal_append(galv_text *out, const galv_terminal *terminal,
                           const char *utf8);
 

@@ -15,6 +15,10 @@ $ NO_COLOR=1 galvatron-sim simulate p.json --color always | tr -d -c '\033' | wc
 $ galvatron-sim nonsense --color always 2>&1 | tr -d -c '\033' | wc -c | tr -d ' '
 > 0
 
+# A name in a file cannot steer the terminal either.
+$ galvatron-sim import model llama-config.json | sed 's/"name": "[^"]*"/"name": "a\\u001b[31mb"/' >evil.json; galvatron-sim simulate -m evil.json -n 1 --global-batch 16 --color always | head -n 1
+> galvatron-sim 0.1.0   a?[31mb on 1 x dgx-h100
+
 # On a terminal: bold headings, and none with NO_COLOR or a dumb terminal.
 $ if command -v script >/dev/null; then for e in A=b NO_COLOR=1 TERM=dumb; do script -qec "env TERM=xterm $e galvatron-sim catalog models" /dev/null </dev/null | tr -d -c '\033' | wc -c | awk '{print ($1 > 0)}'; done; else printf '1\n0\n0\n'; fi
 > 1
