@@ -12,38 +12,10 @@
 #include "traces/galvatron.h"
 #include "traces/galvatron_internal.h"
 
-#include "base/file.h"
 #include "plan/catalog.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define MAX_DEPTH 4
-
-/* Does `key` match a pattern where each '#' stands for a whole number? Numbers go to
- * numbers[0], [1]... */
-bool galv_galvatron_scan_key(const char *key, const char *pattern, int32_t *numbers)
-{
-    size_t n = 0;
-    for (; *pattern != '\0'; pattern++) {
-        if (*pattern != '#') {
-            if (*key++ != *pattern) {
-                return false;
-            }
-            continue;
-        }
-        int64_t number = 0;
-        const char *digits = key;
-        for (; *key >= '0' && *key <= '9' && number < 1000000000; key++) {
-            number = 10 * number + (*key - '0');
-        }
-        if (key == digits || number > INT32_MAX) {
-            return false;
-        }
-        numbers[n++] = (int32_t)number;
-    }
-    return *key == '\0';
-}
 
 galv_profile_row galv_galvatron_new_row(const galv_galvatron_importer *im,
                                         galv_profile_kind kind, const char *file)
@@ -77,40 +49,12 @@ galv_status galv_galvatron_need_object(const galv_galvatron_importer *im,
                : galv_json_fail(value, im->err, "an object is expected here");
 }
 
-/* Looks for a file in a folder and below it; two of the same name are refused, since
- * nothing says which is meant. */
-static galv_status find_file(const galv_galvatron_importer *im, const char *folder,
-                             const char *name, int depth, char **found)
-{
-    char **names = NULL;
-    size_t n_names = 0;
-    galv_status status = galv_folder_list(&names, &n_names, folder, im->arena, im->err);
-    for (size_t i = 0; status == GALV_OK && i < n_names; i++) {
-        char *path = galv_path_join(im->arena, folder, names[i]);
-        if (path == NULL) {
-            return galv_fail(im->err, GALV_NO_MEMORY, "out of memory");
-        }
-        if (depth < MAX_DEPTH && galv_is_folder(path)) {
-            status = find_file(im, path, name, depth + 1, found);
-        } else if (strcmp(names[i], name) == 0 && galv_is_file(path)) {
-            if (*found != NULL) {
-                galv_fail_at(im->err, path, 0, 0, "the same file is in another folder");
-                galv_hint(im->err,
-                          "import one of the two folders; the other is '%.200s'",
-                          *found);
-                return GALV_INPUT;
-            }
-            *found = path;
-        }
-    }
-    return status;
-}
-
 static galv_status read_if_there(galv_galvatron_importer *im, const char *name,
                                  galv_galvatron_read *read, size_t *n_files)
 {
     char *path = NULL;
-    galv_status status = find_file(im, im->import->folder, name, 0, &path);
+    galv_status status =
+        galv_galvatron_find_file(&path, im->import->folder, name, im->arena, im->err);
     if (status != GALV_OK || path == NULL) {
         return status;
     }

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "plan/model.h"
 #include "traces/galvatron.h"
+#include "traces/galvatron_files.h"
 #include "traces/profile_internal.h"
 
 #define GALV_GALVATRON_MIB         1048576.0
@@ -22,10 +23,6 @@ typedef struct galv_galvatron_importer {
     int32_t n_covered; /* group sizes whose all-reduce sp_time holds */
     int32_t covered[GALV_GALVATRON_MAX_COVERED];
 } galv_galvatron_importer;
-
-/* Does `key` match a pattern where each '#' stands for a whole number? Numbers go to
- * numbers[0], [1]..., one for each '#'. */
-bool galv_galvatron_scan_key(const char *key, const char *pattern, int32_t *numbers);
 
 /* A row of a kind with device and source filled in. */
 galv_profile_row galv_galvatron_new_row(const galv_galvatron_importer *im,
