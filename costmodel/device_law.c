@@ -109,9 +109,9 @@ static bool same_generation(const char *a, const char *b)
 static const char *generation_of(const char *id)
 {
     static const char *const known[][2] = {
-        {"a100", "Ampere"},       {"h100", "Hopper"},    {"h200", "Hopper"},
-        {"b200", "Blackwell"},    {"b300", "Blackwell"}, {"gb", "Blackwell"},
-        {"rtx-pro", "Blackwell"}, {"l40", "Ada"},
+        {"v100", "Volta"},   {"a100", "Ampere"},       {"h100", "Hopper"},
+        {"h200", "Hopper"},  {"b200", "Blackwell"},    {"b300", "Blackwell"},
+        {"gb", "Blackwell"}, {"rtx-pro", "Blackwell"}, {"l40", "Ada"},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strncmp(id, known[i][0], strlen(known[i][0])) == 0) {
