@@ -3,6 +3,8 @@
 
 #include <gsl/gsl_errno.h>
 
+#include <pthread.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,11 +62,19 @@ static galv_status init_laws(galv_costmodel *model, const galv_profile *profile,
     return GALV_OK;
 }
 
+/* GSL's handler is the process's, so it is set once, however many threads make models:
+ * the default one aborts; every return value is checked here instead. */
+static pthread_once_t handler_once = PTHREAD_ONCE_INIT;
+
+static void turn_handler_off(void)
+{
+    gsl_set_error_handler_off();
+}
+
 galv_status galv_costmodel_new(galv_costmodel **model, const galv_job *job,
                                const galv_profile *profile, galv_err *err)
 {
-    /* GSL's default handler aborts; every return value is checked here instead */
-    gsl_set_error_handler_off();
+    pthread_once(&handler_once, turn_handler_off);
     galv_costmodel *made = calloc(1, sizeof *made);
     galv_arena *arena = galv_arena_new();
     if (made == NULL || arena == NULL) {

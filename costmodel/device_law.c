@@ -398,9 +398,26 @@ static void interpolate_curves(galv_collective_curve *curves)
     curves[0] = curves[2];
 }
 
-/* NCCL's usual share of a link, by operation and ranks, where nothing was measured. */
-static void default_curves(galv_collective_law *law)
+/* What a device moves over its host's bus, one direction. */
+static double bus_bytes_per_s(const galv_device *device)
 {
+    switch (device->pcie_generation) {
+    case 3:
+        return 12e9;
+    case 5:
+        return 50e9;
+    case 6:
+        return 100e9;
+    default:
+        return 25e9;
+    }
+}
+
+/* NCCL's usual share of a link, by operation and ranks, where nothing was measured.
+ * Bridges join pairs: more than two ranks meet on the bus. */
+static void default_curves(galv_collective_law *law, const galv_device *device)
+{
+    bool pairs = strstr(device->scaleup_link, "bridge") != NULL;
     static const double shares[GALV_N_CURVE_KINDS][3] = {
         {0.64, 0.74, 0.77}, {0.52, 0.68, 0.70}, {0.53, 0.69, 0.74}, {0.55, 0.64, 0.68}};
     static const double alphas_us[3] = {9, 12, 18};
@@ -408,7 +425,11 @@ static void default_curves(galv_collective_law *law)
         for (int i = 0; i < 3; i++) {
             galv_collective_curve *c = &law->curves[kind][2 << i];
             c->alpha_s = 1e-6 * alphas_us[i];
-            c->bytes_per_s = shares[kind][i] * law->link_bytes_per_s;
+            double link = law->link_bytes_per_s;
+            if (pairs && i > 0 && bus_bytes_per_s(device) < link) {
+                link = bus_bytes_per_s(device);
+            }
+            c->bytes_per_s = shares[kind][i] * link;
             c->mid_bytes = 30e-6 * c->bytes_per_s;
             c->knee_bytes = 15e-6 * c->bytes_per_s;
         }
@@ -418,7 +439,7 @@ static void default_curves(galv_collective_law *law)
 
 static void read_curves(galv_collective_law *law, table *t, const galv_device *device)
 {
-    default_curves(law);
+    default_curves(law, device);
     int best = 0;
     const char *chosen = "";
     for (size_t row = 0; row < t->csv.n_rows; row++) {
@@ -428,7 +449,9 @@ static void read_curves(galv_collective_law *law, table *t, const galv_device *d
             chosen = cell(t, row, "device");
         }
     }
-    if (best < 2 && device->scaleup_bytes_per_s < 100e9) {
+    bool switched = device->scaleup_bytes_per_s >= 100e9 &&
+                    strstr(device->scaleup_link, "bridge") == NULL;
+    if (best < 2 && !switched) {
         return; /* bridges and buses: not what a switch of the generation does */
     }
     bool has_eight = false;
