@@ -153,3 +153,33 @@ Test(sim_split_vectors, dualpipe_matches_the_published_spans_and_peaks)
         }
     }
 }
+
+Test(sim_split_vectors, zb_auto_matches_the_published_spans_and_peaks)
+{
+    static const struct {
+        const char *schedule;
+        int32_t p, m;
+        double limit, span, idle;
+        double peaks[8]; /* negative: not published */
+    } vectors[] = {
+        {"zb-1p", 8, 24, 0, 79, 7, {8, 7.5, 7, 6.5, 6, 5.5, 5, 4.5}},
+        {"zb-1p", 8, 64, 0, 199, 7, {8, 7.5, 7, 6.5, 6, 5.5, 5, 4.5}},
+        {"zb-auto", 8, 24, 8, 79, 7, {8, 7.5, 7, 6.5, 6, 5.5, 5, 4.5}},
+        {"zb-2p", 8, 24, 0, 79, 0, {16, 16, 16, 16, 15.5, -1, -1, -1}},
+        {"zb-auto", 8, 24, 16, 79, 0, {16, 16, 16, 16, 15.5, -1, -1, -1}},
+    };
+    for (size_t k = 0; k < sizeof vectors / sizeof vectors[0]; k++) {
+        question q = {vectors[k].schedule, vectors[k].p, 1, vectors[k].m, 1, 1, 1, 0, 0,
+                      vectors[k].limit,    true};
+        answer a = ask(&q);
+        expect("span", a.span, vectors[k].span, &q);
+        for (int32_t rank = 0; rank < q.p; rank++) {
+            if (rank == 0 || vectors[k].idle <= 0) {
+                expect("idle", a.idle[rank], vectors[k].idle, &q);
+            }
+            if (vectors[k].peaks[rank] >= 0) {
+                expect("peak", a.peaks[rank], vectors[k].peaks[rank], &q);
+            }
+        }
+    }
+}
