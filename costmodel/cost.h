@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* Where a number comes from, best first. X(name, word) */
-#define GALV_PROVENANCE_TABLE(X)                                                       \
+#define GALV_PROVENANCE_TABLE(X)                                                      \
     X(MEASURED, "measured")         /* a profile row, replayed as it is */            \
     X(INTERPOLATED, "interpolated") /* between profile rows */                        \
     X(FITTED, "fitted")             /* a law fitted to measurements of this device */ \
@@ -21,12 +21,12 @@ typedef enum galv_provenance {
 extern const char *const galv_provenance_names[GALV_N_PROVENANCES];
 
 /* What memory is used for. X(name, word) */
-#define GALV_MEMORY_TABLE(X)                                                           \
-    X(PARAMETERS, "parameters")   /* weights; ZeRO-3: the shard */                    \
-    X(GRADIENTS, "gradients")                                                          \
+#define GALV_MEMORY_TABLE(X)                                                          \
+    X(PARAMETERS, "parameters") /* weights; ZeRO-3: the shard */                      \
+    X(GRADIENTS, "gradients")                                                         \
     X(OPTIMIZER, "optimizer")     /* main weights and moments */                      \
     X(ACTIVATIONS, "activations") /* kept for backward */                             \
-    X(BUFFERS, "buffers")         /* gathered parameters, messages, workspace, logits */ \
+    X(BUFFERS, "buffers")         /* gathered weights, messages, workspace, logits */ \
     X(CONTEXT, "context")         /* CUDA, NCCL, libraries; allocator slack */
 
 typedef enum galv_memory_use {
@@ -40,16 +40,16 @@ extern const char *const galv_memory_use_names[GALV_N_MEMORY_USES];
 
 /* The cost of an operation of one class on one rank. All zero: takes no time. */
 typedef struct galv_cost {
-    double work_s;          /* when nothing else runs on the device or its links */
+    double work_s; /* when nothing else runs on the device or its links */
     double provenance_s[GALV_N_PROVENANCES]; /* work_s by origin; adds up to work_s */
-    double message_bytes;   /* communication: bytes of the logical buffer */
-    double flop;            /* executed, multiply-add = 2 */
+    double message_bytes; /* communication: bytes of the logical buffer */
+    double flop;          /* executed, multiply-add = 2 */
 
     /* What it uses while it runs, as shares of the rank's own capacity, 0..1.
      * Activities of one rank whose shares of a link add up to more than 1 are slowed
      * alike. */
-    double intra_share;     /* scale-up link */
-    double inter_share;     /* network */
+    double intra_share; /* scale-up link */
+    double inter_share; /* network */
     /* Factors >= 1: how much a communication slows computation on its device, and how
      * much computation slows it, while both run. 1 for computation. */
     double compute_slowdown;
