@@ -1,9 +1,10 @@
 /* explain: why a plan takes that long, and what would change it.
  *
- * Three views. Where each stage's time and memory go: from the simulation. Which
- * operations cost most: their priced seconds on the busiest stage, summed over layers
- * and micro-batches, hidden or not, so they may add up to more than the iteration. What
- * would help: the same plan simulated again with one number of the cluster doubled. */
+ * Four views. Where each stage's time and memory go: from the simulation. Which chain
+ * of operations sets the end: the critical path. Which operations cost most: their
+ * priced seconds on the busiest stage, summed over layers and micro-batches, hidden or
+ * not, so they may add up to more than the iteration. What would help: the same plan
+ * simulated again with one number of the cluster doubled. */
 #include "base/units.h"
 #include "cli/config.h"
 #include "cli/job.h"
@@ -11,7 +12,9 @@
 #include "cli/report.h"
 #include "cli/table.h"
 #include "schedule/program.h"
+#include "sim/critical_path.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define TOP_TERMS 10
@@ -161,6 +164,34 @@ static void print_terms(const explaining *x, const terms *t, int32_t stage)
     }
     galv_print(x->cli, "\nlargest terms on stage %d (hidden or not)\n", stage);
     galv_cli_print_table(x->cli, &table);
+}
+
+/* ---- the critical path ---- */
+
+static void print_path(const explaining *x, const galv_critical_path *path)
+{
+    char ops[32], hops[32], slowed[32], label[32];
+    galv_print(x->cli, "\nthe chain of operations that sets the end\n");
+    galv_report_share_line(x->cli, "its time", path->spent_s, galv_breakdown_names,
+                           GALV_N_BREAKDOWNS, path->duration_s);
+    galv_print(x->cli, "  %-16s %s operations, %s changes of stage; %s lost to what\n",
+               "its shape", galv_print_count(ops, sizeof ops, (int64_t)path->n_ops),
+               galv_print_count(hops, sizeof hops, (int64_t)path->n_hops),
+               galv_report_step(slowed, sizeof slowed, path->slowed_s));
+    galv_print(x->cli, "  %-16s runs beside them\n", "");
+    int32_t idlest = 0;
+    for (int32_t i = 1; i < path->n_ranks; i++) {
+        if (path->ranks[i].spent_s[GALV_BREAKDOWN_BUBBLE] >
+            path->ranks[idlest].spent_s[GALV_BREAKDOWN_BUBBLE]) {
+            idlest = i;
+        }
+    }
+    const galv_rank_time *rank = &path->ranks[idlest];
+    if (rank->spent_s[GALV_BREAKDOWN_BUBBLE] > 0) {
+        snprintf(label, sizeof label, "stage %d idles", idlest);
+        galv_report_share_line(x->cli, label, rank->bubble_s, galv_bubble_names,
+                               GALV_N_BUBBLES, path->duration_s);
+    }
 }
 
 /* ---- what would help ---- */
@@ -359,7 +390,7 @@ static void print_memory_verdict(const explaining *x)
 
 static galv_status document(const explaining *x, const terms *t, int32_t stage,
                             const double *times_s, const variant *variants,
-                            galv_err *err)
+                            const galv_critical_path *path, galv_err *err)
 {
     galv_json_writer writer;
     galv_cli_begin_json(x->cli, &writer, "explain");
@@ -391,6 +422,8 @@ static galv_status document(const explaining *x, const terms *t, int32_t stage,
         galv_json_end_object(&writer);
     }
     galv_json_end_array(&writer);
+    galv_json_put_key(&writer, "critical_path");
+    galv_critical_path_to_json(path, &writer);
     galv_json_put_key(&writer, "variants");
     galv_json_begin_array(&writer, false);
     for (size_t i = 0; i < N_VARIANTS; i++) {
@@ -423,8 +456,13 @@ static galv_status explain_it(explaining *x, galv_err *err)
     if (status != GALV_OK) {
         return status;
     }
+    galv_critical_path path;
     int32_t stage = busiest_stage(&x->result);
     status = gather_terms(&t, stage, x, err);
+    if (status == GALV_OK) {
+        status = galv_critical_path_of_plan(&path, x->model, x->setup.plan,
+                                            x->cli->arena, err);
+    }
     for (size_t i = 0; status == GALV_OK && i < N_LEVERS; i++) {
         status = pull(&times_s[i], x, levers[i].assignment, err);
     }
@@ -435,13 +473,14 @@ static galv_status explain_it(explaining *x, galv_err *err)
         return status;
     }
     if (galv_cli_given(x->cli, GALV_OPTION_JSON)) {
-        return document(x, &t, stage, times_s, variants, err);
+        return document(x, &t, stage, times_s, variants, &path, err);
     }
     galv_report_job(x->cli, &x->setup);
     galv_report_result(x->cli, &x->setup, x->model, x->setup.plan, &x->result, "Plan");
     galv_print(x->cli, "\n");
     galv_report_stages(x->cli, &x->result);
     print_memory_verdict(x);
+    print_path(x, &path);
     print_terms(x, &t, stage);
     print_variants(x, variants);
     print_levers(x, times_s);

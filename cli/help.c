@@ -20,6 +20,10 @@ void galv_help_wrap(galv_text *out, const char *text, int indent, int width)
             continue;
         }
         size_t length = strcspn(at, " \n");
+        if (length == 0) { /* several blanks are one */
+            at++;
+            continue;
+        }
         if (column > 0 && column + 1 + (int)length > width) {
             galv_text_append_char(out, '\n');
             column = 0;

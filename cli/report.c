@@ -125,8 +125,9 @@ void galv_report_shares(galv_text *out, const double *values, const char *const 
     }
 }
 
-static void print_shares(const galv_cli *cli, const char *label, const double *values,
-                         const char *const *names, size_t n, double total)
+void galv_report_share_line(const galv_cli *cli, const char *label,
+                            const double *values, const char *const *names, size_t n,
+                            double total)
 {
     galv_text line = GALV_TEXT_INIT;
     galv_report_shares(&line, values, names, n, total);
@@ -232,8 +233,9 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
                galv_print_bytes(a, sizeof a, result->peak_memory_bytes),
                galv_print_bytes(b, sizeof b, result->memory_limit_bytes),
                fullest_stage(result), result->fits ? "" : "   DOES NOT FIT");
-    print_shares(cli, "where time goes", result->breakdown_s, galv_breakdown_names,
-                 GALV_N_BREAKDOWNS, result->iteration_time_s);
+    galv_report_share_line(cli, "where time goes", result->breakdown_s,
+                           galv_breakdown_names, GALV_N_BREAKDOWNS,
+                           result->iteration_time_s);
     print_origins(cli, result);
     print_training(cli, setup, result);
 }

@@ -31,6 +31,11 @@ void galv_report_stages(const galv_cli *cli, const galv_result *result);
 void galv_report_shares(galv_text *out, const double *values, const char *const *names,
                         size_t n, double total);
 
+/* The same as a line "  label   compute 80.9  tp 9.8  %", broken where it must be. */
+void galv_report_share_line(const galv_cli *cli, const char *label,
+                            const double *values, const char *const *names, size_t n,
+                            double total);
+
 /* The result as a document: head, config, the members of the result, the plan. */
 galv_status galv_result_document(galv_text *out, const galv_cli *cli,
                                  const galv_setup *setup, const galv_plan *plan,
