@@ -40,78 +40,76 @@ uint8_t galv_sim_breakdown_of(const galv_operation *operation)
     return by_stream[operation->stream];
 }
 
-void galv_sim_count_time(sim *s, int32_t rank)
+void galv_account_time(rank_account *account, galv_rank_result *result, double now_s)
 {
-    sim_rank *state = &s->ranks[rank];
-    if (state->counted_s < s->now_s) {
-        s->results[rank].spent_s[state->breakdown] += s->now_s - state->counted_s;
-        state->counted_s = s->now_s;
+    if (account->counted_s < now_s) {
+        result->spent_s[account->breakdown] += now_s - account->counted_s;
+        account->counted_s = now_s;
     }
 }
 
-void galv_sim_set_breakdown(sim *s, int32_t rank)
+void galv_account_finish(rank_account *account, galv_rank_result *result, double now_s)
 {
-    sim_rank *state = &s->ranks[rank];
-    unsigned running = state->running;
-    state->breakdown = GALV_BREAKDOWN_BUBBLE;
-    for (int stream = 0; running != 0; stream++, running >>= 1) {
-        if ((running & 1U) != 0) { /* streams are numbered in the order that counts */
-            const sim_queue *queue =
-                &s->queues[(size_t)rank * GALV_N_STREAMS + (size_t)stream];
-            state->breakdown = s->classes[queue->class_index].breakdown;
-            return;
+    galv_account_time(account, result, now_s);
+    double spent = 0;
+    for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
+        if (part != GALV_BREAKDOWN_BUBBLE) {
+            spent += result->spent_s[part];
         }
     }
+    result->busy_s = result->comm_s[GALV_STREAM_COMPUTE];
+    result->spent_s[GALV_BREAKDOWN_BUBBLE] = now_s > spent ? now_s - spent : 0;
 }
 
 /* Adds changes, and keeps the peak with what made it. */
-static void change_memory(sim *s, int32_t rank, uint32_t op, const double *changes,
-                          double transient)
+static void change_memory(rank_account *account, galv_rank_result *result,
+                          const double *changes, double transient, uint32_t op,
+                          double now_s)
 {
-    sim_rank *state = &s->ranks[rank];
     double total = 0;
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
         if (changes != NULL) {
-            state->use_bytes[use] += changes[use];
+            account->use_bytes[use] += changes[use];
         }
         if (use == GALV_MEMORY_BUFFERS) {
-            state->use_bytes[use] += transient;
+            account->use_bytes[use] += transient;
         }
-        total += state->use_bytes[use];
+        total += account->use_bytes[use];
     }
-    galv_rank_result *result = &s->results[rank];
     if (total > result->peak_bytes) {
         result->peak_bytes = total;
-        result->peak_time_s = s->now_s;
+        result->peak_time_s = now_s;
         result->peak_op = op;
-        memcpy(result->peak_use_bytes, state->use_bytes, sizeof state->use_bytes);
+        memcpy(result->peak_use_bytes, account->use_bytes, sizeof account->use_bytes);
     }
-    if (state->samples != NULL) {
-        size_t n = state->n_samples;
-        if (n == 0 || state->samples[n - 1].time_s < s->now_s) {
-            state->n_samples++;
+    if (account->samples != NULL) {
+        size_t n = account->n_samples;
+        if (n == 0 || account->samples[n - 1].time_s < now_s) {
+            account->n_samples++;
         } else {
             n--; /* what was written at this very moment did not last */
         }
-        state->samples[n].rank = rank;
-        state->samples[n].time_s = s->now_s;
-        state->samples[n].bytes = total;
+        account->samples[n].rank = account->sampled_as;
+        account->samples[n].time_s = now_s;
+        account->samples[n].bytes = total;
     }
 }
 
-void galv_sim_start_memory(sim *s, int32_t rank, uint32_t op, uint32_t class_index)
+void galv_account_start(rank_account *account, galv_rank_result *result,
+                        const galv_cost *cost, uint32_t op, double now_s)
 {
-    const galv_cost *cost = &s->costs[class_index];
-    change_memory(s, rank, op, cost->start_bytes, cost->transient_bytes);
+    change_memory(account, result, cost->start_bytes, cost->transient_bytes, op, now_s);
 }
 
-void galv_sim_end_memory(sim *s, int32_t rank, uint32_t op, uint32_t class_index)
+void galv_account_end(rank_account *account, galv_rank_result *result,
+                      const galv_cost *cost, uint32_t op, double now_s)
 {
-    const galv_cost *cost = &s->costs[class_index];
-    change_memory(s, rank, op, cost->end_bytes, -cost->transient_bytes);
+    change_memory(account, result, cost->end_bytes, -cost->transient_bytes, op, now_s);
 }
 
-void galv_sim_begin_memory(sim *s, int32_t rank, const galv_stage_memory *base)
+void galv_account_begin(rank_account *account, galv_rank_result *result,
+                        const galv_stage_memory *base)
 {
-    change_memory(s, rank, 0, base == NULL ? NULL : base->bytes, 0);
+    account->breakdown = GALV_BREAKDOWN_BUBBLE;
+    change_memory(account, result, base == NULL ? NULL : base->bytes, 0, 0, 0);
 }

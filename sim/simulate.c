@@ -72,7 +72,7 @@ static void touch(sim *s, int32_t rank)
         s->ranks[rank].changed = true;
         s->changed[s->n_changed++] = rank;
     }
-    galv_sim_count_time(s, rank);
+    galv_account_time(&s->ranks[rank].account, &s->results[rank], s->now_s);
 }
 
 /* The head of a queue has ended: bookkeeping, and whoever waited for it. */
@@ -83,7 +83,8 @@ static void end_head(sim *s, uint32_t queue_index, int32_t rank)
     const hot_class *class = &s->classes[queue->class_index];
     galv_rank_result *result = &s->results[rank];
     if (class->end_memory) {
-        galv_sim_end_memory(s, rank, op, queue->class_index);
+        galv_account_end(&s->ranks[rank].account, result, &s->costs[queue->class_index],
+                         op, s->now_s);
     }
     result->comm_s[class->stream] += s->now_s - queue->start_s;
     result->end_s = s->now_s;
@@ -114,7 +115,8 @@ static void start_head(sim *s, uint32_t queue_index, int32_t rank)
     queue->start_s = s->now_s;
     s->n_events++;
     if (class->start_memory) {
-        galv_sim_start_memory(s, rank, op, class_index);
+        galv_account_start(&s->ranks[rank].account, &s->results[rank],
+                           &s->costs[class_index], op, s->now_s);
     }
     if (class->work_s <= 0) {
         end_head(s, queue_index, rank);
@@ -124,6 +126,22 @@ static void start_head(sim *s, uint32_t queue_index, int32_t rank)
     queue->rate = 1;
     queue->end_s = s->now_s + class->work_s;
     s->ranks[rank].running |= (uint8_t)(1U << class->stream);
+}
+
+/* What the time of a rank goes to from now on. */
+static void set_breakdown(sim *s, int32_t rank)
+{
+    sim_rank *state = &s->ranks[rank];
+    unsigned running = state->running;
+    state->account.breakdown = GALV_BREAKDOWN_BUBBLE;
+    for (int stream = 0; running != 0; stream++, running >>= 1) {
+        if ((running & 1U) != 0) { /* streams are numbered in the order that counts */
+            const sim_queue *queue =
+                &s->queues[(size_t)rank * GALV_N_STREAMS + (size_t)stream];
+            state->account.breakdown = s->classes[queue->class_index].breakdown;
+            return;
+        }
+    }
 }
 
 /* Starts all that can start now, and sets the rates where anything changed. */
@@ -143,7 +161,7 @@ static void settle(sim *s)
     for (int32_t i = 0; i < s->n_changed; i++) {
         int32_t rank = s->changed[i];
         s->ranks[rank].changed = false;
-        galv_sim_set_breakdown(s, rank);
+        set_breakdown(s, rank);
         galv_sim_set_rates(s, rank);
         heap_move(s, rank);
     }
@@ -197,11 +215,12 @@ static bool is_zero(const double *bytes)
     return true;
 }
 
-static void fill_classes(sim *s)
+void galv_sim_fill_classes(hot_class *classes, const galv_program *program,
+                           const galv_cost *costs)
 {
-    for (uint32_t i = 0; i < s->program->n_classes; i++) {
-        const galv_cost *cost = &s->costs[i];
-        hot_class *class = &s->classes[i];
+    for (uint32_t i = 0; i < program->n_classes; i++) {
+        const galv_cost *cost = &costs[i];
+        hot_class *class = &classes[i];
         bool transient = cost->transient_bytes > 0;
         class->work_s = cost->work_s;
         class->intra_share = cost->intra_share;
@@ -209,8 +228,8 @@ static void fill_classes(sim *s)
         class->compute_slowdown = cost->compute_slowdown;
         class->comm_slowdown = cost->comm_slowdown;
         class->message_bytes = cost->message_bytes;
-        class->stream = s->program->classes[i].stream;
-        class->breakdown = galv_sim_breakdown_of(&s->program->classes[i]);
+        class->stream = program->classes[i].stream;
+        class->breakdown = galv_sim_breakdown_of(&program->classes[i]);
         class->start_memory = transient || !is_zero(cost->start_bytes);
         class->end_memory = transient || !is_zero(cost->end_bytes);
     }
@@ -246,18 +265,28 @@ static void fill_waits(sim *s)
     }
 }
 
+size_t galv_sim_most_samples(const galv_program *program, const hot_class *classes,
+                             int32_t rank)
+{
+    const uint32_t *begin = &program->queue_begin[(size_t)rank * GALV_N_STREAMS];
+    size_t n = 1;
+    for (uint32_t op = begin[0]; op < begin[GALV_N_STREAMS]; op++) {
+        const hot_class *class = &classes[program->ops[op].class_index];
+        n += (size_t) class->start_memory + (size_t) class->end_memory;
+    }
+    return n;
+}
+
 /* Room for every sample that a rank can write: one per change of memory. */
 static bool make_samples(sim *s, galv_arena *arena)
 {
     for (int32_t rank = 0; rank < s->program->n_ranks; rank++) {
-        const uint32_t *begin = &s->program->queue_begin[(size_t)rank * GALV_N_STREAMS];
-        size_t n = 1;
-        for (uint32_t op = begin[0]; op < begin[GALV_N_STREAMS]; op++) {
-            const hot_class *class = &s->classes[s->program->ops[op].class_index];
-            n += (size_t) class->start_memory + (size_t) class->end_memory;
-        }
-        s->ranks[rank].samples = GALV_NEW_ARRAY(arena, galv_memory_sample, n);
-        if (s->ranks[rank].samples == NULL) {
+        rank_account *account = &s->ranks[rank].account;
+        account->sampled_as = rank;
+        account->samples =
+            GALV_NEW_ARRAY(arena, galv_memory_sample,
+                           galv_sim_most_samples(s->program, s->classes, rank));
+        if (account->samples == NULL) {
             return false;
         }
     }
@@ -289,7 +318,7 @@ static bool set_up(sim *s, const galv_stage_memory *base, galv_arena *arena)
         s->results == NULL) {
         return false;
     }
-    fill_classes(s);
+    galv_sim_fill_classes(s->classes, program, s->costs);
     fill_waits(s);
     if (s->options->record_timeline) {
         s->spans = GALV_NEW_ARRAY(arena, galv_span, program->n_ops);
@@ -299,10 +328,10 @@ static bool set_up(sim *s, const galv_stage_memory *base, galv_arena *arena)
     }
     for (int32_t rank = 0; rank < program->n_ranks; rank++) {
         s->ranks[rank].next_s = INFINITY;
-        s->ranks[rank].breakdown = GALV_BREAKDOWN_BUBBLE;
         s->heap[rank] = rank;
         s->heap_place[rank] = rank;
-        galv_sim_begin_memory(s, rank, base == NULL ? NULL : &base[rank]);
+        galv_account_begin(&s->ranks[rank].account, &s->results[rank],
+                           base == NULL ? NULL : &base[rank]);
     }
     return true;
 }
@@ -335,41 +364,39 @@ static galv_status fail_deadlock(const sim *s, galv_err *err)
     return galv_fail(err, GALV_INTERNAL, "the simulation stopped early");
 }
 
-/* Spans by (rank, stream, start) are the program's order; those that never ran are left
- * out. */
-static void fill_spans(sim *s)
+void galv_sim_fill_span(galv_span *span, const galv_program *program, uint32_t op,
+                        const hot_class *class)
 {
-    const galv_program *program = s->program;
-    for (uint32_t op = 0; op < program->n_ops; op++) {
-        const galv_operation *class = &program->classes[program->ops[op].class_index];
-        galv_span *span = &s->spans[op];
-        span->rank = (int32_t)(s->queue_of[op] / GALV_N_STREAMS);
-        span->stream = class->stream;
-        span->kind = class->kind;
-        span->part = class->part;
-        span->pass = class->pass;
-        span->stage = class->stage;
-        span->chunk = class->chunk;
-        span->micro_batch = program->ops[op].micro_batch;
-        span->first_layer = class->first_layer;
-        span->n_layers = class->n_layers;
-        span->bytes = s->classes[program->ops[op].class_index].message_bytes;
-    }
+    const galv_operation *operation = &program->classes[program->ops[op].class_index];
+    span->stream = operation->stream;
+    span->kind = operation->kind;
+    span->part = operation->part;
+    span->pass = operation->pass;
+    span->stage = operation->stage;
+    span->chunk = operation->chunk;
+    span->micro_batch = program->ops[op].micro_batch;
+    span->first_layer = operation->first_layer;
+    span->n_layers = operation->n_layers;
+    span->bytes = class->message_bytes;
 }
 
+/* Spans by (rank, stream, start) are the program's order; those that never ran are left
+ * out. */
 static bool make_timeline(galv_timeline *timeline, sim *s, galv_arena *arena)
 {
     int32_t n_ranks = s->program->n_ranks;
-    fill_spans(s);
     size_t n_spans = 0;
     for (uint32_t op = 0; op < s->program->n_ops; op++) {
         if (op < s->queues[s->queue_of[op]].head) {
+            s->spans[op].rank = (int32_t)(s->queue_of[op] / GALV_N_STREAMS);
+            galv_sim_fill_span(&s->spans[op], s->program, op,
+                               &s->classes[s->program->ops[op].class_index]);
             s->spans[n_spans++] = s->spans[op];
         }
     }
     size_t n_samples = 0;
     for (int32_t rank = 0; rank < n_ranks; rank++) {
-        n_samples += s->ranks[rank].n_samples;
+        n_samples += s->ranks[rank].account.n_samples;
     }
     galv_memory_sample *samples = GALV_NEW_ARRAY(arena, galv_memory_sample, n_samples);
     if (samples == NULL) {
@@ -377,9 +404,9 @@ static bool make_timeline(galv_timeline *timeline, sim *s, galv_arena *arena)
     }
     size_t at = 0;
     for (int32_t rank = 0; rank < n_ranks; rank++) {
-        memcpy(&samples[at], s->ranks[rank].samples,
-               s->ranks[rank].n_samples * sizeof *samples);
-        at += s->ranks[rank].n_samples;
+        memcpy(&samples[at], s->ranks[rank].account.samples,
+               s->ranks[rank].account.n_samples * sizeof *samples);
+        at += s->ranks[rank].account.n_samples;
     }
     memset(timeline, 0, sizeof *timeline);
     timeline->n_ranks = n_ranks;
@@ -390,24 +417,6 @@ static bool make_timeline(galv_timeline *timeline, sim *s, galv_arena *arena)
     timeline->n_samples = n_samples;
     timeline->samples = samples;
     return true;
-}
-
-/* Fills up each rank's time with the bubble, so that the parts add up to the whole. */
-static void fill_ranks(sim *s)
-{
-    for (int32_t rank = 0; rank < s->program->n_ranks; rank++) {
-        galv_sim_count_time(s, rank);
-        galv_rank_result *result = &s->results[rank];
-        double spent = 0;
-        for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
-            if (part != GALV_BREAKDOWN_BUBBLE) {
-                spent += result->spent_s[part];
-            }
-        }
-        result->busy_s = result->comm_s[GALV_STREAM_COMPUTE];
-        result->spent_s[GALV_BREAKDOWN_BUBBLE] =
-            s->now_s > spent ? s->now_s - spent : 0;
-    }
 }
 
 galv_status galv_simulate(galv_sim_result *result, const galv_program *program,
@@ -428,7 +437,9 @@ galv_status galv_simulate(galv_sim_result *result, const galv_program *program,
     if (!stopped && s.n_done < program->n_ops) {
         return fail_deadlock(&s, err);
     }
-    fill_ranks(&s);
+    for (int32_t rank = 0; rank < program->n_ranks; rank++) {
+        galv_account_finish(&s.ranks[rank].account, &s.results[rank], s.now_s);
+    }
     galv_timeline timeline = {0};
     if (s.spans != NULL && !make_timeline(&timeline, &s, arena)) {
         return galv_fail(err, GALV_NO_MEMORY,

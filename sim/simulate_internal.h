@@ -1,5 +1,6 @@
 /* The state of a running simulation, shared by the engine (simulate.c), the rates
- * (rates.c) and the account of time and memory (account.c). */
+ * (rates.c) and the account of time and memory (account.c), which the simulation of
+ * every rank (all_ranks.c) keeps as well. */
 #ifndef GALV_SIM_SIMULATE_INTERNAL_H
 #define GALV_SIM_SIMULATE_INTERNAL_H
 
@@ -27,15 +28,21 @@ typedef struct sim_queue {
     double rate;
 } sim_queue;
 
-typedef struct sim_rank {
-    double next_s;     /* earliest end of what runs; INFINITY = nothing runs */
-    double counted_s;  /* time up to which spent_s is filled */
-    uint8_t running;   /* bit per stream */
-    uint8_t breakdown; /* what the time since counted_s goes to */
-    bool changed;      /* rates must be set anew */
+/* What is known of a rank's time and memory at this moment. */
+typedef struct rank_account {
+    double counted_s; /* time up to which spent_s is filled */
     double use_bytes[GALV_N_MEMORY_USES];
     galv_memory_sample *samples; /* room for all of this rank; NULL = not recorded */
     size_t n_samples;
+    int32_t sampled_as; /* rank that samples name */
+    uint8_t breakdown;  /* what the time since counted_s goes to */
+} rank_account;
+
+typedef struct sim_rank {
+    double next_s;   /* earliest end of what runs; INFINITY = nothing runs */
+    uint8_t running; /* bit per stream */
+    bool changed;    /* rates must be set anew */
+    rank_account account;
 } sim_rank;
 
 typedef struct sim {
@@ -66,15 +73,30 @@ typedef struct sim {
 /* Sets the rates of what runs on a rank, and its next_s (rates.c). */
 void galv_sim_set_rates(sim *s, int32_t rank);
 
-/* Counts the time since the last change of a rank to what ran (account.c). */
-void galv_sim_count_time(sim *s, int32_t rank);
-/* What the time of a rank goes to from now on. */
-void galv_sim_set_breakdown(sim *s, int32_t rank);
+/* Fills what the engine keeps of each class: classes[n_classes]. */
+void galv_sim_fill_classes(hot_class *classes, const galv_program *program,
+                           const galv_cost *costs);
+
+/* What a span of an operation says besides its times and its rank. */
+void galv_sim_fill_span(galv_span *span, const galv_program *program, uint32_t op,
+                        const hot_class *class);
+
+/* Samples of memory that a rank of the program can give: one per change. */
+size_t galv_sim_most_samples(const galv_program *program, const hot_class *classes,
+                             int32_t rank);
+
+/* Counts the time since the last change on a rank to what ran (account.c). */
+void galv_account_time(rank_account *account, galv_rank_result *result, double now_s);
+/* Fills up a rank's time with the bubble, so that the parts add up to the whole. */
+void galv_account_finish(rank_account *account, galv_rank_result *result, double now_s);
 /* Memory at the start and at the end of an operation. */
-void galv_sim_start_memory(sim *s, int32_t rank, uint32_t op, uint32_t class_index);
-void galv_sim_end_memory(sim *s, int32_t rank, uint32_t op, uint32_t class_index);
-/* The memory that a rank holds before anything starts. */
-void galv_sim_begin_memory(sim *s, int32_t rank, const galv_stage_memory *base);
+void galv_account_start(rank_account *account, galv_rank_result *result,
+                        const galv_cost *cost, uint32_t op, double now_s);
+void galv_account_end(rank_account *account, galv_rank_result *result,
+                      const galv_cost *cost, uint32_t op, double now_s);
+/* The memory that a rank holds before anything starts; NULL = nothing. */
+void galv_account_begin(rank_account *account, galv_rank_result *result,
+                        const galv_stage_memory *base);
 /* The galv_breakdown of a class. */
 uint8_t galv_sim_breakdown_of(const galv_operation *operation);
 
