@@ -183,3 +183,20 @@ Test(sim_split_vectors, zb_auto_matches_the_published_spans_and_peaks)
         }
     }
 }
+
+Test(sim_split_vectors, zb_v_matches_the_published_spans_and_never_waits)
+{
+    static const struct {
+        int32_t p, m;
+        double span, peak;
+    } vectors[] = {{4, 8, 25.5, 8}, {8, 24, 75.5, 16}, {16, 64, 199.5, 32}};
+    for (size_t k = 0; k < sizeof vectors / sizeof vectors[0]; k++) {
+        question q = {"zb-v", vectors[k].p, 2, vectors[k].m, 1, 1, 1, 0, 0, 0, true};
+        answer a = ask(&q);
+        expect("span", a.span, vectors[k].span, &q);
+        for (int32_t rank = 0; rank < q.p; rank++) {
+            expect("idle", a.idle[rank], 0, &q);
+            expect("peak", a.peaks[rank], vectors[k].peak, &q);
+        }
+    }
+}
