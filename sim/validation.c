@@ -13,6 +13,7 @@
 #include "sim/validation.h"
 
 #include "base/parallel.h"
+#include "sim/stage_times.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,71 +27,39 @@ typedef struct validating {
 
 /* ---- stage times alone ---- */
 
-static galv_cost *stage_costs(const galv_program *program, const galv_case *c,
-                              bool splits, galv_arena *arena)
-{
-    galv_cost *costs = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
-    for (uint32_t i = 0; costs != NULL && i < program->n_classes; i++) {
-        double whole_s = 0;
-        switch (program->classes[i].kind) {
-        case GALV_OP_FORWARD:
-            whole_s = c->t_f_s / program->n_chunks;
-            break;
-        case GALV_OP_BACKWARD:
-            whole_s = (c->t_b_s + (splits ? 0 : c->t_w_s)) / program->n_chunks;
-            break;
-        case GALV_OP_BACKWARD_INPUT:
-            whole_s = c->t_b_s / program->n_chunks;
-            break;
-        case GALV_OP_BACKWARD_WEIGHT:
-            whole_s = c->t_w_s / program->n_chunks;
-            break;
-        case GALV_OP_SEND:
-            whole_s = c->t_comm_s;
-            break;
-        default:
-            break;
-        }
-        costs[i].work_s = whole_s;
-        costs[i].provenance_s[GALV_PROVENANCE_MEASURED] = whole_s;
-        costs[i].compute_slowdown = 1;
-        costs[i].comm_slowdown = 1;
-    }
-    return costs;
-}
-
 static galv_status predict_stage_times(galv_validated_case *out, galv_arena *arena,
                                        galv_err *err)
 {
     const galv_case *c = out->measured;
     const galv_schedule *schedule = NULL;
-    galv_program *program = NULL;
-    galv_sim_result sim = {0};
-    const galv_sim_options options = GALV_SIM_OPTIONS_INIT;
-    galv_schedule_shape shape = {c->pp, c->vpp > 0 ? c->vpp : 1, c->n_micro_batches, 0,
-                                 NULL};
+    galv_stage_times_result played = {0};
     galv_status status = galv_schedule_find(&schedule, c->schedule, err);
     if (status != GALV_OK) {
         return status;
     }
-    status = galv_program_from_schedule(&program, schedule, &shape, arena, err);
-    if (status != GALV_OK) {
-        return status;
-    }
-    galv_cost *costs = stage_costs(program, c, schedule->splits_backward, arena);
-    if (costs == NULL) {
+    galv_stage_times times = {"", c->pp, 1, NULL, false};
+    times.times = GALV_NEW_ARRAY(arena, galv_stage_time, c->pp);
+    if (times.times == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for a case");
     }
-    status = galv_simulate(&sim, program, costs, NULL, &options, arena, err);
+    for (int32_t stage = 0; stage < c->pp; stage++) {
+        times.times[stage] =
+            (galv_stage_time){c->t_f_s, c->t_b_s, c->t_w_s, c->t_comm_s, 0};
+    }
+    galv_stage_times_options options = {.n_chunks = c->vpp > 0 ? c->vpp : 1,
+                                        .n_micro_batches = c->n_micro_batches,
+                                        .memory_limit = c->memory_limit_activations};
+    status = galv_stage_times_simulate(&played, &times, schedule, &options, arena, err);
     if (status == GALV_OK) {
-        out->predicted_iteration_time_s = sim.iteration_time_s;
-        out->result.iteration_time_s = sim.iteration_time_s;
-        out->result.events = sim.n_events;
+        const galv_sim_result *from = &played.sim;
+        out->predicted_iteration_time_s = from->iteration_time_s;
+        out->result.iteration_time_s = from->iteration_time_s;
+        out->result.events = from->n_events;
         out->result.provenance[GALV_PROVENANCE_MEASURED] = 1;
-        for (int32_t rank = 0; rank < sim.n_ranks; rank++) {
+        for (int32_t rank = 0; rank < from->n_ranks; rank++) {
             for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
                 out->result.breakdown_s[part] +=
-                    sim.ranks[rank].spent_s[part] / sim.n_ranks;
+                    from->ranks[rank].spent_s[part] / from->n_ranks;
             }
         }
     }

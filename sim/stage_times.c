@@ -1,0 +1,336 @@
+/* Measured stage times in, a schedule's time, bubble and memory out.
+ *
+ * Where somebody has measured how long a micro-batch takes on each stage, no model of
+ * costs stands between the measurement and the schedule: what is simulated is the order
+ * alone. Passes on one stage follow one another; a message leaves when the pass that
+ * made it has ended, takes t_comm_s, and delays who needs it, not who sent it. There is
+ * no optimizer step and no gradient reduction.
+ *
+ * Memory is activations alone. A backward that is done for inputs and weights together
+ * gives all of them back; split, each half gives back half, as the orders that count
+ * memory (zb-auto) take it to be. */
+#include "sim/stage_times.h"
+
+#include "base/csv.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MOST_STAGES 65536
+#define MOST_CHUNKS 1024
+#define MOST_TIME_S 1e6
+#define MOST_BYTES  1e15
+
+/* ---- reading ---- */
+
+typedef struct columns {
+    int stage, chunk, forward, input, weight, message, bytes;
+} columns;
+
+typedef struct row {
+    int32_t stage, chunk;
+    galv_stage_time time;
+} row;
+
+static galv_status find_columns(columns *c, const galv_csv *table, galv_err *err)
+{
+    c->stage = galv_csv_require(table, "stage", err);
+    c->forward = c->stage < 0 ? -1 : galv_csv_require(table, "t_f_s", err);
+    c->input = c->forward < 0 ? -1 : galv_csv_require(table, "t_b_s", err);
+    c->chunk = galv_csv_column(table, "chunk");
+    c->weight = galv_csv_column(table, "t_w_s");
+    c->message = galv_csv_column(table, "t_comm_s");
+    c->bytes = galv_csv_column(table, "activation_bytes");
+    return c->input < 0 ? err->status : GALV_OK;
+}
+
+static galv_status read_row(row *r, const galv_csv *table, size_t i, const columns *c,
+                            galv_err *err)
+{
+    const struct {
+        int column;
+        double high;
+        double *to;
+    } numbers[] = {
+        {c->forward, MOST_TIME_S, &r->time.forward_s},
+        {c->input, MOST_TIME_S, &r->time.input_s},
+        {c->weight, MOST_TIME_S, &r->time.weight_s},
+        {c->message, MOST_TIME_S, &r->time.message_s},
+        {c->bytes, MOST_BYTES, &r->time.activation_bytes},
+    };
+    const int needed[] = {c->stage, c->forward, c->input};
+    for (size_t k = 0; k < 3; k++) {
+        if (galv_csv_cell(table, i, needed[k])[0] == '\0') {
+            return galv_csv_fail(table, i, needed[k], err, "is empty");
+        }
+    }
+    galv_status status =
+        galv_csv_i32(table, i, c->stage, 0, MOST_STAGES - 1, &r->stage, err);
+    if (status == GALV_OK) {
+        status = galv_csv_i32(table, i, c->chunk, 0, MOST_CHUNKS - 1, &r->chunk, err);
+    }
+    for (size_t k = 0; k < sizeof numbers / sizeof numbers[0] && status == GALV_OK;
+         k++) {
+        status = galv_csv_f64(table, i, numbers[k].column, 0, numbers[k].high,
+                              numbers[k].to, err);
+    }
+    return status;
+}
+
+/* Puts every row in its place; each place must be filled once. */
+static galv_status place_rows(galv_stage_times *times, const row *rows,
+                              const galv_csv *table, const columns *c,
+                              galv_arena *arena, galv_err *err)
+{
+    size_t n = (size_t)times->n_stages * (size_t)times->n_chunks;
+    times->times =
+        n <= table->n_rows ? GALV_NEW_ARRAY(arena, galv_stage_time, n) : NULL;
+    bool *seen = n <= table->n_rows ? GALV_NEW_ARRAY(arena, bool, n) : NULL;
+    if (n <= table->n_rows && (times->times == NULL || seen == NULL)) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %zu stage times", n);
+    }
+    for (size_t i = 0; i < table->n_rows && seen != NULL; i++) {
+        size_t at =
+            (size_t)rows[i].stage * (size_t)times->n_chunks + (size_t)rows[i].chunk;
+        if (seen[at]) {
+            return galv_csv_fail(table, i, c->stage, err,
+                                 "stage %d, chunk %d, is there twice",
+                                 (int)rows[i].stage, (int)rows[i].chunk);
+        }
+        seen[at] = true;
+        times->times[at] = rows[i].time;
+    }
+    if (table->n_rows != n) {
+        return galv_fail_at(err, table->name, 0, 0,
+                            "%zu rows for %d stages of %d chunks: every chunk of "
+                            "every stage needs one",
+                            table->n_rows, (int)times->n_stages, (int)times->n_chunks);
+    }
+    return GALV_OK;
+}
+
+/* Without a column of bytes, or with nothing in it, memory is counted in
+ * micro-batches. */
+static void count_activations(galv_stage_times *times)
+{
+    size_t n = (size_t)times->n_stages * (size_t)times->n_chunks;
+    times->has_bytes = false;
+    for (size_t i = 0; i < n; i++) {
+        times->has_bytes |= times->times[i].activation_bytes > 0;
+    }
+    for (size_t i = 0; i < n && !times->has_bytes; i++) {
+        times->times[i].activation_bytes = 1.0 / times->n_chunks;
+    }
+}
+
+galv_status galv_stage_times_read(galv_stage_times *times, const char *path,
+                                  galv_arena *arena, galv_err *err)
+{
+    galv_csv table;
+    columns c;
+    galv_stage_times made = {0};
+    galv_status status = galv_csv_read_file(&table, path, arena, err);
+    if (status == GALV_OK) {
+        status = find_columns(&c, &table, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    if (table.n_rows == 0) {
+        return galv_fail_at(err, table.name, 1, 0, "no stage times");
+    }
+    row *rows = GALV_NEW_ARRAY(arena, row, table.n_rows);
+    if (rows == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %zu stage times",
+                         table.n_rows);
+    }
+    for (size_t i = 0; i < table.n_rows && status == GALV_OK; i++) {
+        status = read_row(&rows[i], &table, i, &c, err);
+        made.n_stages =
+            rows[i].stage >= made.n_stages ? rows[i].stage + 1 : made.n_stages;
+        made.n_chunks =
+            rows[i].chunk >= made.n_chunks ? rows[i].chunk + 1 : made.n_chunks;
+    }
+    if (status == GALV_OK) {
+        status = place_rows(&made, rows, &table, &c, arena, err);
+    }
+    if (status == GALV_OK) {
+        made.name = table.name;
+        count_activations(&made);
+        *times = made;
+    }
+    return status;
+}
+
+/* ---- costs ---- */
+
+/* All chunks of a stage; its messages are all alike: their mean. */
+static galv_stage_time whole_stage(const galv_stage_times *times, int32_t stage)
+{
+    galv_stage_time whole = {0};
+    for (int32_t chunk = 0; chunk < times->n_chunks; chunk++) {
+        const galv_stage_time *t = &times->times[stage * times->n_chunks + chunk];
+        whole.forward_s += t->forward_s;
+        whole.input_s += t->input_s;
+        whole.weight_s += t->weight_s;
+        whole.message_s += t->message_s / times->n_chunks;
+        whole.activation_bytes += t->activation_bytes;
+    }
+    return whole;
+}
+
+static galv_stage_time time_of(const galv_stage_times *times,
+                               const galv_schedule *schedule, int32_t n_chunks,
+                               const galv_operation *class)
+{
+    if (!schedule->two_way && n_chunks == times->n_chunks) {
+        return times->times[class->stage * times->n_chunks + class->chunk];
+    }
+    /* first_layer is the virtual stage: two-way, the stage whose passes they are */
+    galv_stage_time t =
+        whole_stage(times, schedule->two_way ? class->first_layer : class->stage);
+    t.forward_s /= n_chunks;
+    t.input_s /= n_chunks;
+    t.weight_s /= n_chunks;
+    t.activation_bytes /= n_chunks;
+    return t;
+}
+
+static void fill_cost(galv_cost *cost, int kind, const galv_stage_time *t)
+{
+    double *changes = cost->end_bytes;
+    cost->compute_slowdown = cost->comm_slowdown = 1;
+    switch (kind) {
+    case GALV_OP_FORWARD:
+        cost->work_s = t->forward_s;
+        cost->start_bytes[GALV_MEMORY_ACTIVATIONS] = t->activation_bytes;
+        break;
+    case GALV_OP_BACKWARD:
+        cost->work_s = t->input_s + t->weight_s;
+        changes[GALV_MEMORY_ACTIVATIONS] = -t->activation_bytes;
+        break;
+    case GALV_OP_BACKWARD_INPUT:
+        cost->work_s = t->input_s;
+        changes[GALV_MEMORY_ACTIVATIONS] = -t->activation_bytes / 2;
+        break;
+    case GALV_OP_BACKWARD_WEIGHT:
+        cost->work_s = t->weight_s;
+        changes[GALV_MEMORY_ACTIVATIONS] = -t->activation_bytes / 2;
+        break;
+    case GALV_OP_SEND:
+        cost->work_s = t->message_s;
+        break;
+    default:
+        break;
+    }
+    cost->provenance_s[GALV_PROVENANCE_MEASURED] = cost->work_s;
+}
+
+/* ---- playing ---- */
+
+static int32_t choose_chunks(const galv_stage_times *times,
+                             const galv_schedule *schedule, int32_t asked)
+{
+    if (asked > 0) {
+        return asked;
+    }
+    int32_t n = times->n_chunks;
+    n = n < schedule->min_chunks ? schedule->min_chunks : n;
+    return n > schedule->max_chunks ? schedule->max_chunks : n;
+}
+
+/* What orders that follow costs go by. */
+static galv_status weigh(galv_schedule_weights *weights, const galv_stage_times *times,
+                         double memory_limit, galv_arena *arena, galv_err *err)
+{
+    galv_stage_weights *stages =
+        GALV_NEW_ARRAY(arena, galv_stage_weights, times->n_stages);
+    if (stages == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages",
+                         (int)times->n_stages);
+    }
+    weights->message = 0;
+    for (int32_t stage = 0; stage < times->n_stages; stage++) {
+        galv_stage_time whole = whole_stage(times, stage);
+        stages[stage].forward = whole.forward_s;
+        stages[stage].input = whole.input_s;
+        stages[stage].weight = whole.weight_s;
+        weights->message += whole.message_s / times->n_stages;
+    }
+    weights->stages = stages;
+    weights->memory_limit = memory_limit;
+    return GALV_OK;
+}
+
+static void sum_up(galv_stage_times_result *result)
+{
+    double busy_s = 0;
+    for (int32_t rank = 0; rank < result->sim.n_ranks; rank++) {
+        double own_s = result->sim.ranks[rank].busy_s;
+        busy_s += own_s / result->sim.n_ranks;
+        result->least_time_s = fmax(result->least_time_s, own_s);
+    }
+    result->iteration_time_s = result->sim.iteration_time_s;
+    if (result->iteration_time_s > 0) {
+        result->bubble_frac = 1 - busy_s / result->iteration_time_s;
+    }
+}
+
+static void title(galv_stage_times_result *result, const galv_stage_times *times,
+                  const galv_stage_times_options *options)
+{
+    galv_timeline *timeline = &result->sim.timeline;
+    snprintf(timeline->title, sizeof timeline->title,
+             "%s: %d stages, %d chunk%s each, %d micro-batches", result->schedule->name,
+             (int)times->n_stages, (int)result->n_chunks,
+             result->n_chunks == 1 ? "" : "s", (int)options->n_micro_batches);
+    snprintf(timeline->subtitle, sizeof timeline->subtitle,
+             "%.4g s \xc2\xb7 bubble %.1f %% \xc2\xb7 stage times as given",
+             result->iteration_time_s, 100 * result->bubble_frac);
+}
+
+galv_status galv_stage_times_simulate(galv_stage_times_result *result,
+                                      const galv_stage_times *times,
+                                      const galv_schedule *schedule,
+                                      const galv_stage_times_options *options,
+                                      galv_arena *arena, galv_err *err)
+{
+    galv_schedule_weights weights;
+    galv_program *program = NULL;
+    galv_stage_times_result made = {0};
+    galv_sim_options sim_options = GALV_SIM_OPTIONS_INIT;
+    sim_options.record_timeline = options->record_timeline;
+    made.schedule = schedule;
+    made.n_chunks = choose_chunks(times, schedule, options->n_chunks);
+    galv_status status = weigh(&weights, times, options->memory_limit, arena, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_schedule_shape shape = {times->n_stages, made.n_chunks,
+                                 options->n_micro_batches, options->group_size,
+                                 &weights};
+    status = galv_program_from_schedule(&program, schedule, &shape, arena, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_cost *costs = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
+    if (costs == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %u costs",
+                         (unsigned)program->n_classes);
+    }
+    for (uint32_t i = 0; i < program->n_classes; i++) {
+        galv_stage_time t =
+            time_of(times, schedule, made.n_chunks, &program->classes[i]);
+        fill_cost(&costs[i], program->classes[i].kind, &t);
+    }
+    status = galv_simulate(&made.sim, program, costs, NULL, &sim_options, arena, err);
+    if (status == GALV_OK) {
+        sum_up(&made);
+        if (options->record_timeline) {
+            title(&made, times, options);
+        }
+        *result = made;
+    }
+    return status;
+}
