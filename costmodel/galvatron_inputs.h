@@ -73,7 +73,7 @@ typedef struct galv_galvatron_inputs {
                                      profile without batch sizes has no constant */
     galv_galvatron_line ends_ms;  /* forward of embedding, head and loss */
 
-    double parameter_mib; /* of one layer, fp32 */
+    double parameter_mib;                    /* of one layer, fp32 */
     galv_galvatron_by_degree activation_mib; /* kept by one layer for one sample */
     double checkpoint_mib; /* kept by a recomputed layer, not divided by tp */
     galv_galvatron_ends ends[GALV_GALVATRON_N_PLACES];

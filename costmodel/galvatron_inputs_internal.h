@@ -6,8 +6,10 @@
 
 #include <stddef.h>
 
-#define GALV_GALVATRON_MAX_INPUT  1e9 /* no time, size or bandwidth of theirs is more */
-#define GALV_GALVATRON_MIN_POINTS 8   /* that Galvatron wants for a line */
+#define GALV_GALVATRON_MAX_INPUT                                                    \
+    1e9                             /* no time, size or bandwidth of theirs is more \
+                                     */
+#define GALV_GALVATRON_MIN_POINTS 8 /* that Galvatron wants for a line */
 
 /* Adds a value, which must not be there yet; `value` is where errors point. */
 galv_status galv_galvatron_put(galv_galvatron_by_degree *table, int32_t degree,
