@@ -29,6 +29,36 @@ static galv_status read_schedules(galv_space *space, const galv_cli *cli, galv_e
     return status;
 }
 
+/* --overlap names all that is hidden, in place of the usual. */
+static galv_status read_overlap(galv_overlap *overlap, const galv_cli *cli,
+                                galv_err *err)
+{
+    static const char *const words[] = {"none", "grad-reduce", "param-gather",
+                                        "tp-comm", "p2p"};
+    enum { N_WORDS = sizeof words / sizeof words[0] };
+    int64_t values[GALV_MAX_CHOICES];
+    size_t n = 0;
+    galv_status status = galv_cli_words(values, &n, GALV_MAX_CHOICES, cli,
+                                        GALV_OPTION_OVERLAP, words, N_WORDS, err);
+    if (status != GALV_OK || n == 0) {
+        return status;
+    }
+    bool named[N_WORDS] = {false};
+    for (size_t i = 0; i < n; i++) {
+        named[values[i]] = true;
+    }
+    if (named[0] && n > 1) {
+        galv_fail(err, GALV_USAGE, "none stands alone");
+        return galv_cli_blame(cli, GALV_OPTION_OVERLAP,
+                              galv_cli_value(cli, GALV_OPTION_OVERLAP), err);
+    }
+    overlap->grad_reduce = named[1];
+    overlap->param_gather = named[2];
+    overlap->tp_comm = named[3];
+    overlap->p2p = named[4];
+    return GALV_OK;
+}
+
 galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *err)
 {
     static const char *const zeros[] = {"0", "1", "2", "3"};
@@ -37,9 +67,13 @@ galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *er
         galv_option_id id;
         galv_choices *choices;
     } const degrees[] = {
-        {GALV_OPTION_TP, &space->tp},   {GALV_OPTION_CP, &space->cp},
-        {GALV_OPTION_EP, &space->ep},   {GALV_OPTION_PP, &space->pp},
-        {GALV_OPTION_VPP, &space->vpp}, {GALV_OPTION_MICRO_BATCH, &space->micro_batch},
+        {GALV_OPTION_TP, &space->tp},
+        {GALV_OPTION_CP, &space->cp},
+        {GALV_OPTION_DP, &space->dp},
+        {GALV_OPTION_EP, &space->ep},
+        {GALV_OPTION_PP, &space->pp},
+        {GALV_OPTION_VPP, &space->vpp},
+        {GALV_OPTION_MICRO_BATCH, &space->micro_batch},
     };
     galv_status status = GALV_OK;
     for (size_t i = 0; status == GALV_OK && i < sizeof degrees / sizeof degrees[0];
@@ -60,6 +94,9 @@ galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *er
         status = galv_cli_words(space->recompute.values, &space->recompute.n_values,
                                 GALV_MAX_CHOICES, cli, GALV_OPTION_RECOMPUTE,
                                 galv_recompute_names, GALV_N_RECOMPUTES, err);
+    }
+    if (status == GALV_OK) {
+        status = read_overlap(&space->overlap, cli, err);
     }
     space->internode_tp = galv_cli_given(cli, GALV_OPTION_INTERNODE_TP);
     return status == GALV_OK ? read_schedules(space, cli, err) : status;
@@ -123,8 +160,7 @@ galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
                               const galv_cli *cli, galv_err *err)
 {
     galv_space space;
-    galv_uniform_plan u = {.strategy = GALV_STRATEGY_INIT,
-                           .overlap = GALV_OVERLAP_INIT};
+    galv_uniform_plan u = {.strategy = GALV_STRATEGY_INIT};
     galv_status status = galv_space_read(&space, cli, err);
     if (status == GALV_OK) {
         status = read_strategy(&u, &space, cli, err);
@@ -142,6 +178,19 @@ galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
         return GALV_USAGE;
     }
     u.strategy.dp = (int32_t)(n_devices / product);
+    u.overlap = space.overlap;
+    int32_t dp = u.strategy.dp;
+    status = only(&dp, &space.dp, dp, GALV_OPTION_DP, cli, err);
+    if (status == GALV_OK && dp != u.strategy.dp) {
+        galv_fail(err, GALV_USAGE, "dp is %d: %lld GPUs / (tp %d x cp %d x pp %d)",
+                  u.strategy.dp, (long long)n_devices, u.strategy.tp, u.strategy.cp,
+                  u.pp);
+        status = galv_cli_blame(cli, GALV_OPTION_DP,
+                                galv_cli_value(cli, GALV_OPTION_DP), err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
     status = only(&u.strategy.zero, &space.zero, u.strategy.dp > 1 ? 1 : 0,
                   GALV_OPTION_ZERO, cli, err);
     return status == GALV_OK

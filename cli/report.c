@@ -316,6 +316,9 @@ galv_status galv_result_write(const char *path, const galv_cli *cli,
     return status;
 }
 
+/* Beyond so many stages lanes of communication under each are too thin to read. */
+enum { MAX_ROWS_WITH_LANES = 8 };
+
 galv_status galv_timeline_write(const char *path, const galv_timeline *timeline,
                                 galv_err *err)
 {
@@ -327,5 +330,6 @@ galv_status galv_timeline_write(const char *path, const galv_timeline *timeline,
     }
     galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
     options.footer = GALV_FOOTER;
+    options.streams = timeline->n_ranks <= MAX_ROWS_WITH_LANES;
     return galv_timeline_draw(timeline, path, &options, err);
 }

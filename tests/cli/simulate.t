@@ -126,3 +126,20 @@ $ galvatron-sim render tmeline a/plan.json -o a.png
 2> galvatron-sim: error: unknown kind of picture 'tmeline'
 2>   did you mean 'timeline'?
 ? 2
+
+# Data parallelism is what is left; said aloud, it is checked.
+$ galvatron-sim simulate -n 2 -m llama3-8b --tp 4 --pp 2 --dp 2 --json | jq .plan.layers[0].strategy.dp
+> 2
+$ galvatron-sim simulate -n 2 -m llama3-8b --tp 4 --pp 2 --dp 8
+2> galvatron-sim: error: --dp 8: dp is 2: 16 GPUs / (tp 4 x cp 1 x pp 2)
+? 2
+$ galvatron-sim plan -n 2 -m llama3-8b --dp 4 --global-batch 64 --json | jq -e '[.plans[].plan.layers[0].strategy.dp] | unique == [4]'
+> true
+
+# What is hidden is hidden: everything in turn is slower.
+$ for o in none grad-reduce,p2p grad-reduce,param-gather,p2p; do galvatron-sim simulate -n 4 -m llama3-8b --tp 4 --pp 2 --global-batch 64 --overlap $o --json | jq .iteration_time_s; done >times; sort -rg times | cmp - times && sort -u times | wc -l | tr -d ' '
+> 3
+$ galvatron-sim simulate -n 1 -m llama3-8b --overlap tp-com
+2> galvatron-sim: error: --overlap tp-com: unknown word 'tp-com'
+2>   did you mean 'tp-comm'?
+? 2
