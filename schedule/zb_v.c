@@ -318,7 +318,7 @@ galv_status galv_order_zb_v(galv_slot *slots, const galv_schedule_shape *shape,
     }
     double best_end = (double)INFINITY;
     double best_waited = (double)INFINITY;
-    for (unsigned choice = 0; choice < 8; choice++) {
+    for (unsigned choice = 0; choice < 8 && best_waited > g.tolerance; choice++) {
         g.in_turn = (choice & 1) == 0;
         g.old_first = (choice & 2) == 0;
         g.patient = (choice & 4) != 0;

@@ -200,3 +200,21 @@ Test(sim_split_vectors, zb_v_matches_the_published_spans_and_never_waits)
         }
     }
 }
+
+Test(sim_split_vectors, v_half_and_v_min_match_the_published_spans_and_peaks)
+{
+    static const struct {
+        const char *schedule;
+        double span, peak;
+    } vectors[] = {{"v-half", 104.5, 10}, {"v-min", 109.5, 8}};
+    for (size_t k = 0; k < sizeof vectors / sizeof vectors[0]; k++) {
+        question q = {vectors[k].schedule, 8, 2, 32, 1, 1, 1, 0, 0, 0, false};
+        answer a = ask(&q);
+        double peak = 0;
+        for (int32_t rank = 0; rank < q.p; rank++) {
+            peak = fmax(peak, a.peaks[rank]);
+        }
+        expect("span", a.span, vectors[k].span, &q);
+        expect("peak", peak, vectors[k].peak, &q);
+    }
+}
