@@ -61,7 +61,7 @@ PROGRAM := $(BUILD)/galvatron-sim
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install fuzz cov bench lint fmt man \
+.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install docs docs-check fuzz cov bench lint fmt man \
     install uninstall dist clean help
 
 all: $(PROGRAM)
@@ -138,7 +138,7 @@ thread-tests: $(THREAD_TESTS)
 
 ## make test-install  install into a folder of its own and build docs/library.md's program
 test-install:
-	$(Q)tools/test-install.sh BUILD=$(BUILD)
+	$(Q)+tools/test-install.sh BUILD=$(BUILD)
 
 ## make tsan-test   what runs in threads, under the thread sanitizer
 tsan-test:
@@ -189,6 +189,14 @@ cov:
 # ---- documents, installation ----
 COMMANDS := plan sweep simulate explain compare render validate import catalog
 MAN_PAGES := $(BUILD)/man/galvatron-sim.1 $(COMMANDS:%=$(BUILD)/man/galvatron-sim-%.1)
+## make docs        put the program's output back into README.md, and its picture
+docs: $(PROGRAM)
+	$(Q)tools/update-docs.sh $(PROGRAM)
+	$(Q)mkdir -p docs/images
+	$(Q)$(PROGRAM) --nodes 64 -q -o docs/images/timeline.png >/dev/null
+docs-check: $(PROGRAM)
+	$(Q)tools/update-docs.sh $(PROGRAM) --check
+
 ## make man         the manual pages, from the option table, into build/man
 man: $(MAN_PAGES)
 $(BUILD)/man/galvatron-sim.1: $(PROGRAM)

@@ -1,0 +1,37 @@
+#!/bin/sh
+# How fast the search is: candidates, what was cut and simulated, rates, peak memory.
+#   sh benchmarks/search.sh build/galvatron-sim [JOBS]
+# Each job is run once on JOBS threads (default 1); times are of the wall clock.
+set -eu
+program=$1
+jobs=${2-1}
+room=$(mktemp -d)
+trap 'rm -rf "$room"' EXIT
+model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
+printf 'search: %s on %s, %s thread(s)\n' "$(uname -sm)" "$model" "$jobs"
+printf '%-44s %8s %8s %6s %8s %9s %7s %s\n' job plans 'too big' simul. seconds plans/s 'MiB' proven
+run() {
+    start=$(date +%s.%N)
+    "$program" plan "$@" -j "$jobs" --json >"$room/out" 2>"$room/err" &
+    pid=$!
+    peak=0
+    while kill -0 "$pid" 2>/dev/null; do
+        now=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2>/dev/null || true)
+        [ -z "$now" ] || peak=$now
+        sleep 0.02
+    done
+    wait "$pid" || { cat "$room/err" >&2; return 1; }
+    end=$(date +%s.%N)
+    jq -r --arg job "$*" --arg peak "$peak" --arg start "$start" --arg end "$end" '
+        [.searched.candidates, .searched.out_of_memory,
+         .searched.simulated, .searched.wall_s, .searched.candidates / .searched.wall_s,
+         ($peak | tonumber) / 1024, .searched.proven_optimal] | @tsv' "$room/out" |
+        awk -F '\t' -v job="$*" '{printf "%-44s %8d %8d %6d %8.2f %9.0f %7.1f %s\n",
+            job, $1, $2, $3, $4, $5, $6, $7}'
+}
+run -m llama3-8b -n 1
+run -m llama3-70b -n 64
+run -m gpt3-175b -n 64 --global-batch 1536
+run -m mixtral-8x22b -n 16
+run -m deepseek-v3 -n 128
+run -m llama3.1-405b -n 2048 --global-batch 2048
