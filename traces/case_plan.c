@@ -13,11 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The schedules that exist so far. Once schedule/ has all of them this table goes: a
- * name that does not exist is refused where programs are compiled. */
-static const char *const known_schedules[] = {"none", "gpipe", "1f1b", "interleaved"};
-#define N_KNOWN_SCHEDULES (sizeof known_schedules / sizeof known_schedules[0])
-
 #define MAX_VIRTUAL_STAGES 65536
 
 static galv_status contradicts(const galv_case *c, galv_err *err, const char *message)
@@ -49,12 +44,12 @@ static galv_status check_available(const galv_case *c, galv_err *err)
                      c->case_id);
         return err->status = GALV_UNAVAILABLE;
     }
-    if (c->schedule[0] != '\0' &&
-        galv_word_index(known_schedules, N_KNOWN_SCHEDULES, c->schedule) < 0) {
+    if (c->vpp > 1 && c->stage_layers[0] != '\0' && c->schedule[0] != '\0' &&
+        strcmp(c->schedule, "interleaved") != 0) {
         galv_fail_at(err, c->file, c->line, 0,
-                     "case %.80s: schedule '%.40s' is not available", c->case_id,
-                     c->schedule);
-        galv_hint_words(err, known_schedules, N_KNOWN_SCHEDULES, c->schedule);
+                     "case %.80s: stage_layers with several chunks a stage are "
+                     "available for schedule interleaved only, not '%.40s'",
+                     c->case_id, c->schedule);
         return err->status = GALV_UNAVAILABLE;
     }
     return GALV_OK;
@@ -246,6 +241,13 @@ static galv_status lay_out(galv_plan *plan, const galv_job *job, const galv_case
     return galv_plan_check(plan, job, err);
 }
 
+/* Are pipeline messages asynchronous? See the header. */
+static bool sends_beside(const galv_case *c, bool interleaved)
+{
+    return (interleaved && (c->software_year == 0 || c->software_year >= 2022)) ||
+           strncmp(c->schedule, "zb-", 3) == 0 || strncmp(c->schedule, "v-", 2) == 0;
+}
+
 static galv_status make_plan(galv_plan **plan, const galv_job *job, const galv_case *c,
                              const int32_t *stage_blocks, galv_arena *arena,
                              galv_err *err)
@@ -261,8 +263,7 @@ static galv_status make_plan(galv_plan **plan, const galv_job *job, const galv_c
         .overlap = {.grad_reduce = c->overlap_grad_reduce,
                     .param_gather = c->overlap_param_gather,
                     .tp_comm = c->tp_comm_overlap,
-                    .p2p = interleaved &&
-                           (c->software_year == 0 || c->software_year >= 2022)},
+                    .p2p = sends_beside(c, interleaved)},
         .stage_blocks = placed_by_hand ? NULL : stage_blocks,
     };
     galv_status status = galv_plan_make_uniform(plan, job, &uniform, arena, err);

@@ -86,8 +86,9 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
  *   types, in fp16 with fp16 (--accumulate-allreduce-grads-in-fp32 is implied by --bf16
  *   only); eager and other: fp32 (FSDP's reduce_dtype as the benchmarks set it);
  *   deepspeed and oneflow: the 16-bit type.
- * - pipeline messages are asynchronous in interleaved schedules since 2022, else not
- *   (Megatron-LM: --overlap-p2p-communication exists for interleaving only).
+ * - pipeline messages are asynchronous in interleaved schedules since 2022 and in
+ *   zero-bubble ones, else not (Megatron-LM: --overlap-p2p-communication exists for
+ *   interleaving only; zero-bubble-pipeline-parallelism: communication.py).
  * - nodes: num_gpus in domains of gpus_per_node; the last one may be part full.
  * - stage_layers: blocks per stage; over the chunks of a stage as evenly as possible,
  *   the first chunk of the first stage (embedding) and the last chunk of the last stage
