@@ -1,0 +1,377 @@
+/* The clock over every rank.
+ *
+ * Model. Each rank keeps, for each of its streams, how far it has come in its stage's
+ * program; nothing else of the program is kept by rank. What an op waits for has ended
+ * when the queue of that other op, in the same pipeline, has gone past it. An op whose
+ * turn has come arrives at its slot: the place where the ranks of its group meet. When
+ * all have arrived the activity begins, for all at once; an op without partners is a
+ * meeting of one. The heap holds slots by the end of what runs there, so a collective
+ * of a thousand ranks is one entry.
+ *
+ * Groups meet in the same order on all their ranks, since those share one program: so a
+ * slot needs no queue of its own, and the whole deadlocks only where the folded program
+ * does.
+ *
+ * Order of things at one moment: all that ends now ends, by (time, slot); then all that
+ * can starts; then rates are set. Stragglers and jitter change the work of an operation
+ * when it begins. All memory is taken before the clock starts. */
+#include "sim/all_ranks_internal.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- the heap: four children each, so that siblings share a cache line ---- */
+
+static bool earlier(const heap_entry *a, const heap_entry *b)
+{
+    return a->end_s < b->end_s || (a->end_s <= b->end_s && a->slot < b->slot);
+}
+
+static void put(all_ranks *s, uint32_t at, heap_entry entry)
+{
+    s->heap[at] = entry;
+    s->slots[entry.slot].heap_place = at;
+}
+
+/* Puts an entry where it belongs, beginning at a free place. */
+static void sift(all_ranks *s, uint32_t at, heap_entry entry)
+{
+    heap_entry *heap = s->heap;
+    while (at > 0 && earlier(&entry, &heap[(at - 1) / 4])) {
+        put(s, at, heap[(at - 1) / 4]);
+        at = (at - 1) / 4;
+    }
+    for (;;) {
+        uint32_t first = 4 * at + 1;
+        uint32_t end = first + 4 < s->n_heap ? first + 4 : s->n_heap;
+        uint32_t best = first;
+        for (uint32_t child = first + 1; child < end; child++) {
+            best = earlier(&heap[child], &heap[best]) ? child : best;
+        }
+        if (first >= s->n_heap || !earlier(&heap[best], &entry)) {
+            break;
+        }
+        put(s, at, heap[best]);
+        at = best;
+    }
+    put(s, at, entry);
+}
+
+void galv_all_ranks_schedule(all_ranks *s, uint32_t slot)
+{
+    heap_entry entry = {s->slots[slot].end_s, slot};
+    uint32_t at = s->slots[slot].heap_place;
+    sift(s, at == GALV_NOT_IN_HEAP ? s->n_heap++ : at, entry);
+}
+
+static uint32_t pop(all_ranks *s)
+{
+    uint32_t slot = s->heap[0].slot;
+    s->slots[slot].heap_place = GALV_NOT_IN_HEAP;
+    s->n_heap--;
+    if (s->n_heap > 0) {
+        sift(s, 0, s->heap[s->n_heap]);
+    }
+    return slot;
+}
+
+/* ---- starting and ending ---- */
+
+static void look_at(all_ranks *s, uint32_t queue)
+{
+    if (s->is_ready[queue] == 0) {
+        s->is_ready[queue] = 1;
+        s->ready[s->n_ready++] = queue;
+    }
+}
+
+/* Counts a rank's time up to now. */
+static void count_time(all_ranks *s, uint32_t rank_index)
+{
+    rank_state *rank = &s->ranks[rank_index];
+    if (rank->waiting != 0 && rank->account.breakdown == GALV_BREAKDOWN_BUBBLE) {
+        s->waited_s[rank_index] += s->now_s - rank->account.counted_s;
+    }
+    galv_account_time(&rank->account, &s->results[rank_index], s->now_s);
+}
+
+/* What runs on a rank is about to change. */
+static void touch(all_ranks *s, uint32_t rank_index)
+{
+    if (!s->ranks[rank_index].changed) {
+        s->ranks[rank_index].changed = true;
+        s->changed[s->n_changed++] = rank_index;
+    }
+    count_time(s, rank_index);
+}
+
+static void record(all_ranks *s, const meeting_slot *slot, uint32_t rank_index)
+{
+    const rank_state *rank = &s->ranks[rank_index];
+    if ((int32_t)rank->place != s->options->record_place) {
+        return;
+    }
+    galv_span *span = &s->spans[slot->op];
+    galv_sim_fill_span(span, s->program, slot->op, &s->classes[slot->class_index].hot);
+    span->rank = (int32_t)rank->stage;
+    span->start_s = slot->start_s;
+    span->end_s = s->now_s;
+}
+
+/* One rank is through with an op. */
+static void end_on_rank(all_ranks *s, const meeting_slot *slot, uint32_t rank_index)
+{
+    const hot_class *class = &s->classes[slot->class_index].hot;
+    rank_state *rank = &s->ranks[rank_index];
+    galv_rank_result *result = &s->results[rank_index];
+    uint32_t queue = rank_index * GALV_N_STREAMS + class->stream;
+    if (class->end_memory) {
+        galv_account_end(&rank->account, result, &s->costs[slot->class_index], slot->op,
+                         s->now_s);
+    }
+    result->comm_s[class->stream] += s->now_s - slot->start_s;
+    result->end_s = s->now_s;
+    if (s->spans != NULL) {
+        record(s, slot, rank_index);
+    }
+    s->queues[queue].head = slot->op + 1;
+    uint32_t offset = rank->place * GALV_N_STREAMS;
+    for (uint32_t i = s->first_after[slot->op]; i < s->first_after[slot->op + 1]; i++) {
+        uint32_t other = s->after[i].queue + offset;
+        if (s->queues[other].head == s->after[i].op) {
+            look_at(s, other);
+        }
+    }
+    look_at(s, queue);
+}
+
+static void end_slot(all_ranks *s, uint32_t slot_index)
+{
+    const meeting_slot *slot = &s->slots[slot_index];
+    const meeting_class *class = &s->classes[slot->class_index];
+    uint8_t bit = (uint8_t)(1U << class->hot.stream);
+    for (uint32_t k = 0; k < class->n; k++) {
+        uint32_t rank = slot->first_rank + k * class->stride;
+        touch(s, rank);
+        s->ranks[rank].running &= (uint8_t)~bit;
+        end_on_rank(s, slot, rank);
+    }
+    s->n_done += class->n;
+    s->n_events += class->n;
+}
+
+/* The work of an activity that begins now, differences included. */
+static double work_of(const all_ranks *s, const meeting_slot *slot)
+{
+    const meeting_class *class = &s->classes[slot->class_index];
+    double work_s = class->hot.work_s;
+    bool compute = class->hot.stream == GALV_STREAM_COMPUTE;
+    double sigma = compute ? s->compute_sigma : s->comm_sigma;
+    if (compute) {
+        work_s *= s->ranks[slot->first_rank].compute_factor;
+    }
+    if (sigma > 0) {
+        work_s *= galv_random_lognormal(s->key, slot->first_rank, slot->op, sigma);
+    }
+    return work_s;
+}
+
+static void begin_slot(all_ranks *s, uint32_t slot_index)
+{
+    meeting_slot *slot = &s->slots[slot_index];
+    const meeting_class *class = &s->classes[slot->class_index];
+    uint8_t bit = (uint8_t)(1U << class->hot.stream);
+    slot->n_arrived = 0;
+    slot->start_s = s->now_s;
+    s->n_events += class->n;
+    bool works = class->hot.work_s > 0;
+    if (works) {
+        slot->rate = 1;
+        slot->end_s = s->now_s + work_of(s, slot);
+        slot->recount = true;
+    }
+    for (uint32_t k = 0; k < class->n; k++) {
+        uint32_t rank_index = slot->first_rank + k * class->stride;
+        rank_state *rank = &s->ranks[rank_index];
+        if (class->hot.start_memory) {
+            galv_account_start(&rank->account, &s->results[rank_index],
+                               &s->costs[slot->class_index], slot->op, s->now_s);
+        }
+        if (works) {
+            touch(s, rank_index);
+            rank->running |= bit;
+        } else {
+            count_time(s, rank_index);
+        }
+        rank->waiting &= (uint8_t)~bit;
+    }
+    if (!works) {
+        for (uint32_t k = 0; k < class->n; k++) {
+            end_on_rank(s, slot, slot->first_rank + k * class->stride);
+        }
+        s->n_done += class->n;
+        s->n_events += class->n;
+    }
+}
+
+/* The head of a queue: has its turn come, it arrives at its slot. */
+static void try_head(all_ranks *s, uint32_t queue_index)
+{
+    uint32_t rank_index = queue_index / GALV_N_STREAMS;
+    uint32_t stream = queue_index % GALV_N_STREAMS;
+    rank_state *rank = &s->ranks[rank_index];
+    rank_queue *queue = &s->queues[queue_index];
+    uint32_t op = queue->head;
+    uint8_t bit = (uint8_t)(1U << stream);
+    if (((rank->running | rank->waiting) & bit) != 0 ||
+        op >= s->program->queue_begin[rank->stage * GALV_N_STREAMS + stream + 1]) {
+        return;
+    }
+    const galv_program_op *ops = &s->program->ops[op];
+    uint32_t offset = rank->place * GALV_N_STREAMS;
+    for (uint32_t i = ops[0].first_dependency; i < ops[1].first_dependency; i++) {
+        if (s->queues[s->before[i].queue + offset].head <= s->before[i].op) {
+            return;
+        }
+    }
+    const meeting_class *class = &s->classes[ops->class_index];
+    uint32_t place = rank->place;
+    uint32_t group = class->n == 1 ? place
+                                   : place / class->block * class->stride +
+                                         place % class->block % class->stride;
+    queue->slot = class->first_slot + group;
+    meeting_slot *slot = &s->slots[queue->slot];
+    if (slot->n_arrived == 0) {
+        slot->op = op;
+        slot->class_index = ops->class_index;
+        slot->first_rank = class->n == 1 ? rank_index
+                                         : class->first_rank +
+                                               place / class->block * class->block +
+                                               place % class->block % class->stride;
+    }
+    assert(slot->op == op);
+    if (++slot->n_arrived == class->n) {
+        begin_slot(s, queue->slot);
+    } else {
+        count_time(s, rank_index);
+        rank->waiting |= bit;
+    }
+}
+
+static void settle(all_ranks *s)
+{
+    while (s->n_ready > 0) {
+        uint32_t queue = s->ready[--s->n_ready];
+        s->is_ready[queue] = 0;
+        try_head(s, queue);
+    }
+    galv_all_ranks_settle_rates(s);
+}
+
+static void play(all_ranks *s)
+{
+    for (uint32_t queue = s->n_queues; queue > 0; queue--) {
+        look_at(s, queue - 1);
+    }
+    settle(s);
+    while (s->n_heap > 0) {
+        s->now_s = s->heap[0].end_s;
+        while (s->n_heap > 0 && s->heap[0].end_s <= s->now_s) {
+            end_slot(s, pop(s));
+        }
+        settle(s);
+    }
+}
+
+/* ---- results ---- */
+
+static galv_status make_timeline(galv_timeline *timeline, const all_ranks *s,
+                                 galv_arena *arena, galv_err *err)
+{
+    int32_t n_stages = s->program->n_ranks;
+    size_t n_samples = 0;
+    for (int32_t pass = 0; pass < 2; pass++) { /* count, then copy */
+        size_t n = 0;
+        for (int32_t stage = 0; stage < n_stages; stage++) {
+            const rank_account *account = &s->ranks[(uint32_t)stage * s->per_stage +
+                                                    (uint32_t)s->options->record_place]
+                                               .account;
+            if (pass == 1) {
+                memcpy(&timeline->samples[n], account->samples,
+                       account->n_samples * sizeof *account->samples);
+            }
+            n += account->n_samples;
+        }
+        n_samples = n;
+        if (pass == 0) {
+            timeline->samples = GALV_NEW_ARRAY(arena, galv_memory_sample, n);
+            if (timeline->samples == NULL) {
+                return galv_fail(err, GALV_NO_MEMORY, "no memory for a timeline");
+            }
+        }
+    }
+    timeline->n_ranks = n_stages;
+    timeline->n_chunks = s->program->n_chunks;
+    timeline->duration_s = s->now_s;
+    timeline->n_spans = s->program->n_ops;
+    timeline->spans = s->spans;
+    timeline->n_samples = n_samples;
+    return GALV_OK;
+}
+
+static galv_status fail_deadlock(const all_ranks *s, galv_err *err)
+{
+    for (uint32_t queue = 0; queue < s->n_queues; queue++) {
+        const rank_state *rank = &s->ranks[queue / GALV_N_STREAMS];
+        uint32_t op = s->queues[queue].head;
+        if (op < s->program->queue_begin[rank->stage * GALV_N_STREAMS +
+                                         queue % GALV_N_STREAMS + 1]) {
+            char name[96];
+            return galv_fail(err, GALV_INPUT, "the program deadlocks: %s never starts",
+                             galv_program_name_op(name, sizeof name, s->program, op));
+        }
+    }
+    return galv_fail(err, GALV_INTERNAL, "the simulation stopped early");
+}
+
+galv_status galv_all_ranks_simulate(galv_all_ranks_result *result,
+                                    const galv_program *program, const galv_cost *costs,
+                                    const galv_stage_memory *base,
+                                    const galv_meeting *meetings,
+                                    int32_t ranks_per_stage,
+                                    const galv_all_ranks_options *options,
+                                    galv_arena *arena, galv_err *err)
+{
+    all_ranks s = {0};
+    s.program = program;
+    s.costs = costs;
+    s.options = options;
+    s.per_stage = (uint32_t)ranks_per_stage;
+    galv_status status = galv_all_ranks_set_up(&s, base, meetings, arena, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    play(&s);
+    if (s.n_done < (uint64_t)program->n_ops * s.per_stage) {
+        return fail_deadlock(&s, err);
+    }
+    for (uint32_t i = 0; i < s.n_ranks; i++) {
+        count_time(&s, i);
+        galv_account_finish(&s.ranks[i].account, &s.results[i], s.now_s);
+    }
+    galv_all_ranks_result made = {0};
+    if (s.spans != NULL) {
+        status = make_timeline(&made.sim.timeline, &s, arena, err);
+    }
+    made.ranks_per_stage = ranks_per_stage;
+    made.sim.iteration_time_s = s.now_s;
+    made.sim.n_events = s.n_events;
+    made.sim.n_ranks = (int32_t)s.n_ranks;
+    made.sim.ranks = s.results;
+    made.waited_s = s.waited_s;
+    if (status == GALV_OK) {
+        *result = made;
+    }
+    return status;
+}
