@@ -82,12 +82,20 @@ galv_status galv_compile_shape(const galv_schedule **schedule,
                            "a plan of pp %d, vpp %d and %d micro-batches cannot run",
                            (int)plan->pp, (int)plan->vpp, (int)shape->n_micro_batches);
     }
-    double n_slots = 2.0 * shape->n_micro_batches * plan->vpp * plan->pp;
+    double n_slots = 3.0 * shape->n_micro_batches * plan->vpp * plan->pp;
     if (status == GALV_OK && n_slots > MOST_SLOTS) {
         status = galv_fail(err, GALV_USAGE,
                            "%d micro-batches on %d x %d stages are more than can be "
                            "simulated; take larger micro-batches",
                            (int)shape->n_micro_batches, (int)plan->pp, (int)plan->vpp);
+    }
+    if (status == GALV_OK && (*schedule)->pairs) {
+        status = galv_fail(err, GALV_UNAVAILABLE,
+                           "schedule %s cannot be compiled from a plan yet: passes that "
+                           "run beside each other%s are missing",
+                           plan->schedule,
+                           (*schedule)->two_way ? " and a second copy of the layers"
+                                                : "");
     }
     return status;
 }

@@ -59,7 +59,8 @@ galv_status galv_compile_pass(galv_pass_layout *layout, const galv_job *job,
                               const galv_pass_hooks *hooks, galv_arena *arena,
                               galv_err *err);
 
-/* The schedule of a plan and its shape. Errors: GALV_USAGE. */
+/* The schedule of a plan and its shape. Errors: GALV_USAGE; GALV_UNAVAILABLE for
+ * schedules with paired passes. */
 galv_status galv_compile_shape(const galv_schedule **schedule,
                                galv_schedule_shape *shape, const galv_plan *plan,
                                galv_err *err);
