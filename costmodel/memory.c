@@ -48,7 +48,9 @@ static int32_t held_virtual_stage(const galv_plan *plan, int32_t stage, int32_t 
     if (chunk == 1 && strcmp(name, "dualpipe") == 0) {
         return plan->pp - 1 - stage;
     }
-    if (chunk == 1 && (strcmp(name, "zb-v") == 0 || strcmp(name, "dualpipev") == 0)) {
+    bool v_shaped = strcmp(name, "zb-v") == 0 || strcmp(name, "dualpipev") == 0 ||
+                    strcmp(name, "v-half") == 0 || strcmp(name, "v-min") == 0;
+    if (chunk == 1 && v_shaped) {
         return 2 * plan->pp - 1 - stage;
     }
     return chunk * plan->pp + stage;
