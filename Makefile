@@ -34,6 +34,7 @@ endif
 OPT_release := -O2 -g
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread
+OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 OPT_cov     := -O0 -g --coverage -fprofile-update=atomic
 
 BASE_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -DGALV_VERSION=\"$(VERSION)\" -I. \
@@ -47,7 +48,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 
 # ---- sources ----
 # Data files compiled in: ROOM/DIR/NAME.EXT becomes the symbol galv_data_NAME_EXT.
-DATA := $(wildcard plan/catalog/*.json plan/catalog/*.csv costmodel/data/*.csv costmodel/data/*.json)
+DATA := $(wildcard plan/catalog/*.json plan/catalog/*.csv costmodel/data/*.csv costmodel/data/*.json sim/data/*.csv)
 DATA_OBJECTS := $(DATA:%=$(BUILD)/data/%.o)
 room_sources = $(wildcard $(1)/*.c)
 room_objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(call room_sources,$(1)))
@@ -61,7 +62,7 @@ PROGRAM := $(BUILD)/galvatron-sim
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install docs docs-check fuzz cov bench lint fmt man \
+.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install docs docs-check fuzz fuzz-run cov bench lint fmt man \
     install uninstall dist clean help
 
 all: $(PROGRAM)
@@ -144,21 +145,19 @@ test-install:
 tsan-test:
 	$(Q)$(MAKE) --no-print-directory MODE=tsan thread-tests
 
-# ---- fuzzing: clang's libFuzzer where it is installed, else the seeds alone ----
+# ---- fuzzing (clang with libFuzzer: packages clang, libfuzzer-14-dev) ----
 FUZZ_SECONDS ?= 30
-FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
-FUZZ_SOURCES := $(foreach room,$(ROOMS),$(call room_sources,$(room)))
-FUZZ_DATA := $(DATA:%=$(BUILD)/data/%.c)
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
+fuzz-run: $(FUZZERS)
+	$(Q)set -e; for fuzzer in $^; do echo "  FUZZ     $$fuzzer"; mkdir -p $$fuzzer-corpus; \
+	    $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=3000 -verbosity=0 \
+	        -artifact_prefix=$$fuzzer- $$fuzzer-corpus $(wildcard tests/fuzz/seeds); done
 ## make fuzz        every parser for FUZZ_SECONDS (default 30) with libFuzzer
-fuzz: $(FUZZ_DATA)
-	$(Q)mkdir -p $(BUILD)/fuzz
-	$(Q)set -e; for fuzzer in $(FUZZERS); do echo "  FUZZ     $$fuzzer"; \
-	    [ -x $(BUILD)/fuzz/$$fuzzer ] || clang -std=c11 -D_POSIX_C_SOURCE=200809L -DGALV_VERSION=\"$(VERSION)\" \
-	        -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -pthread \
-	        $(shell pkg-config --cflags $(PKGS)) tests/fuzz/$$fuzzer.c $(FUZZ_SOURCES) $(FUZZ_DATA) $(LIBS) -o $(BUILD)/fuzz/$$fuzzer; \
-	    mkdir -p $(BUILD)/fuzz/corpus-$$fuzzer; \
-	    $(BUILD)/fuzz/$$fuzzer -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 \
-	        $(BUILD)/fuzz/corpus-$$fuzzer $(wildcard tests/fuzz/seeds); done
+fuzz:
+	$(Q)+$(MAKE) --no-print-directory MODE=fuzz CC=clang fuzz-run
 
 # ---- benchmarks ----
 BENCHMARKS := $(patsubst benchmarks/%.c,$(BUILD)/benchmarks/%,$(wildcard benchmarks/*_bench.c))
