@@ -74,7 +74,7 @@ galv_status galv_compile_shape(const galv_schedule **schedule,
     shape->n_chunks = plan->vpp;
     shape->n_micro_batches = galv_plan_n_micro_batches(plan);
     shape->group_size = plan->group_size;
-    shape->weights = NULL; /* forward, input and weight gradients cost alike */
+    shape->weights = NULL;
     galv_status status = galv_schedule_find(schedule, plan->schedule, err);
     if (status == GALV_OK && (shape->n_micro_batches < 1 || plan->vpp > INT16_MAX ||
                               plan->vpp < 1 || plan->pp < 1)) {
@@ -90,12 +90,12 @@ galv_status galv_compile_shape(const galv_schedule **schedule,
                            (int)shape->n_micro_batches, (int)plan->pp, (int)plan->vpp);
     }
     if (status == GALV_OK && (*schedule)->pairs) {
-        status = galv_fail(err, GALV_UNAVAILABLE,
-                           "schedule %s cannot be compiled from a plan yet: passes that "
-                           "run beside each other%s are missing",
-                           plan->schedule,
-                           (*schedule)->two_way ? " and a second copy of the layers"
-                                                : "");
+        status =
+            galv_fail(err, GALV_UNAVAILABLE,
+                      "schedule %s cannot be compiled from a plan yet: passes that "
+                      "run beside each other%s are missing",
+                      plan->schedule,
+                      (*schedule)->two_way ? " and a second copy of the layers" : "");
     }
     return status;
 }
@@ -533,6 +533,14 @@ galv_status galv_program_compile(galv_program **program, const galv_job *job,
                                  const galv_plan *plan, galv_arena *arena,
                                  galv_err *err)
 {
+    return galv_program_compile_weighted(program, job, plan, NULL, arena, err);
+}
+
+galv_status galv_program_compile_weighted(galv_program **program, const galv_job *job,
+                                          const galv_plan *plan,
+                                          const galv_schedule_weights *weights,
+                                          galv_arena *arena, galv_err *err)
+{
     compiler c = {0};
     c.job = job;
     c.plan = plan;
@@ -541,6 +549,7 @@ galv_status galv_program_compile(galv_program **program, const galv_job *job,
     if (status != GALV_OK) {
         return status;
     }
+    c.shape.weights = weights;
     galv_builder_init(&c.builder, plan->pp, plan->vpp, c.shape.n_micro_batches);
     status = allocate(&c, err);
     if (status == GALV_OK) {

@@ -50,6 +50,14 @@ galv_status galv_program_compile(galv_program **program, const galv_job *job,
                                  const galv_plan *plan, galv_arena *arena,
                                  galv_err *err);
 
+/* The same with the order that the schedule makes for these ratios of costs, where it
+ * follows costs; NULL, and galv_program_compile: where forward, input gradient and
+ * weight gradient all cost the same, and messages nothing. */
+galv_status galv_program_compile_weighted(galv_program **program, const galv_job *job,
+                                          const galv_plan *plan,
+                                          const galv_schedule_weights *weights,
+                                          galv_arena *arena, galv_err *err);
+
 /* A program of a schedule alone, without layers: one operation per slot and, on edges
  * between different stages, a send and a receive. Classes: for each stage and chunk one
  * per pass (first_layer = virtual stage, n_layers = 1) and one send per direction

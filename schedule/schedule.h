@@ -62,11 +62,12 @@ typedef struct galv_schedule {
     int32_t min_stages;
     bool searched; /* part of an open search: what training frameworks in common use
                       run as they come; the others are tried when asked for by name */
-    bool pairs;    /* has paired slots: can be made a program by itself only
-                      (galv_program_from_schedule), not from a plan */
-    bool two_way;  /* each stage holds two virtual stages of p, its own and that of
-                      the stage opposite: two copies of all parameters. The first half
-                      of the micro-batches enters at stage 0, the second at the last */
+    bool follows_costs; /* goes by galv_schedule_shape.weights */
+    bool pairs;         /* has paired slots: can be made a program by itself only
+                           (galv_program_from_schedule), not from a plan */
+    bool two_way;       /* each stage holds two virtual stages of p, its own and that of
+                           the stage opposite: two copies of all parameters. The first half
+                           of the micro-batches enters at stage 0, the second at the last */
     /* Fills slots[galv_schedule_n_slots] with the order of one stage; NULL where
      * `order_all` does. Errors: GALV_USAGE when the shape is not one it can do, with
      * the nearest that is. */

@@ -22,6 +22,7 @@
 #include "sim/critical_path.h"
 
 #include "sim/simulate_internal.h"
+#include "sim/weigh.h"
 
 #include <math.h>
 #include <string.h>
@@ -364,8 +365,7 @@ galv_status galv_critical_path_of_plan(galv_critical_path *path,
     galv_sim_result result = {0};
     galv_sim_options options = GALV_SIM_OPTIONS_INIT;
     options.record_timeline = true;
-    galv_status status =
-        galv_program_compile(&program, galv_costmodel_job(model), plan, arena, err);
+    galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
     if (status == GALV_OK) {
         status = galv_price_program(&costs, model, plan, program, arena, err);
     }

@@ -11,6 +11,7 @@
 #include "sim/evaluate.h"
 
 #include "sim/prices.h"
+#include "sim/weigh.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,10 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
     e.passes = calloc((size_t)plan->vpp * 4, sizeof *e.passes);
     if (e.slots == NULL || e.passes == NULL || peaks == NULL) {
         status = galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
+    }
+    if (status == GALV_OK) {
+        status = galv_weigh_plan(&e.shape.weights, plan, galv_costmodel_job(model),
+                                 e.prices, arena, err);
     }
     if (status == GALV_OK) {
         status = galv_schedule_order(e.slots, e.schedule, &e.shape, err);

@@ -12,6 +12,7 @@
 #include "sim/evaluate.h"
 
 #include "base/units.h"
+#include "sim/weigh.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -259,8 +260,7 @@ galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
     galv_stage_memory *base = NULL;
     galv_sim_result sim = {0};
     galv_result made = {0};
-    galv_status status =
-        galv_program_compile(&program, galv_costmodel_job(model), plan, arena, err);
+    galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
     if (status == GALV_OK) {
         status = galv_price_program(&costs, model, plan, program, arena, err);
     }

@@ -16,6 +16,7 @@
  * Shared with the engine: the program, the costs, and how memory is counted (an
  * operation's transient goes before its other changes at its end). */
 #include "sim/reference.h"
+#include "sim/weigh.h"
 
 #include <math.h>
 #include <string.h>
@@ -304,8 +305,7 @@ galv_status galv_check_plan(galv_check *check, const galv_costmodel *model,
     for (int32_t stage = 0; stage < plan->pp; stage++) {
         galv_costmodel_stage_memory(&base[stage], model, plan, stage);
     }
-    galv_status status =
-        galv_program_compile(&program, galv_costmodel_job(model), plan, arena, err);
+    galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
     if (status == GALV_OK) {
         status = galv_price_program(&costs, model, plan, program, arena, err);
     }
