@@ -13,8 +13,16 @@
  *   pp    send                                     e T h of the boundary layer, over t
  *                                                  with sequence parallelism
  *
+ * Without sequence parallelism Megatron-LM and DeepSpeed cut what all t ranks hold
+ * alike into t pieces, send one piece each over its own NIC, and gather them inside the
+ * node (Narayanan et al. 2021, arXiv 2104.04473, section 4.1); others send everything
+ * from every rank.
+ *
  * The host launches kernels one after another while the device computes and
- * communicates; where it is slower, it sets the pace (small layers, old software).
+ * communicates; where it is slower, it sets the pace (small layers, old software). What
+ * it does once for each pass of a chunk (the loop, the batch, checks) hides behind the
+ * kernels that are still queued, except for the fifth of it that comes before the first
+ * launch where a pass begins by waiting for a message, and with it an empty queue.
  *
  * Measured layers replace the kernels' sum; see profile_use.c. A layer measured whole
  * is cut into parts, phases and other degrees in proportion to the kernels' sums: parts
@@ -22,6 +30,9 @@
 #include "costmodel/costmodel_internal.h"
 
 #include <string.h>
+
+/* Share of the host's work for a pass that comes before its first kernel. */
+#define BEFORE_FIRST_LAUNCH 0.2
 
 /* ---- computation ---- */
 
@@ -103,11 +114,12 @@ static bool add_measured(galv_cost *cost, const galv_costmodel *model,
     return true;
 }
 
-/* Does the operation open a chunk? Then the loop around passes is charged to it. */
-static bool opens_chunk(const galv_plan *plan, const galv_operation *operation)
+/* The virtual stage that the operation opens, or -1. The loop around passes is charged
+ * to the operation that does. */
+static int32_t opened_chunk(const galv_plan *plan, const galv_operation *operation)
 {
     if (operation->part != GALV_PART_WHOLE && operation->part != GALV_PART_ATTENTION) {
-        return false;
+        return -1;
     }
     int32_t low = 0;
     int32_t high = plan->pp * plan->vpp;
@@ -119,7 +131,7 @@ static bool opens_chunk(const galv_plan *plan, const galv_operation *operation)
             high = middle;
         }
     }
-    return plan->first_layer[low] == operation->first_layer;
+    return plan->first_layer[low] == operation->first_layer ? low : -1;
 }
 
 static int32_t find_group(const galv_model *model, int32_t layer, int32_t *rest)
@@ -178,6 +190,48 @@ static void wait_for_host(galv_cost *cost, const galv_costmodel *model,
     }
 }
 
+/* Seconds by which the kernels of a chunk outlast their launches: taken from the layer
+ * in its middle, which has neither embedding nor head unless all have. */
+static double chunk_slack(const galv_costmodel *model, const galv_device_law *law,
+                          const galv_plan *plan, int32_t chunk, int pass)
+{
+    int32_t first = plan->first_layer[chunk];
+    int32_t n = plan->first_layer[chunk + 1] - first;
+    int32_t layer = first + n / 2;
+    int32_t rest = 0;
+    int32_t g = find_group(&model->job.model, layer, &rest);
+    const galv_strategy *strategy = galv_plan_strategy(plan, layer);
+    double samples = galv_plan_local_samples(plan, layer);
+    double flop = 0;
+    double busy_s = analytic_time(model, law, &model->job.model.groups[g], strategy,
+                                  samples, GALV_PART_WHOLE, pass, &flop);
+    galv_layer_share share;
+    galv_layer_share_init(&share, &model->facts, &model->job.workload,
+                          &model->job.model.groups[g], strategy, samples, 1);
+    double host_s = galv_layer_host_time(law, &share, GALV_PART_WHOLE, pass);
+    return busy_s > host_s ? n * (busy_s - host_s) : 0;
+}
+
+/* What the host does once for a pass of a chunk, as far as it shows (see above). */
+static void open_chunk(galv_cost *cost, const galv_costmodel *model,
+                       const galv_device_law *law, const galv_plan *plan,
+                       const galv_operation *operation)
+{
+    bool pass = operation->kind == GALV_OP_FORWARD ||
+                operation->kind == GALV_OP_BACKWARD ||
+                operation->kind == GALV_OP_BACKWARD_INPUT;
+    int32_t chunk = pass ? opened_chunk(plan, operation) : -1;
+    if (chunk < 0) {
+        return;
+    }
+    double host_s = 1e-6 * law->factors[GALV_FACTOR_CHUNK];
+    double first_s =
+        plan->pp > 1 && !plan->overlap.p2p ? BEFORE_FIRST_LAUNCH * host_s : 0;
+    double shown_s = host_s - chunk_slack(model, law, plan, chunk, operation->kind);
+    galv_cost_add(cost, shown_s > first_s ? shown_s : first_s, GALV_PROVENANCE_FITTED,
+                  0);
+}
+
 static void price_compute(galv_cost *cost, const galv_costmodel *model,
                           const galv_plan *plan, const galv_operation *operation)
 {
@@ -209,12 +263,8 @@ static void price_compute(galv_cost *cost, const galv_costmodel *model,
         layer += here;
         left -= here;
     }
-    bool pass = operation->kind == GALV_OP_FORWARD ||
-                operation->kind == GALV_OP_BACKWARD ||
-                operation->kind == GALV_OP_BACKWARD_INPUT;
-    if (pass && !measured && opens_chunk(plan, operation)) {
-        galv_cost_add(cost, 1e-6 * law->factors[GALV_FACTOR_CHUNK],
-                      GALV_PROVENANCE_FITTED, 0);
+    if (!measured) {
+        open_chunk(cost, model, law, plan, operation);
     }
 }
 
@@ -425,6 +475,14 @@ static void price_parameter_message(galv_cost *cost, const galv_costmodel *model
                           experts);
 }
 
+/* Is a pipeline message cut over the tensor-parallel ranks and gathered again? */
+static bool sends_pieces(const galv_workload *workload, const galv_strategy *strategy)
+{
+    bool megatron = workload->software == GALV_SOFTWARE_MEGATRON ||
+                    workload->software == GALV_SOFTWARE_DEEPSPEED;
+    return megatron && strategy->tp > 1 && strategy->sp == GALV_SP_NONE;
+}
+
 static void price_send(galv_cost *cost, const galv_costmodel *model,
                        const galv_plan *plan, const galv_operation *operation)
 {
@@ -449,7 +507,19 @@ static void price_send(galv_cost *cost, const galv_costmodel *model,
     galv_group pair =
         galv_placement_group(plan, &model->job.cluster, GALV_GROUP_PP, layer,
                              operation->stage, operation->peer_stage);
-    price_group(cost, model, law, GALV_OP_SEND, &pair, bytes, 1);
+    bool in_pieces = sends_pieces(&model->job.workload, strategy);
+    price_group(cost, model, law, GALV_OP_SEND, &pair,
+                in_pieces ? bytes / strategy->tp : bytes, 1);
+    if (in_pieces) {
+        galv_group peers =
+            galv_placement_group(plan, &model->job.cluster, GALV_GROUP_TP, layer,
+                                 operation->peer_stage, operation->peer_stage);
+        galv_cost gather;
+        memset(&gather, 0, sizeof gather);
+        galv_collective_cost(&gather, &law->collective, GALV_OP_ALL_GATHER, &peers,
+                             bytes);
+        galv_cost_add(cost, gather.work_s, law->collective.provenance, 0);
+    }
 }
 
 void galv_costmodel_operation(galv_cost *cost, const galv_costmodel *model,
