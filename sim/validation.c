@@ -111,6 +111,7 @@ static galv_status predict_plan(galv_validated_case *out, galv_stage_result **st
     out->predicted_iteration_time_s = result.iteration_time_s;
     out->predicted_peak_memory_bytes =
         peak_of_kind(&result, out->measured->memory_kind);
+    galv_run_kind_init(&out->kind, &job, plan, &result);
     result.stages = NULL;
     out->result = result;
     return GALV_OK;
@@ -202,6 +203,37 @@ static void sum_up(galv_validation *v, double *sizes)
         v->n_memory > 0 ? sum_memory / (double)v->n_memory : (double)NAN;
 }
 
+/* What a case's source is called when it states none: its file, without folder and
+ * extension. */
+static const char *file_stem(const char *file, galv_arena *arena)
+{
+    const char *slash = strrchr(file, '/');
+    const char *name = slash != NULL ? slash + 1 : file;
+    size_t length = strcspn(name, ".");
+    return galv_arena_printf(arena, "%.*s", (int)length, name);
+}
+
+static galv_status name_cases(galv_validated_case *out, const galv_case *cases,
+                              size_t n_cases, galv_arena *arena, galv_err *err)
+{
+    for (size_t i = 0; i < n_cases; i++) {
+        const galv_case *c = &cases[i];
+        out[i].measured = c;
+        out[i].source = c->source != NULL && c->source[0] != '\0'
+                            ? c->source
+                            : file_stem(c->file != NULL ? c->file : "", arena);
+        out[i].group =
+            out[i].source == NULL
+                ? NULL
+                : galv_arena_printf(arena, "%s, %s", out[i].source, c->model_family);
+        if (out[i].group == NULL) {
+            return galv_fail(err, GALV_NO_MEMORY, "%zu cases do not fit in memory",
+                             n_cases);
+        }
+    }
+    return GALV_OK;
+}
+
 /* Moves the stages of every case from the heap into the arena. */
 static bool keep_stages(galv_validated_case *cases, galv_stage_result *const *stages,
                         size_t n_cases, galv_arena *arena)
@@ -236,8 +268,8 @@ galv_status galv_validate(galv_validation *validation, const galv_case *cases,
         status =
             galv_fail(err, GALV_NO_MEMORY, "%zu cases do not fit in memory", n_cases);
     }
-    for (size_t i = 0; i < n_cases && status == GALV_OK; i++) {
-        made.cases[i].measured = &cases[i];
+    if (status == GALV_OK) {
+        status = name_cases(made.cases, cases, n_cases, arena, err);
     }
     if (status == GALV_OK) {
         status = galv_parallel_for(n_jobs, n_cases, predict, &v, err);

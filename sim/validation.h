@@ -1,13 +1,17 @@
-/* Predicted beside measured, case by case, and the sums that tell how good it is. */
+/* Predicted beside measured, case by case, and the sums that tell how good it is.
+ * sim/error_sums.h has the sums by source and by feature. */
 #ifndef GALV_SIM_VALIDATION_H
 #define GALV_SIM_VALIDATION_H
 
 #include "base/arena.h"
 #include "sim/evaluate.h"
+#include "sim/run_kind.h"
 #include "traces/cases.h"
 
 typedef struct galv_validated_case {
     const galv_case *measured;
+    const char *source; /* as stated, else the base name of the case's file */
+    const char *group;  /* source and model family: what leaving out takes at once */
     galv_status status; /* GALV_OK: predicted; else why not: */
     char why_not[200];
     double predicted_iteration_time_s;
@@ -16,6 +20,7 @@ typedef struct galv_validated_case {
     double error_frac; /* predicted / measured - 1; NAN when not measured */
     double memory_error_frac;
     galv_result result; /* without timeline */
+    galv_run_kind kind; /* all empty: not predicted, or of stage times alone */
 } galv_validated_case;
 
 typedef struct galv_validation {

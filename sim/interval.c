@@ -1,0 +1,426 @@
+/* The rule.
+ *
+ * Residuals e = ln(measured / predicted) are looked at on levels of likeness, from all
+ * runs down to those of exactly the same kind:
+ *
+ *   0  every run
+ *   1  same software, generation and precision
+ *   2  and pace (paced by the host's launches or by kernels)
+ *   3  and one node or several
+ *   4  and pipeline or none, parameters sharded (ZeRO-3) or not
+ *   5  and experts or none, fused attention or not
+ *
+ * On each level the 5 %, 50 % and 95 % quantiles are taken, a source of many runs
+ * counting for at most 12, and drawn towards those of the level above as if that had
+ * been seen 10 times more: q = (W q_here + 10 q_above) / (W + 10), W the runs counted.
+ * So a few like runs move the interval, and many set it.
+ *
+ * The user's run belongs to none of these sources, and sources differ among one
+ * another by more than their runs do (another cluster, container, day). So the distance
+ * of each end from the median is joined in quadrature with the spread of sources:
+ *
+ *   end = m -+ sqrt((m - q)^2 + (1.645 t)^2 (1 + 1 / S))
+ *
+ * t: spread of the sources' median residuals about 0, by their mean size (1.2533 mean
+ * |median|, the standard deviation if they were normal); S: sources on the finest level
+ * that has any; 1 + 1/S as for the prediction of a further member of a sample.
+ * 1.645 is the normal's 95 % quantile. Leaving out one source at a time, about 90 % of
+ * the runs of each fall inside (tests/sim/interval_test.c).
+ *
+ * A regime is not validated when level 1 has fewer than three runs.
+ *
+ * Left out: the residuals are those of a model whose few factors were fitted to the
+ * same runs; what that flatters is within the spread of sources. Memory has no interval
+ * yet. */
+#include "sim/interval.h"
+
+#include "base/units.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern const char galv_data_residuals_csv[];
+extern const size_t galv_data_residuals_csv_length;
+
+#define N_LEVELS       6
+#define MOST_RUNS      12.0
+#define ABOVE_RUNS     10.0
+#define SHOWN_MIN_RUNS 5
+#define NORMAL_95      1.6448536269514722
+#define SIGMA_OF_SIZE  1.2533141373155003 /* sqrt(pi / 2) */
+
+/* ---- the table ---- */
+
+galv_status galv_residuals_read_table(galv_residuals *residuals, const galv_csv *table,
+                                      galv_arena *arena, galv_err *err)
+{
+    galv_residuals made = {table->n_rows, NULL};
+    int ratio = galv_csv_require(table, "measured_over_predicted", err);
+    int source = galv_csv_require(table, "source", err);
+    made.rows = GALV_NEW_ARRAY(arena, galv_residual, table->n_rows);
+    if (ratio < 0 || source < 0) {
+        return err->status;
+    }
+    if (made.rows == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for residuals");
+    }
+    for (size_t row = 0; row < table->n_rows; row++) {
+        galv_residual *r = &made.rows[row];
+        double value = 0;
+        galv_status status = galv_csv_f64(table, row, ratio, 1e-6, 1e6, &value, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+        if (!(value > 0)) {
+            return galv_csv_fail(table, row, ratio, err, "a ratio is missing");
+        }
+        r->log_ratio = log(value);
+        r->source = galv_csv_cell(table, row, source);
+        r->source_index = row;
+        for (size_t i = 0; i < row; i++) {
+            if (strcmp(made.rows[i].source, r->source) == 0) {
+                r->source_index = made.rows[i].source_index;
+                break;
+            }
+        }
+        r->case_id = galv_csv_cell(table, row, galv_csv_column(table, "case_id"));
+        r->family = galv_csv_cell(table, row, galv_csv_column(table, "family"));
+        for (int f = 0; f < GALV_N_FEATURES; f++) {
+            int column = galv_csv_column(table, galv_feature_names[f]);
+            snprintf(r->kind.words[f], sizeof r->kind.words[f], "%s",
+                     galv_csv_cell(table, row, column));
+        }
+    }
+    *residuals = made;
+    return GALV_OK;
+}
+
+galv_status galv_residuals_builtin(galv_residuals *residuals, galv_arena *arena,
+                                   galv_err *err)
+{
+    galv_csv table;
+    galv_status status =
+        galv_csv_read_text(&table, "residuals.csv", galv_data_residuals_csv,
+                           galv_data_residuals_csv_length, arena, err);
+    return status == GALV_OK ? galv_residuals_read_table(residuals, &table, arena, err)
+                             : status;
+}
+
+void galv_residuals_print(galv_text *out, const galv_validation *validation)
+{
+    char number[40];
+    galv_text_append(out, "case_id,source,family");
+    for (int f = 0; f < GALV_N_FEATURES; f++) {
+        galv_csv_put(out, galv_feature_names[f], false);
+    }
+    galv_text_append(out, ",measured_over_predicted\n");
+    for (size_t i = 0; i < validation->n_cases; i++) {
+        const galv_validated_case *c = &validation->cases[i];
+        if (isnan(c->error_frac) || c->kind.words[GALV_FEATURE_SOFTWARE][0] == '\0') {
+            continue;
+        }
+        galv_csv_put(out, c->measured->case_id, true);
+        galv_csv_put(out, c->source, false);
+        galv_csv_put(out, c->measured->model_family, false);
+        for (int f = 0; f < GALV_N_FEATURES; f++) {
+            galv_csv_put(out, c->kind.words[f], false);
+        }
+        snprintf(number, sizeof number, "%.4f", 1 / (1 + c->error_frac));
+        galv_csv_put(out, number, false);
+        galv_text_append(out, "\n");
+    }
+}
+
+/* ---- likeness ---- */
+
+static bool same_feature(const galv_run_kind *a, const galv_run_kind *b, int feature)
+{
+    const char *x = a->words[feature];
+    const char *y = b->words[feature];
+    if (feature == GALV_FEATURE_PIPELINE) {
+        return (strcmp(x, "none") == 0) == (strcmp(y, "none") == 0);
+    }
+    if (feature == GALV_FEATURE_ZERO) {
+        return (strcmp(x, "3") == 0) == (strcmp(y, "3") == 0);
+    }
+    return strcmp(x, y) == 0;
+}
+
+/* Features that a level asks for besides those of the levels above it. */
+static const struct {
+    int n;
+    galv_feature features[3];
+} levels[N_LEVELS] = {
+    {0, {GALV_FEATURE_SOFTWARE}},
+    {3, {GALV_FEATURE_SOFTWARE, GALV_FEATURE_GENERATION, GALV_FEATURE_PRECISION}},
+    {1, {GALV_FEATURE_PACE}},
+    {1, {GALV_FEATURE_NODES}},
+    {2, {GALV_FEATURE_PIPELINE, GALV_FEATURE_ZERO}},
+    {2, {GALV_FEATURE_EXPERTS, GALV_FEATURE_ATTENTION}},
+};
+
+/* The finest level on which two kinds are alike. */
+static int likeness(const galv_run_kind *a, const galv_run_kind *b)
+{
+    int level = 0;
+    while (level + 1 < N_LEVELS) {
+        for (int i = 0; i < levels[level + 1].n; i++) {
+            if (!same_feature(a, b, levels[level + 1].features[i])) {
+                return level;
+            }
+        }
+        level++;
+    }
+    return level;
+}
+
+static void name_regime(char *text, size_t size, const galv_run_kind *kind, int level)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    for (int k = 1; k <= level; k++) {
+        for (int i = 0; i < levels[k].n && length < size; i++) {
+            galv_feature f = levels[k].features[i];
+            const char *word = kind->words[f];
+            const char *before = "";
+            const char *after = "";
+            if (f == GALV_FEATURE_NODES) {
+                after = strcmp(word, "one") == 0 ? " node" : " nodes";
+            } else if (f == GALV_FEATURE_PIPELINE) {
+                word = strcmp(word, "none") == 0 ? "no pipeline" : "pipeline";
+            } else if (f == GALV_FEATURE_ZERO) {
+                word = strcmp(word, "3") == 0 ? "ZeRO-3" : "ZeRO-0..2";
+            } else if (f == GALV_FEATURE_PACE) {
+                after = "-paced";
+            } else if (f == GALV_FEATURE_ATTENTION) {
+                after = " attention";
+            }
+            length += (size_t)snprintf(text + length, size - length, "%s%s%s%s",
+                                       length > 0 ? ", " : "", before, word, after);
+        }
+    }
+}
+
+/* ---- quantiles ---- */
+
+typedef struct weighed {
+    double value;
+    double weight;
+    int level; /* of likeness */
+    size_t source;
+} weighed;
+
+static int compare_weighed(const void *a, const void *b)
+{
+    double x = ((const weighed *)a)->value;
+    double y = ((const weighed *)b)->value;
+    return (x > y) - (x < y);
+}
+
+/* Quantile of items[n] sorted by value: each item stands in the middle of its weight,
+ * between items it is linear, beyond the first and last it is theirs. */
+static double quantile(const weighed *items, size_t n, double total, double p)
+{
+    double before = 0;
+    double last_at = 0;
+    for (size_t i = 0; i < n; i++) {
+        double at = (before + items[i].weight / 2) / total;
+        if (p <= at) {
+            if (i == 0) {
+                return items[0].value;
+            }
+            return items[i - 1].value + (items[i].value - items[i - 1].value) *
+                                            (p - last_at) / (at - last_at);
+        }
+        before += items[i].weight;
+        last_at = at;
+    }
+    return items[n - 1].value;
+}
+
+/* The items of a level and finer ones, weighed; `picked` is room for them, n_of for a
+ * count of each source. Returns how many, with their sources and the sum of their
+ * weights. */
+static size_t pick_level(weighed *picked, size_t *n_of, double *total,
+                         size_t *n_sources, const weighed *items, size_t n, int level)
+{
+    size_t n_picked = 0;
+    *total = 0;
+    *n_sources = 0;
+    for (size_t i = 0; i < n; i++) {
+        n_of[items[i].source] = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].level >= level) {
+            *n_sources += n_of[items[i].source]++ == 0;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].level >= level) {
+            double same = (double)n_of[items[i].source];
+            picked[n_picked] = items[i];
+            picked[n_picked].weight = fmin(same, MOST_RUNS) / same;
+            *total += picked[n_picked++].weight;
+        }
+    }
+    return n_picked;
+}
+
+/* Spread of the sources' medians. `picked` is room for n items, `done` for a mark of
+ * each source. */
+static double source_spread(weighed *picked, size_t *done, const weighed *items,
+                            size_t n)
+{
+    double sum = 0;
+    double n_sources = 0;
+    for (size_t i = 0; i < n; i++) {
+        done[items[i].source] = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t n_same = 0;
+        if (done[items[i].source]++ > 0) {
+            continue;
+        }
+        for (size_t j = i; j < n; j++) { /* items are sorted, so these are */
+            if (items[j].source == items[i].source) {
+                picked[n_same++] = items[j];
+            }
+        }
+        double middle = picked[n_same / 2].value;
+        sum += fabs(n_same % 2 == 1 ? middle
+                                    : (middle + picked[n_same / 2 - 1].value) / 2);
+        n_sources++;
+    }
+    return n_sources > 0 ? SIGMA_OF_SIZE * sum / n_sources : 0;
+}
+
+/* ---- the interval ---- */
+
+/* Items sorted by value; returns how many. */
+static size_t gather(weighed *items, const galv_residuals *residuals,
+                     const galv_run_kind *kind, const galv_left_out *left_out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < residuals->n; i++) {
+        const galv_residual *r = &residuals->rows[i];
+        if (left_out != NULL &&
+            ((left_out->source != NULL && strcmp(left_out->source, r->source) == 0) ||
+             (left_out->family != NULL && strcmp(left_out->family, r->family) == 0))) {
+            continue;
+        }
+        items[n++] =
+            (weighed){r->log_ratio, 1, likeness(kind, &r->kind), r->source_index};
+    }
+    qsort(items, n, sizeof *items, compare_weighed);
+    return n;
+}
+
+static void find(galv_interval *out, const galv_run_kind *kind, weighed *items,
+                 weighed *picked, size_t *n_of, size_t n)
+{
+    double q[3] = {0, 0, 0};
+    double finest_sources = 1;
+    int shown = 1;
+    for (int level = 0; level < N_LEVELS; level++) {
+        static const double p[3] = {0.05, 0.5, 0.95};
+        double total = 0;
+        size_t n_sources = 0;
+        size_t n_level = pick_level(picked, n_of, &total, &n_sources, items, n, level);
+        if (level <= 1 && n_level < GALV_INTERVAL_MIN_RUNS) {
+            name_regime(out->regime, sizeof out->regime, kind, 1);
+            return;
+        }
+        if (n_level == 0) {
+            break;
+        }
+        double above = level == 0 ? 0 : ABOVE_RUNS;
+        for (int k = 0; k < 3; k++) {
+            q[k] = (total * quantile(picked, n_level, total, p[k]) + above * q[k]) /
+                   (total + above);
+        }
+        finest_sources = (double)n_sources;
+        if (level <= 1 || n_level >= SHOWN_MIN_RUNS) {
+            shown = level;
+            out->n_runs = n_level;
+            out->n_sources = n_sources;
+        }
+    }
+    double spread = NORMAL_95 * source_spread(picked, n_of, items, n);
+    double other = spread * spread * (1 + 1 / finest_sources);
+    out->validated = true;
+    out->low_frac = exp(q[1] - sqrt((q[1] - q[0]) * (q[1] - q[0]) + other)) - 1;
+    out->high_frac = exp(q[1] + sqrt((q[2] - q[1]) * (q[2] - q[1]) + other)) - 1;
+    name_regime(out->regime, sizeof out->regime, kind, shown);
+}
+
+void galv_interval_find(galv_interval *interval, const galv_residuals *residuals,
+                        const galv_run_kind *kind, const galv_left_out *left_out)
+{
+    *interval = (galv_interval){0};
+    weighed *items = calloc(2 * residuals->n + 1, sizeof *items);
+    size_t *n_of = calloc(residuals->n + 1, sizeof *n_of);
+    if (items == NULL ||
+        n_of == NULL) { /* no memory for a footnote: say nothing rather than fail */
+        name_regime(interval->regime, sizeof interval->regime, kind, 1);
+        free(items);
+        free(n_of);
+        return;
+    }
+    size_t n = gather(items, residuals, kind, left_out);
+    find(interval, kind, items, items + n, n_of, n);
+    free(items);
+    free(n_of);
+}
+
+galv_status galv_interval_of(galv_interval *interval, const galv_job *job,
+                             const galv_plan *plan, const galv_result *result,
+                             galv_err *err)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_residuals residuals = {0, NULL};
+    if (arena == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for residuals");
+    }
+    galv_status status = galv_residuals_builtin(&residuals, arena, err);
+    if (status == GALV_OK) {
+        galv_run_kind kind;
+        galv_run_kind_init(&kind, job, plan, result);
+        galv_interval_find(interval, &residuals, &kind, NULL);
+    }
+    galv_arena_free(arena);
+    return status;
+}
+
+/* ---- for people and programs ---- */
+
+char *galv_interval_print(char *buffer, size_t size, const galv_interval *interval)
+{
+    if (!interval->validated) {
+        snprintf(buffer, size, "not validated in this regime");
+    } else {
+        snprintf(buffer, size, "%+.0f %% / %+.0f %%  (%.0f %%, from %zu like runs)",
+                 100 * interval->low_frac, 100 * interval->high_frac,
+                 100 * GALV_INTERVAL_COVERAGE, interval->n_runs);
+    }
+    return buffer;
+}
+
+void galv_interval_to_json(const galv_interval *interval, double iteration_time_s,
+                           galv_json_writer *writer)
+{
+    galv_json_put_key(writer, "iteration_time_interval_s");
+    if (interval->validated) {
+        galv_json_begin_array(writer, true);
+        galv_json_put_f64(writer, iteration_time_s * (1 + interval->low_frac));
+        galv_json_put_f64(writer, iteration_time_s * (1 + interval->high_frac));
+        galv_json_end_array(writer);
+    } else {
+        galv_json_put_null(writer);
+    }
+    galv_json_key_f64(writer, "interval_coverage", GALV_INTERVAL_COVERAGE);
+    galv_json_key_i64(writer, "interval_from", (int64_t)interval->n_runs);
+    galv_json_key_i64(writer, "interval_sources", (int64_t)interval->n_sources);
+    galv_json_key_string(writer, "regime", interval->regime);
+}

@@ -1,0 +1,202 @@
+/* Intervals: the rule on tables made by hand, and coverage on the one compiled in. */
+#include "sim/interval.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+GALV_TEST_SUITE(sim_interval);
+
+#define HEAD                                                                        \
+    "case_id,source,family,software,generation,precision,pace,nodes,zero,pipeline," \
+    "experts,tensor,recompute,attention,measured_over_predicted\n"
+
+static galv_status read(galv_residuals *residuals, const char *text, galv_arena *arena,
+                        galv_err *err)
+{
+    galv_csv table;
+    galv_status status =
+        galv_csv_read_text(&table, "made", text, strlen(text), arena, err);
+    return status == GALV_OK ? galv_residuals_read_table(residuals, &table, arena, err)
+                             : status;
+}
+
+static galv_run_kind kind_of(const char *software)
+{
+    galv_run_kind kind = {{""}};
+    const char *const words[] = {software, "Hopper", "16-bit", "kernel", "one",  "1",
+                                 "none",   "dense",  "tp1",    "none",   "fused"};
+    for (int f = 0; f < GALV_N_FEATURES; f++) {
+        snprintf(kind.words[f], sizeof kind.words[f], "%s", words[f]);
+    }
+    return kind;
+}
+
+/* n runs of a source, all with one ratio. */
+static void add(galv_text *text, const char *source, const char *software, int n,
+                double ratio)
+{
+    for (int i = 0; i < n; i++) {
+        galv_text_printf(
+            text,
+            "c,%s,gpt,%s,Hopper,16-bit,kernel,one,1,none,dense,tp1,none,fused,%g\n",
+            source, software, ratio);
+    }
+}
+
+Test(sim_interval, exact_runs_of_one_source_leave_no_width)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_residuals residuals;
+    galv_interval interval;
+    galv_text text = GALV_TEXT_INIT;
+    galv_text_append(&text, HEAD);
+    add(&text, "s", "megatron", 8, 1);
+    cr_assert_eq(read(&residuals, galv_text_string(&text), arena, &err), GALV_OK, "%s",
+                 err.message);
+    galv_run_kind kind = kind_of("megatron");
+    galv_interval_find(&interval, &residuals, &kind, NULL);
+    cr_expect(interval.validated);
+    cr_expect_eq(interval.n_runs, 8);
+    cr_expect_eq(interval.n_sources, 1);
+    cr_expect_float_eq(interval.low_frac, 0, 1e-12);
+    cr_expect_float_eq(interval.high_frac, 0, 1e-12);
+    galv_text_release(&text);
+    galv_arena_free(arena);
+}
+
+/* One source, all off by the same 10 %: the median is ln 1.1 on every level, the
+ * quantiles are no wider, the spread is 1.2533 ln 1.1, and S = 1. */
+Test(sim_interval, the_spread_of_sources_is_joined_by_its_formula)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_residuals residuals;
+    galv_interval interval;
+    galv_text text = GALV_TEXT_INIT;
+    galv_text_append(&text, HEAD);
+    add(&text, "s", "megatron", 5, 1.1);
+    cr_assert_eq(read(&residuals, galv_text_string(&text), arena, &err), GALV_OK);
+    galv_run_kind kind = kind_of("megatron");
+    galv_interval_find(&interval, &residuals, &kind, NULL);
+    double half = 1.6448536269514722 * sqrt(acos(-1) / 2) * log(1.1) * sqrt(2);
+    cr_expect_float_eq(log(1 + interval.low_frac), log(1.1) - half, 1e-9);
+    cr_expect_float_eq(log(1 + interval.high_frac), log(1.1) + half, 1e-9);
+    galv_text_release(&text);
+    galv_arena_free(arena);
+}
+
+Test(sim_interval, without_like_runs_it_says_so)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_residuals residuals;
+    galv_interval interval;
+    galv_text text = GALV_TEXT_INIT;
+    char line[160];
+    galv_text_append(&text, HEAD);
+    add(&text, "s", "megatron", 2, 1);
+    add(&text, "t", "eager", 9, 1);
+    cr_assert_eq(read(&residuals, galv_text_string(&text), arena, &err), GALV_OK);
+    galv_run_kind kind = kind_of("megatron");
+    galv_interval_find(&interval, &residuals, &kind, NULL);
+    cr_expect_not(interval.validated, "two runs are too few");
+    cr_expect_str_eq(interval.regime, "megatron, Hopper, 16-bit");
+    cr_expect_str_eq(galv_interval_print(line, sizeof line, &interval),
+                     "not validated in this regime");
+    kind = kind_of("eager");
+    galv_interval_find(&interval, &residuals, &kind, NULL);
+    cr_expect(interval.validated);
+    galv_left_out left_out = {"t", NULL};
+    galv_interval_find(&interval, &residuals, &kind, &left_out);
+    cr_expect_not(interval.validated);
+    residuals.n = 0;
+    galv_interval_find(&interval, &residuals, &kind, NULL);
+    cr_expect_not(interval.validated);
+    galv_text_release(&text);
+    galv_arena_free(arena);
+}
+
+Test(sim_interval, broken_tables_are_refused_with_their_place)
+{
+    static const char *const tables[] = {
+        "case_id,source\na,b\n",
+        HEAD
+        "c,s,gpt,megatron,Hopper,16-bit,kernel,one,1,none,dense,tp1,none,fused,x\n",
+        HEAD "c,s,gpt,megatron,Hopper,16-bit,kernel,one,1,none,dense,tp1,none,fused,\n",
+        HEAD
+        "c,s,gpt,megatron,Hopper,16-bit,kernel,one,1,none,dense,tp1,none,fused,-1\n",
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        galv_arena *arena = galv_arena_new();
+        galv_err err = GALV_ERR_INIT;
+        galv_residuals residuals;
+        cr_expect_eq(read(&residuals, tables[i], arena, &err), GALV_INPUT, "case %zu",
+                     i);
+        galv_arena_free(arena);
+    }
+}
+
+typedef struct coverage {
+    double cases;     /* share of cases inside */
+    double by_source; /* mean over sources of the share of their cases inside */
+    size_t n;         /* with an interval */
+} coverage;
+
+static coverage cover(const galv_residuals *residuals, bool by_family)
+{
+    static size_t n_of[4096], inside_of[4096];
+    coverage c = {0, 0, 0};
+    memset(n_of, 0, sizeof n_of);
+    memset(inside_of, 0, sizeof inside_of);
+    for (size_t i = 0; i < residuals->n; i++) {
+        const galv_residual *r = &residuals->rows[i];
+        galv_left_out left_out = {by_family ? NULL : r->source,
+                                  by_family ? r->family : NULL};
+        galv_interval interval;
+        galv_interval_find(&interval, residuals, &r->kind, &left_out);
+        if (!interval.validated) {
+            continue;
+        }
+        bool inside = r->log_ratio >= log(1 + interval.low_frac) &&
+                      r->log_ratio <= log(1 + interval.high_frac);
+        c.n++;
+        c.cases += inside;
+        n_of[r->source_index]++;
+        inside_of[r->source_index] += inside;
+    }
+    double n_sources = 0;
+    for (size_t i = 0; i < residuals->n; i++) {
+        if (n_of[i] > 0) {
+            n_sources++;
+            c.by_source += (double)inside_of[i] / (double)n_of[i];
+        }
+    }
+    c.cases /= (double)c.n;
+    c.by_source /= n_sources;
+    return c;
+}
+
+/* What the interval promises: of a source (or a model family) whose runs were never
+ * looked at, about 90 % lie inside. */
+Test(sim_interval, about_nine_in_ten_left_out_runs_lie_inside)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_residuals residuals;
+    cr_assert_eq(galv_residuals_builtin(&residuals, arena, &err), GALV_OK, "%s",
+                 err.message);
+    cr_assert_gt(residuals.n, 500);
+    cr_assert_lt(residuals.n, 4096);
+    coverage source = cover(&residuals, false);
+    coverage family = cover(&residuals, true);
+    cr_expect_gt(source.n, 300);
+    cr_expect(source.by_source >= 0.85 && source.by_source <= 0.99, "%.3f",
+              source.by_source);
+    cr_expect(source.cases >= 0.80, "%.3f of the cases", source.cases);
+    cr_expect(family.cases >= 0.85, "%.3f of %zu", family.cases, family.n);
+    galv_arena_free(arena);
+}
