@@ -149,6 +149,12 @@ galv_status galv_cluster_check(const galv_cluster *cluster, galv_err *err)
         return galv_fail(err, GALV_INPUT, "oversubscription %g is below 1",
                          cluster->oversubscription);
     }
+    if (cluster->nodes_per_leaf < 0 ||
+        !in_range(cluster->leaf_oversubscription, 0, 1e6)) {
+        return galv_fail(err, GALV_INPUT,
+                         "a leaf of %d nodes, oversubscribed %g times, cannot be",
+                         (int)cluster->nodes_per_leaf, cluster->leaf_oversubscription);
+    }
     if (!in_range(cluster->usd_per_device_hour, 0, 1e9) ||
         !in_range(cluster->node_power_w, 0, 1e9)) {
         return galv_fail(err, GALV_INPUT, "price and power must not be negative");
@@ -157,6 +163,8 @@ galv_status galv_cluster_check(const galv_cluster *cluster, galv_err *err)
 }
 
 /* ---- --set ---- */
+
+#define MAX_LEAF_NODES 1000000
 
 typedef enum set_path {
     SET_INTRA_BANDWIDTH,
@@ -169,14 +177,27 @@ typedef enum set_path {
     SET_DEVICE_FLOPS,
     SET_USD,
     SET_DEVICES_PER_NODE,
+    SET_INTER_NICS,
+    SET_LEAF_NODES,
+    SET_LEAF_OVERSUBSCRIPTION,
+    SET_SPINE_OVERSUBSCRIPTION,
     N_SET_PATHS
 } set_path;
 
-static const char *const set_path_names[N_SET_PATHS] = {
-    "intra.bandwidth",         "intra.latency",    "inter.bandwidth",
-    "inter.latency",           "inter.efficiency", "device.memory",
-    "device.memory_bandwidth", "device.flops",     "usd_per_device_hour",
-    "devices_per_node"};
+static const char *const set_path_names[N_SET_PATHS] = {"intra.bandwidth",
+                                                        "intra.latency",
+                                                        "inter.bandwidth",
+                                                        "inter.latency",
+                                                        "inter.efficiency",
+                                                        "device.memory",
+                                                        "device.memory_bandwidth",
+                                                        "device.flops",
+                                                        "usd_per_device_hour",
+                                                        "devices_per_node",
+                                                        "inter.nics",
+                                                        "leaf.nodes",
+                                                        "leaf.oversubscription",
+                                                        "spine.oversubscription"};
 
 static galv_status parse_plain(double *number, set_path path, const char *text,
                                galv_err *err)
@@ -226,6 +247,14 @@ static double current_value(const galv_cluster *cluster, const galv_pool *pool,
                    : pool->device.peak_flop_per_s[GALV_FP16];
     case SET_USD:
         return cluster->usd_per_device_hour;
+    case SET_INTER_NICS:
+        return pool->nics_per_node;
+    case SET_LEAF_NODES:
+        return cluster->nodes_per_leaf;
+    case SET_LEAF_OVERSUBSCRIPTION:
+        return cluster->leaf_oversubscription > 1 ? cluster->leaf_oversubscription : 1;
+    case SET_SPINE_OVERSUBSCRIPTION:
+        return cluster->oversubscription;
     default:
         return pool->devices_per_node;
     }
@@ -280,6 +309,18 @@ static void set_value(galv_cluster *cluster, galv_pool *pool, set_path path,
         break;
     case SET_USD:
         cluster->usd_per_device_hour = value;
+        break;
+    case SET_INTER_NICS:
+        pool->nics_per_node = (int32_t)value;
+        break;
+    case SET_LEAF_NODES:
+        cluster->nodes_per_leaf = (int32_t)value;
+        break;
+    case SET_LEAF_OVERSUBSCRIPTION:
+        cluster->leaf_oversubscription = value;
+        break;
+    case SET_SPINE_OVERSUBSCRIPTION:
+        cluster->oversubscription = value;
         break;
     default:
         set_devices_per_node(pool, value);
@@ -340,20 +381,22 @@ galv_status galv_cluster_set(galv_cluster *cluster, const char *assignment,
         return status;
     }
     galv_cluster changed = *cluster;
-    double usd = cluster->usd_per_device_hour;
     for (int32_t i = 0; i < changed.n_pools; i++) {
         galv_pool *pool = &changed.pools[i];
-        changed.usd_per_device_hour = usd; /* one price, however many pools */
-        double value =
-            multiplies ? number * current_value(&changed, pool, path) : number;
+        double value = number;
+        if (multiplies) { /* what is of the whole cluster multiplies once */
+            value *= current_value(cluster, &cluster->pools[i], path);
+        }
         if (!in_range(value, 0, 1e21)) {
             return galv_fail(err, GALV_USAGE, "'%.80s' is out of range", assignment);
         }
-        if (path == SET_DEVICES_PER_NODE &&
-            (value > MAX_PER_NODE || floor(value) < value)) {
+        bool counts = path == SET_DEVICES_PER_NODE || path == SET_INTER_NICS ||
+                      path == SET_LEAF_NODES;
+        int32_t most = path == SET_LEAF_NODES ? MAX_LEAF_NODES : MAX_PER_NODE;
+        if (counts && (value > most || floor(value) < value)) {
             return galv_fail(err, GALV_USAGE,
-                             "devices_per_node must be a whole number up to %d, not %g",
-                             MAX_PER_NODE, value);
+                             "%s must be a whole number up to %d, not %g",
+                             set_path_names[path], (int)most, value);
         }
         if (path == SET_DEVICE_MEMORY && value > 1e18) {
             return galv_fail(err, GALV_USAGE, "'%.80s' is out of range", assignment);

@@ -56,10 +56,13 @@ typedef struct galv_cluster {
     galv_pool pools[GALV_MAX_POOLS];
     char fabric[48];         /* "InfiniBand NDR" */
     char topology[64];       /* "rail-optimized fat tree" */
-    double oversubscription; /* of the top level; 1 = none */
-    bool rail_optimized;
-    double usd_per_device_hour; /* 0 = unknown */
-    double node_power_w;        /* one node under load; 0 = unknown */
+    double oversubscription; /* of the top level, the spine; 1 = none */
+    bool rail_optimized;     /* the i-th NIC of every node is on leaf switch i */
+    int32_t nodes_per_leaf;  /* nodes under one leaf switch, or one group of them by
+                                rail; 0 = all: no leaf level */
+    double leaf_oversubscription; /* of a leaf's uplinks; 0 or 1 = none */
+    double usd_per_device_hour;   /* 0 = unknown */
+    double node_power_w;          /* one node under load; 0 = unknown */
     char sources[256];
     char recalled_fields[192];
 } galv_cluster;
@@ -79,9 +82,10 @@ galv_status galv_cluster_from_device(galv_cluster *cluster, const char *device_i
 
 /* "cluster.inter.bandwidth=2x", "inter.latency=5us", "device.memory=141GiB",
  * "intra.bandwidth=900GB/s": the what-if of --set, on every pool. Paths:
- * {intra,inter}.{bandwidth,latency}, inter.efficiency, device.{memory,
- * memory_bandwidth,flops}, usd_per_device_hour, devices_per_node; an optional leading
- * "cluster." is dropped. A value ending in 'x' multiplies. Errors: GALV_USAGE. */
+ * {intra,inter}.{bandwidth,latency}, inter.{efficiency,nics}, device.{memory,
+ * memory_bandwidth,flops}, usd_per_device_hour, devices_per_node, leaf.{nodes,
+ * oversubscription}, spine.oversubscription; an optional leading "cluster." is dropped.
+ * A value ending in 'x' multiplies. Errors: GALV_USAGE. */
 galv_status galv_cluster_set(galv_cluster *cluster, const char *assignment,
                              galv_err *err);
 

@@ -272,6 +272,10 @@ galv_status galv_cluster_from_json(galv_cluster *cluster, galv_json_value value,
     galv_json_f64(&o, "oversubscription", GALV_OPTIONAL, 1, 1e6,
                   &read.oversubscription);
     galv_json_bool(&o, "rail_optimized", GALV_OPTIONAL, &read.rail_optimized);
+    galv_json_i32(&o, "nodes_per_leaf", GALV_OPTIONAL, 0, 1000000,
+                  &read.nodes_per_leaf);
+    galv_json_f64(&o, "leaf_oversubscription", GALV_OPTIONAL, 1, 1e6,
+                  &read.leaf_oversubscription);
     galv_json_f64(&o, "usd_per_device_hour", GALV_OPTIONAL, 0, 1e9,
                   &read.usd_per_device_hour);
     galv_json_f64(&o, "node_power_w", GALV_OPTIONAL, 0, 1e9, &read.node_power_w);
@@ -300,6 +304,12 @@ void galv_cluster_to_json(const galv_cluster *cluster, galv_json_writer *writer)
     galv_json_key_string(writer, "topology", cluster->topology);
     galv_json_key_f64(writer, "oversubscription", cluster->oversubscription);
     galv_json_key_bool(writer, "rail_optimized", cluster->rail_optimized);
+    if (cluster->nodes_per_leaf > 0) {
+        galv_json_key_i64(writer, "nodes_per_leaf", cluster->nodes_per_leaf);
+        galv_json_key_f64(
+            writer, "leaf_oversubscription",
+            cluster->leaf_oversubscription > 1 ? cluster->leaf_oversubscription : 1);
+    }
     galv_json_key_f64(writer, "usd_per_device_hour", cluster->usd_per_device_hour);
     galv_json_key_f64(writer, "node_power_w", cluster->node_power_w);
     galv_json_key_string(writer, "sources", cluster->sources);

@@ -214,3 +214,42 @@ Test(plan_cluster, load_takes_systems_devices_and_refuses_the_rest)
     err = (galv_err)GALV_ERR_INIT;
     cr_expect_eq(galv_cluster_load(&cluster, "dgx-h100", 2000000, &err), GALV_USAGE);
 }
+
+/* What is of the whole cluster is set once, however many pools there are. */
+Test(plan_cluster, leaves_rails_and_spine_can_be_set_and_written)
+{
+    galv_cluster cluster;
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_cluster_load(&cluster, "dgx-h100", 64, &err), GALV_OK);
+    cluster.n_pools = 2;
+    cluster.pools[1] = cluster.pools[0];
+    cr_expect_eq(cluster.nodes_per_leaf, 0);
+    cr_expect_eq(galv_cluster_set(&cluster, "leaf.nodes=16", &err), GALV_OK);
+    cr_expect_eq(galv_cluster_set(&cluster, "leaf.oversubscription=2", &err), GALV_OK);
+    cr_expect_eq(galv_cluster_set(&cluster, "leaf.oversubscription=3x", &err), GALV_OK);
+    cr_expect_eq(galv_cluster_set(&cluster, "spine.oversubscription=4x", &err),
+                 GALV_OK);
+    cr_expect_eq(galv_cluster_set(&cluster, "inter.nics=4", &err), GALV_OK, "%s",
+                 err.message);
+    cr_expect_eq(cluster.nodes_per_leaf, 16);
+    cr_expect_eq(cluster.leaf_oversubscription, 6);
+    cr_expect_eq(cluster.oversubscription, 4);
+    cr_expect_eq(cluster.pools[1].nics_per_node, 4);
+    galv_err wrong = GALV_ERR_INIT;
+    cr_expect_eq(galv_cluster_set(&cluster, "leaf.nodes=1.5", &wrong), GALV_USAGE);
+    wrong = (galv_err)GALV_ERR_INIT;
+    cr_expect_eq(galv_cluster_set(&cluster, "leaf.nodes=1e9", &wrong), GALV_USAGE);
+
+    galv_text text = GALV_TEXT_INIT;
+    galv_json_writer writer;
+    galv_json_writer_init(&writer, &text);
+    galv_cluster_to_json(&cluster, &writer);
+    cr_assert_eq(galv_json_finish(&writer, &err), GALV_OK);
+    galv_cluster read = {0};
+    galv_err read_err = GALV_ERR_INIT;
+    cr_assert_eq(parse(&read, galv_text_string(&text), &read_err), GALV_OK, "%s",
+                 read_err.message);
+    cr_expect_eq(read.nodes_per_leaf, 16);
+    cr_expect_eq(read.leaf_oversubscription, 6);
+    galv_text_release(&text);
+}
