@@ -63,9 +63,12 @@ static inline double galv_dense_shards(const galv_strategy *strategy)
     return galv_strategy_gradient_ranks(strategy);
 }
 
-static inline double galv_expert_shards(const galv_strategy *strategy)
+static inline double galv_expert_shards(const galv_workload *workload,
+                                        const galv_layer_group *group,
+                                        const galv_strategy *strategy)
 {
-    return galv_strategy_expert_gradient_ranks(strategy);
+    return galv_strategy_expert_gradient_ranks(strategy) /
+           galv_expert_tp(workload, group, strategy);
 }
 
 #endif

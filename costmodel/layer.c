@@ -6,7 +6,7 @@
  *              a cross_decoder's second attention too
  *   MLP        norm, one or two products in, activation, product out, residual
  *   ROUTER     norm, router product, top-k, permutation; shared experts
- *   EXPERTS    one grouped product in, activation, one out
+ *   EXPERTS    one grouped product in, activation, one out; experts may be cut by tp
  *   COMBINE    un-permutation, residual
  *
  * Every product [T, in] x [in, out] has two backward: for its input [T, out] x
@@ -59,6 +59,17 @@ double galv_padded_vocab(double vocab, double tp, galv_software software)
     return ceil(vocab / unit) * unit;
 }
 
+int32_t galv_expert_tp(const galv_workload *workload, const galv_layer_group *group,
+                       const galv_strategy *strategy)
+{
+    bool cut = workload->software == GALV_SOFTWARE_MEGATRON &&
+               group->kind == GALV_LAYER_MOE_DECODER &&
+               strategy->sp != GALV_SP_ULYSSES &&
+               group->moe_ffn_hidden_size >= group->hidden_size &&
+               strategy->dp * strategy->cp % strategy->ep == 0;
+    return cut ? strategy->tp : 1;
+}
+
 void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *facts,
                            const galv_workload *workload, const galv_layer_group *group,
                            const galv_strategy *strategy, double samples,
@@ -87,9 +98,11 @@ void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *fact
     bool causal = workload->causal && group->kind != GALV_LAYER_ENCODER;
     share->masked = causal && share->fused;
     share->local_experts = (double)group->num_experts / strategy->ep;
-    /* tokens enter the experts once, whatever tp is: each rank sends its own part */
-    share->routed_rows =
-        group->moe_router_topk * samples * share->seq / share->cp / degree * imbalance;
+    /* tokens enter the experts once, whatever tp is: each rank sends its own part, and
+     * the ranks that hold parts of one expert gather what each of them was sent */
+    share->expert_tp = galv_expert_tp(workload, group, strategy);
+    share->routed_rows = group->moe_router_topk * samples * share->seq / share->cp /
+                         degree * share->expert_tp * imbalance;
     share->vocab =
         galv_padded_vocab(group->vocab_size, share->tp, workload->software) / share->tp;
     share->head_tokens = facts->image ? samples : share->tokens;
@@ -373,7 +386,7 @@ static void experts(walk *w)
 {
     const galv_layer_share *s = w->share;
     const galv_layer_group *g = s->group;
-    double f = g->moe_ffn_hidden_size;
+    double f = g->moe_ffn_hidden_size / s->expert_tp;
     if (s->local_experts > 1) {
         /* rows come sorted by sender and are sorted by expert */
         double elements = s->routed_rows * g->hidden_size;

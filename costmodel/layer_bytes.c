@@ -105,7 +105,7 @@ static double experts_bytes(const galv_layer_share *s)
 {
     const galv_layer_group *g = s->group;
     return kept_width(s) * s->routed_rows * g->hidden_size +
-           inner_bytes(s, s->routed_rows, g->moe_ffn_hidden_size);
+           inner_bytes(s, s->routed_rows, g->moe_ffn_hidden_size / s->expert_tp);
 }
 
 static double combine_bytes(const galv_layer_share *s)
@@ -188,7 +188,7 @@ double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute reco
     }
     double inner = g->ffn_hidden_size / s->tp * s->tokens;
     if (g->kind == GALV_LAYER_MOE_DECODER) {
-        inner = g->moe_ffn_hidden_size * s->routed_rows;
+        inner = g->moe_ffn_hidden_size / s->expert_tp * s->routed_rows;
     }
     double widest = e * inner * (g->gated_linear_unit ? 3 : 2);
     if (!s->fused && (part == GALV_PART_WHOLE || part == GALV_PART_ATTENTION)) {
@@ -204,13 +204,16 @@ double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute reco
 galv_local_parameters galv_layer_local_parameters(const galv_model *model,
                                                   const galv_layer_group *group,
                                                   const galv_strategy *strategy,
-                                                  galv_software software, int32_t pp)
+                                                  const galv_workload *workload,
+                                                  int32_t pp)
 {
     galv_layer_parameters whole = galv_layer_count_parameters(model, group);
     double tp = strategy->sp == GALV_SP_ULYSSES ? 1 : strategy->tp;
     double h = group->hidden_size;
-    double table = h * galv_padded_vocab(group->vocab_size, tp, software) / tp;
-    galv_local_parameters local = {whole.dense / tp, whole.experts / strategy->ep};
+    double table =
+        h * galv_padded_vocab(group->vocab_size, tp, workload->software) / tp;
+    double cut = (double)strategy->ep * galv_expert_tp(workload, group, strategy);
+    galv_local_parameters local = {whole.dense / tp, whole.experts / cut};
     if (group->kind == GALV_LAYER_EMBEDDING) {
         local.dense = table + h * group->max_positions;
     } else if (group->kind == GALV_LAYER_HEAD) {

@@ -23,6 +23,7 @@ typedef struct galv_layer_share {
     double encoder_seq; /* cross attention */
     double routed_rows; /* rows of all local experts together */
     double local_experts;
+    double expert_tp;   /* ranks that one expert is cut over */
     double vocab;       /* padded, on this rank */
     double head_tokens; /* rows of the logits */
     bool rotary;
@@ -38,6 +39,13 @@ typedef struct galv_model_facts {
     bool rotary;
     bool image; /* the head sees one token per image */
 } galv_model_facts;
+
+/* Ranks that each expert is cut over. Megatron-LM cuts experts by tp unless told
+ * otherwise (--expert-tensor-parallel-size), which is told where ep takes the
+ * tensor-parallel ranks too, and for experts narrower than the model, which nobody
+ * cuts: DeepSeek-V2 and -V3, Qwen3. Others do not cut them. */
+int32_t galv_expert_tp(const galv_workload *workload, const galv_layer_group *group,
+                       const galv_strategy *strategy);
 
 void galv_model_facts_init(galv_model_facts *facts, const galv_job *job);
 
@@ -94,6 +102,7 @@ typedef struct galv_local_parameters {
 galv_local_parameters galv_layer_local_parameters(const galv_model *model,
                                                   const galv_layer_group *group,
                                                   const galv_strategy *strategy,
-                                                  galv_software software, int32_t pp);
+                                                  const galv_workload *workload,
+                                                  int32_t pp);
 
 #endif

@@ -124,11 +124,11 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
             const galv_layer_group *group = galv_model_layer(&model->job.model, layer);
             const galv_strategy *strategy = galv_plan_strategy(plan, layer);
             galv_local_parameters local = galv_layer_local_parameters(
-                &model->job.model, group, strategy, workload->software, plan->pp);
+                &model->job.model, group, strategy, workload, plan->pp);
             add_states(memory, workload, strategy, local.dense,
                        galv_dense_shards(strategy));
             add_states(memory, workload, strategy, local.experts,
-                       galv_expert_shards(strategy));
+                       galv_expert_shards(workload, group, strategy));
         }
     }
     /* matrix-product workspace */
@@ -163,11 +163,13 @@ static double gathered_bytes(const galv_costmodel *model, const galv_plan *plan,
     if (strategy->zero < 3) {
         return 0;
     }
-    galv_local_parameters local =
-        galv_layer_local_parameters(&model->job.model, share->group, strategy,
-                                    model->job.workload.software, plan->pp);
-    double parameters = (galv_dense_shards(strategy) > 1 ? local.dense : 0) +
-                        (galv_expert_shards(strategy) > 1 ? local.experts : 0);
+    galv_local_parameters local = galv_layer_local_parameters(
+        &model->job.model, share->group, strategy, &model->job.workload, plan->pp);
+    double parameters =
+        (galv_dense_shards(strategy) > 1 ? local.dense : 0) +
+        (galv_expert_shards(&model->job.workload, share->group, strategy) > 1
+             ? local.experts
+             : 0);
     return parameters * galv_weight_bytes(&model->job.workload);
 }
 
