@@ -8,7 +8,7 @@
  *
  * Three choices have no answer that is best for all costs, so all eight plays are tried
  * and the one that ends first is kept (the least waiting on any stage, where several
- * do):
+ * do), or ZB-H1 or ZB-H2 where memory allows them and they are better still:
  *   - eager: do forwards before the first gradient even if that makes it wait;
  *   - backward_first: leave out a forward when the next stage has two in store and the
  *     forward would make the next gradient late;
@@ -17,7 +17,7 @@
  *
  * Memory is counted in activations of one micro-batch on one stage: a forward takes
  * one, each of the two gradients gives half back. With the memory of p of them (zb-1p)
- * the order is that of ZB-H1 or better, with 2p (zb-2p) stages hardly wait. A limit
+ * it is never slower than ZB-H1, with 2p (zb-2p) stages hardly wait. A limit
  * below 1 is taken as 1: every stage can go on then, if slowly.
  *
  * Messages are latencies here: they delay what needs them and nobody else.
@@ -48,6 +48,7 @@ typedef struct play {
     double *forward_end; /* [p * m] */
     double *input_end;   /* [p * m] */
     galv_slot *slots;    /* [p][3 m] */
+    galv_slot *written;  /* [p][3 m] an order to be played as it is */
     double most_waited;  /* of all stages */
     double tolerance;    /* times closer than this are the same */
 } play;
@@ -242,16 +243,8 @@ static void do_round(play *g, int32_t round)
     }
 }
 
-static void run(play *g, const galv_schedule_weights *weights)
+static void run(play *g)
 {
-    g->most_waited = 0;
-    for (int32_t j = 0; j < g->p; j++) {
-        const galv_stage_weights alike = {1, 1, 1};
-        stage fresh = {.cost = weights != NULL && weights->stages != NULL
-                                   ? weights->stages[j]
-                                   : alike};
-        g->stages[j] = fresh;
-    }
     warm_up(g);
     for (int32_t round = 1; round < g->m; round++) {
         do_round(g, round);
@@ -265,6 +258,49 @@ static void run(play *g, const galv_schedule_weights *weights)
 
 /* ---- the best of all plays ---- */
 
+static void begin(play *g, const galv_schedule_weights *weights)
+{
+    g->most_waited = 0;
+    for (int32_t j = 0; j < g->p; j++) {
+        const galv_stage_weights alike = {1, 1, 1};
+        stage fresh = {.cost = weights != NULL && weights->stages != NULL
+                                   ? weights->stages[j]
+                                   : alike};
+        g->stages[j] = fresh;
+    }
+}
+
+/* Is the input of a stage's next pass of a kind made already? */
+static bool has_input(const play *g, int32_t j, galv_pass pass)
+{
+    const stage *s = &g->stages[j];
+    if (pass == GALV_PASS_FORWARD) {
+        return j == 0 || s->n_forward < g->stages[j - 1].n_forward;
+    }
+    if (pass == GALV_PASS_BACKWARD_INPUT) {
+        return j + 1 == g->p ? s->n_input < s->n_forward
+                             : s->n_input < g->stages[j + 1].n_input;
+    }
+    return has_weight(s);
+}
+
+/* Plays an order that is written down already. */
+static void replay(play *g, const galv_slot *order)
+{
+    size_t n_slots = 3 * (size_t)g->m;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int32_t j = 0; j < g->p; j++) {
+            const galv_slot *slots = &order[(size_t)j * n_slots];
+            size_t *next = &g->stages[j].n_slots;
+            while (*next < n_slots && has_input(g, j, (galv_pass)slots[*next].pass)) {
+                put(g, j, (galv_pass)slots[*next].pass);
+                moved = true;
+            }
+        }
+    }
+}
+
 static double tolerance_of(const galv_schedule_weights *weights, int32_t p)
 {
     double sum = weights == NULL ? 0 : weights->message;
@@ -276,29 +312,68 @@ static double tolerance_of(const galv_schedule_weights *weights, int32_t p)
     return 1e-9 * sum / p;
 }
 
-static void try_all(galv_slot *best, play *g, const galv_schedule_weights *weights)
+typedef struct best {
+    galv_slot *slots;
+    double end, busy;
+    bool found;
+} best;
+
+/* Keeps the play if it is the best so far. */
+static void keep(best *b, const play *g)
 {
-    double best_end = 0;
-    double best_busy = 0;
-    size_t n_slots = 3 * (size_t)g->p * (size_t)g->m;
+    double end = 0;
+    double busy = 0;
+    for (int32_t j = 0; j < g->p; j++) {
+        end = later(end, g->stages[j].end);
+        busy = later(busy, g->stages[j].end - g->stages[j].begin);
+    }
+    if (!b->found || end < b->end - g->tolerance ||
+        (end <= b->end + g->tolerance && busy < b->busy - g->tolerance)) {
+        memcpy(b->slots, g->slots, 3 * (size_t)g->p * (size_t)g->m * sizeof *b->slots);
+        b->end = end;
+        b->busy = busy;
+        b->found = true;
+    }
+}
+
+typedef galv_status order_of(galv_slot *slots, const galv_schedule_shape *shape,
+                             int32_t stage, galv_err *err);
+
+static galv_status try_written(best *b, play *g, order_of *order,
+                               const galv_schedule_shape *shape, galv_err *err)
+{
+    galv_status status = GALV_OK;
+    for (int32_t j = 0; j < g->p && status == GALV_OK; j++) {
+        status = order(&g->written[(size_t)j * 3 * (size_t)g->m], shape, j, err);
+    }
+    if (status == GALV_OK) {
+        begin(g, shape->weights);
+        replay(g, g->written);
+        keep(b, g);
+    }
+    return status;
+}
+
+static galv_status try_all(galv_slot *slots, play *g, const galv_schedule_shape *shape,
+                           galv_err *err)
+{
+    galv_status status = GALV_OK;
+    best b = {slots, 0, 0, false};
     for (unsigned choice = 0; choice < 8; choice++) {
         g->eager = (choice & 4) == 0;
         g->backward_first = (choice & 2) == 0;
         g->fill = (choice & 1) == 0;
-        run(g, weights);
-        double end = 0;
-        double busy = 0;
-        for (int32_t j = 0; j < g->p; j++) {
-            end = later(end, g->stages[j].end);
-            busy = later(busy, g->stages[j].end - g->stages[j].begin);
-        }
-        if (choice == 0 || end < best_end - g->tolerance ||
-            (end <= best_end && busy < best_busy - g->tolerance)) {
-            memcpy(best, g->slots, n_slots * sizeof *best);
-            best_end = end;
-            best_busy = busy;
-        }
+        begin(g, shape->weights);
+        run(g);
+        keep(&b, g);
     }
+    if (g->limit >= g->p) {
+        status = try_written(&b, g, galv_order_zb_h1, shape, err);
+    }
+    if (g->limit >= 2 * g->p - 1 && status == GALV_OK) {
+        status = try_written(&b, g, galv_order_zb_h2, shape, err);
+    }
+    return status;
 }
 
 /* With room for `limit` activations on each stage. */
@@ -320,20 +395,22 @@ static galv_status order_within(galv_slot *slots, const char *name, double limit
     g.forward_end = calloc(n, sizeof *g.forward_end);
     g.input_end = calloc(n, sizeof *g.input_end);
     g.slots = calloc(3 * n, sizeof *g.slots);
+    g.written = calloc(3 * n, sizeof *g.written);
     if (g.stages == NULL || g.wanted == NULL || g.forward_end == NULL ||
-        g.input_end == NULL || g.slots == NULL) {
+        g.input_end == NULL || g.slots == NULL || g.written == NULL) {
         status = galv_fail(err, GALV_NO_MEMORY,
                            "a schedule of %d stages and %d micro-batches does not fit "
                            "in memory",
                            (int)shape->n_stages, (int)shape->n_micro_batches);
     } else {
-        try_all(slots, &g, shape->weights);
+        status = try_all(slots, &g, shape, err);
     }
     free(g.stages);
     free(g.wanted);
     free(g.forward_end);
     free(g.input_end);
     free(g.slots);
+    free(g.written);
     return status;
 }
 

@@ -254,3 +254,127 @@ Test(sim_split_vectors, bubble_rates_are_those_that_the_authors_computed)
         }
     }
 }
+
+static uint32_t next_random(uint32_t *state)
+{
+    *state = *state * 1664525U + 1013904223U;
+    return *state >> 8;
+}
+
+static double random_cost(uint32_t *state)
+{
+    return 0.25 + next_random(state) % 64 / 16.0;
+}
+
+Test(sim_split_vectors, closed_forms_hold_for_random_shapes_and_costs)
+{
+    uint32_t random = 11;
+    for (int k = 0; k < 120; k++) {
+        int32_t half = 1 + (int32_t)(next_random(&random) % 4);
+        int32_t p = 2 * half;
+        int32_t m = 2 * p + 2 * (int32_t)(next_random(&random) % 12);
+        double w = random_cost(&random);
+        double i = w + random_cost(&random); /* weights are the lesser half */
+        double f = w + random_cost(&random) / 4;
+        question h1 = {"zb-h1", p, 1, m, f, i, w, 0, 0, 0, false};
+        double busy = m * (f + i + w);
+        expect("idle", ask(&h1).idle[0], (p - 1) * (f + i - w), &h1);
+
+        /* equal costs: no stage waits */
+        question h2 = {"zb-h2", p, 1, m, w, w, w, 0, 0, 0, false};
+        question v = {"zb-v", p, 2, m, w, w, w, 0, 0, 0, true};
+        answer a = ask(&h2);
+        answer b = ask(&v);
+        for (int32_t rank = 0; rank < p; rank++) {
+            expect("idle", a.idle[rank], 0, &h2);
+            expect("idle", b.idle[rank], 0, &v);
+        }
+        expect("span", a.span, 3 * m * w + (p - 1) * w, &h2);
+        expect("span", b.span, 3 * m * w + (p - 1) * w / 2, &v);
+
+        question bfs = {"bfs", p, 3, m, f, i, w, 0, 0, 0, false};
+        expect("span", ask(&bfs).span, busy + (p - 1) * (f + i + w) / 3, &bfs);
+
+        /* DualPipe, all passes alike: exact for pairs that save nothing, the most a
+           stage can wait for others; a chunk of DualPipeV is half a stage */
+        double pair = k % 2 == 0 ? 3 * w : w * (2 + next_random(&random) % 9 / 8.0);
+        question pipe = {"dualpipe", p, 1, m, w, w, w, pair, 0, 0, false};
+        question folded = {"dualpipev", p,        2, m, 2 * w, 2 * w,
+                           2 * w,       2 * pair, 0, 0, false};
+        double most[2] = {0, 0};
+        a = ask(&pipe);
+        b = ask(&folded);
+        for (int32_t rank = 0; rank < p; rank++) {
+            most[0] = fmax(most[0], a.idle[rank]);
+            most[1] = fmax(most[1], b.idle[rank]);
+        }
+        if (k % 2 == 0) {
+            expect("idle", most[0], (half - 1) * 2 * w, &pipe);
+            expect("idle", most[1], (p - 1) * 2 * w, &folded);
+        }
+        cr_expect(most[0] <= (half - 1) * (pair - w) + 1e-9);
+        cr_expect(most[1] <= (p - 1) * (pair - w) + 1e-9);
+    }
+}
+
+Test(sim_split_vectors, orders_that_follow_costs_keep_to_their_memory)
+{
+    uint32_t random = 3;
+    for (int k = 0; k < 150; k++) {
+        bool folds = k % 2 == 1;
+        int32_t p = 2 + (int32_t)(next_random(&random) % 9);
+        int32_t m = 1 + (int32_t)(next_random(&random) % 40);
+        double limit = 1 + next_random(&random) % (uint32_t)(4 * p) / 2.0;
+        question q = {folds ? "zb-v" : "zb-auto",
+                      p,
+                      folds ? 2 : 1,
+                      m,
+                      random_cost(&random),
+                      random_cost(&random),
+                      random_cost(&random),
+                      0,
+                      random_cost(&random) / 8,
+                      limit,
+                      true};
+        answer a = ask(&q);
+        for (int32_t rank = 0; rank < p; rank++) {
+            cr_expect(a.peaks[rank] <= limit * q.v + 1e-9,
+                      "%s p%d m%d: rank %d holds %g of %g", q.schedule, (int)p, (int)m,
+                      (int)rank, a.peaks[rank], limit * q.v);
+        }
+        cr_expect(a.span >= m * (q.f + q.i + q.w) - 1e-9);
+    }
+}
+
+Test(sim_split_vectors, more_memory_or_a_split_backward_never_makes_it_slower)
+{
+    uint32_t random = 17;
+    for (int k = 0; k < 80; k++) {
+        int32_t p = 2 + (int32_t)(next_random(&random) % 9);
+        int32_t m = p + (int32_t)(next_random(&random) % 40);
+        question q = {"1f1b",
+                      p,
+                      1,
+                      m,
+                      random_cost(&random),
+                      random_cost(&random),
+                      random_cost(&random),
+                      0,
+                      random_cost(&random) / 16,
+                      0,
+                      true};
+        double span[4];
+        static const char *const names[] = {"1f1b", "zb-h1", "zb-1p", "zb-2p"};
+        for (int n = 0; n < 4; n++) {
+            q.schedule = names[n];
+            span[n] = ask(&q).span;
+        }
+        for (int n = 1; n < 4; n++) {
+            q.schedule = names[n];
+            cr_expect(span[n] <= span[n - 1] * (1 + 1e-9),
+                      "%s p%d m%d (f %g i %g w %g c %g) takes %g, %s %g", names[n],
+                      (int)p, (int)m, q.f, q.i, q.w, q.message_s, span[n], names[n - 1],
+                      span[n - 1]);
+        }
+    }
+}
