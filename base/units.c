@@ -262,10 +262,11 @@ static const unit RATE_UNITS[] = {
 };
 
 static const unit TIME_UNITS[] = {
-    {"", 0, 1, NULL},      {"s", 0, 1, NULL},          {"ms", -3, 1, NULL},
-    {"us", -6, 1, NULL},   {"\xC2\xB5s", -6, 1, NULL}, {"\xCE\xBCs", -6, 1, NULL},
-    {"ns", -9, 1, NULL},   {"min", 0, 60, NULL},       {"h", 0, 3600, NULL},
-    {"d", 0, 86400, NULL}, {"m", 0, 0, "#min or #ms"}, {"M", 0, 0, "#min or #ms"},
+    {"", 0, 1, NULL},           {"s", 0, 1, NULL},          {"ms", -3, 1, NULL},
+    {"us", -6, 1, NULL},        {"\xC2\xB5s", -6, 1, NULL}, {"\xCE\xBCs", -6, 1, NULL},
+    {"ns", -9, 1, NULL},        {"min", 0, 60, NULL},       {"h", 0, 3600, NULL},
+    {"kh", 3, 3600, NULL},      {"d", 0, 86400, NULL},      {"m", 0, 0, "#min or #ms"},
+    {"M", 0, 0, "#min or #ms"},
 };
 
 #define COUNT_OF(table) (sizeof(table) / sizeof(table)[0])

@@ -1,14 +1,27 @@
 /* simulate: one plan, from a file or by degrees.
  *
  * One simulation has one thread; --jobs is accepted so that scripts can pass it to
- * every command, and changes nothing. */
+ * every command, and changes nothing.
+ *
+ * What is looked at beside the iteration itself (a check by the naive simulator, a run
+ * of days, and for documents the critical path) is worked out first and reported with
+ * it, so that a command that fails has printed nothing. Only a check that does not hold
+ * is reported and then fails. */
 #include "base/csv.h"
 #include "base/file.h"
+#include "base/units.h"
 #include "cli/choices.h"
 #include "cli/config.h"
 #include "cli/output.h"
 #include "cli/report.h"
+#include "cli/run_days.h"
+#include "cli/stage_times.h"
 #include "schedule/program.h"
+#include "sim/critical_path.h"
+#include "sim/reference.h"
+
+/* What the engine and the naive simulator may differ by: of rounding. */
+#define MOST_APART 1e-9
 
 typedef struct simulation {
     const galv_cli *cli;
@@ -17,6 +30,9 @@ typedef struct simulation {
     galv_plan *plan;
     galv_result result;
     galv_target target;
+    galv_run_days run;
+    galv_check check;        /* n_ops 0: not asked for */
+    galv_critical_path path; /* n_ranks 0: not asked for */
 } simulation;
 
 static galv_status read_plan(simulation *s, galv_err *err)
@@ -28,6 +44,11 @@ static galv_status read_plan(simulation *s, galv_err *err)
         status = galv_jobs_read(&n_jobs, s->cli, err);
     }
     if (status != GALV_OK) {
+        return status;
+    }
+    if (galv_cli_given(s->cli, GALV_OPTION_MICRO_BATCHES)) {
+        status = galv_fail(err, GALV_USAGE, "--micro-batches goes with --stage-times");
+        galv_hint(err, "a plan's follow from --global-batch and --micro-batch");
         return status;
     }
     if (s->cli->n_arguments > 0) {
@@ -87,12 +108,50 @@ static void report_csv(const simulation *s)
     galv_text_append(out, "\n");
 }
 
+/* The result as a document, with what was looked at beside it. */
+static galv_status document(galv_text *out, const simulation *s, galv_err *err)
+{
+    galv_json_writer writer;
+    galv_json_writer_init(&writer, out);
+    galv_json_begin_object(&writer, false);
+    galv_json_put_head(&writer, "result");
+    galv_config_to_json(s->cli, &s->setup, &writer);
+    galv_result_to_json(&s->result, &s->setup.job, s->plan, &writer);
+    if (s->path.n_ranks > 0) {
+        galv_json_put_key(&writer, "critical_path");
+        galv_critical_path_to_json(&s->path, &writer);
+    }
+    galv_run_days_to_json(&s->run, &writer);
+    if (s->check.n_ops > 0) {
+        galv_json_put_key(&writer, "check");
+        galv_json_begin_object(&writer, true);
+        galv_json_key_i64(&writer, "operations", s->check.n_ops);
+        galv_json_key_f64(&writer, "iteration_time_s", s->check.iteration_time_s);
+        galv_json_key_f64(&writer, "time_frac", s->check.time_frac);
+        galv_json_key_f64(&writer, "memory_frac", s->check.memory_frac);
+        galv_json_end_object(&writer);
+    }
+    galv_json_end_object(&writer);
+    return galv_json_finish(&writer, err);
+}
+
+static void print_check(const simulation *s)
+{
+    char ops[32];
+    if (s->check.n_ops > 0) {
+        galv_print(s->cli,
+                   "\ncheck: %s operations replayed by a second simulator; at most\n"
+                   "  %.1e of the step between starts and ends, %.1e of a peak\n",
+                   galv_print_count(ops, sizeof ops, s->check.n_ops),
+                   s->check.time_frac, s->check.memory_frac);
+    }
+}
+
 static galv_status report(const simulation *s, galv_err *err)
 {
     if (galv_cli_given(s->cli, GALV_OPTION_JSON)) {
         *s->cli->out_is_data = true;
-        return galv_result_document(s->cli->out, s->cli, &s->setup, s->plan, &s->result,
-                                    err);
+        return document(s->cli->out, s, err);
     }
     if (galv_cli_given(s->cli, GALV_OPTION_CSV)) {
         report_csv(s);
@@ -102,7 +161,22 @@ static galv_status report(const simulation *s, galv_err *err)
     galv_report_result(s->cli, &s->setup, s->model, s->plan, &s->result, "Plan");
     galv_print(s->cli, "\n");
     galv_report_stages(s->cli, &s->result);
+    galv_run_days_print(&s->run, s->cli);
+    print_check(s);
     return GALV_OK;
+}
+
+/* ---- files ---- */
+
+static galv_status write_document(const char *path, const simulation *s, galv_err *err)
+{
+    galv_text text = GALV_TEXT_INIT;
+    galv_status status = document(&text, s, err);
+    if (status == GALV_OK) {
+        status = galv_file_write(path, galv_text_string(&text), text.length, err);
+    }
+    galv_text_release(&text);
+    return status;
 }
 
 static galv_status write_folder(const simulation *s, galv_err *err)
@@ -116,8 +190,7 @@ static galv_status write_folder(const simulation *s, galv_err *err)
             return galv_fail(err, GALV_NO_MEMORY, "out of memory");
         }
         status = i == 0   ? galv_plan_write(path, &s->setup.job, s->plan, err)
-                 : i == 1 ? galv_result_write(path, s->cli, &s->setup, s->plan,
-                                              &s->result, err)
+                 : i == 1 ? write_document(path, s, err)
                           : galv_timeline_write(path, &s->result.timeline, err);
         if (status == GALV_OK) {
             galv_cli_wrote(s->cli, path);
@@ -133,11 +206,35 @@ static galv_status write_files(const simulation *s, galv_err *err)
     }
     galv_status status =
         galv_target_is(&s->target, ".json")
-            ? galv_result_write(s->target.file, s->cli, &s->setup, s->plan, &s->result,
-                                err)
+            ? write_document(s->target.file, s, err)
             : galv_timeline_write(s->target.file, &s->result.timeline, err);
     if (status == GALV_OK) {
         galv_cli_wrote(s->cli, s->target.file);
+    }
+    return status;
+}
+
+/* ---- the command ---- */
+
+/* Is the result wanted as a document? */
+static bool wants_document(const simulation *s)
+{
+    return galv_cli_given(s->cli, GALV_OPTION_JSON) ||
+           (s->target.given &&
+            (s->target.folder != NULL || galv_target_is(&s->target, ".json")));
+}
+
+/* What was asked for beside the iteration itself. */
+static galv_status look_further(simulation *s, galv_err *err)
+{
+    galv_arena *arena = s->cli->arena;
+    galv_status status =
+        galv_run_days_play(&s->run, s->cli, &s->setup, s->plan, &s->result, err);
+    if (status == GALV_OK && galv_cli_given(s->cli, GALV_OPTION_CHECK)) {
+        status = galv_check_plan(&s->check, s->model, s->plan, arena, err);
+    }
+    if (status == GALV_OK && wants_document(s)) {
+        status = galv_critical_path_of_plan(&s->path, s->model, s->plan, arena, err);
     }
     return status;
 }
@@ -152,6 +249,9 @@ static galv_status simulate_it(simulation *s, galv_err *err)
             galv_evaluate(&s->result, s->model, s->plan, &options, s->cli->arena, err);
     }
     if (status == GALV_OK) {
+        status = look_further(s, err);
+    }
+    if (status == GALV_OK) {
         status = report(s, err);
     }
     if (status == GALV_OK && s->target.given) {
@@ -160,10 +260,26 @@ static galv_status simulate_it(simulation *s, galv_err *err)
     return status;
 }
 
+/* The two simulators differ: the report is printed, and the command fails. */
+static int conclude(const simulation *s)
+{
+    galv_err err = GALV_ERR_INIT;
+    if (!(s->check.time_frac > MOST_APART) && !(s->check.memory_frac > MOST_APART)) {
+        return 0;
+    }
+    galv_fail(&err, GALV_INTERNAL,
+              "the two simulators differ by %.1e of the step and %.1e of a peak",
+              s->check.time_frac, s->check.memory_frac);
+    return galv_cli_conclude(s->cli, &err);
+}
+
 int galv_cmd_simulate(const galv_cli *cli)
 {
     simulation s = {.cli = cli};
     galv_err err = GALV_ERR_INIT;
+    if (galv_cli_given(cli, GALV_OPTION_STAGE_TIMES)) {
+        return galv_cmd_stage_times(cli);
+    }
     galv_status status = read_plan(&s, &err);
     if (status == GALV_OK && galv_cli_given(cli, GALV_OPTION_PRINT_CONFIG)) {
         status = galv_config_print(cli, &s.setup, &err);
@@ -174,5 +290,5 @@ int galv_cmd_simulate(const galv_cli *cli)
     }
     galv_costmodel_free(s.model);
     galv_setup_release(&s.setup);
-    return status == GALV_OK ? 0 : galv_cli_fail(cli, &err);
+    return status == GALV_OK ? conclude(&s) : galv_cli_fail(cli, &err);
 }

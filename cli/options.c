@@ -113,6 +113,44 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
 
     OPTION(PROGRAM) "program", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false, NULL,
         "Print the program: every operation of every rank", "--program"},
+    OPTION(CHECK) "check", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false, NULL,
+        "Replay with a second, naive simulator; exit 1 when the two differ",
+        "--check"},
+    OPTION(STAGE_TIMES) "stage-times", 0, "FILE", NULL, IN(COMMAND), ON(SIMULATE),
+        false, NULL,
+        "Play schedules (default: all) under these stage times (CSV), without a plan",
+        "--stage-times times.csv"},
+    OPTION(MICRO_BATCHES) "micro-batches", 0, "N", NULL, IN(COMMAND), ON(SIMULATE),
+        false, NULL, "Micro-batches of one iteration, with --stage-times",
+        "--micro-batches 32"},
+    OPTION(RUN_DAYS) "run-days", 0, "DAYS", NULL, IN(COMMAND), ON(SIMULATE), false,
+        NULL,
+        "Also play a run with failures: so many days of work (or that of --tokens)",
+        "--run-days 54"},
+    OPTION(MTBF_DEVICE) "mtbf-device", 0, "TIME", NULL, IN(COMMAND), ON(SIMULATE),
+        false, "50.7kh", "Mean time between failures of one GPU, whatever the cause",
+        "--mtbf-device 50kh"},
+    OPTION(MTBF_NODE) "mtbf-node", 0, "TIME", NULL, IN(COMMAND), ON(SIMULATE), false,
+        "none", "Mean time between failures of one node, beside those of its GPUs",
+        "--mtbf-node 100kh"},
+    OPTION(MTBF_SWITCH) "mtbf-switch", 0, "TIME", NULL, IN(COMMAND), ON(SIMULATE),
+        false, "none", "Mean time between failures of one leaf switch (32 NICs)",
+        "--mtbf-switch 300kh"},
+    OPTION(CHECKPOINT_INTERVAL) "checkpoint-interval", 0, "auto|TIME", NULL,
+        IN(COMMAND), ON(SIMULATE), false, "auto",
+        "Work between two checkpoints; auto: what ends the run soonest",
+        "--checkpoint-interval 30min"},
+    OPTION(CHECKPOINT_TIME) "checkpoint-time", 0, "TIME", NULL, IN(COMMAND),
+        ON(SIMULATE), false, "60s", "How long training stands still for a checkpoint",
+        "--checkpoint-time 20s"},
+    OPTION(RESTART_TIME) "restart-time", 0, "TIME", NULL, IN(COMMAND), ON(SIMULATE),
+        false, "5min", "From a failure until training goes on", "--restart-time 10min"},
+    OPTION(SPARES) "spares", 0, "N", NULL, IN(COMMAND), ON(SIMULATE), false,
+        "always one", "Nodes in reserve", "--spares 4"},
+    OPTION(REPAIR_TIME) "repair-time", 0, "TIME", NULL, IN(COMMAND), ON(SIMULATE),
+        false, "1d", "Until a node that failed is a spare again", "--repair-time 3d"},
+    OPTION(MC_RUNS) "mc-runs", 0, "N", NULL, IN(COMMAND), ON(SIMULATE), false, "1000",
+        "How often to play what is random", "--mc-runs 10000"},
     OPTION(CASES) "cases", 0, "FILE", NULL, IN(COMMAND), ON(VALIDATE), true, NULL,
         "Measured iterations (CSV), one in each row", "--cases measured.csv"},
     OPTION(DETAILS) "details", 0, NULL, NULL, IN(COMMAND), ON(VALIDATE), false, NULL,
@@ -204,6 +242,9 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "given by degrees. What is not given by hand is 1; data parallelism takes the "
         "GPUs that are left, with ZeRO-1; sequence parallelism goes with --tp. "
         "simulate predicts; run measures.\n"
+        "With --run-days it also plays a run of days in which GPUs, nodes and switches "
+        "fail: goodput, days, and what they are lost to. With --stage-times no plan is "
+        "needed: schedules are played under the times of a file and set side by side.\n"
         "With -o DIR it writes plan.json, result.json, timeline.csv, timeline.png and "
         "trace.json (open it in Perfetto); with -o FILE only that: .json the result, "
         ".csv, .png, .svg or .pdf the timeline.",

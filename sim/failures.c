@@ -359,6 +359,7 @@ galv_status galv_failure_simulate(galv_run_result *result, double work_s,
 
 void galv_run_result_to_json(const galv_run_result *result,
                              const galv_failure_options *options,
+                             const char *const *defaults, size_t n_defaults,
                              galv_json_writer *writer)
 {
     galv_json_begin_object(writer, false);
@@ -389,6 +390,18 @@ void galv_run_result_to_json(const galv_run_result *result,
         galv_json_key_f64(writer, galv_failure_names[kind], result->n_failures[kind]);
     }
     galv_json_end_object(writer);
+    galv_json_put_key(writer, "mtbf_of_one_s");
+    galv_json_begin_object(writer, true);
+    for (int kind = 0; kind < GALV_N_FAILURE_KINDS; kind++) {
+        galv_json_key_f64(writer, galv_failure_names[kind], options->mtbf_s[kind]);
+    }
+    galv_json_end_object(writer);
+    galv_json_put_key(writer, "defaults");
+    galv_json_begin_array(writer, true);
+    for (size_t i = 0; i < n_defaults; i++) {
+        galv_json_put_string(writer, defaults[i]);
+    }
+    galv_json_end_array(writer);
     galv_json_key_i64(writer, "runs", result->n_runs);
     galv_json_key_i64(writer, "seed", (int64_t)result->seed);
     galv_json_end_object(writer);

@@ -100,9 +100,11 @@ galv_status galv_failure_simulate(galv_run_result *result, double work_s,
                                   const galv_failure_options *options,
                                   galv_arena *arena, galv_err *err);
 
-/* Writes the value of "run" (docs/formats.md). */
+/* Writes the value of "run" (docs/formats.md). `defaults[n_defaults]` names what nobody
+ * gave. */
 void galv_run_result_to_json(const galv_run_result *result,
                              const galv_failure_options *options,
+                             const char *const *defaults, size_t n_defaults,
                              galv_json_writer *writer);
 
 #endif

@@ -106,9 +106,9 @@ Test(base_units, durations_in_seconds)
         const char *text;
         double seconds;
     } CASES[] = {
-        {"1.5ms", 0.0015}, {"3us", 3e-6},   {"3\xC2\xB5s", 3e-6},
-        {"2h", 7200},      {"10d", 864000}, {"7", 7},
-        {"20min", 1200},   {"5ns", 5e-9},   {"1e-6s", 1e-6},
+        {"1.5ms", 0.0015}, {"3us", 3e-6},   {"3\xC2\xB5s", 3e-6}, {"2h", 7200},
+        {"10d", 864000},   {"7", 7},        {"50kh", 1.8e8},      {"20min", 1200},
+        {"5ns", 5e-9},     {"1e-6s", 1e-6},
     };
     for (size_t i = 0; i < COUNT_OF(CASES); i++) {
         galv_err err = GALV_ERR_INIT;

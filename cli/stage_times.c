@@ -1,0 +1,442 @@
+/* Schedules under stage times from a file: a table of them, a document, a picture.
+ *
+ * No job is read: the times say all that there is. So of the options of simulate only
+ * those that shape a schedule are taken, and the others are refused rather than
+ * ignored. What cannot be played with so many stages and micro-batches is listed below
+ * the table with its reason when all schedules were asked for, and is an error when it
+ * was asked for by name. */
+#include "cli/stage_times.h"
+
+#include "base/csv.h"
+#include "base/file.h"
+#include "base/units.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "sim/stage_times.h"
+#include "viz/timelines_figure.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MOST_ROWS         64
+#define MOST_RANKS_LISTED 8
+
+typedef struct row {
+    const galv_schedule *schedule;
+    const char *why_not; /* NULL: it was played */
+    galv_stage_times_result result;
+} row;
+
+typedef struct sheet {
+    const galv_cli *cli;
+    galv_target target;
+    galv_stage_times times;
+    galv_stage_times_options options;
+    bool all;
+    size_t n_rows;
+    row rows[MOST_ROWS];
+} sheet;
+
+/* ---- reading ---- */
+
+static galv_status refuse_others(const galv_cli *cli, galv_err *err)
+{
+    for (size_t i = 0; i < cli->n_settings; i++) {
+        const galv_option *option = cli->settings[i].option;
+        bool taken =
+            option->group == GALV_IN_OUTPUT || option->id == GALV_OPTION_STAGE_TIMES ||
+            option->id == GALV_OPTION_MICRO_BATCHES ||
+            option->id == GALV_OPTION_SCHEDULE || option->id == GALV_OPTION_VPP;
+        if (!taken || option->id == GALV_OPTION_PRINT_CONFIG) {
+            galv_fail(err, GALV_USAGE, "--%s and --stage-times do not go together",
+                      option->name);
+            galv_hint(err, "the file says it all; beside it: --schedule, --vpp, "
+                           "--micro-batches");
+            return GALV_USAGE;
+        }
+    }
+    if (cli->n_arguments > 0) {
+        return galv_fail(err, GALV_USAGE, "'%.200s' and --stage-times: one of the two",
+                         cli->arguments[0]);
+    }
+    return GALV_OK;
+}
+
+static galv_status add_rows(sheet *s, galv_err *err)
+{
+    const char **names = NULL;
+    size_t n = 0;
+    galv_status status = galv_cli_split(&names, &n, s->cli, GALV_OPTION_SCHEDULE, err);
+    s->all = n == 0 || (n == 1 && strcmp(names[0], "all") == 0);
+    if (s->all && status == GALV_OK) {
+        const galv_schedule *schedules = galv_schedules(&n);
+        for (size_t i = 0; i < n && i < MOST_ROWS; i++) {
+            s->rows[s->n_rows++].schedule = &schedules[i];
+        }
+        return GALV_OK;
+    }
+    if (n > MOST_ROWS) {
+        return galv_fail(err, GALV_USAGE, "--schedule: too many names");
+    }
+    for (size_t i = 0; i < n && status == GALV_OK; i++) {
+        status = galv_schedule_find(&s->rows[s->n_rows++].schedule, names[i], err);
+    }
+    return status;
+}
+
+static galv_status read_sheet(sheet *s, galv_err *err)
+{
+    int64_t m = 0;
+    int64_t vpp = 0;
+    galv_status status = refuse_others(s->cli, err);
+    if (status == GALV_OK) {
+        status = galv_target_read(&s->target, s->cli, ".json .csv .png .svg .pdf",
+                                  false, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_cli_count(&m, s->cli, GALV_OPTION_MICRO_BATCHES, 1, 1000000, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_cli_count(&vpp, s->cli, GALV_OPTION_VPP, 1, 1024, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_stage_times_read(&s->times,
+                                       galv_cli_value(s->cli, GALV_OPTION_STAGE_TIMES),
+                                       s->cli->arena, err);
+    }
+    if (status == GALV_OK && m == 0) {
+        status = galv_fail(err, GALV_USAGE, "--stage-times needs --micro-batches");
+        galv_hint(err, "for example: --micro-batches %d", 4 * (int)s->times.n_stages);
+    }
+    if (status == GALV_OK) {
+        s->options.n_micro_batches = (int32_t)m;
+        s->options.n_chunks = (int32_t)vpp;
+        s->options.record_timeline = s->target.given;
+        status = add_rows(s, err);
+    }
+    return status;
+}
+
+/* ---- playing ---- */
+
+static galv_status play_row(sheet *s, row *r, galv_err *err)
+{
+    galv_err why = GALV_ERR_INIT;
+    galv_stage_times_options options = s->options;
+    bool can = options.n_chunks >= r->schedule->min_chunks &&
+               options.n_chunks <= r->schedule->max_chunks;
+    if (s->all && !can) {
+        options.n_chunks = 0; /* what --vpp says is for those that can */
+    }
+    galv_status status = galv_stage_times_simulate(&r->result, &s->times, r->schedule,
+                                                   &options, s->cli->arena, &why);
+    if (status == GALV_USAGE && s->all) {
+        r->why_not = galv_arena_strdup(s->cli->arena, why.message);
+        return r->why_not == NULL ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
+                                  : GALV_OK;
+    }
+    if (status != GALV_OK) {
+        *err = why;
+    }
+    return status;
+}
+
+/* The fastest first, what could not be played last; where alike, as in the table of
+ * schedules. */
+static void sort_rows(sheet *s)
+{
+    for (size_t i = 1; i < s->n_rows; i++) {
+        row moving = s->rows[i];
+        size_t at = i;
+        while (at > 0 && moving.why_not == NULL &&
+               (s->rows[at - 1].why_not != NULL ||
+                s->rows[at - 1].result.iteration_time_s >
+                    moving.result.iteration_time_s)) {
+            s->rows[at] = s->rows[at - 1];
+            at--;
+        }
+        s->rows[at] = moving;
+    }
+}
+
+static size_t count_played(const sheet *s)
+{
+    size_t n = 0;
+    while (n < s->n_rows && s->rows[n].why_not == NULL) {
+        n++;
+    }
+    return n;
+}
+
+/* ---- printing ---- */
+
+static double worst_peak(const galv_stage_times_result *result)
+{
+    double worst = 0;
+    for (int32_t i = 0; i < result->sim.n_ranks; i++) {
+        double peak = result->sim.ranks[i].peak_bytes;
+        worst = peak > worst ? peak : worst;
+    }
+    return worst;
+}
+
+static double in_unit(const sheet *s, double bytes)
+{
+    return s->times.has_bytes ? bytes / 1073741824.0 : bytes;
+}
+
+/* The peaks of the stages, from the first to the last. */
+static const char *list_peaks(const sheet *s, const galv_stage_times_result *result)
+{
+    galv_text text = GALV_TEXT_INIT;
+    char number[32];
+    int32_t n = result->sim.n_ranks;
+    for (int32_t i = 0; i < n; i++) {
+        if (n > MOST_RANKS_LISTED && i == MOST_RANKS_LISTED / 2) {
+            galv_text_append(&text, " \xe2\x80\xa6");
+            i = n - MOST_RANKS_LISTED / 2;
+        }
+        galv_text_printf(
+            &text, "%s%s", i > 0 ? " " : "",
+            galv_print_number(number, sizeof number,
+                              in_unit(s, result->sim.ranks[i].peak_bytes)));
+    }
+    const char *list = galv_arena_strdup(s->cli->arena, galv_text_string(&text));
+    galv_text_release(&text);
+    return list == NULL ? "" : list;
+}
+
+static void print_table(const sheet *s)
+{
+    const char *unit = s->times.has_bytes ? "GiB" : "micro-batches";
+    const galv_column columns[] = {
+        {"schedule", "", true, 0, 0},
+        {"chunks", "", false, 2, 0},
+        {"time", "s", false, 0, 0},
+        {"slower by", "%", false, 1, 0},
+        {"bubble", "%", false, 0, 0},
+        {"peak", s->times.has_bytes ? unit : "", false, 0, 0},
+        {"peak of each stage", unit, true, 1, 12}};
+    galv_table table;
+    double times_s[MOST_ROWS], peaks[MOST_ROWS];
+    size_t n = count_played(s);
+    double best_s = s->rows[0].result.iteration_time_s;
+    for (size_t i = 0; i < n; i++) {
+        times_s[i] = s->rows[i].result.iteration_time_s;
+        peaks[i] = in_unit(s, worst_peak(&s->rows[i].result));
+    }
+    int time_decimals = galv_table_decimals(times_s, n);
+    int peak_decimals = galv_table_decimals(peaks, n);
+    galv_table_init(&table, s->cli->arena, columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        const galv_stage_times_result *r = &s->rows[i].result;
+        galv_table_row(&table);
+        galv_table_cell(&table, "%s", r->schedule->name);
+        galv_table_cell(&table, "%d", (int)r->n_chunks);
+        galv_table_cell(&table, "%.*f", time_decimals, times_s[i]);
+        galv_table_cell(&table, "%.1f",
+                        best_s > 0 ? 100 * (times_s[i] / best_s - 1) : 0.0);
+        galv_table_cell(&table, "%.1f", 100 * r->bubble_frac);
+        galv_table_cell(&table, "%.*f", peak_decimals, peaks[i]);
+        galv_table_cell(&table, "%s", list_peaks(s, r));
+    }
+    galv_cli_print_table(s->cli, &table);
+}
+
+static void print_sheet(const sheet *s)
+{
+    char number[32], stages[32], micro_batches[48], least[64];
+    size_t n = count_played(s);
+    least[0] = '\0';
+    if (n > 0) {
+        galv_report_step(number, sizeof number, s->rows[0].result.least_time_s);
+        snprintf(least, sizeof least, "the busiest stage computes %s", number);
+    }
+    snprintf(stages, sizeof stages, "%d stages", (int)s->times.n_stages);
+    snprintf(micro_batches, sizeof micro_batches, "%s micro-batches",
+             galv_print_count(number, sizeof number, s->options.n_micro_batches));
+    galv_print(s->cli, "galvatron-sim %s   stage times of %s\n", GALV_VERSION,
+               s->times.name);
+    galv_report_parts(s->cli, stages, micro_batches, "no cost model", least,
+                      (char *)NULL);
+    galv_print(s->cli, "\n");
+    if (n > 0) {
+        print_table(s);
+    }
+    for (size_t i = n; i < s->n_rows; i++) {
+        galv_print(s->cli, "%sleft out: %s\n", i == n ? "\n" : "", s->rows[i].why_not);
+    }
+}
+
+static void put_csv(galv_text *out, const sheet *s)
+{
+    galv_text_append(out, "schedule,chunks,stages,micro_batches,iteration_time_s,"
+                          "bubble_frac,");
+    galv_text_append(out, s->times.has_bytes ? "peak_activation_bytes\n"
+                                             : "peak_activations\n");
+    for (size_t i = 0; i < count_played(s); i++) {
+        const galv_stage_times_result *r = &s->rows[i].result;
+        galv_csv_put(out, r->schedule->name, true);
+        galv_csv_put_i64(out, r->n_chunks, false);
+        galv_csv_put_i64(out, s->times.n_stages, false);
+        galv_csv_put_i64(out, s->options.n_micro_batches, false);
+        galv_csv_put_f64(out, r->iteration_time_s, false);
+        galv_csv_put_f64(out, r->bubble_frac, false);
+        galv_csv_put_f64(out, worst_peak(r), false);
+        galv_text_append(out, "\n");
+    }
+}
+
+static void put_row(galv_json_writer *w, const sheet *s,
+                    const galv_stage_times_result *r)
+{
+    galv_json_begin_object(w, true);
+    galv_json_key_string(w, "schedule", r->schedule->name);
+    galv_json_key_i64(w, "chunks", r->n_chunks);
+    galv_json_key_f64(w, "iteration_time_s", r->iteration_time_s);
+    galv_json_key_f64(w, "least_time_s", r->least_time_s);
+    galv_json_key_f64(w, "bubble_frac", r->bubble_frac);
+    galv_json_put_key(w, "busy_s");
+    galv_json_begin_array(w, true);
+    for (int32_t i = 0; i < r->sim.n_ranks; i++) {
+        galv_json_put_f64(w, r->sim.ranks[i].busy_s);
+    }
+    galv_json_end_array(w);
+    galv_json_put_key(w, s->times.has_bytes ? "peak_activation_bytes"
+                                            : "peak_activations");
+    galv_json_begin_array(w, true);
+    for (int32_t i = 0; i < r->sim.n_ranks; i++) {
+        galv_json_put_f64(w, r->sim.ranks[i].peak_bytes);
+    }
+    galv_json_end_array(w);
+    galv_json_end_object(w);
+}
+
+static galv_status put_document(galv_text *out, const sheet *s, galv_err *err)
+{
+    galv_json_writer w;
+    galv_json_writer_init(&w, out);
+    galv_json_begin_object(&w, false);
+    galv_json_put_head(&w, "stage-times");
+    galv_json_key_string(&w, "stage_times", s->times.name);
+    galv_json_key_i64(&w, "stages", s->times.n_stages);
+    galv_json_key_i64(&w, "micro_batches", s->options.n_micro_batches);
+    galv_json_put_key(&w, "schedules");
+    galv_json_begin_array(&w, false);
+    size_t n = count_played(s);
+    for (size_t i = 0; i < n; i++) {
+        put_row(&w, s, &s->rows[i].result);
+    }
+    galv_json_end_array(&w);
+    galv_json_put_key(&w, "left_out");
+    galv_json_begin_array(&w, false);
+    for (size_t i = n; i < s->n_rows; i++) {
+        galv_json_begin_object(&w, true);
+        galv_json_key_string(&w, "schedule", s->rows[i].schedule->name);
+        galv_json_key_string(&w, "why", s->rows[i].why_not);
+        galv_json_end_object(&w);
+    }
+    galv_json_end_array(&w);
+    galv_json_end_object(&w);
+    return galv_json_finish(&w, err);
+}
+
+/* ---- files ---- */
+
+/* One schedule is a timeline like any other; several are drawn above one another, as
+ * many as there is room for, the fastest first. */
+static galv_status write_timelines(const sheet *s, galv_err *err)
+{
+    const galv_timeline *all[GALV_MOST_TIMELINES];
+    galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
+    size_t n = count_played(s);
+    options.footer = GALV_FOOTER;
+    if (n == 1) {
+        return galv_timeline_write(s->target.file, &s->rows[0].result.sim.timeline,
+                                   err);
+    }
+    if (n > GALV_MOST_TIMELINES) {
+        galv_status status =
+            galv_cli_warn(s->cli, err, "the picture shows the %d fastest of %d",
+                          GALV_MOST_TIMELINES, (int)n);
+        if (status != GALV_OK) {
+            return status;
+        }
+        n = GALV_MOST_TIMELINES;
+    }
+    for (size_t i = 0; i < n; i++) {
+        all[i] = &s->rows[i].result.sim.timeline;
+    }
+    return galv_timelines_draw(all, n, NULL, s->target.file, &options, err);
+}
+
+static galv_status write_target(const sheet *s, galv_err *err)
+{
+    galv_text text = GALV_TEXT_INIT;
+    bool document = galv_target_is(&s->target, ".json");
+    bool table = galv_target_is(&s->target, ".csv") && s->n_rows > 1;
+    galv_status status = GALV_OK;
+    if (!document && !table) {
+        status = write_timelines(s, err);
+    } else {
+        status = document ? put_document(&text, s, err) : GALV_OK;
+        if (table) {
+            put_csv(&text, s);
+        }
+        if (status == GALV_OK) {
+            status = galv_file_write(s->target.file, galv_text_string(&text),
+                                     text.length, err);
+        }
+    }
+    galv_text_release(&text);
+    if (status == GALV_OK) {
+        galv_cli_wrote(s->cli, s->target.file);
+    }
+    return status;
+}
+
+/* ---- the command ---- */
+
+static galv_status report(const sheet *s, galv_err *err)
+{
+    if (galv_cli_given(s->cli, GALV_OPTION_JSON)) {
+        *s->cli->out_is_data = true;
+        return put_document(s->cli->out, s, err);
+    }
+    if (galv_cli_given(s->cli, GALV_OPTION_CSV)) {
+        *s->cli->out_is_data = true;
+        put_csv(s->cli->out, s);
+        return GALV_OK;
+    }
+    print_sheet(s);
+    return GALV_OK;
+}
+
+int galv_cmd_stage_times(const galv_cli *cli)
+{
+    galv_err err = GALV_ERR_INIT;
+    sheet *s = GALV_NEW(cli->arena, sheet);
+    if (s == NULL) {
+        galv_fail(&err, GALV_NO_MEMORY, "out of memory");
+        return galv_cli_fail(cli, &err);
+    }
+    s->cli = cli;
+    galv_status status = read_sheet(s, &err);
+    for (size_t i = 0; i < s->n_rows && status == GALV_OK; i++) {
+        status = play_row(s, &s->rows[i], &err);
+    }
+    if (status == GALV_OK) {
+        sort_rows(s);
+        if (count_played(s) == 0 && s->n_rows > 0) {
+            status = galv_fail(&err, GALV_USAGE, "no schedule can be played: %s",
+                               s->rows[0].why_not);
+        }
+    }
+    if (status == GALV_OK) {
+        status = report(s, &err);
+    }
+    if (status == GALV_OK && s->target.given) {
+        status = write_target(s, &err);
+    }
+    return status == GALV_OK ? 0 : galv_cli_fail(cli, &err);
+}
