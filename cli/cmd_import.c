@@ -1,9 +1,12 @@
 /* import: files of other tools into ours. */
 #include "base/file.h"
 #include "base/words.h"
+#include "cli/job.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "plan/model.h"
 #include "traces/galvatron.h"
+#include "traces/galvatron_plan.h"
 #include "traces/profile.h"
 
 #include <string.h>
@@ -27,7 +30,8 @@ static galv_status need(const galv_cli *cli, galv_option_id id, const char *what
     if (galv_cli_given(cli, id)) {
         return GALV_OK;
     }
-    galv_fail(err, GALV_USAGE, "'import galvatron' needs --%s", galv_options[id].name);
+    galv_fail(err, GALV_USAGE, "'import %s' needs --%s", cli->arguments[0],
+              galv_options[id].name);
     galv_hint(err, "the files do not say %s; for example: %s", what,
               galv_options[id].example);
     return GALV_USAGE;
@@ -131,16 +135,50 @@ static galv_status import_model(const galv_cli *cli, galv_err *err)
     return status == GALV_OK ? write_model(cli, &model, err) : status;
 }
 
+/* The strategy says how and the options on what: model, and a cluster of its size. */
+static galv_status import_galvatron_plan(const galv_cli *cli, galv_err *err)
+{
+    galv_setup setup = {.seed = 0};
+    galv_plan *plan = NULL;
+    galv_status status = need(cli, GALV_OPTION_MODEL, "which model they spread", err);
+    if (status == GALV_OK && !galv_cli_given(cli, GALV_OPTION_CLUSTER)) {
+        status = need(cli, GALV_OPTION_GPU, "for which GPU they were found", err);
+    }
+    if (status == GALV_OK) {
+        status = galv_setup_read(&setup, cli, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_galvatron_plan_load(&setup.job, &plan, cli->arguments[1],
+                                          cli->arena, err);
+    }
+    const char *path = destination(cli);
+    if (status == GALV_OK && strcmp(path, "-") == 0) {
+        galv_json_writer writer;
+        *cli->out_is_data = true;
+        galv_json_writer_init(&writer, cli->out);
+        galv_plan_to_json(&setup.job, plan, &writer);
+        status = galv_json_finish(&writer, err);
+    } else if (status == GALV_OK) {
+        status = galv_plan_write(path, &setup.job, plan, err);
+        if (status == GALV_OK) {
+            say_where(cli, path);
+        }
+    }
+    galv_setup_release(&setup);
+    return status;
+}
+
 int galv_cmd_import(const galv_cli *cli)
 {
-    static const char *const formats[] = {"galvatron", "huggingface", "model"};
+    static const char *const formats[] = {"galvatron", "galvatron-plan", "huggingface",
+                                          "model"};
     static galv_status (*const readers[])(const galv_cli *, galv_err *) = {
-        import_galvatron, import_huggingface, import_model};
+        import_galvatron, import_galvatron_plan, import_huggingface, import_model};
     galv_err err = GALV_ERR_INIT;
-    int format = galv_word_index(formats, 3, cli->arguments[0]);
+    int format = galv_word_index(formats, 4, cli->arguments[0]);
     if (format < 0) {
         galv_fail(&err, GALV_USAGE, "unknown format '%.64s'", cli->arguments[0]);
-        galv_hint_words(&err, formats, 3, cli->arguments[0]);
+        galv_hint_words(&err, formats, 4, cli->arguments[0]);
         return galv_cli_fail(cli, &err);
     }
     return readers[format](cli, &err) == GALV_OK ? 0 : galv_cli_fail(cli, &err);

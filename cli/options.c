@@ -33,7 +33,8 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         JOB | LOADED | ON(IMPORT), false, "llama3-70b",
         "Model: a catalog name, our JSON, a Hugging Face config.json or a Galvatron "
         "YAML", "--model gpt3-175b"},
-    OPTION(CLUSTER) "cluster", 'c', "NAME|FILE", NULL, IN(JOB), JOB | LOADED, false,
+    OPTION(CLUSTER) "cluster", 'c', "NAME|FILE", NULL, IN(JOB),
+        JOB | LOADED | ON(IMPORT), false,
         "dgx-h100", "Cluster: a catalog name or our JSON", "--cluster dgx-a100"},
     OPTION(NODES) "nodes", 'n', "N", NULL, IN(JOB), JOB | ON(IMPORT), false, "8",
         "Nodes of that cluster (sweep: a list or range)", "--nodes 64"},
@@ -42,7 +43,8 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "--gpu h200-sxm-141gb"},
     OPTION(GPUS_PER_NODE) "gpus-per-node", 0, "N", NULL, IN(JOB), JOB | ON(IMPORT),
         false, NULL, "GPUs in one node", "--gpus-per-node 4"},
-    OPTION(SEQ_LENGTH) "seq-length", 0, "TOKENS", NULL, IN(JOB), JOB | LOADED, false,
+    OPTION(SEQ_LENGTH) "seq-length", 0, "TOKENS", NULL, IN(JOB),
+        JOB | LOADED | ON(IMPORT), false,
         "the model's", "Tokens of one sample", "--seq-length 8192"},
     OPTION(GLOBAL_BATCH) "global-batch", 0, "SAMPLES", NULL, IN(JOB), JOB | LOADED,
         false, "about 4 Mi tokens", "Samples of one optimizer step",
@@ -175,7 +177,7 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "Print the manual page (roff) instead", "--man"},
 
     OPTION(OUTPUT) "output", 'o', "DIR|FILE", NULL, IN(OUTPUT),
-        JOB | ON(RENDER) | ON(VALIDATE) | ON(IMPORT), false, NULL,
+        JOB | ON(RENDER) | ON(VALIDATE) | ON(IMPORT) | ON(EXPORT), false, NULL,
         "Write files there; a file's kind is that of its extension", "-o out"},
     OPTION(JSON) "json", 0, NULL, NULL, IN(OUTPUT), RESULTS | ON(VERSION), false, NULL,
         "Print one JSON document instead", "--json"},
@@ -295,11 +297,16 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         galv_cmd_validate},
     COMMAND(IMPORT, import) "read other tools' files", "FORMAT FILE|DIR", 2, 2,
         "FORMAT is galvatron (a folder of Galvatron's profile files; gives a profile), "
-        "huggingface (a config.json; gives a model) or model (any model file that is "
-        "understood; gives a model). Without -o the result goes to standard output.",
+        "galvatron-plan (a strategy that Galvatron's search wrote; gives a plan for "
+        "--model on --gpu or --cluster), huggingface (a config.json; gives a model) or "
+        "model (any model file that is understood; gives a model). Without -o the "
+        "result goes to standard output.",
         {{"galvatron-sim import galvatron DIR --model llama2-7b --gpu a100-sxm-80gb -o "
           "profile.csv",
           "Galvatron's measurements"},
+         {"galvatron-sim import galvatron-plan galvatron_config.json -m llama2-7b --gpu "
+          "a100-sxm-80gb -n 1 -o plan.json",
+          "a strategy of Galvatron's"},
          {"galvatron-sim import huggingface config.json -o model.json", "a model"}},
         galv_cmd_import},
     COMMAND(CATALOG, catalog) "list what is built in, with its sources",
@@ -334,8 +341,13 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         galv_cmd_completion},
     COMMAND(CALIBRATE, calibrate) "fit the cost model to measurements", "", 0,
         -1, "Not built here yet.", {{NULL, NULL}}, NULL},
-    COMMAND(EXPORT, export) "write other tools' files", "", 0, -1,
-        "Not built here yet.", {{NULL, NULL}}, NULL},
+    COMMAND(EXPORT, export) "write other tools' files", "FORMAT PLAN.json", 2, 2,
+        "FORMAT is galvatron: the strategy file that Galvatron's runtime reads. What "
+        "Galvatron has no word for is refused, with the nearest that it has. Without "
+        "-o the result goes to standard output.",
+        {{"galvatron-sim export galvatron out/plan.json -o galvatron_config.json",
+          "run this plan with Galvatron"}},
+        galv_cmd_export},
     COMMAND(PROFILE, profile) "measure this machine", "", 0, -1,
         "Needs galvatron-exec, which is not built here.", {{NULL, NULL}}, NULL},
     COMMAND(RUN, run) "run a plan on GPUs and measure it", "", 0, -1,

@@ -56,6 +56,8 @@ static const char formats[] =
     "  stage times  CSV, one chunk of a stage in each row (simulate --stage-times)\n"
     "  timeline   CSV, one operation in each row (render)\n"
     "  trace.json Chrome trace events: open it in Perfetto\n"
+    "  Galvatron  its profiles (import galvatron), its strategies (import\n"
+    "             galvatron-plan, export galvatron)\n"
     "\n"
     "CSV files have a header row and no comments; columns stand in any order.\n"
     "\n"
