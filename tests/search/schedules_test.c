@@ -1,0 +1,71 @@
+/* Which schedules a search tries: the usual ones unasked, any other by name. */
+#include "plan/cluster.h"
+#include "plan/model.h"
+#include "search/space.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+GALV_TEST_SUITE(search_schedules);
+
+static galv_job make_job(void)
+{
+    galv_job job;
+    galv_err err = GALV_ERR_INIT;
+    galv_workload workload = GALV_WORKLOAD_INIT;
+    memset(&job, 0, sizeof job);
+    job.workload = workload;
+    job.workload.global_batch_size = 64;
+    cr_assert_eq(galv_model_load(&job.model, "llama3-8b", &err), GALV_OK);
+    cr_assert_eq(galv_cluster_load(&job.cluster, "dgx-h100", 2, &err), GALV_OK);
+    galv_job_fill_defaults(&job);
+    return job;
+}
+
+Test(search_schedules, an_open_search_tries_the_usual_ones_only)
+{
+    galv_job job = make_job();
+    galv_space space = GALV_SPACE_INIT;
+    galv_candidates found;
+    galv_err err = GALV_ERR_INIT;
+    galv_arena *arena = galv_arena_new();
+    cr_assert_eq(galv_space_enumerate(&found, &space, &job, arena, &err), GALV_OK, "%s",
+                 err.message);
+    bool any = false;
+    for (size_t i = 0; i < found.n_candidates; i++) {
+        const galv_schedule *schedule = found.candidates[i].schedule;
+        cr_expect(schedule->searched, "%s", schedule->name);
+        any = any || strcmp(schedule->name, "interleaved") == 0;
+    }
+    cr_expect(any);
+    galv_arena_free(arena);
+}
+
+Test(search_schedules, a_schedule_asked_for_is_tried_or_refused_with_a_reason)
+{
+    size_t n = 0;
+    const galv_schedule *all = galv_schedules(&n);
+    galv_job job = make_job();
+    for (size_t k = 0; k < n; k++) {
+        galv_space space = GALV_SPACE_INIT;
+        galv_candidates found = {0};
+        galv_err err = GALV_ERR_INIT;
+        galv_arena *arena = galv_arena_new();
+        space.n_schedules = 1;
+        space.schedules[0] = all[k].name;
+        space.pp.n_values = 1;
+        space.pp.values[0] = strcmp(all[k].name, "none") == 0 ? 1 : 4;
+        galv_status status = galv_space_enumerate(&found, &space, &job, arena, &err);
+        if (all[k].pairs) {
+            cr_expect_eq(status, GALV_USAGE, "%s", all[k].name);
+            cr_expect(strstr(err.message, all[k].name) != NULL, "%s", err.message);
+        } else {
+            cr_expect_eq(status, GALV_OK, "%s: %s", all[k].name, err.message);
+        }
+        for (size_t i = 0; i < found.n_candidates; i++) {
+            cr_expect_str_eq(found.candidates[i].schedule->name, all[k].name);
+        }
+        galv_arena_free(arena);
+    }
+}
