@@ -16,6 +16,10 @@
 /* Share of the host's work for a pass that comes before its first kernel. */
 #define BEFORE_FIRST_LAUNCH 0.2
 
+/* Bytes per parameter that torch.optim.AdamW makes for a step where it is not fused:
+ * the root of the second moment and the update, both fp32. */
+#define UNFUSED_STEP_BYTES 8.0
+
 /* ---- computation ---- */
 
 static double analytic_time(const galv_costmodel *model, const galv_device_law *law,
@@ -299,6 +303,11 @@ static void price_optimizer(galv_cost *cost, const galv_costmodel *model,
     double bytes = (run.dense_shard + run.experts_shard) *
                        (2 * gradient + 3 * 4 + 3 * 4 + weight) +
                    (run.dense + run.experts) * gradient;
+    if (workload->software == GALV_SOFTWARE_EAGER ||
+        workload->software == GALV_SOFTWARE_OTHER) {
+        cost->transient_bytes =
+            UNFUSED_STEP_BYTES * (run.dense_shard + run.experts_shard);
+    }
     galv_cost_add(cost, law->memory.factor * bytes / law->memory.stream_bytes_per_s,
                   law->memory.provenance, 0);
     double fixed_us = operation->chunk <= 0 ? law->factors[GALV_FACTOR_STEP] : 0;

@@ -191,8 +191,9 @@ static galv_model build_model(const reader *r, const galv_case *c, const shape *
     strncpy(model.family, family, sizeof model.family - 1);
     strncpy(model.source, c->source, sizeof model.source - 1);
     bool rms = strcmp(family, "llama") == 0 || (is_moe && s->gated_linear_unit);
+    bool older = c->software_year == 2021 || c->software_year == 2022;
     bool drops = strcmp(family, "gpt") == 0 && strcmp(c->software, "megatron") == 0 &&
-                 (c->software_year == 2021 || c->software_year == 2022);
+                 (older || !c->flash_attention);
     galv_layer_group block = {
         .hidden_size = s->hidden_size,
         .ffn_hidden_size = s->ffn_hidden_size,
