@@ -83,7 +83,7 @@ static galv_status unfold(uint64_t *n_ops, double *time_s, const galv_costmodel 
     }
     if (status == GALV_OK) {
         status =
-            galv_all_ranks_meetings(&meetings, &per_stage, plan, program, arena, err);
+            galv_meetings_of_plan(&meetings, &per_stage, plan, program, arena, err);
     }
     if (status == GALV_OK) {
         status = galv_all_ranks_simulate(&result, program, costs, NULL, meetings,

@@ -151,6 +151,10 @@ static void end_slot(all_ranks *s, uint32_t slot_index)
     const meeting_slot *slot = &s->slots[slot_index];
     const meeting_class *class = &s->classes[slot->class_index];
     uint8_t bit = (uint8_t)(1U << class->hot.stream);
+    if (slot->flows) {
+        galv_max_min_end(s->sharing, slot_index);
+        s->n_flow_changes++;
+    }
     for (uint32_t k = 0; k < class->n; k++) {
         uint32_t rank = slot->first_rank + k * class->stride;
         touch(s, rank);
@@ -177,6 +181,29 @@ static double work_of(const all_ranks *s, const meeting_slot *slot)
     return work_s;
 }
 
+/* A meeting takes its links. */
+static void begin_flow(all_ranks *s, uint32_t slot_index, const meeting_class *class)
+{
+    meeting_slot *slot = &s->slots[slot_index];
+    slot->flows = false;
+    if (s->sharing == NULL) {
+        return;
+    }
+    const galv_network *network = s->options->network;
+    const galv_network_class *asks = &network->classes[slot->class_index];
+    if (asks->route < 0) {
+        return;
+    }
+    const galv_route *route = &network->routes[asks->route];
+    const uint32_t *use = &route->first_use[slot_index - class->first_slot];
+    if (use[0] < use[1]) {
+        slot->flows = true;
+        galv_max_min_begin(s->sharing, slot_index, &route->uses[use[0]],
+                           use[1] - use[0], asks->scale, asks->weight, asks->cap);
+        s->n_flow_changes++;
+    }
+}
+
 static void begin_slot(all_ranks *s, uint32_t slot_index)
 {
     meeting_slot *slot = &s->slots[slot_index];
@@ -190,6 +217,7 @@ static void begin_slot(all_ranks *s, uint32_t slot_index)
         slot->rate = 1;
         slot->end_s = s->now_s + work_of(s, slot);
         slot->recount = true;
+        begin_flow(s, slot_index, class);
     }
     for (uint32_t k = 0; k < class->n; k++) {
         uint32_t rank_index = slot->first_rank + k * class->stride;
@@ -370,6 +398,7 @@ galv_status galv_all_ranks_simulate(galv_all_ranks_result *result,
     made.sim.n_ranks = (int32_t)s.n_ranks;
     made.sim.ranks = s.results;
     made.waited_s = s.waited_s;
+    made.n_flow_changes = s.n_flow_changes;
     if (status == GALV_OK) {
         *result = made;
     }

@@ -10,32 +10,22 @@
 #ifndef GALV_SIM_ALL_RANKS_H
 #define GALV_SIM_ALL_RANKS_H
 
-#include "plan/plan.h"
 #include "sim/differences.h"
+#include "sim/meeting.h"
+#include "sim/network.h"
 #include "sim/simulate.h"
-
-/* The ranks of a stage that do an operation together: those of places
- * first, first + stride, ..., n of them. n = 1: each by itself. */
-typedef struct galv_meeting {
-    int32_t stride;
-    int32_t n;
-} galv_meeting;
-
-/* The meeting of every class of a plan's program: meetings[n_classes], owned by the
- * arena; and the ranks of one stage. */
-galv_status galv_all_ranks_meetings(galv_meeting **meetings, int32_t *ranks_per_stage,
-                                    const galv_plan *plan, const galv_program *program,
-                                    galv_arena *arena, galv_err *err);
 
 typedef struct galv_all_ranks_options {
     const galv_differences *differences; /* NULL: none */
     uint32_t run;                        /* which draw of the random numbers */
-    int32_t record_place; /* place whose pipeline the timeline shows; -1: none */
+    const galv_network *network; /* whose links are shared by all; NULL: each rank has
+                                    its share for itself, as in the folded simulation */
+    int32_t record_place;        /* place whose pipeline the timeline shows; -1: none */
 } galv_all_ranks_options;
 
 #define GALV_ALL_RANKS_OPTIONS_INIT \
     {                               \
-        NULL, 0, -1                 \
+        NULL, 0, NULL, -1           \
     }
 
 typedef struct galv_all_ranks_result {
@@ -43,7 +33,8 @@ typedef struct galv_all_ranks_result {
     galv_sim_result sim; /* of all ranks; its timeline has one row per stage */
     double *waited_s;    /* [n_ranks] of the bubble: time in which the rank did nothing
                             but wait for others in a collective */
-} galv_all_ranks_result; /* arrays are owned by the arena */
+    uint64_t n_flow_changes; /* flows that began, ended or changed on the network */
+} galv_all_ranks_result;     /* arrays are owned by the arena */
 
 /* Simulates one iteration of every rank. costs[n_classes] and base[n_ranks of the
  * folded program] as in galv_simulate; meetings[n_classes]: strides and numbers whose

@@ -36,6 +36,7 @@ typedef struct meeting_slot {
     double worst;      /* largest slowing by links among the ranks, and by how many */
     uint32_t n_worst;
     bool recount; /* the three above are not known */
+    bool flows;   /* is a flow on the network */
     bool changed; /* its rate must be set anew */
 } meeting_slot;
 
@@ -87,6 +88,8 @@ typedef struct all_ranks {
     uint32_t n_changed;
     uint32_t *changed_slots; /* [n_slots] */
     uint32_t n_changed_slots;
+    galv_max_min *sharing; /* of the network among slots; NULL = not shared */
+    uint64_t n_flow_changes;
     double now_s;
     uint64_t n_done, n_events;
     galv_span *spans; /* [n_ops] of the recorded place; NULL = none */

@@ -2,7 +2,9 @@
  *
  * The rules are those of a folded rank (rates.c), and a meeting goes as fast as the
  * slowest of its ranks: it is slowed by the largest sum of shares on any of their
- * links, and by its comm_slowdown while any of them computes.
+ * links, and by its comm_slowdown while any of them computes. Where the network is
+ * shared by all, shares of it are not added up by rank: each meeting has the rate that
+ * max-min fairness gives it.
  *
  * A meeting may have thousands of ranks and thousands of changes beside it, so neither
  * is looked up anew at each change: the slot keeps how many of its ranks compute, the
@@ -145,6 +147,13 @@ static void settle_slot(all_ranks *s, uint32_t slot_index)
         recount(s, slot);
     }
     double slowed = slot->worst;
+    if (slot->flows) { /* the network may also give more than was priced */
+        const galv_network_class *class =
+            &s->options->network->classes[slot->class_index];
+        double by_network =
+            1 / galv_network_pace(class, galv_max_min_rate(s->sharing, slot_index));
+        slowed = slowed > 1 ? fmax(slowed, by_network) : by_network;
+    }
     if (slot->n_beside > 0) {
         slowed *= fmax(s->classes[slot->class_index].hot.comm_slowdown, 1);
     }
@@ -158,6 +167,14 @@ void galv_all_ranks_settle_rates(all_ranks *s)
         settle_rank(s, s->changed[i]);
     }
     s->n_changed = 0;
+    if (s->sharing != NULL) {
+        const uint32_t *flows = NULL;
+        uint32_t n = galv_max_min_settle(s->sharing, &flows);
+        s->n_flow_changes += n;
+        for (uint32_t i = 0; i < n; i++) {
+            mark(s, flows[i]);
+        }
+    }
     for (uint32_t i = 0; i < s->n_changed_slots; i++) {
         s->slots[s->changed_slots[i]].changed = false;
         settle_slot(s, s->changed_slots[i]);

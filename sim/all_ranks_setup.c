@@ -1,67 +1,6 @@
-/* Setting up a simulation of every rank: who meets whom, where progress is kept, and
+/* Setting up a simulation of every rank: where ranks meet, where progress is kept, and
  * how ranks differ. */
 #include "sim/all_ranks_internal.h"
-
-/* ---- who meets whom ---- */
-
-static galv_meeting meeting_of(const galv_plan *plan, const galv_operation *operation)
-{
-    galv_meeting alone = {1, 1};
-    galv_meeting meeting = alone;
-    const galv_strategy *s = galv_plan_strategy(plan, operation->first_layer);
-    switch (operation->stream) {
-    case GALV_STREAM_TP:
-        meeting.n = s->tp;
-        break;
-    case GALV_STREAM_CP:
-        meeting.stride = s->tp;
-        meeting.n = s->cp;
-        break;
-    case GALV_STREAM_EP:
-        meeting.n = s->ep;
-        break;
-    case GALV_STREAM_DP:
-        if (operation->part == GALV_PART_TIED) {
-            break; /* with the same place of another stage */
-        }
-        if (operation->part == GALV_PART_EXPERTS) {
-            meeting.stride = s->ep;
-            meeting.n = galv_strategy_expert_gradient_ranks(s);
-        } else {
-            meeting.stride = s->sp == GALV_SP_ULYSSES ? 1 : s->tp;
-            meeting.n = galv_strategy_gradient_ranks(s);
-        }
-        break;
-    default:
-        break;
-    }
-    return meeting.n > 1 ? meeting : alone;
-}
-
-galv_status galv_all_ranks_meetings(galv_meeting **meetings, int32_t *ranks_per_stage,
-                                    const galv_plan *plan, const galv_program *program,
-                                    galv_arena *arena, galv_err *err)
-{
-    galv_meeting *made = GALV_NEW_ARRAY(arena, galv_meeting, program->n_classes);
-    int64_t per_stage = galv_plan_n_devices(plan) / plan->pp;
-    if (made == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "no memory for %u classes",
-                         (unsigned)program->n_classes);
-    }
-    if (per_stage * plan->pp * GALV_N_STREAMS > INT32_MAX) {
-        return galv_fail(err, GALV_USAGE,
-                         "%lld ranks are more than can be simulated one by one",
-                         (long long)galv_plan_n_devices(plan));
-    }
-    for (uint32_t i = 0; i < program->n_classes; i++) {
-        made[i] = meeting_of(plan, &program->classes[i]);
-    }
-    *meetings = made;
-    *ranks_per_stage = (int32_t)per_stage;
-    return GALV_OK;
-}
-
-/* ---- setting up ---- */
 
 /* Slots: one per group for each distinct (stage, stream, stride, n). */
 static galv_status fill_classes(all_ranks *s, const galv_meeting *meetings,
@@ -215,6 +154,35 @@ static galv_status allocate(all_ranks *s, galv_arena *arena, galv_err *err)
     return GALV_OK;
 }
 
+/* Slots are the flows of the network. */
+static galv_status share_network(all_ranks *s, galv_arena *arena, galv_err *err)
+{
+    const galv_network *network = s->options->network;
+    if (network == NULL) {
+        return GALV_OK;
+    }
+    uint32_t *most_uses = GALV_NEW_ARRAY(arena, uint32_t, s->n_slots);
+    if (most_uses == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for the network");
+    }
+    for (uint32_t i = 0; i < s->program->n_classes; i++) {
+        meeting_class *class = &s->classes[i];
+        int32_t index = network->classes[i].route;
+        if (index < 0 || !(class->hot.work_s > 0)) {
+            continue;
+        }
+        const galv_route *route = &network->routes[index];
+        class->hot.inter_share = 0;
+        for (uint32_t group = 0; group < route->n_groups; group++) {
+            uint32_t n = route->first_use[group + 1] - route->first_use[group];
+            uint32_t *most = &most_uses[class->first_slot + group];
+            *most = n > *most ? n : *most;
+        }
+    }
+    return galv_max_min_new(&s->sharing, network->capacities, network->n_links,
+                            most_uses, s->n_slots, arena, err);
+}
+
 static galv_status apply_differences(all_ranks *s, galv_arena *arena, galv_err *err)
 {
     const galv_differences *differences = s->options->differences;
@@ -250,6 +218,9 @@ galv_status galv_all_ranks_set_up(all_ranks *s, const galv_stage_memory *base,
         (!fill_neighbours(s, arena) || !fill_ranks(s, base, arena))) {
         status = galv_fail(err, GALV_NO_MEMORY, "no memory for %u ranks",
                            (unsigned)s->n_ranks);
+    }
+    if (status == GALV_OK) {
+        status = share_network(s, arena, err);
     }
     return status == GALV_OK ? apply_differences(s, arena, err) : status;
 }

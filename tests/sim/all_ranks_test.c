@@ -70,7 +70,7 @@ static unfolded unfold(const plan_stand *s)
     for (int32_t stage = 0; stage < s->plan->pp; stage++) {
         galv_costmodel_stage_memory(&u.base[stage], s->model, s->plan, stage);
     }
-    cr_assert_eq(galv_all_ranks_meetings(&u.meetings, &u.per_stage, s->plan, u.program,
+    cr_assert_eq(galv_meetings_of_plan(&u.meetings, &u.per_stage, s->plan, u.program,
                                          s->arena, &err),
                  GALV_OK);
     cr_assert_eq(
