@@ -3,15 +3,16 @@
  * One simulation has one thread; --jobs is accepted so that scripts can pass it to
  * every command, and changes nothing.
  *
- * What is looked at beside the iteration itself (a check by the naive simulator, a run
- * of days, and for documents the critical path) is worked out first and reported with
- * it, so that a command that fails has printed nothing. Only a check that does not hold
- * is reported and then fails. */
+ * What is looked at beside the iteration itself (a check by the naive simulator,
+ * Galvatron's cost of the same plan, a run of days, and for documents the critical
+ * path) is worked out first and reported with it, so that a command that fails has
+ * printed nothing. Only a check that does not hold is reported and then fails. */
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/choices.h"
 #include "cli/config.h"
+#include "cli/galvatron_cost.h"
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/run_days.h"
@@ -31,6 +32,7 @@ typedef struct simulation {
     galv_result result;
     galv_target target;
     galv_run_days run;
+    galv_second_opinion galvatron;
     galv_check check;        /* n_ops 0: not asked for */
     galv_critical_path path; /* n_ranks 0: not asked for */
 } simulation;
@@ -122,6 +124,7 @@ static galv_status document(galv_text *out, const simulation *s, galv_err *err)
         galv_critical_path_to_json(&s->path, &writer);
     }
     galv_run_days_to_json(&s->run, &writer);
+    galv_second_opinion_to_json(&s->galvatron, &writer);
     if (s->check.n_ops > 0) {
         galv_json_put_key(&writer, "check");
         galv_json_begin_object(&writer, true);
@@ -161,6 +164,7 @@ static galv_status report(const simulation *s, galv_err *err)
     galv_report_result(s->cli, &s->setup, s->model, s->plan, &s->result, "Plan");
     galv_print(s->cli, "\n");
     galv_report_stages(s->cli, &s->result);
+    galv_second_opinion_print(&s->galvatron, s->cli, &s->result);
     galv_run_days_print(&s->run, s->cli);
     print_check(s);
     return GALV_OK;
@@ -230,6 +234,10 @@ static galv_status look_further(simulation *s, galv_err *err)
     galv_arena *arena = s->cli->arena;
     galv_status status =
         galv_run_days_play(&s->run, s->cli, &s->setup, s->plan, &s->result, err);
+    if (status == GALV_OK) {
+        status =
+            galv_second_opinion_read(&s->galvatron, s->cli, &s->setup, s->plan, err);
+    }
     if (status == GALV_OK && galv_cli_given(s->cli, GALV_OPTION_CHECK)) {
         status = galv_check_plan(&s->check, s->model, s->plan, arena, err);
     }

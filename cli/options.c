@@ -118,6 +118,18 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
     OPTION(CHECK) "check", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false, NULL,
         "Replay with a second, naive simulator; exit 1 when the two differ",
         "--check"},
+    OPTION(COST_MODEL) "cost-model", 0, "WORD", "own|galvatron", IN(COMMAND),
+        ON(SIMULATE), false, "own",
+        "galvatron: also say what Galvatron's own cost model makes of the plan",
+        "--cost-model galvatron"},
+    OPTION(GALVATRON_PROFILE) "galvatron-profile", 0, "DIR", NULL, IN(COMMAND),
+        ON(SIMULATE), true, NULL,
+        "Its profiles, of model and hardware (or two folders, in that order)",
+        "--galvatron-profile galvatron/models/llama"},
+    OPTION(GALVATRON_TIME) "galvatron-time", 0, "WORD", "static|batch|sequence",
+        IN(COMMAND), ON(SIMULATE), false, "batch",
+        "How it takes a layer's time from them: its time_profile_mode",
+        "--galvatron-time static"},
     OPTION(STAGE_TIMES) "stage-times", 0, "FILE", NULL, IN(COMMAND), ON(SIMULATE),
         false, NULL,
         "Play schedules (default: all) under these stage times (CSV), without a plan",
@@ -244,6 +256,8 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "given by degrees. What is not given by hand is 1; data parallelism takes the "
         "GPUs that are left, with ZeRO-1; sequence parallelism goes with --tp. "
         "simulate predicts; run measures.\n"
+        "With --cost-model galvatron it also says what Galvatron's own cost model, fed "
+        "by the profiles that Galvatron made, makes of the plan.\n"
         "With --run-days it also plays a run of days in which GPUs, nodes and switches "
         "fail: goodput, days, and what they are lost to. With --stage-times no plan is "
         "needed: schedules are played under the times of a file and set side by side.\n"

@@ -48,7 +48,8 @@ galv_status galv_galvatron_check(const galv_galvatron_inputs *inputs,
                                  const galv_strategy *strategy, galv_err *err);
 
 /* Cost of one layer for one micro-batch, of a strategy that galv_galvatron_check
- * accepts. Errors: GALV_INPUT when the profiles do not cover one of its degrees.
+ * accepts. Source: TimeCostModelBase and MemoryCostModelBase. Errors: GALV_INPUT when
+ * the profiles do not cover one of its degrees.
  *
  *   b = floor(global batch / n / d). Odd: samples that do not divide are free.
  *   forward  F = slope b/k + constant; backward B = 2 F, 3 F when recomputed
@@ -77,7 +78,8 @@ galv_status galv_galvatron_layer_cost(galv_galvatron_part *cost,
                                       const galv_galvatron_task *task,
                                       const galv_strategy *strategy, galv_err *err);
 
-/* Cost of embedding, head and loss together, which share one strategy: cost[0] on the
+/* Cost of embedding, head and loss together, which share one strategy (source:
+ * EmbeddingLMHeadTimeCostModel, EmbeddingLMHeadMemoryCostModel): cost[0] on the
  * first stage, cost[1] on the last; with one stage all is in cost[0].
  *
  *   forward F = slope b/k + constant, half on each end when p > 1; backward 2 F
@@ -93,11 +95,12 @@ galv_status galv_galvatron_ends_cost(galv_galvatron_part cost[2],
                                      const galv_galvatron_task *task,
                                      const galv_strategy *strategy, galv_err *err);
 
-/* Seconds that Galvatron's dynamic program charges between two neighbouring layers, not
- * part of the iteration that it reports. Where k differs (and sequence parallelism is
- * on), K the larger: (K-1)/K batch/n/(W/p/K) S H e c 1e-7. Odd: bytes times ms/MiB to
- * seconds is 1e-3 / 2^20, so it is 105 times too much. Else what breaks ties: 1e-10 to
- * Ulysses, 1e-9 to ZeRO-3, 2e-9 to recomputation, 3e-9 to both. Errors as above. */
+/* Seconds that Galvatron's dynamic program (DpOnModel) charges between two neighbouring
+ * layers, not part of the iteration that it reports. Where k differs (and sequence
+ * parallelism is on), K the larger: (K-1)/K batch/n/(W/p/K) S H e c 1e-7. Odd: bytes
+ * times ms/MiB to seconds is 1e-3 / 2^20, so it is 105 times too much. Else what breaks
+ * ties: 1e-10 to Ulysses, 1e-9 to ZeRO-3, 2e-9 to recomputation, 3e-9 to both. Errors
+ * as above. */
 galv_status galv_galvatron_switch_cost(double *cost_s,
                                        const galv_galvatron_inputs *inputs,
                                        const galv_galvatron_task *task,
@@ -160,14 +163,12 @@ void galv_galvatron_sum_stages(galv_galvatron_stage *stages,
                                const int32_t *first_block, int32_t ends_strategy,
                                double buffer_mib);
 
-/* Seconds of one iteration, GPipe and 1F1B alike. C_i and R_i are no_sync_s and sync_s
- * of stage i:
- *   T1 = sum C_i + (n-1) C_last
- *   A = sum over i >= 1 of C_i, w = min(p-1, n-1) C_0
- *   T2 = max(w, A)/3 + 2 max(w, A)/3 + C_0 max(0, n+1-p)
- *   T = max(T1, T2) + max(0, max over i of R_i - sum over j <= i of C_j)
- * Odd: it looks at the first and the last stage only, so a slow one between them costs
- * less than it takes: up to 12 % of the iteration in the plans of its own search. */
+/* Seconds of one iteration, GPipe and 1F1B alike (source: pipeline_costmodel). C_i and
+ * R_i are no_sync_s and sync_s of stage i: T1 = sum C_i + (n-1) C_last A = sum over i
+ * >= 1 of C_i, w = min(p-1, n-1) C_0 T2 = max(w, A)/3 + 2 max(w, A)/3 + C_0 max(0,
+ * n+1-p) T = max(T1, T2) + max(0, max over i of R_i - sum over j <= i of C_j) Odd: it
+ * looks at the first and the last stage only, so a slow one between them costs less
+ * than it takes: up to 12 % of the iteration in the plans of its own search. */
 double galv_galvatron_pipeline_s(const galv_galvatron_stage *stages, int32_t n_stages,
                                  int32_t n_micro_batches);
 

@@ -48,3 +48,46 @@ $ galvatron-sim export megatron plan.json
 2> galvatron-sim: error: unknown format 'megatron'
 2...
 ? 2
+
+# What Galvatron's own cost model makes of that plan: its search said 5.056953720833 s
+# and 24557 MiB of 24 GiB on stage 0, a fifth of which is kept free.
+$ galvatron-sim simulate plan.json --cost-model galvatron --galvatron-profile galvatron-1x8 --memory-limit 24GiB | sed -n '/^Galvatron/,$p'
+> Galvatron's cost model, fed by its own profiles (times: batch)
+>
+~ ^  step time        5\.06 s   [-+][0-9.]+ % of ours, [0-9.]+ s$
+>   throughput       12.7 samples/s
+>   memory, worst    19.2 GiB of 19.2 GiB on stage 0
+>                    4.80 GiB more are kept free, a fifth
+>
+> stage  micro-batch  memory  ours
+>                 ms     GiB   GiB
+~ ^    0        158\.0    19\.2  [0-9.]+$
+~ ^    1        143\.7    18\.5  [0-9.]+$
+~ ^    2        133\.6    18\.7  [0-9.]+$
+~ ^    3        131\.2    18\.8  [0-9.]+$
+
+$ galvatron-sim simulate plan.json --cost-model galvatron --galvatron-profile galvatron-1x8 --memory-limit 24GiB --json | jq -c '.galvatron | [(.iteration_time_s * 1e8 | round), .peak_memory_bytes / 1048576, .fits]'
+> [505695372,24557,true]
+
+$ galvatron-sim simulate plan.json --cost-model galvatron --galvatron-profile galvatron-1x8 --galvatron-time static --memory-limit 23GiB --json | jq -c '.galvatron | [.time_mode, .fits]'
+> ["static",false]
+
+$ galvatron-sim simulate plan.json --cost-model galvatron
+2> galvatron-sim: error: --cost-model galvatron needs --galvatron-profile
+2...
+? 2
+
+$ galvatron-sim simulate plan.json --galvatron-time static
+2> galvatron-sim: error: --galvatron-time goes with --cost-model galvatron
+2...
+? 2
+
+$ galvatron-sim simulate plan.json --cost-model galvatron --galvatron-profile galvatron-1x8 --galvatron-time sequence
+2~ ^galvatron-sim: error: galvatron-1x8/computation_profiling_bf16_llama2-7b_all.json:1:1: .*sequence lengths
+2...
+? 4
+
+$ galvatron-sim simulate own/plan.json --cost-model galvatron --galvatron-profile galvatron-1x8 --seq-length 2048 --quiet
+2> galvatron-sim: error: Galvatron's cost model has no ZeRO-1
+2>   nearest: zero 0 or zero 2
+? 2
