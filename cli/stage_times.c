@@ -51,7 +51,7 @@ static galv_status refuse_others(const galv_cli *cli, galv_err *err)
             galv_fail(err, GALV_USAGE, "--%s and --stage-times do not go together",
                       option->name);
             galv_hint(err, "the file says it all; beside it: --schedule, --vpp, "
-                           "--micro-batches");
+                           "--micro-batches, --overlap");
             return GALV_USAGE;
         }
     }
@@ -84,6 +84,19 @@ static galv_status add_rows(sheet *s, galv_err *err)
     return status;
 }
 
+/* --overlap none: messages block. */
+static galv_status read_overlap(bool *messages_block, const galv_cli *cli,
+                                galv_err *err)
+{
+    const char *text = galv_cli_value(cli, GALV_OPTION_OVERLAP);
+    if (text != NULL && strcmp(text, "none") != 0 && strcmp(text, "p2p") != 0) {
+        galv_fail(err, GALV_USAGE, "with --stage-times it is none or p2p");
+        return galv_cli_blame(cli, GALV_OPTION_OVERLAP, text, err);
+    }
+    *messages_block = text != NULL && strcmp(text, "none") == 0;
+    return GALV_OK;
+}
+
 static galv_status read_sheet(sheet *s, galv_err *err)
 {
     int64_t m = 0;
@@ -98,6 +111,9 @@ static galv_status read_sheet(sheet *s, galv_err *err)
     }
     if (status == GALV_OK) {
         status = galv_cli_count(&vpp, s->cli, GALV_OPTION_VPP, 1, 1024, err);
+    }
+    if (status == GALV_OK) {
+        status = read_overlap(&s->options.messages_block, s->cli, err);
     }
     if (status == GALV_OK) {
         status = galv_stage_times_read(&s->times,
@@ -257,7 +273,8 @@ static void print_sheet(const sheet *s)
              galv_print_count(number, sizeof number, s->options.n_micro_batches));
     galv_print(s->cli, "galvatron-sim %s   stage times of %s\n", GALV_VERSION,
                s->times.name);
-    galv_report_parts(s->cli, stages, micro_batches, "no cost model", least,
+    galv_report_parts(s->cli, stages, micro_batches, "no cost model",
+                      s->options.messages_block ? "messages block" : "", least,
                       (char *)NULL);
     galv_print(s->cli, "\n");
     if (n > 0) {
@@ -321,6 +338,7 @@ static galv_status put_document(galv_text *out, const sheet *s, galv_err *err)
     galv_json_key_string(&w, "stage_times", s->times.name);
     galv_json_key_i64(&w, "stages", s->times.n_stages);
     galv_json_key_i64(&w, "micro_batches", s->options.n_micro_batches);
+    galv_json_key_bool(&w, "messages_block", s->options.messages_block);
     galv_json_put_key(&w, "schedules");
     galv_json_begin_array(&w, false);
     size_t n = count_played(s);

@@ -3,8 +3,8 @@
  * Where somebody has measured how long a micro-batch takes on each stage, no model of
  * costs stands between the measurement and the schedule: what is simulated is the order
  * alone. Passes on one stage follow one another; a message leaves when the pass that
- * made it has ended, takes t_comm_s, and delays who needs it, not who sent it. There is
- * no optimizer step and no gradient reduction.
+ * made it has ended, takes t_comm_s, and delays who needs it, and who sent it only
+ * where messages block. There is no optimizer step and no gradient reduction.
  *
  * Memory is activations alone. A backward that is done for inputs and weights together
  * gives all of them back; split, each half gives back half, as the orders that count
@@ -240,6 +240,46 @@ static int32_t choose_chunks(const galv_stage_times *times,
     return n > schedule->max_chunks ? schedule->max_chunks : n;
 }
 
+/* Makes every pass wait for the messages of the pass before it on its stage. Messages
+ * leave a stage in the order in which they were made, so the last one is enough. */
+static galv_status block(galv_program *program, galv_arena *arena, galv_err *err)
+{
+    const uint32_t none = UINT32_MAX;
+    size_t n_most = (size_t)program->n_dependencies + program->n_ops;
+    uint32_t *sent = GALV_NEW_ARRAY(arena, uint32_t, program->n_ops);
+    uint32_t *waits = GALV_NEW_ARRAY(arena, uint32_t, n_most);
+    if (sent == NULL || waits == NULL || n_most > UINT32_MAX) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for messages that block");
+    }
+    for (uint32_t op = 0; op < program->n_ops; op++) {
+        sent[op] = none;
+    }
+    for (uint32_t op = 0; op < program->n_ops; op++) {
+        if (program->classes[program->ops[op].class_index].kind == GALV_OP_SEND) {
+            sent[program->dependencies[program->ops[op].first_dependency]] = op;
+        }
+    }
+    uint32_t n = 0;
+    for (int32_t rank = 0; rank < program->n_ranks; rank++) {
+        const uint32_t *begin = &program->queue_begin[(size_t)rank * GALV_N_STREAMS];
+        for (uint32_t op = begin[0]; op < begin[GALV_N_STREAMS]; op++) {
+            uint32_t first = n;
+            for (uint32_t i = program->ops[op].first_dependency;
+                 i < program->ops[op + 1].first_dependency; i++) {
+                waits[n++] = program->dependencies[i];
+            }
+            if (op > begin[0] && op < begin[1] && sent[op - 1] != none) {
+                waits[n++] = sent[op - 1];
+            }
+            program->ops[op].first_dependency = first;
+        }
+    }
+    program->ops[program->n_ops].first_dependency = n;
+    program->dependencies = waits;
+    program->n_dependencies = n;
+    return GALV_OK;
+}
+
 /* What orders that follow costs go by. */
 static galv_status weigh(galv_schedule_weights *weights, const galv_stage_times *times,
                          double memory_limit, galv_arena *arena, galv_err *err)
@@ -311,6 +351,9 @@ galv_status galv_stage_times_simulate(galv_stage_times_result *result,
                                  options->n_micro_batches, options->group_size,
                                  &weights};
     status = galv_program_from_schedule(&program, schedule, &shape, arena, err);
+    if (status == GALV_OK && options->messages_block) {
+        status = block(program, arena, err);
+    }
     if (status != GALV_OK) {
         return status;
     }

@@ -36,6 +36,9 @@ typedef struct galv_stage_times_options {
     int32_t group_size;   /* interleaved; 0 = the number of stages */
     double memory_limit;  /* activations of micro-batches, for schedules that mind;
                              0 = as the schedule says */
+    bool messages_block;  /* a stage goes on when what it sends has arrived, as Megatron
+                             does with --no-overlap-p2p-communication; else messages
+                             are under way while it computes */
     bool record_timeline; /* titled */
 } galv_stage_times_options;
 

@@ -27,6 +27,15 @@ $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --vpp 4 --sche
 $ printf 'stage,chunk,t_f_s,t_b_s,t_w_s,t_comm_s,activation_bytes\n0,0,1,2,0,0.1,1e9\n0,1,1,2,0,0.1,1e9\n1,0,1,2,0,0.1,1e9\n1,1,3,6,0,0.1,1e9\n' >own.csv; galvatron-sim simulate --stage-times own.csv --micro-batches 4 --schedule interleaved,1f1b --json | jq -c '[.schedules[] | [.schedule, .chunks, .least_time_s, .peak_activation_bytes[1]]]'
 > [["interleaved",2,48,3000000000],["1f1b",1,48,2000000000]]
 
+# Messages that block make more chunks cost more.
+$ printf 'stage,t_f_s,t_b_s,t_comm_s\n0,1,2,0.25\n1,1,2,0.25\n' >two.csv; for o in p2p none; do galvatron-sim simulate --stage-times two.csv --micro-batches 3 --schedule gpipe --overlap $o --json | jq -c '[.messages_block, .schedules[0].iteration_time_s]'; done
+> [false,12.5]
+> [true,13.5]
+
+$ galvatron-sim simulate --stage-times two.csv --micro-batches 3 --overlap grad-reduce
+2> galvatron-sim: error: --overlap grad-reduce: with --stage-times it is none or p2p
+? 2
+
 # Files.
 $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --schedule zb-h1 -o t.csv -q >/dev/null; galvatron-sim render t.csv --ascii | tail -n 1
 ~ F forward
@@ -48,7 +57,7 @@ $ galvatron-sim simulate --stage-times even.csv
 
 $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --tp 2
 2> galvatron-sim: error: --tp and --stage-times do not go together
-2>   the file says it all; beside it: --schedule, --vpp, --micro-batches
+2>   the file says it all; beside it: --schedule, --vpp, --micro-batches, --overlap
 ? 2
 
 $ galvatron-sim simulate --micro-batches 8
