@@ -27,6 +27,8 @@
     X(IMBALANCE, "expert_imbalance") /* most loaded rank over the mean */              \
     X(COMPUTE_SLOWDOWN, "compute_slowdown")                                            \
     X(COMM_SLOWDOWN, "comm_slowdown")                                                  \
+    X(STREAMS,                                                                         \
+      "stream_wait_us")        /* computation and a collective waiting for another */  \
     X(NETWORK, "network_frac") /* of the network's long-message rate */
 
 typedef enum galv_factor {

@@ -162,8 +162,12 @@ void galv_price_layer_message(galv_cost *cost, const galv_costmodel *model,
         price_cut_experts(cost, model, law, plan, operation, bytes);
         return;
     }
-    price_group(cost, model, law, operation->kind, &group, bytes,
-                operation->n_layers > 1 ? operation->n_layers : 1);
+    double times = operation->n_layers > 1 ? operation->n_layers : 1;
+    price_group(cost, model, law, operation->kind, &group, bytes, times);
+    if (group.n_ranks > 1) {
+        galv_cost_add(cost, 1e-6 * times * law->factors[GALV_FACTOR_STREAMS],
+                      GALV_PROVENANCE_FITTED, 0);
+    }
 }
 
 void galv_price_parameter_message(galv_cost *cost, const galv_costmodel *model,
