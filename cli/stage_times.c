@@ -46,7 +46,8 @@ static galv_status refuse_others(const galv_cli *cli, galv_err *err)
         bool taken =
             option->group == GALV_IN_OUTPUT || option->id == GALV_OPTION_STAGE_TIMES ||
             option->id == GALV_OPTION_MICRO_BATCHES ||
-            option->id == GALV_OPTION_SCHEDULE || option->id == GALV_OPTION_VPP;
+            option->id == GALV_OPTION_SCHEDULE || option->id == GALV_OPTION_VPP ||
+            option->id == GALV_OPTION_OVERLAP;
         if (!taken || option->id == GALV_OPTION_PRINT_CONFIG) {
             galv_fail(err, GALV_USAGE, "--%s and --stage-times do not go together",
                       option->name);
