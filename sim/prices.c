@@ -1,12 +1,12 @@
 /* A small hash table from what a price depends on to the price.
  *
  * The key holds every field of the operation but the number of its first layer and its
- * chunk, for which the group and strategy of the layers stand, whether they begin a
- * chunk, and whether the chunk is the first (what a pass or a step costs once is
- * charged there). A run over layers that are not all alike (a bucket of gradients that
- * begins with the embedding, say) keeps its first layer in the key. The stage counts
- * only where it can matter: messages between stages, and the pools of a mixed cluster.
- */
+ * chunk, for which the group and strategy of the layers stand, and whether the chunk is
+ * the first (what a step costs once is charged there). The first layer stays in the key
+ * where the layers are not all alike (a bucket of gradients that begins with the
+ * embedding, say), and where they begin a chunk (what a pass costs once depends on the
+ * whole chunk). The stage counts only where it can matter: messages between stages, and
+ * the pools of a mixed cluster. */
 #include "sim/prices.h"
 
 #include "plan/placement.h"
@@ -79,10 +79,11 @@ static void make_key(uint64_t key[3], const galv_prices *p, const galv_operation
     int32_t layer = op->first_layer;
     key[0] = (uint64_t)op->kind | (uint64_t)op->stream << 8 | (uint64_t)op->part << 16 |
              (uint64_t)op->pass << 24 | (uint64_t)(uint32_t)op->n_layers << 32 |
-             (uint64_t)p->begins_chunk[layer] << 62 | (uint64_t)(op->chunk <= 0) << 63;
-    key[1] = alike(p, op) ? (uint64_t)(uint32_t)p->group_of[layer] << 32 |
-                                (uint32_t)p->plan->layer_strategy[layer]
-                          : ~(uint64_t)(uint32_t)layer;
+             (uint64_t)(op->chunk <= 0) << 63;
+    key[1] = !p->begins_chunk[layer] && alike(p, op)
+                 ? (uint64_t)(uint32_t)p->group_of[layer] << 32 |
+                       (uint32_t)p->plan->layer_strategy[layer]
+                 : ~(uint64_t)(uint32_t)layer;
     key[2] =
         placed ? (uint64_t)(uint32_t)op->stage << 32 | (uint32_t)op->peer_stage : 0;
 }
