@@ -87,10 +87,12 @@ static galv_status run_schedule(measure *m, const char *name,
     galv_cost *costs = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
     for (uint32_t i = 0; i < program->n_classes; i++) {
         int kind = program->classes[i].kind;
-        costs[i].work_s = kind == GALV_OP_FORWARD    ? 1
-                          : kind == GALV_OP_BACKWARD ? 2
-                          : kind == GALV_OP_SEND     ? 0.1
-                                                     : 0;
+        costs[i].work_s =
+            kind == GALV_OP_FORWARD                                             ? 1
+            : kind == GALV_OP_BACKWARD                                          ? 2
+            : kind == GALV_OP_BACKWARD_INPUT || kind == GALV_OP_BACKWARD_WEIGHT ? 1
+            : kind == GALV_OP_SEND                                              ? 0.1
+                                                                                : 0;
         costs[i].compute_slowdown = costs[i].comm_slowdown = 1;
     }
     m->price_s = 0;
@@ -167,6 +169,8 @@ int main(int argc, char **argv)
         {"gpipe p16 m4096", "gpipe", {16, 1, 4096, 0, NULL}},
         {"1f1b p16 m4096", "1f1b", {16, 1, 4096, 0, NULL}},
         {"interleaved p16 v4 m4096", "interleaved", {16, 4, 4096, 0, NULL}},
+        {"zb-1p p32 m128", "zb-1p", {32, 1, 128, 0, NULL}},
+        {"zb-v p32 m128", "zb-v", {32, 2, 128, 0, NULL}},
     };
     static const struct {
         const char *name;

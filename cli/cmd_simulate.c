@@ -20,6 +20,7 @@
 #include "schedule/program.h"
 #include "sim/critical_path.h"
 #include "sim/reference.h"
+#include "sim/weigh.h"
 
 /* What the engine and the naive simulator may differ by: of rounding. */
 #define MOST_APART 1e-9
@@ -65,11 +66,13 @@ static galv_status read_plan(simulation *s, galv_err *err)
     return status;
 }
 
-static galv_status print_program(const simulation *s, galv_err *err)
+static galv_status print_program(simulation *s, galv_err *err)
 {
     galv_program *program = NULL;
-    galv_status status =
-        galv_program_compile(&program, &s->setup.job, s->plan, s->cli->arena, err);
+    galv_status status = galv_setup_costmodel(&s->model, &s->setup, s->cli, err);
+    if (status == GALV_OK) { /* some orders follow costs */
+        status = galv_program_of_plan(&program, s->model, s->plan, s->cli->arena, err);
+    }
     if (status == GALV_OK) {
         *s->cli->out_is_data = true;
         galv_program_print(s->cli->out, program);
