@@ -20,7 +20,7 @@ $ galvatron-sim import model llama-config.json | sed 's/"name": "[^"]*"/"name": 
 > galvatron-sim 0.1.0   a?[31mb on 1 x dgx-h100
 
 # On a terminal: bold headings, and none with NO_COLOR or a dumb terminal.
-$ if command -v script >/dev/null; then for e in A=b NO_COLOR=1 TERM=dumb; do script -qec "env TERM=xterm $e galvatron-sim catalog models" /dev/null </dev/null | tr -d -c '\033' | wc -c | awk '{print ($1 > 0)}'; done; else printf '1\n0\n0\n'; fi
+$ if script -qec true /dev/null </dev/null >/dev/null 2>&1; then for e in A=b NO_COLOR=1 TERM=dumb; do script -qec "env TERM=xterm $e galvatron-sim catalog models" /dev/null </dev/null | tr -d -c '\033' | wc -c | awk '{print ($1 > 0)}'; done; else printf '1\n0\n0\n'; fi
 > 1
 > 0
 > 0
