@@ -1,8 +1,10 @@
 /* From plan to answer: compile, price every class once, simulate, sum up.
  *
- * Ranks are folded: one simulated rank stands for all devices of its pipeline stage,
- * which do the same at the same time. So sums over ranks are sums over stages, and a
- * device's share of the whole is a mean over stages.
+ * Folded, one simulated rank stands for all devices of its pipeline stage, which do the
+ * same at the same time. So sums over ranks are sums over stages, and a device's share
+ * of the whole is a mean over stages. Where every rank is simulated (evaluate_ranks
+ * below) the folded simulation goes before, to tell what the differences cost; means
+ * are over all ranks then, and the peak of a stage is that of its fullest rank.
  *
  * Utilisation. MFU takes the model's FLOP (forward and backward, no recomputation) over
  * time, devices and peak; HFU takes the FLOP that the priced operations execute. Shares
@@ -96,13 +98,16 @@ static int32_t count_blocks(const galv_job *job, const galv_plan *plan,
 static void sum_ranks(galv_result *result, const galv_sim_result *sim)
 {
     double n = sim->n_ranks;
+    int32_t per_stage = sim->n_ranks / result->n_stages;
     for (int32_t rank = 0; rank < sim->n_ranks; rank++) {
         const galv_rank_result *from = &sim->ranks[rank];
-        galv_stage_result *to = &result->stages[rank];
-        to->stage = rank;
-        to->busy_s = from->busy_s;
-        to->peak_memory_bytes = from->peak_bytes;
-        memcpy(to->memory, from->peak_use_bytes, sizeof to->memory);
+        galv_stage_result *to = &result->stages[rank / per_stage];
+        to->stage = rank / per_stage;
+        to->busy_s += from->busy_s / per_stage;
+        if (from->peak_bytes > to->peak_memory_bytes || rank % per_stage == 0) {
+            to->peak_memory_bytes = from->peak_bytes;
+            memcpy(to->memory, from->peak_use_bytes, sizeof to->memory);
+        }
         if (from->peak_bytes > result->peak_memory_bytes) {
             result->peak_memory_bytes = from->peak_bytes;
         }
@@ -198,6 +203,104 @@ static void title(galv_timeline *timeline, const galv_result *result,
              time, 100 * result->bubble_frac, 100 * result->mfu, peak, limit);
 }
 
+/* ---- every rank ---- */
+
+static bool wants_all_ranks(const galv_evaluate_options *options)
+{
+    const galv_differences *differences = options->differences;
+    return options->all_ranks || options->share_network || options->n_runs > 0 ||
+           galv_differences_of_ranks(differences) ||
+           (differences != NULL && differences->n_slow_links > 0);
+}
+
+/* The place whose pipeline is worth looking at: that of the slowest straggler. */
+static galv_status choose_place(int32_t *place, const galv_unfolded *u, uint32_t run,
+                                galv_arena *arena, galv_err *err)
+{
+    *place = 0;
+    if (!galv_differences_of_ranks(u->differences)) {
+        return GALV_OK;
+    }
+    double *factors = NULL;
+    int32_t n_ranks = u->ranks_per_stage * u->program->n_ranks;
+    galv_status status =
+        galv_differences_factors(&factors, u->differences, run, n_ranks, arena, err);
+    double worst = 1;
+    for (int32_t rank = 0; rank < n_ranks && status == GALV_OK; rank++) {
+        if (factors[rank] > worst) {
+            worst = factors[rank];
+            *place = rank % u->ranks_per_stage;
+        }
+    }
+    return status;
+}
+
+static void sum_cluster(galv_cluster_result *cluster, const galv_all_ranks_result *all)
+{
+    cluster->n_ranks = all->sim.n_ranks;
+    cluster->n_flow_changes = all->n_flow_changes;
+    cluster->waiting_s = 0;
+    cluster->slowest_busy_s = -1;
+    for (int32_t rank = 0; rank < all->sim.n_ranks; rank++) {
+        cluster->waiting_s += all->waited_s[rank] / all->sim.n_ranks;
+        if (all->sim.ranks[rank].busy_s > cluster->slowest_busy_s) {
+            cluster->slowest_rank = rank;
+            cluster->slowest_busy_s = all->sim.ranks[rank].busy_s;
+        }
+    }
+    int64_t first =
+        cluster->slowest_rank - cluster->slowest_rank % all->ranks_per_stage;
+    cluster->stage_busy_s = 0;
+    for (int32_t i = 0; i < all->ranks_per_stage; i++) {
+        cluster->stage_busy_s +=
+            all->sim.ranks[first + i].busy_s / all->ranks_per_stage;
+    }
+}
+
+/* Replaces the folded simulation by that of every rank. */
+static galv_status
+simulate_all_ranks(galv_sim_result *sim, galv_cluster_result *cluster,
+                   const galv_costmodel *model, const galv_plan *plan,
+                   const galv_program *program, const galv_cost *costs,
+                   const galv_stage_memory *base, const galv_evaluate_options *options,
+                   galv_arena *arena, galv_err *err)
+{
+    galv_unfolded u = {program, costs, base, NULL, 0, NULL, options->differences};
+    galv_meeting *meetings = NULL;
+    galv_network *network = NULL;
+    galv_all_ranks_result all = {0};
+    galv_all_ranks_options chosen = GALV_ALL_RANKS_OPTIONS_INIT;
+    galv_status status =
+        galv_meetings_of_plan(&meetings, &u.ranks_per_stage, plan, program, arena, err);
+    bool slow_links = u.differences != NULL && u.differences->n_slow_links > 0;
+    if (status == GALV_OK && (options->share_network || slow_links)) {
+        status = galv_network_new(&network, model, plan, program, costs, meetings,
+                                  u.ranks_per_stage, u.differences, arena, err);
+    }
+    u.meetings = meetings;
+    u.network = network;
+    if (status == GALV_OK && options->n_runs > 0) {
+        status = galv_monte_carlo(&cluster->spread, &u, options->n_runs,
+                                  options->n_jobs > 0 ? options->n_jobs : 1, err);
+    }
+    chosen.differences = u.differences;
+    chosen.network = network;
+    chosen.run = (uint32_t)cluster->spread.median_run;
+    if (status == GALV_OK && options->sim.record_timeline) {
+        status = choose_place(&chosen.record_place, &u, chosen.run, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_all_ranks_simulate(&all, program, costs, base, meetings,
+                                         u.ranks_per_stage, &chosen, arena, err);
+    }
+    if (status == GALV_OK) {
+        cluster->folded_time_s = sim->iteration_time_s;
+        sum_cluster(cluster, &all);
+        *sim = all.sim;
+    }
+    return status;
+}
+
 /* ---- the whole ---- */
 
 static double clock_s(void)
@@ -269,6 +372,10 @@ galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
     }
     if (status == GALV_OK) {
         status = galv_simulate(&sim, program, costs, base, &options->sim, arena, err);
+    }
+    if (status == GALV_OK && wants_all_ranks(options)) {
+        status = simulate_all_ranks(&sim, &made.cluster, model, plan, program, costs,
+                                    base, options, arena, err);
     }
     if (status == GALV_OK) {
         status = fill_result(&made, model, plan, program, costs, &sim, arena, err);

@@ -1,10 +1,14 @@
-/* From plan to answer: compile, price, simulate, sum up. */
+/* From plan to answer: compile, price, simulate, sum up.
+ *
+ * Usually one rank stands for each pipeline stage (folded). Where ranks differ, or
+ * links are shared between groups, every rank of the cluster is simulated. */
 #ifndef GALV_SIM_EVALUATE_H
 #define GALV_SIM_EVALUATE_H
 
 #include "base/json.h"
 #include "costmodel/costmodel.h"
 #include "plan/plan.h"
+#include "sim/monte_carlo.h"
 #include "sim/prices.h"
 #include "sim/simulate.h"
 
@@ -15,6 +19,20 @@ typedef struct galv_stage_result {
     double peak_memory_bytes;
     double memory[GALV_N_MEMORY_USES]; /* at the peak */
 } galv_stage_result;
+
+/* What only a simulation of every rank can tell. */
+typedef struct galv_cluster_result {
+    int64_t n_ranks;       /* simulated one by one; 0: folded */
+    double folded_time_s;  /* the iteration without differences, nothing shared */
+    double waiting_s;      /* of the bubble, mean over ranks: waiting for the slower
+                              ranks of one's own collectives */
+    int64_t slowest_rank;  /* computes longest */
+    double slowest_busy_s; /* its computation; the mean over its stage: */
+    double stage_busy_s;
+    uint64_t n_flow_changes; /* on the shared network */
+    galv_spread spread;      /* over drawn runs; the rest of the result is of the
+                                median run */
+} galv_cluster_result;
 
 typedef struct galv_result {
     double iteration_time_s;
@@ -37,19 +55,28 @@ typedef struct galv_result {
     galv_stage_result *stages; /* [n_stages] */
     galv_timeline timeline;    /* when asked for, titled */
     bool stopped;              /* see galv_sim_result */
-} galv_result;                 /* arrays are owned by the arena */
+    galv_cluster_result cluster;
+} galv_result; /* arrays are owned by the arena */
 
 typedef struct galv_evaluate_options {
     galv_sim_options sim;
+    bool all_ranks;     /* simulate every rank; implied by the two below */
+    bool share_network; /* the links of the cluster, by max-min fairness; slow links
+                           need it */
+    const galv_differences *differences; /* NULL: none */
+    int32_t n_runs; /* > 0: draw so many iterations and show their spread */
+    int n_jobs;     /* threads for those; 0 = 1 */
 } galv_evaluate_options;
 
-#define GALV_EVALUATE_OPTIONS_INIT \
-    {                              \
-        GALV_SIM_OPTIONS_INIT      \
+#define GALV_EVALUATE_OPTIONS_INIT                      \
+    {                                                   \
+        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0 \
     }
 
 /* Evaluates one plan. A plan that does not fit in memory is simulated all the same,
- * with fits = false. Errors: as galv_program_compile and galv_simulate. */
+ * with fits = false. A timeline of every rank shows the pipeline of the slowest
+ * straggler. Errors: as galv_program_compile, galv_simulate, galv_all_ranks_simulate
+ * and galv_network_new. */
 galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
                           const galv_plan *plan, const galv_evaluate_options *options,
                           galv_arena *arena, galv_err *err);
