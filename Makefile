@@ -186,7 +186,7 @@ cov:
 	gcovr --root . --exclude tests --exclude build --print-summary build/cov
 
 # ---- documents, installation ----
-COMMANDS := plan sweep simulate explain compare render validate import export catalog
+COMMANDS := plan sweep simulate explain compare render validate calibrate import export catalog
 MAN_PAGES := $(BUILD)/man/galvatron-sim.1 $(COMMANDS:%=$(BUILD)/man/galvatron-sim-%.1)
 ## make docs        put the program's output back into README.md, and its picture
 docs: $(PROGRAM)

@@ -10,8 +10,9 @@
 #define ON(id)   (1u << GALV_COMMAND_##id)
 #define JOB      (ON(PLAN) | ON(SWEEP) | ON(SIMULATE))
 #define LOADED   (ON(EXPLAIN) | ON(COMPARE) | ON(RENDER))
-#define PARALLEL (ON(PLAN) | ON(SWEEP) | ON(VALIDATE))
-#define RESULTS  (JOB | ON(EXPLAIN) | ON(COMPARE) | ON(VALIDATE) | ON(CATALOG))
+#define PARALLEL (ON(PLAN) | ON(SWEEP) | ON(VALIDATE) | ON(CALIBRATE))
+#define RESULTS \
+    (JOB | ON(EXPLAIN) | ON(COMPARE) | ON(VALIDATE) | ON(CALIBRATE) | ON(CATALOG))
 #define ALL      ((1u << GALV_N_COMMANDS) - 1u)
 
 const char *const galv_option_group_titles[GALV_N_OPTION_GROUPS] = {
@@ -56,7 +57,7 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         JOB | LOADED, false, "fp32", "Precision in which gradients are summed",
         "--grad-precision bf16"},
     OPTION(SOFTWARE) "software", 0, "WORD", "megatron|eager|deepspeed|oneflow|other",
-        IN(JOB), JOB | LOADED, false, "megatron",
+        IN(JOB), JOB | LOADED | ON(CALIBRATE), false, "megatron",
         "Kernel stack: fused (megatron), PyTorch without compilation (eager)",
         "--software eager"},
     OPTION(NO_FLASH_ATTENTION) "no-flash-attention", 0, NULL, NULL, IN(JOB),
@@ -71,7 +72,7 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "What if: changes one number of the cluster, 2x doubles it",
         "--set cluster.inter.bandwidth=2x"},
     OPTION(PROFILE) "profile", 0, "FILE|DIR", NULL, IN(JOB),
-        JOB | LOADED | ON(VALIDATE), true, NULL,
+        JOB | LOADED | ON(VALIDATE) | ON(CALIBRATE), true, NULL,
         "Measured numbers (CSV) to use instead of built-in ones",
         "--profile measured.csv"},
 
@@ -165,8 +166,20 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         false, "1d", "Until a node that failed is a spare again", "--repair-time 3d"},
     OPTION(MC_RUNS) "mc-runs", 0, "N", NULL, IN(COMMAND), ON(SIMULATE), false, "1000",
         "How often to play what is random", "--mc-runs 10000"},
-    OPTION(CASES) "cases", 0, "FILE", NULL, IN(COMMAND), ON(VALIDATE), true, NULL,
+    OPTION(CASES) "cases", 0, "FILE", NULL, IN(COMMAND),
+        ON(VALIDATE) | ON(CALIBRATE), true, NULL,
         "Measured iterations (CSV), one in each row", "--cases measured.csv"},
+    OPTION(BY) "by", 0, "LIST", NULL, IN(COMMAND), ON(VALIDATE), false, "source",
+        "Sum up by source, family, gpu, memory, confidence, sweep, all, or a feature: "
+        "software, generation, precision, pace, nodes, zero, pipeline, experts, tensor, "
+        "recompute, attention", "--by software,generation"},
+    OPTION(LEAVE_OUT) "leave-out", 0, "WORD", "family|source", IN(COMMAND),
+        ON(VALIDATE), false, NULL,
+        "Predict each with factors fitted to the others of its stack alone",
+        "--leave-out source"},
+    OPTION(RESIDUALS) "residuals", 0, "FILE", NULL, IN(COMMAND), ON(VALIDATE), false,
+        NULL, "Write what intervals are made of: features and measured / predicted",
+        "--residuals residuals.csv"},
     OPTION(DETAILS) "details", 0, NULL, NULL, IN(COMMAND), ON(VALIDATE), false, NULL,
         "List every case", "--details"},
     OPTION(TOLERANCE) "tolerance", 0, "PERCENT", NULL, IN(COMMAND), ON(VALIDATE),
@@ -189,8 +202,8 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "Print the manual page (roff) instead", "--man"},
 
     OPTION(OUTPUT) "output", 'o', "DIR|FILE", NULL, IN(OUTPUT),
-        JOB | ON(RENDER) | ON(VALIDATE) | ON(IMPORT) | ON(EXPORT), false, NULL,
-        "Write files there; a file's kind is that of its extension", "-o out"},
+        JOB | ON(RENDER) | ON(VALIDATE) | ON(CALIBRATE) | ON(IMPORT) | ON(EXPORT), false,
+        NULL, "Write files there; a file's kind is that of its extension", "-o out"},
     OPTION(JSON) "json", 0, NULL, NULL, IN(OUTPUT), RESULTS | ON(VERSION), false, NULL,
         "Print one JSON document instead", "--json"},
     OPTION(CSV) "csv", 0, NULL, NULL, IN(OUTPUT),
@@ -300,12 +313,14 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "CASES.csv... | PLAN.json MEASURED.csv", 0,
         -1,
         "Predicts every measured iteration of the case files and prints the error by "
-        "source. With --tolerance the exit status is 5 when the mean absolute error "
-        "is larger. See `help formats` for the columns.\n"
+        "source or by what --by names, how well sweeps are ranked, and how many runs "
+        "lie inside the interval that is told. With --tolerance the exit status is 5 "
+        "when the mean absolute error is larger. See `help formats` for the columns.\n"
         "With a plan and a measured timeline (CSV) it prints the iteration and the "
         "seconds of each kind of operation, predicted beside measured.",
         {{"galvatron-sim validate --cases measured.csv", "the table"},
          {"galvatron-sim validate a.csv b.csv --details", "every case"},
+         {"galvatron-sim validate a.csv --by software,pace", "where it is good"},
          {"galvatron-sim validate a.csv --tolerance 10 -o accuracy.png",
           "a gate, and a figure"}},
         galv_cmd_validate},
@@ -353,8 +368,20 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
           "galvatron-sim.fish",
           "for fish"}},
         galv_cmd_completion},
-    COMMAND(CALIBRATE, calibrate) "fit the cost model to measurements", "", 0,
-        -1, "Not built here yet.", {{NULL, NULL}}, NULL},
+    COMMAND(CALIBRATE, calibrate) "fit the cost model to measurements",
+        "CASES.csv... | PLAN.json LOG|TIMELINE.csv...", 0, -1,
+        "Fits the named factors of the cost model to measured iterations and writes "
+        "them as a profile, with the interval of each and the error before and after. "
+        "Measured is a table of cases, or a plan followed by Megatron-LM logs (their "
+        "median iteration) or measured timelines (CSV). One device and precision is one "
+        "stack with factors of its own; --software chooses where a table has several.\n"
+        "Give what it wrote to the other commands with --profile.",
+        {{"galvatron-sim calibrate --cases measured.csv -o profile.csv", "a table"},
+         {"galvatron-sim calibrate plan.json megatron.log -o profile.csv",
+          "one run of a plan"},
+         {"galvatron-sim validate --cases others.csv --profile profile.csv",
+          "what it gained"}},
+        galv_cmd_calibrate},
     COMMAND(EXPORT, export) "write other tools' files", "FORMAT PLAN.json", 2, 2,
         "FORMAT is galvatron: the strategy file that Galvatron's runtime reads. What "
         "Galvatron has no word for is refused, with the nearest that it has. Without "
