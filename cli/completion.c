@@ -56,7 +56,9 @@ static const char *arguments_of(const galv_command *command)
     case GALV_COMMAND_RENDER:
         return "timeline memory breakdown scaling pareto";
     case GALV_COMMAND_IMPORT:
-        return "galvatron huggingface model";
+        return "galvatron galvatron-plan huggingface model";
+    case GALV_COMMAND_EXPORT:
+        return "galvatron";
     default:
         return "";
     }

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "plan/catalog.h"
+#include "traces/galvatron_plan.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -320,6 +321,9 @@ Test(costmodel_galvatron, pipeline_looks_at_the_first_and_last_stage_only)
     }
     near(galv_galvatron_pipeline_s(stages, 4, 16), 9.5, 1e-15, "equal stages");
     near(galv_galvatron_pipeline_s(stages, 1, 16), 8, 1e-15, "one stage");
+    /* fewer micro-batches than stages, of 10, 1, 1, 1 s: 13 s and another 1 s */
+    galv_galvatron_stage uneven[4] = {{0, 10, 0}, {0, 1, 0}, {0, 1, 0}, {0, 1, 0}};
+    near(galv_galvatron_pipeline_s(uneven, 4, 2), 14, 1e-15, "few micro-batches");
     /* a reduction that outlasts its stage's passes is added */
     stages[0].sync_s = 0.75;
     near(galv_galvatron_pipeline_s(stages, 1, 1), 0.75, 1e-15, "exposed reduction");
@@ -423,4 +427,144 @@ Test(costmodel_galvatron, what_it_cannot_cost_is_refused_with_the_nearest)
     err = (galv_err)GALV_ERR_INIT;
     cr_expect_eq(galv_galvatron_check(&inputs, &task, &good, &err), GALV_USAGE);
     cr_expect_not_null(strstr(err.message, "without a sample"), "%s", err.message);
+}
+
+/* ---- plans of ours ---- */
+
+static galv_plan *strategy_file(galv_job *job, galv_json_value config,
+                                galv_arena *arena)
+{
+    galv_plan *plan = NULL;
+    galv_err err = GALV_ERR_INIT;
+    galv_status status = galv_galvatron_plan_from_json(job, &plan, config, arena, &err);
+    if (status != GALV_OK) { /* samples that its engine loses */
+        cr_expect_not_null(strstr(err.message, "do not share out"), "%s", err.message);
+    }
+    return plan;
+}
+
+Test(costmodel_galvatron, a_strategy_file_costs_what_its_search_said)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_job job = shipped_job();
+    galv_galvatron_inputs inputs = shipped_inputs();
+    galv_galvatron_cost cost;
+    galv_err err = GALV_ERR_INIT;
+    galv_json *document =
+        read_json(GALV_SOURCE_DIR "/tests/cli/data/galvatron-config.json");
+    galv_plan *plan = strategy_file(&job, galv_json_root(document), arena);
+    cr_assert_not_null(plan);
+    cr_assert_eq(galv_galvatron_plan_cost(&cost, &inputs, plan, 24 * 1024, arena, &err),
+                 GALV_OK, "%s", err.message);
+    near(cost.iteration_s, 5.056953720833461, 1e-9, "iteration");
+    near(cost.samples_per_s, 12.655840557989494, 1e-9, "throughput");
+    near(cost.memory_mib, 24557, 0, "memory");
+    cr_expect_eq(cost.fullest_stage, 0);
+    cr_expect(cost.fits);
+    static const double used[] = {24557, 23827, 24084, 24148};
+    for (int s = 0; s < 4; s++) {
+        near(cost.stages[s].memory_mib + cost.reserve_mib, used[s], 0, "stage");
+    }
+    /* 18 MiB are left of 24 GiB: a little less does not do */
+    cr_assert_eq(galv_galvatron_plan_cost(&cost, &inputs, plan, 24550, arena, &err),
+                 GALV_OK);
+    cr_expect_not(cost.fits);
+    cr_assert_eq(galv_galvatron_plan_cost(&cost, &inputs, plan, 0, arena, &err),
+                 GALV_OK);
+    cr_expect(cost.fits, "without a budget");
+    galv_json_free(document);
+    galv_arena_free(arena);
+}
+
+Test(costmodel_galvatron, plans_it_cannot_cost_are_refused)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_galvatron_inputs inputs = shipped_inputs();
+    galv_galvatron_cost cost;
+    static const char *const words[] = {"vpp 2", "zb-h1", "30 blocks", "differ"};
+    for (int i = 0; i < 4; i++) {
+        galv_job job = shipped_job();
+        galv_err err = GALV_ERR_INIT;
+        galv_json *document =
+            read_json(GALV_SOURCE_DIR "/tests/cli/data/galvatron-config.json");
+        galv_plan *plan = strategy_file(&job, galv_json_root(document), arena);
+        cr_assert_not_null(plan);
+        plan->vpp = i == 0 ? 2 : 1;
+        snprintf(plan->schedule, sizeof plan->schedule, "%s",
+                 i == 1 ? "zb-h1" : "1f1b");
+        plan->n_layers -= i == 2 ? 2 : 0;
+        plan->layer_strategy[plan->n_layers - 1] = i == 3 ? 1 : 0;
+        cr_expect_eq(galv_galvatron_plan_cost(&cost, &inputs, plan, 0, arena, &err),
+                     GALV_USAGE, "case %d", i);
+        cr_expect_not_null(strstr(err.message, words[i]), "case %d: %s", i,
+                           err.message);
+        galv_json_free(document);
+    }
+    galv_arena_free(arena);
+}
+
+/* Reads the strategy of a recorded run and costs it; returns whether there was one. */
+static bool cost_best(galv_json_value root, const char *name, galv_arena *arena)
+{
+    galv_json_value result = galv_json_member(root, "result");
+    galv_json_value config = galv_json_member(result, "galvatron_config");
+    galv_json_value best = galv_json_member(result, "best_task");
+    galv_json_value resolved = galv_json_member(root, "resolved_inputs");
+    galv_galvatron_inputs inputs;
+    galv_galvatron_cost cost;
+    galv_job job = shipped_job();
+    galv_err err = GALV_ERR_INIT;
+    if (galv_json_type_of(config) != GALV_JSON_OBJECT) {
+        return false;
+    }
+    double time_s = 0, budget = 0;
+    cr_assert_eq(galv_galvatron_inputs_from_run(
+                     &inputs, galv_json_member(root, "request"), resolved, &err),
+                 GALV_OK);
+    galv_json_to_f64(&time_s, galv_json_member(best, "time_cost"), 0, 1e9, &err);
+    galv_json_to_f64(&budget, galv_json_member(resolved, "memory_constraint_MB"), 0,
+                     1e9, &err);
+    job.model.groups[1].n_layers = inputs.n_layers;
+    cr_assert_eq(galv_cluster_set_nodes(&job.cluster, inputs.n_devices / 8, &err),
+                 GALV_OK);
+    galv_plan *plan = strategy_file(&job, config, arena);
+    if (plan == NULL) {
+        return false;
+    }
+    cr_assert_eq(galv_galvatron_plan_cost(&cost, &inputs, plan, budget, arena, &err),
+                 GALV_OK, "%s: %s", name, err.message);
+    near(cost.iteration_s, time_s, 1e-9, name);
+    cr_expect(cost.fits, "%s does not fit", name);
+    galv_json_value used = galv_json_member(best, "memory_used_MB");
+    for (int32_t s = 0; s < cost.n_stages; s++) {
+        double theirs = 0;
+        galv_json_to_f64(&theirs, galv_json_element(used, (size_t)s), 0, 1e9, &err);
+        /* its search may have assumed a larger buffer than the plan needs */
+        cr_expect_leq(cost.stages[s].memory_mib + cost.reserve_mib, theirs + 0.5,
+                      "%s, stage %d", name, (int)s);
+    }
+    return true;
+}
+
+Test(costmodel_galvatron, every_recorded_strategy_costs_what_was_recorded)
+{
+    char buffer[1024], path[2048];
+    const char *folder = golden_folder(buffer, sizeof buffer);
+    if (folder == NULL) {
+        cr_skip_test("no recorded runs here: set GALV_GOLDEN_DIR to their folder");
+    }
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    char **names = NULL;
+    size_t n_names = 0, n_costed = 0;
+    snprintf(path, sizeof path, "%s/runs", folder);
+    cr_assert_eq(galv_folder_list(&names, &n_names, path, arena, &err), GALV_OK);
+    for (size_t i = 0; i < n_names; i++) {
+        snprintf(path, sizeof path, "%s/runs/%s", folder, names[i]);
+        galv_json *document = read_json(path);
+        n_costed += cost_best(galv_json_root(document), names[i], arena);
+        galv_json_free(document);
+    }
+    cr_expect_gt(2 * n_costed, n_names, "%zu of %zu", n_costed, n_names);
+    galv_arena_free(arena);
 }
