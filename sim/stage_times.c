@@ -11,8 +11,6 @@
  * memory (zb-auto) take it to be. */
 #include "sim/stage_times.h"
 
-#include "base/csv.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -124,43 +122,47 @@ static void count_activations(galv_stage_times *times)
     }
 }
 
-galv_status galv_stage_times_read(galv_stage_times *times, const char *path,
-                                  galv_arena *arena, galv_err *err)
+galv_status galv_stage_times_read_table(galv_stage_times *times, const galv_csv *table,
+                                        galv_arena *arena, galv_err *err)
 {
-    galv_csv table;
     columns c;
     galv_stage_times made = {0};
-    galv_status status = galv_csv_read_file(&table, path, arena, err);
-    if (status == GALV_OK) {
-        status = find_columns(&c, &table, err);
-    }
+    galv_status status = find_columns(&c, table, err);
     if (status != GALV_OK) {
         return status;
     }
-    if (table.n_rows == 0) {
-        return galv_fail_at(err, table.name, 1, 0, "no stage times");
+    if (table->n_rows == 0) {
+        return galv_fail_at(err, table->name, 1, 0, "no stage times");
     }
-    row *rows = GALV_NEW_ARRAY(arena, row, table.n_rows);
+    row *rows = GALV_NEW_ARRAY(arena, row, table->n_rows);
     if (rows == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for %zu stage times",
-                         table.n_rows);
+                         table->n_rows);
     }
-    for (size_t i = 0; i < table.n_rows && status == GALV_OK; i++) {
-        status = read_row(&rows[i], &table, i, &c, err);
-        made.n_stages =
-            rows[i].stage >= made.n_stages ? rows[i].stage + 1 : made.n_stages;
-        made.n_chunks =
-            rows[i].chunk >= made.n_chunks ? rows[i].chunk + 1 : made.n_chunks;
-    }
-    if (status == GALV_OK) {
-        status = place_rows(&made, rows, &table, &c, arena, err);
+    for (size_t i = 0; i < table->n_rows && status == GALV_OK; i++) {
+        const row *r = &rows[i];
+        status = read_row(&rows[i], table, i, &c, err);
+        made.n_stages = r->stage >= made.n_stages ? r->stage + 1 : made.n_stages;
+        made.n_chunks = r->chunk >= made.n_chunks ? r->chunk + 1 : made.n_chunks;
     }
     if (status == GALV_OK) {
-        made.name = table.name;
+        status = place_rows(&made, rows, table, &c, arena, err);
+    }
+    if (status == GALV_OK) {
+        made.name = table->name;
         count_activations(&made);
         *times = made;
     }
     return status;
+}
+
+galv_status galv_stage_times_read(galv_stage_times *times, const char *path,
+                                  galv_arena *arena, galv_err *err)
+{
+    galv_csv table;
+    galv_status status = galv_csv_read_file(&table, path, arena, err);
+    return status != GALV_OK ? status
+                             : galv_stage_times_read_table(times, &table, arena, err);
 }
 
 /* ---- costs ---- */

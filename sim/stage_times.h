@@ -2,6 +2,7 @@
 #ifndef GALV_SIM_STAGE_TIMES_H
 #define GALV_SIM_STAGE_TIMES_H
 
+#include "base/csv.h"
 #include "schedule/schedule.h"
 #include "sim/simulate.h"
 
@@ -28,6 +29,10 @@ typedef struct galv_stage_times {
  * with file, line, column. */
 galv_status galv_stage_times_read(galv_stage_times *times, const char *path,
                                   galv_arena *arena, galv_err *err);
+
+/* The same from a table that is read already. */
+galv_status galv_stage_times_read_table(galv_stage_times *times, const galv_csv *table,
+                                        galv_arena *arena, galv_err *err);
 
 typedef struct galv_stage_times_options {
     int32_t n_chunks; /* 0 = as many as the file has, or as near to that as the
