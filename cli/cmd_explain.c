@@ -168,10 +168,41 @@ static void print_terms(const explaining *x, const terms *t, int32_t stage)
 
 /* ---- the critical path ---- */
 
+/* Each stage's share of the path, and why it idles; shares of the iteration. */
+static void print_bubbles(const explaining *x, const galv_critical_path *path)
+{
+    static const galv_column columns[] = {
+        {"stage", "", false, 0, 0},      {"on path", "%", false, 0, 0},
+        {"idle", "%", false, 0, 0},      {"warm-up", "%", false, 1, 0},
+        {"upstream", "%", false, 1, 0},  {"downstream", "%", false, 1, 0},
+        {"cool-down", "%", false, 1, 0}, {"message", "%", false, 1, 0},
+        {"step", "%", false, 1, 0}};
+    galv_table table;
+    galv_table_init(&table, x->cli->arena, columns, sizeof columns / sizeof columns[0]);
+    for (int32_t i = 0; i < path->n_ranks; i++) {
+        const galv_rank_time *rank = &path->ranks[i];
+        double on_path_s = 0;
+        for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
+            on_path_s += rank->path_s[part];
+        }
+        galv_table_row(&table);
+        galv_table_cell(&table, "%d", (int)i);
+        galv_table_cell(&table, "%.1f", 100 * on_path_s / path->duration_s);
+        galv_table_cell(&table, "%.1f",
+                        100 * rank->spent_s[GALV_BREAKDOWN_BUBBLE] / path->duration_s);
+        for (int cause = 0; cause < GALV_N_BUBBLES; cause++) {
+            galv_table_cell(&table, "%.1f",
+                            100 * rank->bubble_s[cause] / path->duration_s);
+        }
+    }
+    galv_print(x->cli, "\n");
+    galv_cli_print_table(x->cli, &table);
+}
+
 static void print_path(const explaining *x, const galv_critical_path *path)
 {
-    char ops[32], hops[32], slowed[32], label[32];
-    galv_print(x->cli, "\nthe chain of operations that sets the end\n");
+    char ops[32], hops[32], slowed[32];
+    galv_print(x->cli, "\ncritical path: the chain of operations that sets the end\n");
     galv_report_share_line(x->cli, "its time", path->spent_s, galv_breakdown_names,
                            GALV_N_BREAKDOWNS, path->duration_s);
     galv_print(x->cli, "  %-16s %s operations, %s changes of stage; %s lost to what\n",
@@ -179,18 +210,8 @@ static void print_path(const explaining *x, const galv_critical_path *path)
                galv_print_count(hops, sizeof hops, (int64_t)path->n_hops),
                galv_report_step(slowed, sizeof slowed, path->slowed_s));
     galv_print(x->cli, "  %-16s runs beside them\n", "");
-    int32_t idlest = 0;
-    for (int32_t i = 1; i < path->n_ranks; i++) {
-        if (path->ranks[i].spent_s[GALV_BREAKDOWN_BUBBLE] >
-            path->ranks[idlest].spent_s[GALV_BREAKDOWN_BUBBLE]) {
-            idlest = i;
-        }
-    }
-    const galv_rank_time *rank = &path->ranks[idlest];
-    if (rank->spent_s[GALV_BREAKDOWN_BUBBLE] > 0) {
-        snprintf(label, sizeof label, "stage %d idles", idlest);
-        galv_report_share_line(x->cli, label, rank->bubble_s, galv_bubble_names,
-                               GALV_N_BUBBLES, path->duration_s);
+    if (path->n_ranks > 1 && path->duration_s > 0) {
+        print_bubbles(x, path);
     }
 }
 
