@@ -34,6 +34,12 @@ static double element_bytes(const galv_galvatron_inputs *inputs)
     return inputs->fp32 ? 4 : 2;
 }
 
+/* With one rank of dp nothing is sharded. */
+static int32_t zero_of(const galv_strategy *strategy)
+{
+    return strategy->dp > 1 ? strategy->zero : 0;
+}
+
 static shape shape_of(const galv_galvatron_inputs *inputs,
                       const galv_galvatron_task *task, const galv_strategy *strategy)
 {
@@ -42,7 +48,7 @@ static shape shape_of(const galv_galvatron_inputs *inputs,
     s.t = ulysses ? 1 : s.k;
     s.u = ulysses ? s.k : 1;
     s.sharers = (int64_t)s.d * s.u;
-    s.zero = s.d > 1 ? strategy->zero : 0;
+    s.zero = zero_of(strategy);
     s.recompute = strategy->recompute == GALV_RECOMPUTE_FULL;
     s.samples = (double)(task->global_batch_size / task->n_micro_batches / s.d);
     s.message_mib = s.samples * inputs->seq_length * inputs->hidden_size *
@@ -401,29 +407,31 @@ galv_status galv_galvatron_ends_cost(galv_galvatron_part cost[2],
 /* ---- between layers ---- */
 
 /* What breaks ties between strategies of one degree. */
-static double preference(const shape *from, const shape *to)
+static double preference(const galv_strategy *from, const galv_strategy *to)
 {
-    if (from->d != to->d || from->k != to->k) {
+    if (from->dp != to->dp || from->tp != to->tp) {
         return 0;
     }
-    bool same_zero = from->zero == to->zero;
+    bool same_zero = zero_of(from) == zero_of(to);
+    bool again = to->recompute == GALV_RECOMPUTE_FULL;
     bool same_recompute = from->recompute == to->recompute;
-    if (from->u != to->u) {
-        return same_zero && same_recompute && to->u > 1 ? 1e-10 : 0;
+    bool sharded = zero_of(to) == 3;
+    if (to->tp > 1 && (from->sp == GALV_SP_ULYSSES) != (to->sp == GALV_SP_ULYSSES)) {
+        return same_zero && same_recompute && to->sp == GALV_SP_ULYSSES ? 1e-10 : 0;
     }
     if (same_zero && same_recompute) {
         return 0;
     }
-    if (to->zero == 3 && to->recompute) {
+    if (sharded && again) {
         return 3e-9;
     }
     if (!same_zero && !same_recompute) {
-        return from->zero == 3 && to->recompute ? 1e-9 : 0;
+        return zero_of(from) == 3 && again ? 1e-9 : 0;
     }
     if (!same_zero) {
-        return to->zero == 3 ? 1e-9 : 0;
+        return sharded ? 1e-9 : 0;
     }
-    return to->recompute ? 2e-9 : 0;
+    return again ? 2e-9 : 0;
 }
 
 galv_status galv_galvatron_switch_cost(double *cost_s,
@@ -432,13 +440,11 @@ galv_status galv_galvatron_switch_cost(double *cost_s,
                                        const galv_strategy *from,
                                        const galv_strategy *to, galv_err *err)
 {
-    shape a = shape_of(inputs, task, from);
-    shape b = shape_of(inputs, task, to);
-    if (a.k == b.k || !inputs->sequence_parallel) {
-        *cost_s = preference(&a, &b);
+    if (from->tp == to->tp || !inputs->sequence_parallel) {
+        *cost_s = preference(from, to);
         return GALV_OK;
     }
-    int32_t larger = a.k > b.k ? a.k : b.k;
+    int32_t larger = from->tp > to->tp ? from->tp : to->tp;
     double ms_per_mib = 0;
     galv_status status = bandwidth(&ms_per_mib, inputs, larger, true, err);
     if (status != GALV_OK) {

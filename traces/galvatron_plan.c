@@ -231,9 +231,9 @@ static galv_status put_block(plan_maker *m, int32_t i)
     const strategy_file *f = m->f;
     galv_strategy s = GALV_STRATEGY_INIT;
     if (f->tp_of_ep[i] != 1) {
-        return galv_json_fail(galv_json_member(f->o.value, "tp_of_ep_sizes_enc"),
-                              f->o.err, "block %d: experts are not cut here, nearest 1",
-                              (int)i);
+        return galv_json_fail(
+            galv_json_member(f->o.value, "tp_of_ep_sizes_enc"), f->o.err,
+            "block %d: a plan does not say how experts are cut, nearest 1", (int)i);
     }
     galv_status status = spread(&s, m, f->cp[i] > 1 ? "cp_sizes_enc" : "tp_sizes_enc",
                                 f->tp[i], f->cp[i]);

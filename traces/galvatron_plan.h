@@ -9,7 +9,7 @@
  *   default; the file has no word for it), or the Ulysses degree. dp is what is left of
  *   world_size.
  * - cp_sizes_enc, ep_sizes_enc (read by its runtime, not written by its search): cp and
- *   ep; tp_of_ep_sizes_enc is 1, since experts are whole here.
+ *   ep; tp_of_ep_sizes_enc is 1, since plans do not say how experts are cut.
  * - dp_types_enc 1: ZeRO-3; 0: what default_dp_type says (ddp 0, zero2 2, zero3 3).
  * - checkpoint 1: recompute full.
  * - vtp, vsp, vcp and embed_sdp (also as vocab_sdp, which is what its runtime reads at
