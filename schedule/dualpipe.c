@@ -21,10 +21,10 @@
  *   6. h + 1 times: backward far, backward near, from half-way on for inputs alone
  *   7. n - h - 1 times: weights, backward near for inputs
  *   8. the h + 1 weight gradients that are left
- * and the bubble is (n - 1) (f&b + b - 3w), where f&b is the time of a pair, b that of
- * a whole backward and w that of its weights; 2n + 1 chunks' activations at most. It
- * needs k >= 2n. Where a pair takes less than f + b stages differ, and the formula
- * gives the worst of them.
+ * and the stage that waits longest waits (n - 1) (f&b + b - 3w), where f&b is the time
+ * of a pair, b that of a whole backward and w that of its weights: exactly so where
+ * forward and the two gradients cost the same, nearly so otherwise. A stage holds 2n +
+ * 1 chunks' activations at most. It needs k >= 2n.
  *
  * On the stages where near and far meet (h = n - 1) the very first pair runs one after
  * the other, as nothing has come back yet that could be late.
