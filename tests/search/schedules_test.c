@@ -1,7 +1,9 @@
 /* Which schedules a search tries: the usual ones unasked, any other by name. */
 #include "plan/cluster.h"
 #include "plan/model.h"
+#include "search/bound.h"
 #include "search/space.h"
+#include "sim/evaluate.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -68,4 +70,47 @@ Test(search_schedules, a_schedule_asked_for_is_tried_or_refused_with_a_reason)
         }
         galv_arena_free(arena);
     }
+}
+
+Test(search_schedules, no_bound_is_above_what_the_simulation_finds)
+{
+    static const galv_strategy strategies[] = {
+        {1, 1, 1, 4, GALV_SP_NONE, 1, GALV_RECOMPUTE_NONE},
+        {4, 1, 1, 1, GALV_SP_MEGATRON, 0, GALV_RECOMPUTE_FULL},
+        {2, 1, 1, 2, GALV_SP_MEGATRON, 3, GALV_RECOMPUTE_NONE},
+    };
+    size_t n = 0;
+    const galv_schedule *all = galv_schedules(&n);
+    galv_job job = make_job();
+    galv_costmodel *model = NULL;
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_costmodel_new(&model, &job, NULL, &err), GALV_OK);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < sizeof strategies / sizeof strategies[0]; k++) {
+            if (all[i].pairs || strcmp(all[i].name, "none") == 0) {
+                continue;
+            }
+            galv_arena *arena = galv_arena_new();
+            galv_plan *plan = NULL;
+            galv_prices *prices = NULL;
+            galv_result result = {0};
+            galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+            galv_overlap overlap = GALV_OVERLAP_INIT;
+            galv_uniform_plan parameters = {
+                strategies[k], 4, all[i].min_chunks, all[i].name, 1, overlap, NULL};
+            double bound = 0;
+            cr_assert_eq(galv_plan_make_uniform(&plan, &job, &parameters, arena, &err),
+                         GALV_OK, "%s: %s", all[i].name, err.message);
+            cr_assert_eq(galv_prices_new(&prices, model, plan, arena, &err), GALV_OK);
+            cr_assert_eq(galv_bound_time(&bound, model, plan, prices, arena, &err),
+                         GALV_OK, "%s: %s", all[i].name, err.message);
+            cr_assert_eq(galv_evaluate(&result, model, plan, &options, arena, &err),
+                         GALV_OK, "%s: %s", all[i].name, err.message);
+            cr_expect(bound <= result.iteration_time_s * (1 + 1e-12),
+                      "%s, strategy %zu: bound %g over %g", all[i].name, k, bound,
+                      result.iteration_time_s);
+            galv_arena_free(arena);
+        }
+    }
+    galv_costmodel_free(model);
 }
