@@ -9,6 +9,7 @@
  *   cp    ring, each step                          2 e T g d / t, twice backward
  *   ep    all-to-all                               e k T h (T of this rank's own)
  *         and where experts are cut, all-gather    e k T h, T of all tp ranks
+ *         (between nodes, since 2025: a token once to each node it goes to)
  *   dp    gradients of a run of layers             their parameters here, 2 or 4 bytes
  *         weights of a run of layers               their parameters here, e bytes
  *   pp    send                                     e T h of the boundary layer, over t
@@ -20,6 +21,7 @@
  * from every rank. */
 #include "costmodel/message_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Prices a group's collective, from measurements where there are any. */
@@ -120,19 +122,39 @@ static double layer_message(const galv_layer_share *share,
     return element * share->tokens * g->hidden_size;
 }
 
+/* Share of the bytes of an all-to-all over experts that crosses nodes when a token goes
+ * once to each node that has experts for it, and is copied there: of k choices among
+ * experts on N nodes, N (1 - (1 - 1/N)^k) nodes are expected. Megatron Core has such
+ * dispatchers since 2025. Source: DeepSeek-V3 (arXiv 2412.19437), section 3.2.2;
+ * DeepEP.
+ */
+static double sent_once_per_node(const galv_workload *workload, const galv_group *group,
+                                 double topk)
+{
+    bool has = workload->software == GALV_SOFTWARE_MEGATRON &&
+               (workload->software_year == 0 || workload->software_year >= 2025);
+    double nodes = group->n_nodes;
+    if (!has || nodes <= 1 || topk <= 1) {
+        return 1;
+    }
+    return nodes * (1 - pow(1 - 1 / nodes, topk)) / topk;
+}
+
 /* Experts cut over the tensor-parallel ranks too: tokens go to the ranks of the expert
  * and are gathered there, or summed and scattered on the way back. Source: Megatron
  * Core, MoEAlltoAllTokenDispatcher. */
 static void price_cut_experts(galv_cost *cost, const galv_costmodel *model,
                               const galv_device_law *law, const galv_plan *plan,
-                              const galv_operation *operation, double bytes)
+                              const galv_operation *operation, double bytes,
+                              double topk)
 {
     int32_t layer = operation->first_layer;
     const galv_strategy *strategy = galv_plan_strategy(plan, layer);
     double times = operation->n_layers > 1 ? operation->n_layers : 1;
     galv_group group =
         every_nth_rank(model, plan, operation->stage, strategy->tp, strategy->ep);
-    price_group(cost, model, law, operation->kind, &group, bytes, times);
+    double sent = sent_once_per_node(&model->job.workload, &group, topk);
+    price_group(cost, model, law, operation->kind, &group, sent * bytes, times);
     galv_group parts = galv_placement_group(plan, &model->job.cluster, GALV_GROUP_TP,
                                             layer, operation->stage, operation->stage);
     price_group(cost, model, law, GALV_OP_ALL_GATHER, &parts, bytes * strategy->tp,
@@ -159,8 +181,13 @@ void galv_price_layer_message(galv_cost *cost, const galv_costmodel *model,
     double bytes = layer_message(&share, strategy, operation,
                                  galv_weight_bytes(&model->job.workload));
     if (operation->stream == GALV_STREAM_EP && share.expert_tp > 1) {
-        price_cut_experts(cost, model, law, plan, operation, bytes);
+        price_cut_experts(cost, model, law, plan, operation, bytes,
+                          share.group->moe_router_topk);
         return;
+    }
+    if (operation->stream == GALV_STREAM_EP) {
+        bytes *= sent_once_per_node(&model->job.workload, &group,
+                                    share.group->moe_router_topk);
     }
     double times = operation->n_layers > 1 ? operation->n_layers : 1;
     price_group(cost, model, law, operation->kind, &group, bytes, times);
