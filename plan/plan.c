@@ -83,10 +83,8 @@ static bool is_block(const galv_layer_group *layer)
            layer->kind == GALV_LAYER_MOE_DECODER;
 }
 
-/* The uniform strategy as one layer can take it: experts only where there are some,
- * recomputation only of blocks. */
-static galv_strategy strategy_for(const galv_strategy *uniform,
-                                  const galv_layer_group *layer)
+galv_strategy galv_plan_strategy_for(const galv_strategy *uniform,
+                                     const galv_layer_group *layer)
 {
     galv_strategy strategy = *uniform;
     if (layer->num_experts == 0) {
@@ -170,7 +168,7 @@ static galv_status check_depth(int32_t pp, int32_t vpp, int32_t n_blocks, galv_e
 }
 
 static galv_plan *allocate(const galv_job *job, const galv_uniform_plan *parameters,
-                           galv_arena *arena)
+                           int32_t most_strategies, galv_arena *arena)
 {
     galv_plan *plan = GALV_NEW(arena, galv_plan);
     if (plan == NULL) {
@@ -179,8 +177,7 @@ static galv_plan *allocate(const galv_job *job, const galv_uniform_plan *paramet
     plan->pp = parameters->pp;
     plan->vpp = parameters->vpp;
     plan->n_layers = galv_model_n_layers(&job->model);
-    /* a uniform plan has at most: blocks, dense blocks, and the ends */
-    plan->strategies = GALV_NEW_ARRAY(arena, galv_strategy, 4);
+    plan->strategies = GALV_NEW_ARRAY(arena, galv_strategy, most_strategies);
     plan->layer_strategy = GALV_NEW_ARRAY(arena, int32_t, plan->n_layers);
     plan->first_layer = GALV_NEW_ARRAY(arena, int32_t, plan->pp * plan->vpp + 1);
     if (plan->strategies == NULL || plan->layer_strategy == NULL ||
@@ -190,9 +187,11 @@ static galv_plan *allocate(const galv_job *job, const galv_uniform_plan *paramet
     return plan;
 }
 
-static galv_status fill_uniform(galv_plan *plan, const galv_job *job,
-                                const galv_uniform_plan *parameters, galv_arena *arena,
-                                galv_err *err)
+/* Everything; `layer_strategies` NULL = parameters->strategy for all. */
+static galv_status fill(galv_plan *plan, const galv_job *job,
+                        const galv_uniform_plan *parameters,
+                        const galv_strategy *layer_strategies, galv_arena *arena,
+                        galv_err *err)
 {
     int32_t n_virtual = plan->pp * plan->vpp;
     int32_t n_blocks = galv_model_n_blocks(&job->model);
@@ -211,7 +210,10 @@ static galv_status fill_uniform(galv_plan *plan, const galv_job *job,
     plan->overlap = parameters->overlap;
     for (int32_t layer = 0; layer < plan->n_layers; layer++) {
         galv_strategy strategy =
-            strategy_for(&parameters->strategy, galv_model_layer(&job->model, layer));
+            layer_strategies != NULL
+                ? layer_strategies[layer]
+                : galv_plan_strategy_for(&parameters->strategy,
+                                         galv_model_layer(&job->model, layer));
         plan->layer_strategy[layer] = intern_strategy(plan, &strategy);
     }
     if (parameters->stage_blocks != NULL) {
@@ -231,20 +233,23 @@ static galv_status fill_uniform(galv_plan *plan, const galv_job *job,
     return GALV_OK;
 }
 
-galv_status galv_plan_make_uniform(galv_plan **plan, const galv_job *job,
-                                   const galv_uniform_plan *parameters,
-                                   galv_arena *arena, galv_err *err)
+static galv_status make(galv_plan **plan, const galv_job *job,
+                        const galv_uniform_plan *parameters,
+                        const galv_strategy *layer_strategies, galv_arena *arena,
+                        galv_err *err)
 {
     galv_status status = check_depth(parameters->pp, parameters->vpp,
                                      galv_model_n_blocks(&job->model), err);
     if (status != GALV_OK) {
         return status;
     }
-    galv_plan *made = allocate(job, parameters, arena);
+    /* a uniform plan has at most: blocks, dense blocks, and the ends */
+    int32_t most = layer_strategies == NULL ? 4 : galv_model_n_layers(&job->model);
+    galv_plan *made = allocate(job, parameters, most, arena);
     if (made == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    status = fill_uniform(made, job, parameters, arena, err);
+    status = fill(made, job, parameters, layer_strategies, arena, err);
     if (status == GALV_OK) {
         status = galv_plan_check(made, job, err);
     }
@@ -252,6 +257,46 @@ galv_status galv_plan_make_uniform(galv_plan **plan, const galv_job *job,
         *plan = made;
     }
     return status;
+}
+
+galv_status galv_plan_make_uniform(galv_plan **plan, const galv_job *job,
+                                   const galv_uniform_plan *parameters,
+                                   galv_arena *arena, galv_err *err)
+{
+    return make(plan, job, parameters, NULL, arena, err);
+}
+
+galv_status galv_plan_make_layered(galv_plan **plan, const galv_job *job,
+                                   const galv_uniform_plan *parameters,
+                                   const galv_strategy *layer_strategies,
+                                   galv_arena *arena, galv_err *err)
+{
+    return make(plan, job, parameters, layer_strategies, arena, err);
+}
+
+galv_status galv_plan_copy(galv_plan **copy, const galv_plan *plan, galv_arena *arena,
+                           galv_err *err)
+{
+    size_t n_strategies = (size_t)plan->n_strategies;
+    size_t n_layers = (size_t)plan->n_layers;
+    size_t n_borders = (size_t)plan->pp * (size_t)plan->vpp + 1;
+    galv_plan *made = GALV_NEW(arena, galv_plan);
+    galv_strategy *strategies = GALV_NEW_ARRAY(arena, galv_strategy, n_strategies);
+    int32_t *layer_strategy = GALV_NEW_ARRAY(arena, int32_t, n_layers);
+    int32_t *first_layer = GALV_NEW_ARRAY(arena, int32_t, n_borders);
+    if (made == NULL || strategies == NULL || layer_strategy == NULL ||
+        first_layer == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    *made = *plan;
+    made->strategies =
+        memcpy(strategies, plan->strategies, n_strategies * sizeof *strategies);
+    made->layer_strategy =
+        memcpy(layer_strategy, plan->layer_strategy, n_layers * sizeof *layer_strategy);
+    made->first_layer =
+        memcpy(first_layer, plan->first_layer, n_borders * sizeof *first_layer);
+    *copy = made;
+    return GALV_OK;
 }
 
 /* ---- saying ---- */

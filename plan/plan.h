@@ -92,6 +92,23 @@ galv_status galv_plan_make_uniform(galv_plan **plan, const galv_job *job,
                                    const galv_uniform_plan *parameters,
                                    galv_arena *arena, galv_err *err);
 
+/* The same with a strategy for every layer: layer_strategies[galv_model_n_layers], each
+ * with the same tp * cp * dp; parameters->strategy is not read. Strategies are taken as
+ * they are, so experts and recomputation only where the layer has them. */
+galv_status galv_plan_make_layered(galv_plan **plan, const galv_job *job,
+                                   const galv_uniform_plan *parameters,
+                                   const galv_strategy *layer_strategies,
+                                   galv_arena *arena, galv_err *err);
+
+/* A copy, owned by the arena. Errors: GALV_NO_MEMORY. */
+galv_status galv_plan_copy(galv_plan **copy, const galv_plan *plan, galv_arena *arena,
+                           galv_err *err);
+
+/* The strategy that a layer can take of one for all layers: no experts' degree where
+ * there are none, no recomputation of what is not a block. */
+galv_strategy galv_plan_strategy_for(const galv_strategy *strategy,
+                                     const galv_layer_group *layer);
+
 /* Does the plan fit the job? Degrees multiply to the cluster, every strategy may
  * spread its layers, batches divide, stages hold layers, vpp and schedule agree.
  * (Memory is the simulator's business.) Errors: GALV_USAGE with the numbers and the

@@ -41,8 +41,7 @@ typedef struct pass_bound {
 /* Longest path from the first operations of a pass to its last. Ops are in program
  * order, so predecessors come first. A gather on the dp stream may have run long before
  * the pass began, so no path begins with one. */
-static double longest_path(double *end_s, const galv_pass_ops *ops,
-                           const double *work_s)
+double galv_pass_latency(double *end_s, const galv_pass_ops *ops, const double *work_s)
 {
     double queue_end[GALV_N_STREAMS];
     double longest = 0;
@@ -93,7 +92,7 @@ static galv_status bound_pass(pass_bound *bound, bounder *b, int32_t stage,
         work_s[i] = cost->work_s;
         bound->load_s[ops.ops[i].stream] += work_s[i];
     }
-    bound->latency_s = longest_path(end_s, &ops, work_s);
+    bound->latency_s = galv_pass_latency(end_s, &ops, work_s);
     return GALV_OK;
 }
 

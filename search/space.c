@@ -455,6 +455,9 @@ galv_status galv_candidate_plan(galv_plan **plan, const galv_candidate *candidat
                                 const galv_space *space, const galv_job *job,
                                 galv_arena *arena, galv_err *err)
 {
+    if (candidate->layered) {
+        return galv_plan_copy(plan, candidate->layered, arena, err);
+    }
     galv_uniform_plan parameters = {.strategy = candidate->strategy,
                                     .pp = candidate->pp,
                                     .vpp = candidate->vpp,

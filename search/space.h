@@ -65,6 +65,8 @@ typedef struct galv_candidate {
     int32_t pp, vpp;
     int32_t micro_batch_size;
     const galv_schedule *schedule;
+    const galv_plan *layered; /* found layer-wise: the plan itself; NULL = uniform. Then
+                                 `strategy` is that of the first block */
 } galv_candidate;
 
 typedef struct galv_candidates {

@@ -1,0 +1,306 @@
+/* Pricing layers one at a time.
+ *
+ * A probe is a plan of one strategy whose first stage holds just the layer; its passes
+ * are laid out by the compiler itself (galv_program_pass), and priced as a layer in the
+ * middle of a stage. Then
+ *
+ *   - passes of layers follow one another: a layer's first operations wait for all that
+ *     the layer before ends with, so latencies add up. Not so where overlap.tp_comm
+ * lets a collective run into the next layer: there only computation is counted;
+ *   - weights that ZeRO-3 gathers and gradients that it or ZeRO-2 reduces run beside
+ *     passes. ZeRO-3 does both by layer, which loads the stream of the group; ZeRO-2
+ *     reduces by bucket, cheaper than by layer, and is left out;
+ *   - where stages begin in the middle of a node, groups lie differently on each, and
+ *     the cheapest is taken. */
+#include "search/layer_table.h"
+
+#include "schedule/program.h"
+#include "search/bound.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct prober {
+    const galv_costmodel *model;
+    const galv_job *job;
+    const galv_shape *shape;
+    galv_overlap overlap;
+    galv_arena *arena; /* of the table */
+    galv_arena *scratch;
+    galv_err *err;
+    galv_plan plan;
+    galv_strategy strategy;
+    int32_t *layer_strategy; /* all 0 */
+    int32_t *alone;          /* first_layer: the stage holds the layer alone */
+    int32_t *amid;           /* first_layer: the layer lies inside of the stage */
+    int32_t stage;
+} prober;
+
+int32_t galv_layer_table_group(const galv_layer_table *table, int32_t layer)
+{
+    int32_t g = 0;
+    while (g + 1 < table->n_groups && layer >= table->group_of[g + 1]) {
+        g++;
+    }
+    return g;
+}
+
+double galv_layer_change_s(const galv_layer_price *from, const galv_layer_price *to)
+{
+    const galv_strategy *a = &from->strategy;
+    const galv_strategy *b = &to->strategy;
+    bool pieces_a = a->tp > 1 && a->sp != GALV_SP_NONE;
+    bool pieces_b = b->tp > 1 && b->sp != GALV_SP_NONE;
+    if (galv_strategy_equal(a, b)) {
+        return 0;
+    }
+    if (b->dp < a->dp) {
+        return b->tp > 1 ? to->gather_s : 0;
+    }
+    if (b->dp > a->dp || (pieces_a && !pieces_b)) {
+        return pieces_a ? from->gather_s : 0;
+    }
+    return 0;
+}
+
+static galv_status begin_probe(prober *p)
+{
+    size_t n_layers = (size_t)galv_model_n_layers(&p->job->model);
+    size_t n_stages = (size_t)p->shape->pp + 1;
+    p->layer_strategy = GALV_NEW_ARRAY(p->scratch, int32_t, n_layers);
+    p->alone = GALV_NEW_ARRAY(p->scratch, int32_t, n_stages);
+    p->amid = GALV_NEW_ARRAY(p->scratch, int32_t, n_stages);
+    if (!p->layer_strategy || !p->alone || !p->amid) {
+        return galv_fail(p->err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_plan *plan = &p->plan;
+    plan->pp = p->shape->pp;
+    plan->vpp = 1;
+    strcpy(plan->schedule, "1f1b");
+    strcpy(plan->rank_order, "tp-cp-dp-pp");
+    plan->global_batch_size = p->job->workload.global_batch_size;
+    plan->n_layers = (int32_t)n_layers;
+    plan->n_strategies = 1;
+    plan->strategies = &p->strategy;
+    plan->layer_strategy = p->layer_strategy;
+    plan->overlap = p->overlap;
+    return GALV_OK;
+}
+
+/* Puts the layer on a stage: alone, and amid others. */
+static void place(prober *p, int32_t layer, int32_t stage)
+{
+    p->stage = stage;
+    for (int32_t s = 0; s <= p->shape->pp; s++) {
+        p->alone[s] = s <= stage ? layer : layer + 1;
+        p->amid[s] = s <= stage ? -1 : p->plan.n_layers;
+    }
+    p->plan.micro_batch_size = (int32_t)(p->shape->samples / p->strategy.dp);
+}
+
+static double lasting_bytes(const galv_cost *cost)
+{
+    double sum = 0;
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        sum += cost->start_bytes[use] + cost->end_bytes[use];
+    }
+    return sum;
+}
+
+/* Latency of one pass; adds to the loads of `price`, and to its kept bytes. */
+static galv_status probe_pass(double *latency_s, prober *p, galv_layer_price *price,
+                              int pass)
+{
+    galv_pass_ops ops = {0};
+    p->plan.first_layer = p->alone;
+    galv_status status = galv_program_pass(&ops, p->job, &p->plan, p->stage, 0, pass,
+                                           p->scratch, p->err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    double *work_s = GALV_NEW_ARRAY(p->scratch, double, ops.n_ops + 1);
+    double *end_s = GALV_NEW_ARRAY(p->scratch, double, ops.n_ops + 1);
+    if (!work_s || !end_s) {
+        return galv_fail(p->err, GALV_NO_MEMORY, "out of memory");
+    }
+    double compute_s = 0;
+    p->plan.first_layer = p->amid;
+    for (int32_t i = 0; i < ops.n_ops; i++) {
+        galv_cost cost;
+        galv_costmodel_operation(&cost, p->model, &p->plan, &ops.ops[i]);
+        work_s[i] = cost.work_s;
+        bool bucket = ops.ops[i].stream == GALV_STREAM_DP && price->strategy.zero != 3;
+        price->load_s[ops.ops[i].stream] += bucket ? 0 : cost.work_s;
+        compute_s += ops.ops[i].stream == GALV_STREAM_COMPUTE ? cost.work_s : 0;
+        price->kept_bytes += pass == GALV_PASS_FORWARD ? lasting_bytes(&cost) : 0;
+    }
+    *latency_s =
+        p->overlap.tp_comm ? compute_s : galv_pass_latency(end_s, &ops, work_s);
+    return GALV_OK;
+}
+
+static double total_bytes(const galv_stage_memory *memory)
+{
+    double sum = 0;
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        sum += memory->bytes[use];
+    }
+    return sum;
+}
+
+static galv_status probe_passes(prober *p, galv_layer_price *price)
+{
+    galv_status status = probe_pass(&price->forward_s, p, price, GALV_PASS_FORWARD);
+    if (status != GALV_OK) {
+        return status;
+    }
+    if (!p->shape->schedule->splits_backward) {
+        return probe_pass(&price->backward_s, p, price, GALV_PASS_BACKWARD);
+    }
+    status = probe_pass(&price->backward_s, p, price, GALV_PASS_BACKWARD_INPUT);
+    return status != GALV_OK
+               ? status
+               : probe_pass(&price->weight_s, p, price, GALV_PASS_BACKWARD_WEIGHT);
+}
+
+/* One layer on one stage. */
+static galv_status probe(prober *p, galv_layer_price *price, double *base_bytes,
+                         int32_t layer, int32_t stage)
+{
+    galv_stage_memory with, without;
+    place(p, layer, stage);
+    galv_status status = probe_passes(p, price);
+    if (status != GALV_OK) {
+        return status;
+    }
+    galv_operation step = {.kind = GALV_OP_OPTIMIZER,
+                           .stream = GALV_STREAM_COMPUTE,
+                           .part = GALV_PART_WHOLE,
+                           .pass = GALV_OP_OPTIMIZER,
+                           .stage = stage,
+                           .chunk = 1, /* the fixed part belongs to chunk 0 */
+                           .first_layer = layer,
+                           .n_layers = 1,
+                           .peer_stage = -1};
+    galv_operation gather = {.kind = GALV_OP_ALL_GATHER,
+                             .stream = GALV_STREAM_TP,
+                             .part = GALV_PART_WHOLE,
+                             .pass = GALV_OP_FORWARD,
+                             .stage = stage,
+                             .first_layer = layer,
+                             .n_layers = 1,
+                             .peer_stage = -1};
+    galv_cost cost;
+    galv_costmodel_operation(&cost, p->model, &p->plan, &step);
+    price->optimizer_s = cost.work_s;
+    if (price->strategy.tp > 1) {
+        galv_costmodel_operation(&cost, p->model, &p->plan, &gather);
+        price->gather_s = cost.work_s;
+    }
+    p->plan.first_layer = p->alone;
+    galv_costmodel_stage_memory(&with, p->model, &p->plan, stage);
+    for (int32_t s = 0; s <= p->shape->pp; s++) {
+        p->alone[s] = layer;
+    }
+    galv_costmodel_stage_memory(&without, p->model, &p->plan, stage);
+    *base_bytes = total_bytes(&without);
+    price->held_bytes = total_bytes(&with) - total_bytes(&without);
+    return GALV_OK;
+}
+
+static void take_cheaper(galv_layer_price *price, const galv_layer_price *other)
+{
+    price->forward_s = fmin(price->forward_s, other->forward_s);
+    price->backward_s = fmin(price->backward_s, other->backward_s);
+    price->weight_s = fmin(price->weight_s, other->weight_s);
+    price->gather_s = fmin(price->gather_s, other->gather_s);
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        price->load_s[stream] = fmin(price->load_s[stream], other->load_s[stream]);
+    }
+}
+
+static galv_status price_layer(prober *p, galv_layer_price *price, double *base_bytes,
+                               int32_t layer)
+{
+    int64_t domain = p->job->cluster.pools[0].scaleup_domain;
+    int64_t per_stage =
+        (int64_t)price->strategy.tp * price->strategy.cp * price->strategy.dp;
+    bool alike = domain < 1 || per_stage % domain == 0 || domain % per_stage == 0;
+    galv_layer_price bare = {.strategy = price->strategy};
+    p->strategy = price->strategy;
+    galv_status status = probe(p, price, base_bytes, layer, 0);
+    for (int32_t stage = 1; status == GALV_OK && !alike && stage < p->shape->pp;
+         stage++) {
+        galv_layer_price here = bare;
+        status = probe(p, &here, base_bytes, layer, stage);
+        take_cheaper(price, &here);
+    }
+    return status;
+}
+
+static galv_status price_group(prober *p, galv_layer_table *table, int32_t g)
+{
+    const galv_layer_group *group = &p->job->model.groups[g];
+    galv_layer_price *prices =
+        GALV_NEW_ARRAY(p->arena, galv_layer_price, p->shape->n_strategies);
+    int32_t n = 0;
+    if (!prices) {
+        return galv_fail(p->err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (int32_t i = 0; i < p->shape->n_strategies; i++) {
+        galv_strategy strategy =
+            galv_plan_strategy_for(&p->shape->strategies[i], group);
+        bool known = false;
+        for (int32_t k = 0; k < n && !known; k++) {
+            known = galv_strategy_equal(&prices[k].strategy, &strategy);
+        }
+        if (known) {
+            continue;
+        }
+        prices[n].strategy = strategy;
+        double base = 0;
+        galv_status status = price_layer(p, &prices[n], &base, table->group_of[g]);
+        if (status != GALV_OK) {
+            return status;
+        }
+        table->base_bytes = fmin(table->base_bytes, base);
+        n++;
+    }
+    table->prices[g] = prices;
+    table->n_prices[g] = n;
+    return GALV_OK;
+}
+
+galv_status galv_layer_table_make(galv_layer_table *table, const galv_costmodel *model,
+                                  const galv_shape *shape, const galv_overlap *overlap,
+                                  galv_arena *arena, galv_err *err)
+{
+    prober p = {.model = model,
+                .job = galv_costmodel_job(model),
+                .shape = shape,
+                .overlap = *overlap,
+                .arena = arena,
+                .scratch = galv_arena_new(),
+                .err = err};
+    galv_layer_table made;
+    memset(&made, 0, sizeof made);
+    made.shape = *shape;
+    made.n_layers = galv_model_n_layers(&p.job->model);
+    made.n_groups = p.job->model.n_groups;
+    made.n_micro_batches =
+        (int32_t)(p.job->workload.global_batch_size / shape->samples);
+    made.base_bytes = INFINITY;
+    galv_status status =
+        p.scratch ? begin_probe(&p) : galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    for (int32_t g = 0; g < made.n_groups; g++) {
+        made.group_of[g + 1] = made.group_of[g] + p.job->model.groups[g].n_layers;
+    }
+    for (int32_t g = 0; status == GALV_OK && g < made.n_groups; g++) {
+        status = price_group(&p, &made, g);
+    }
+    galv_arena_free(p.scratch);
+    if (status == GALV_OK) {
+        *table = made;
+    }
+    return status;
+}

@@ -1,0 +1,463 @@
+/* Shapes in order of their lower bounds; in each, layerings in order of theirs.
+ *
+ * A shape's own bound takes every layer at its fastest: then no stage can have less
+ * than an even share, and with one chunk a stage waits for those before it to fill and
+ * drain, which with m micro-batches on p stages is at least W / (1 - (1 - 1/m)^p) for W
+ * seconds of one micro-batch through all layers: of all ways to share W out, the one
+ * where every stage ends at the same moment is the best, and there each has 1 - 1/m of
+ * the one before it.
+ *
+ * Waves of plans are judged in parallel and merged in order, as in search.c. */
+#include "search/layerwise.h"
+
+#include "base/parallel.h"
+#include "search/layer_guess.h"
+#include "search/layer_tree.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAVE = 8, DEFAULT_RUNS = 2, DEFAULT_NODES = 20000, MOST_SHAPES = 4096 };
+#define DEFAULT_OPS 2e7
+
+typedef struct shape_entry {
+    galv_shape shape;
+    galv_layer_table table;
+    double bound_s;
+} shape_entry;
+
+typedef struct layerwise {
+    const galv_costmodel *model;
+    const galv_job *job;
+    const galv_space *space;
+    galv_layerwise_options options;
+    galv_layerwise_result *result;
+    galv_arena *arena;
+    galv_arena *scratch; /* of one shape */
+    galv_err *err;
+    double limit_bytes;
+    size_t capacity; /* of result->searched */
+    size_t n_shapes;
+    shape_entry *shapes; /* by (bound, place in the tree) */
+    size_t *order;
+    double n_ops;
+    /* the wave */
+    const shape_entry *entry;
+    size_t n_wave;
+    galv_layer_leaf wave[WAVE];
+    galv_searched judged[WAVE];
+    galv_status statuses[WAVE];
+    galv_err errors[WAVE];
+    double ops[WAVE];
+    galv_arena **arenas; /* [n_jobs] */
+} layerwise;
+
+/* ---- shapes ---- */
+
+static bool same_shape(const galv_shape *shape, const galv_candidate *c)
+{
+    return shape->pp == c->pp && shape->vpp == c->vpp &&
+           shape->schedule == c->schedule &&
+           shape->samples == (int64_t)c->micro_batch_size * c->strategy.dp;
+}
+
+static bool can_mix(const layerwise *l, const galv_candidate *c)
+{
+    return l->job->cluster.n_pools == 1 && !c->schedule->follows_costs &&
+           !c->schedule->pairs;
+}
+
+static galv_status collect_shapes(layerwise *l, const galv_candidates *uniform)
+{
+    l->shapes = GALV_NEW_ARRAY(l->arena, shape_entry, MOST_SHAPES);
+    if (!l->shapes) {
+        return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < uniform->n_candidates; i++) {
+        const galv_candidate *c = &uniform->candidates[i];
+        size_t at = l->n_shapes; /* neighbours in the tree mostly share a shape */
+        while (at > 0 && !same_shape(&l->shapes[at - 1].shape, c)) {
+            at--;
+        }
+        if (at > 0 || !can_mix(l, c)) {
+            l->shapes[at > 0 ? at - 1 : 0].shape.n_strategies += at > 0;
+            continue;
+        }
+        if (l->n_shapes == MOST_SHAPES) {
+            l->result->complete = false;
+            l->result->lower_bound_s = 0;
+            break;
+        }
+        l->shapes[l->n_shapes++].shape = (galv_shape){
+            c->pp, c->vpp, c->schedule, (int64_t)c->micro_batch_size * c->strategy.dp,
+            1,     NULL};
+    }
+    for (size_t s = 0; s < l->n_shapes; s++) {
+        galv_shape *shape = &l->shapes[s].shape;
+        galv_strategy *own =
+            GALV_NEW_ARRAY(l->arena, galv_strategy, shape->n_strategies);
+        if (!own) {
+            return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+        }
+        int32_t n = 0;
+        for (size_t i = 0; i < uniform->n_candidates; i++) {
+            if (n < shape->n_strategies && same_shape(shape, &uniform->candidates[i])) {
+                own[n++] = uniform->candidates[i].strategy;
+            }
+        }
+        shape->strategies = own;
+        shape->n_strategies = n;
+    }
+    return GALV_OK;
+}
+
+/* Do two shapes price their layers alike? */
+static bool same_prices(const galv_shape *a, const galv_shape *b)
+{
+    bool same = a->pp == b->pp && a->samples == b->samples &&
+                a->schedule->splits_backward == b->schedule->splits_backward &&
+                a->n_strategies == b->n_strategies;
+    for (int32_t i = 0; same && i < a->n_strategies; i++) {
+        same = galv_strategy_equal(&a->strategies[i], &b->strategies[i]);
+    }
+    return same;
+}
+
+static galv_status price_shape(layerwise *l, size_t index)
+{
+    shape_entry *entry = &l->shapes[index];
+    for (size_t k = 0; k < index; k++) {
+        if (same_prices(&l->shapes[k].shape, &entry->shape)) {
+            entry->table = l->shapes[k].table;
+            entry->table.shape = entry->shape;
+            return GALV_OK;
+        }
+    }
+    return galv_layer_table_make(&entry->table, l->model, &entry->shape,
+                                 &l->space->overlap, l->arena, l->err);
+}
+
+static double shape_bound(const shape_entry *entry)
+{
+    const galv_layer_table *table = &entry->table;
+    double m = table->n_micro_batches;
+    double pp = table->shape.pp;
+    double least = 0;
+    for (int32_t g = 0; g < table->n_groups; g++) {
+        double fastest = INFINITY;
+        for (int32_t i = 0; i < table->n_prices[g]; i++) {
+            const galv_layer_price *p = &table->prices[g][i];
+            fastest = fmin(fastest, p->forward_s + p->backward_s + p->weight_s);
+        }
+        least += fastest * (table->group_of[g + 1] - table->group_of[g]);
+    }
+    double bound = m * least / pp;
+    if (table->shape.vpp == 1 && !table->shape.schedule->splits_backward) {
+        bound = least / (1 - pow(1 - 1 / m, pp));
+    }
+    return bound * (1 - 1e-12);
+}
+
+typedef struct shape_key {
+    double bound_s;
+    size_t index;
+} shape_key;
+
+static int compare_shapes(const void *left, const void *right)
+{
+    const shape_key *a = left;
+    const shape_key *b = right;
+    if (a->bound_s < b->bound_s || a->bound_s > b->bound_s) {
+        return a->bound_s < b->bound_s ? -1 : 1;
+    }
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+static galv_status order_shapes(layerwise *l)
+{
+    shape_key *keys = GALV_NEW_ARRAY(l->arena, shape_key, l->n_shapes + 1);
+    l->order = GALV_NEW_ARRAY(l->arena, size_t, l->n_shapes + 1);
+    if (!keys || !l->order) {
+        return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < l->n_shapes; i++) {
+        galv_status status = price_shape(l, i);
+        if (status != GALV_OK) {
+            return status;
+        }
+        l->shapes[i].bound_s = shape_bound(&l->shapes[i]);
+        keys[i] = (shape_key){l->shapes[i].bound_s, i};
+    }
+    qsort(keys, l->n_shapes, sizeof *keys, compare_shapes);
+    for (size_t i = 0; i < l->n_shapes; i++) {
+        l->order[i] = keys[i].index;
+    }
+    return GALV_OK;
+}
+
+/* ---- judging ---- */
+
+static void judge_item(void *context, size_t item, int worker)
+{
+    layerwise *l = context;
+    galv_arena *arena = l->arenas[worker];
+    galv_searched *c = &l->judged[item];
+    galv_plan *plan = NULL;
+    galv_prices *prices = NULL;
+    galv_err *err = &l->errors[item];
+    *err = (galv_err)GALV_ERR_INIT;
+    l->ops[item] = 0;
+    galv_status status =
+        galv_layering_plan(&plan, &l->wave[item].layering, &l->entry->table,
+                           &l->space->overlap, l->job, arena, err);
+    if (status == GALV_OK) {
+        status = galv_prices_new(&prices, l->model, plan, arena, err);
+    }
+    double *peaks = status == GALV_OK ? GALV_NEW_ARRAY(arena, double, plan->pp) : NULL;
+    if (peaks) {
+        status = galv_estimate_memory(peaks, l->model, plan, prices, arena, err);
+        for (int32_t s = 0; s < plan->pp; s++) {
+            c->peak_memory_bytes = fmax(c->peak_memory_bytes, peaks[s]);
+        }
+    }
+    c->fate = GALV_FATE_OUT_OF_MEMORY;
+    if (status == GALV_OK && c->peak_memory_bytes <= l->limit_bytes) {
+        galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+        galv_result result;
+        memset(&result, 0, sizeof result);
+        options.sim.stop_at_s = isfinite(l->result->best_s) ? l->result->best_s : 0;
+        status = galv_evaluate(&result, l->model, plan, &options, arena, err);
+        l->ops[item] = galv_program_count(l->job, plan);
+        if (result.stopped) {
+            c->fate = GALV_FATE_BOUNDED;
+            c->bound_s = fmax(c->bound_s, l->result->best_s);
+        } else if (result.fits) {
+            c->fate = GALV_FATE_SIMULATED;
+            c->time_s = result.iteration_time_s;
+        }
+        c->peak_memory_bytes =
+            result.stopped ? c->peak_memory_bytes : result.peak_memory_bytes;
+    }
+    l->statuses[item] = status;
+    galv_arena_reset(arena);
+}
+
+/* Keeps a judged layering for the result, its plan's layers included. */
+static galv_status keep(layerwise *l, size_t item)
+{
+    galv_layerwise_result *r = l->result;
+    if (r->n_searched == l->capacity) {
+        size_t capacity = l->capacity ? 2 * l->capacity : 64;
+        galv_searched *grown = GALV_NEW_ARRAY(l->arena, galv_searched, capacity);
+        if (!grown) {
+            return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+        }
+        if (r->n_searched > 0) {
+            memcpy(grown, r->searched, r->n_searched * sizeof *grown);
+        }
+        r->searched = grown;
+        l->capacity = capacity;
+    }
+    galv_searched *kept = &r->searched[r->n_searched];
+    *kept = l->judged[item];
+    galv_plan *plan = NULL;
+    galv_status status =
+        galv_layering_plan(&plan, &l->wave[item].layering, &l->entry->table,
+                           &l->space->overlap, l->job, l->arena, l->err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    const galv_shape *shape = &l->entry->shape;
+    kept->candidate =
+        (galv_candidate){.strategy = *galv_plan_strategy(plan, plan->n_layers > 2),
+                         .pp = shape->pp,
+                         .vpp = shape->vpp,
+                         .micro_batch_size = plan->micro_batch_size,
+                         .schedule = shape->schedule,
+                         .layered = plan};
+    if (kept->fate == GALV_FATE_SIMULATED && kept->time_s < r->best_s) {
+        r->best_s = kept->time_s;
+        r->best = (int64_t)r->n_searched;
+    }
+    r->n_searched++;
+    return GALV_OK;
+}
+
+/* Judges l->wave[n_wave], plans of l->entry. */
+static galv_status judge_wave(layerwise *l)
+{
+    for (size_t i = 0; i < l->n_wave; i++) {
+        memset(&l->judged[i], 0, sizeof l->judged[i]);
+        l->judged[i].bound_s = l->wave[i].bound_s;
+        l->judged[i].time_s = NAN;
+    }
+    galv_status status =
+        galv_parallel_for(l->options.n_jobs, l->n_wave, judge_item, l, l->err);
+    for (size_t i = 0; status == GALV_OK && i < l->n_wave; i++) {
+        if (l->statuses[i] != GALV_OK) {
+            return galv_fail(l->err, l->statuses[i], "%s", l->errors[i].message);
+        }
+        l->n_ops += l->ops[i];
+        l->result->n_simulated += l->ops[i] > 0;
+        status = keep(l, i);
+    }
+    return status;
+}
+
+static bool out_of_time(layerwise *l)
+{
+    if (l->options.stopped && l->options.stopped(l->options.stopped_at)) {
+        l->result->interrupted = true;
+    }
+    return l->result->interrupted || l->n_ops > (double)l->options.max_ops;
+}
+
+/* Judges leaves, best bound first, until none can win; `left_s` gets the bound of the
+ * first that was left though it might. */
+static galv_status judge_leaves(layerwise *l, const galv_layer_leaf *leaves, size_t n,
+                                double *left_s)
+{
+    galv_status status = GALV_OK;
+    *left_s = INFINITY;
+    for (size_t first = 0; first < n && status == GALV_OK; first += l->n_wave) {
+        l->n_wave = 0;
+        while (l->n_wave < WAVE && first + l->n_wave < n &&
+               leaves[first + l->n_wave].bound_s < l->result->best_s) {
+            l->wave[l->n_wave] = leaves[first + l->n_wave];
+            l->n_wave++;
+        }
+        if (l->n_wave == 0) {
+            break;
+        }
+        if (out_of_time(l)) {
+            *left_s = leaves[first].bound_s;
+            break;
+        }
+        status = judge_wave(l);
+    }
+    return status;
+}
+
+/* ---- a shape ---- */
+
+static galv_status make_replay(galv_replay **replay, layerwise *l,
+                               const shape_entry *entry)
+{
+    galv_schedule_shape shape = {entry->shape.pp, entry->shape.vpp,
+                                 entry->table.n_micro_batches, 0, NULL};
+    return galv_replay_new(replay, entry->shape.schedule, &shape, l->scratch, l->err);
+}
+
+/* Searches one shape; *bound_s gets what no plan of it can beat, as far as is known. */
+static galv_status search_shape(layerwise *l, const shape_entry *entry, double *bound_s)
+{
+    galv_replay *replay = NULL;
+    galv_layer_leaves guessed = {0}, leaves = {0};
+    double left_s = INFINITY;
+    l->entry = entry;
+    galv_status status = make_replay(&replay, l, entry);
+    if (status == GALV_USAGE) { /* micro-batches the schedule cannot do */
+        *bound_s = INFINITY;
+        return GALV_OK;
+    }
+    if (status == GALV_OK) {
+        status = galv_layer_guess(&guessed, &entry->table, replay, &l->job->model,
+                                  l->limit_bytes, l->scratch, l->err);
+    }
+    if (status == GALV_OK) {
+        status = judge_leaves(l, guessed.leaves, guessed.n_leaves, &left_s);
+    }
+    galv_layer_tree_limits limits = {l->result->best_s, l->limit_bytes,
+                                     l->options.max_runs, l->options.max_nodes};
+    if (status == GALV_OK) {
+        status = galv_layer_tree_walk(&leaves, &entry->table, replay, &l->job->model,
+                                      &limits, l->scratch, l->err);
+    }
+    if (status == GALV_OK && leaves.complete) {
+        status = judge_leaves(l, leaves.leaves, leaves.n_leaves, &left_s);
+    }
+    *bound_s = leaves.complete ? left_s : entry->bound_s;
+    return status;
+}
+
+static galv_status search_shapes(layerwise *l)
+{
+    galv_layerwise_result *r = l->result;
+    galv_status status = GALV_OK;
+    for (size_t i = 0; i < l->n_shapes && status == GALV_OK; i++) {
+        const shape_entry *entry = &l->shapes[l->order[i]];
+        double bound_s = entry->bound_s;
+        if (bound_s < r->best_s && !out_of_time(l)) {
+            galv_arena_reset(l->scratch);
+            status = search_shape(l, entry, &bound_s);
+        }
+        /* a shape that was left open when the best was worse may be closed by now: so
+         * the least bound is kept, and compared at the end */
+        r->lower_bound_s = fmin(r->lower_bound_s, bound_s);
+    }
+    return status;
+}
+
+static galv_status begin(layerwise *l)
+{
+    l->scratch = galv_arena_new();
+    l->arenas = GALV_NEW_ARRAY(l->arena, galv_arena *, l->options.n_jobs);
+    bool made = l->scratch && l->arenas;
+    for (int i = 0; made && i < l->options.n_jobs; i++) {
+        l->arenas[i] = galv_arena_new();
+        made = l->arenas[i] != NULL;
+    }
+    return made ? GALV_OK : galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+}
+
+galv_status galv_layerwise_search(galv_layerwise_result *result,
+                                  const galv_costmodel *model, const galv_space *space,
+                                  const galv_candidates *uniform, double best_known_s,
+                                  const galv_layerwise_options *options,
+                                  galv_arena *arena, galv_err *err)
+{
+    galv_layerwise_result found;
+    memset(&found, 0, sizeof found);
+    found.best = -1;
+    found.best_s = best_known_s;
+    found.lower_bound_s = INFINITY;
+    layerwise *l = GALV_NEW(arena, layerwise);
+    if (!l) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    l->model = model;
+    l->job = galv_costmodel_job(model);
+    l->space = space;
+    l->options = *options;
+    l->options.n_jobs = options->n_jobs > 0 ? options->n_jobs : 1;
+    l->options.max_runs = options->max_runs > 0 ? options->max_runs : DEFAULT_RUNS;
+    l->options.max_nodes = options->max_nodes > 0 ? options->max_nodes : DEFAULT_NODES;
+    l->options.max_ops =
+        options->max_ops > 0 ? options->max_ops : (uint64_t)DEFAULT_OPS;
+    l->result = &found;
+    l->arena = arena;
+    l->err = err;
+    l->limit_bytes = galv_costmodel_memory_limit(model);
+    galv_status status = begin(l);
+    if (status == GALV_OK) {
+        status = collect_shapes(l, uniform);
+    }
+    if (status == GALV_OK) {
+        status = order_shapes(l);
+    }
+    if (status == GALV_OK) {
+        status = search_shapes(l);
+    }
+    for (int i = 0; l->arenas && i < l->options.n_jobs; i++) {
+        galv_arena_free(l->arenas[i]);
+    }
+    galv_arena_free(l->scratch);
+    if (status == GALV_OK) {
+        found.complete = found.lower_bound_s >= found.best_s;
+        found.lower_bound_s = fmin(found.lower_bound_s, found.best_s);
+        found.n_shapes = (uint32_t)l->n_shapes;
+        *result = found;
+    }
+    return status;
+}

@@ -1,0 +1,53 @@
+/* The layer-wise search: plans whose layers differ in strategy and whose stages differ
+ * in the number of blocks.
+ *
+ * The space. Uniform candidates that agree in pipeline, schedule, chunks and samples of
+ * a micro-batch make a shape; layer-wise, their strategies may be mixed layer by layer,
+ * and blocks divided freely, as search/layer_tree.h says. Left out: schedules whose
+ * order follows costs, clusters of several pools, and stages without a block.
+ *
+ * What is proven. A plan fits when galv_estimate_memory and the simulation both say so,
+ * as in the uniform search. Each shape has a lower bound of the simulated time that
+ * holds for all its plans (search/layering.h). A shape is closed when that is no better
+ * than the best time, or when its tree was walked to the end and every leaf with a
+ * better bound was simulated or does not fit. When all are closed, the best plan is the
+ * fastest of the whole space by the simulation itself. Where the tree is too large, a
+ * few layerings are made directly (search/layer_guess.h): then the answer may be
+ * beaten, by no more than `lower_bound_s` says. */
+#ifndef GALV_SEARCH_LAYERWISE_H
+#define GALV_SEARCH_LAYERWISE_H
+
+#include "search/layering.h"
+#include "search/search.h"
+
+typedef struct galv_layerwise_options {
+    int n_jobs;
+    int32_t max_runs;          /* of one strategy in a row of layers; 0 = 2 */
+    uint64_t max_nodes;        /* of one shape's tree; 0 = 20,000 */
+    uint64_t max_ops;          /* simulated in all, about; 0 = 20 million */
+    bool (*stopped)(void *at); /* asked now and then: stop now? NULL = never */
+    void *stopped_at;
+} galv_layerwise_options;
+
+typedef struct galv_layerwise_result {
+    size_t n_searched;
+    galv_searched *searched; /* every layering that was judged, in order; with its
+                                candidate.layered; owned by the arena */
+    int64_t best;            /* index of the best in `searched`, -1 = none */
+    double best_s;           /* least of all times, `best_known_s` included */
+    double lower_bound_s;    /* no layer-wise plan is faster */
+    bool complete;           /* every shape is closed */
+    bool interrupted;
+    uint64_t n_simulated;
+    uint32_t n_shapes, n_closed;
+} galv_layerwise_result;
+
+/* Searches what is faster than `best_known_s` (INFINITY: nothing is known). The same
+ * result for any n_jobs. Errors: GALV_NO_MEMORY, GALV_USAGE. */
+galv_status galv_layerwise_search(galv_layerwise_result *result,
+                                  const galv_costmodel *model, const galv_space *space,
+                                  const galv_candidates *uniform, double best_known_s,
+                                  const galv_layerwise_options *options,
+                                  galv_arena *arena, galv_err *err);
+
+#endif

@@ -1,0 +1,209 @@
+/* The order of passes over all stages, sorted once so that whatever a pass waits for
+ * comes before it; then a replay is one sweep.
+ *
+ * A pass waits for the one before it on its stage, and for the pass that makes its
+ * input: forward, the same micro-batch one virtual stage before; backward, one after,
+ * or at the last one its own forward. Weight gradients wait for their stage alone. */
+#include "search/replay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct node {
+    int32_t stage;
+    int32_t virtual_stage;
+    int32_t input; /* node that makes its input, -1 = none */
+    int32_t pass;  /* galv_pass */
+} node;
+
+struct galv_replay {
+    int32_t pp, vpp;
+    size_t n_nodes;
+    node *nodes;
+    double *end_s;       /* [n_nodes] */
+    double *stage_end_s; /* [pp] */
+    double *kept;        /* [pp * vpp] */
+    int32_t *virtual_of; /* [pp * vpp] */
+};
+
+typedef struct sorter {
+    galv_replay *replay;
+    const galv_schedule_shape *shape;
+    const galv_slot *slots; /* [pp][n_slots] */
+    size_t n_slots;
+    size_t *at;       /* [pp] next slot of each stage */
+    int32_t *made_by; /* [2][virtual stages][micro-batches] node + 1 */
+} sorter;
+
+static int32_t *maker(sorter *s, bool forward, int32_t virtual_stage,
+                      int32_t micro_batch)
+{
+    size_t n_virtual = (size_t)s->replay->pp * (size_t)s->replay->vpp;
+    return &s->made_by[((forward ? 0 : n_virtual) + (size_t)virtual_stage) *
+                           (size_t)s->shape->n_micro_batches +
+                       (size_t)micro_batch];
+}
+
+/* Adds the next pass of a stage, if its input is there. */
+static bool add_next(sorter *s, int32_t stage)
+{
+    galv_replay *r = s->replay;
+    const galv_slot *slot = &s->slots[(size_t)stage * s->n_slots + s->at[stage]];
+    if (s->at[stage] == s->n_slots || slot->pass == GALV_PASS_NONE) {
+        return false;
+    }
+    int32_t last = r->pp * r->vpp - 1;
+    int32_t v = r->virtual_of[stage * r->vpp + slot->chunk];
+    bool forward = slot->pass == GALV_PASS_FORWARD;
+    node n = {stage, v, -1, slot->pass};
+    if (slot->pass != GALV_PASS_BACKWARD_WEIGHT && !(forward && v == 0)) {
+        int32_t by = forward     ? *maker(s, true, v - 1, slot->micro_batch)
+                     : v == last ? *maker(s, true, v, slot->micro_batch)
+                                 : *maker(s, false, v + 1, slot->micro_batch);
+        if (by == 0) {
+            return false;
+        }
+        n.input = by - 1;
+    }
+    r->nodes[r->n_nodes++] = n;
+    if (slot->pass != GALV_PASS_BACKWARD_WEIGHT) {
+        *maker(s, forward, v, slot->micro_batch) = (int32_t)r->n_nodes;
+    }
+    s->at[stage]++;
+    return true;
+}
+
+/* When does the stage keep most, and what then? */
+static void count_kept(galv_replay *r, const galv_slot *slots, size_t n_slots,
+                       int32_t stage, double *now)
+{
+    double most = 0;
+    memset(now, 0, (size_t)r->vpp * sizeof *now);
+    double total = 0;
+    for (size_t i = 0; i < n_slots; i++) {
+        double change = slots[i].pass == GALV_PASS_FORWARD    ? 1
+                        : slots[i].pass == GALV_PASS_BACKWARD ? -1
+                        : slots[i].pass == GALV_PASS_NONE     ? 0
+                                                              : -0.5;
+        now[slots[i].chunk] += change;
+        total += change;
+        if (total > most) {
+            most = total;
+            memcpy(&r->kept[stage * r->vpp], now, (size_t)r->vpp * sizeof *now);
+        }
+    }
+}
+
+static galv_status sort_passes(galv_replay *r, sorter *s, galv_err *err)
+{
+    bool moved = true;
+    while (moved) {
+        moved = false;
+        for (int32_t stage = 0; stage < r->pp; stage++) {
+            while (add_next(s, stage)) {
+                moved = true;
+            }
+        }
+    }
+    for (int32_t stage = 0; stage < r->pp; stage++) {
+        size_t at = s->at[stage];
+        if (at < s->n_slots &&
+            s->slots[(size_t)stage * s->n_slots + at].pass != GALV_PASS_NONE) {
+            return galv_fail(err, GALV_INPUT, "the order of stage %d cannot run",
+                             (int)stage);
+        }
+    }
+    return GALV_OK;
+}
+
+static galv_status fill(galv_replay *r, const galv_schedule *schedule,
+                        const galv_schedule_shape *shape, galv_arena *scratch,
+                        galv_err *err)
+{
+    size_t n_slots = galv_schedule_n_slots(schedule, shape);
+    size_t n_virtual = (size_t)r->pp * (size_t)r->vpp;
+    galv_slot *slots = GALV_NEW_ARRAY(scratch, galv_slot, (size_t)r->pp * n_slots);
+    double *now = GALV_NEW_ARRAY(scratch, double, r->vpp);
+    sorter s = {r,
+                shape,
+                slots,
+                n_slots,
+                GALV_NEW_ARRAY(scratch, size_t, r->pp),
+                GALV_NEW_ARRAY(scratch, int32_t,
+                               2 * n_virtual * (size_t)shape->n_micro_batches)};
+    if (!slots || !now || !s.at || !s.made_by) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_status status = galv_schedule_order(slots, schedule, shape, err);
+    for (int32_t i = 0; i < r->pp * r->vpp; i++) {
+        r->virtual_of[i] =
+            galv_schedule_virtual_stage(schedule, shape, i / r->vpp, i % r->vpp);
+    }
+    for (int32_t stage = 0; status == GALV_OK && stage < r->pp; stage++) {
+        count_kept(r, &slots[(size_t)stage * n_slots], n_slots, stage, now);
+    }
+    return status == GALV_OK ? sort_passes(r, &s, err) : status;
+}
+
+galv_status galv_replay_new(galv_replay **replay, const galv_schedule *schedule,
+                            const galv_schedule_shape *shape, galv_arena *arena,
+                            galv_err *err)
+{
+    galv_replay *r = GALV_NEW(arena, galv_replay);
+    galv_arena *scratch = galv_arena_new();
+    size_t n_virtual = (size_t)shape->n_stages * (size_t)shape->n_chunks;
+    size_t n_nodes = (size_t)shape->n_stages * galv_schedule_n_slots(schedule, shape);
+    galv_status status = GALV_OK;
+    if (r) {
+        r->pp = shape->n_stages;
+        r->vpp = shape->n_chunks;
+        r->nodes = GALV_NEW_ARRAY(arena, node, n_nodes);
+        r->end_s = GALV_NEW_ARRAY(arena, double, n_nodes);
+        r->stage_end_s = GALV_NEW_ARRAY(arena, double, r->pp);
+        r->kept = GALV_NEW_ARRAY(arena, double, n_virtual);
+        r->virtual_of = GALV_NEW_ARRAY(arena, int32_t, n_virtual);
+    }
+    if (!r || !scratch || !r->nodes || !r->end_s || !r->stage_end_s || !r->kept ||
+        !r->virtual_of) {
+        status = galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    if (status == GALV_OK) {
+        status = fill(r, schedule, shape, scratch, err);
+    }
+    galv_arena_free(scratch);
+    if (status == GALV_OK) {
+        *replay = r;
+    }
+    return status;
+}
+
+double galv_replay_time(galv_replay *r, const double *forward_s,
+                        const double *backward_s, const double *weight_s)
+{
+    double latest = 0;
+    memset(r->stage_end_s, 0, (size_t)r->pp * sizeof *r->stage_end_s);
+    for (size_t i = 0; i < r->n_nodes; i++) {
+        const node *n = &r->nodes[i];
+        double start = r->stage_end_s[n->stage];
+        if (n->input >= 0 && r->end_s[n->input] > start) {
+            start = r->end_s[n->input];
+        }
+        const double *takes = n->pass == GALV_PASS_FORWARD           ? forward_s
+                              : n->pass == GALV_PASS_BACKWARD_WEIGHT ? weight_s
+                                                                     : backward_s;
+        r->end_s[i] = start + takes[n->virtual_stage];
+        r->stage_end_s[n->stage] = r->end_s[i];
+        latest = r->end_s[i] > latest ? r->end_s[i] : latest;
+    }
+    return latest;
+}
+
+double galv_replay_kept(const galv_replay *r, int32_t stage, int32_t chunk)
+{
+    return r->kept[stage * r->vpp + chunk];
+}
+
+int32_t galv_replay_virtual_stage(const galv_replay *r, int32_t stage, int32_t chunk)
+{
+    return r->virtual_of[stage * r->vpp + chunk];
+}
