@@ -35,6 +35,7 @@ static galv_status read_options(planning *p, galv_err *err)
 {
     int64_t top = DEFAULT_TOP;
     p->options = (galv_search_options)GALV_SEARCH_OPTIONS_INIT;
+    p->options.max_ops = GALV_SEARCH_USUAL_OPS;
     galv_status status =
         galv_target_read(&p->target, p->cli, ".json .csv .png .svg .pdf", true, err);
     if (status == GALV_OK) {

@@ -35,6 +35,7 @@ static galv_status read_input(sweeping *s, galv_err *err)
 {
     const galv_cli *cli = s->cli;
     s->options = (galv_search_options)GALV_SEARCH_OPTIONS_INIT;
+    s->options.max_ops = GALV_SEARCH_USUAL_OPS;
     galv_status status =
         galv_target_read(&s->target, cli, ".json .csv .png .svg .pdf", true, err);
     if (status == GALV_OK) {

@@ -34,6 +34,10 @@ typedef struct galv_search_options {
     void *progress_context;
 } galv_search_options;
 
+/* What the command line allows a search by default: about ten seconds on one core. A job
+ * of the usual size needs a hundredth of it. */
+#define GALV_SEARCH_USUAL_OPS 100000000u
+
 #define GALV_SEARCH_OPTIONS_INIT     \
     {                                \
         0, 0, 0, 0, NULL, NULL, NULL \
