@@ -1,7 +1,7 @@
 /* simulate: one plan, from a file or by degrees.
  *
- * One simulation has one thread; --jobs is accepted so that scripts can pass it to
- * every command, and changes nothing.
+ * One simulation has one thread; --jobs is for many of them (--mc-runs), and accepted
+ * everywhere so that scripts can pass it to every command.
  *
  * What is looked at beside the iteration itself (a check by the naive simulator,
  * Galvatron's cost of the same plan, a run of days, and for documents the critical
@@ -17,6 +17,7 @@
 #include "cli/report.h"
 #include "cli/run_days.h"
 #include "cli/stage_times.h"
+#include "cli/whole_cluster.h"
 #include "schedule/program.h"
 #include "sim/critical_path.h"
 #include "sim/reference.h"
@@ -30,6 +31,8 @@ typedef struct simulation {
     galv_setup setup;
     galv_costmodel *model;
     galv_plan *plan;
+    galv_evaluate_options options;
+    galv_differences differences;
     galv_result result;
     galv_target target;
     galv_run_days run;
@@ -126,6 +129,7 @@ static galv_status document(galv_text *out, const simulation *s, galv_err *err)
         galv_json_put_key(&writer, "critical_path");
         galv_critical_path_to_json(&s->path, &writer);
     }
+    galv_whole_cluster_to_json(&s->result, &s->options, &writer);
     galv_run_days_to_json(&s->run, &writer);
     galv_second_opinion_to_json(&s->galvatron, &writer);
     if (s->check.n_ops > 0) {
@@ -167,6 +171,7 @@ static galv_status report(const simulation *s, galv_err *err)
     galv_report_result(s->cli, &s->setup, s->model, s->plan, &s->result, "Plan");
     galv_print(s->cli, "\n");
     galv_report_stages(s->cli, &s->result);
+    galv_whole_cluster_print(s->cli, &s->result, &s->options);
     galv_second_opinion_print(&s->galvatron, s->cli, &s->result);
     galv_run_days_print(&s->run, s->cli);
     print_check(s);
@@ -244,7 +249,8 @@ static galv_status look_further(simulation *s, galv_err *err)
     if (status == GALV_OK && galv_cli_given(s->cli, GALV_OPTION_CHECK)) {
         status = galv_check_plan(&s->check, s->model, s->plan, arena, err);
     }
-    if (status == GALV_OK && wants_document(s)) {
+    bool folded = s->result.cluster.n_ranks == 0; /* the path is of that simulation */
+    if (status == GALV_OK && folded && wants_document(s)) {
         status = galv_critical_path_of_plan(&s->path, s->model, s->plan, arena, err);
     }
     return status;
@@ -252,12 +258,17 @@ static galv_status look_further(simulation *s, galv_err *err)
 
 static galv_status simulate_it(simulation *s, galv_err *err)
 {
-    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
-    options.sim.record_timeline = s->target.given;
-    galv_status status = galv_setup_costmodel(&s->model, &s->setup, s->cli, err);
+    const galv_evaluate_options usual = GALV_EVALUATE_OPTIONS_INIT;
+    s->options = usual;
+    s->options.sim.record_timeline = s->target.given;
+    galv_status status = galv_whole_cluster_read(&s->options, &s->differences, s->cli,
+                                                 &s->setup, err);
     if (status == GALV_OK) {
-        status =
-            galv_evaluate(&s->result, s->model, s->plan, &options, s->cli->arena, err);
+        status = galv_setup_costmodel(&s->model, &s->setup, s->cli, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_evaluate(&s->result, s->model, s->plan, &s->options,
+                               s->cli->arena, err);
     }
     if (status == GALV_OK) {
         status = look_further(s, err);

@@ -166,6 +166,20 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         false, "1d", "Until a node that failed is a spare again", "--repair-time 3d"},
     OPTION(MC_RUNS) "mc-runs", 0, "N", NULL, IN(COMMAND), ON(SIMULATE), false, "1000",
         "How often to play what is random", "--mc-runs 10000"},
+    OPTION(ALL_RANKS) "all-ranks", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false,
+        NULL, "Simulate every rank, not one for each pipeline stage", "--all-ranks"},
+    OPTION(CONTENTION) "contention", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false,
+        NULL, "Share NICs, leaf uplinks and the spine among all groups that use them",
+        "--contention"},
+    OPTION(STRAGGLER) "straggler", 0, "WHO=FACTOR", NULL, IN(COMMAND), ON(SIMULATE),
+        true, NULL, "Slower ranks: a rank, or a share of all with a point or %",
+        "--straggler 17=1.1"},
+    OPTION(JITTER) "jitter", 0, "COMPUTE[,COMM]", NULL, IN(COMMAND), ON(SIMULATE),
+        false, NULL, "Deviation of each operation's time: lognormal, mean 1",
+        "--jitter 0.05,0.1"},
+    OPTION(SLOW_LINK) "slow-link", 0, "NODE=SHARE", NULL, IN(COMMAND), ON(SIMULATE),
+        true, NULL, "A node with this share of its network; implies --contention",
+        "--slow-link 3=0.5"},
     OPTION(CASES) "cases", 0, "FILE", NULL, IN(COMMAND),
         ON(VALIDATE) | ON(CALIBRATE), true, NULL,
         "Measured iterations (CSV), one in each row", "--cases measured.csv"},
@@ -271,6 +285,9 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "simulate predicts; run measures.\n"
         "With --cost-model galvatron it also says what Galvatron's own cost model, fed "
         "by the profiles that Galvatron made, makes of the plan.\n"
+        "With --all-ranks, --contention, --straggler, --jitter or --slow-link every rank "
+        "of the cluster is simulated by itself; what is random is drawn as often as "
+        "--mc-runs says.\n"
         "With --run-days it also plays a run of days in which GPUs, nodes and switches "
         "fail: goodput, days, and what they are lost to. With --stage-times no plan is "
         "needed: schedules are played under the times of a file and set side by side.\n"
