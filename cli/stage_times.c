@@ -47,12 +47,13 @@ static galv_status refuse_others(const galv_cli *cli, galv_err *err)
             option->group == GALV_IN_OUTPUT || option->id == GALV_OPTION_STAGE_TIMES ||
             option->id == GALV_OPTION_MICRO_BATCHES ||
             option->id == GALV_OPTION_SCHEDULE || option->id == GALV_OPTION_VPP ||
-            option->id == GALV_OPTION_OVERLAP;
+            option->id == GALV_OPTION_OVERLAP || option->id == GALV_OPTION_MEMORY_LIMIT;
         if (!taken || option->id == GALV_OPTION_PRINT_CONFIG) {
             galv_fail(err, GALV_USAGE, "--%s and --stage-times do not go together",
                       option->name);
             galv_hint(err, "the file says it all; beside it: --schedule, --vpp, "
-                           "--micro-batches, --overlap");
+                           "--micro-batches, --overlap, "
+                           "--memory-limit");
             return GALV_USAGE;
         }
     }
@@ -98,6 +99,30 @@ static galv_status read_overlap(bool *messages_block, const galv_cli *cli,
     return GALV_OK;
 }
 
+/* --memory-limit, in activations of one micro-batch on the stage that keeps most. */
+static galv_status read_memory_limit(sheet *s, galv_err *err)
+{
+    double bytes = 0;
+    double most = 0;
+    galv_status status = galv_cli_bytes(&bytes, s->cli, GALV_OPTION_MEMORY_LIMIT, err);
+    if (status != GALV_OK || !(bytes > 0)) {
+        return status;
+    }
+    if (!s->times.has_bytes) {
+        return galv_fail(err, GALV_USAGE,
+                         "--memory-limit: the stage times give no activation_bytes");
+    }
+    for (int32_t stage = 0; stage < s->times.n_stages; stage++) {
+        double held = 0;
+        for (int32_t chunk = 0; chunk < s->times.n_chunks; chunk++) {
+            held += s->times.times[stage * s->times.n_chunks + chunk].activation_bytes;
+        }
+        most = held > most ? held : most;
+    }
+    s->options.memory_limit = bytes / most;
+    return GALV_OK;
+}
+
 static galv_status read_sheet(sheet *s, galv_err *err)
 {
     int64_t m = 0;
@@ -120,6 +145,9 @@ static galv_status read_sheet(sheet *s, galv_err *err)
         status = galv_stage_times_read(&s->times,
                                        galv_cli_value(s->cli, GALV_OPTION_STAGE_TIMES),
                                        s->cli->arena, err);
+    }
+    if (status == GALV_OK) {
+        status = read_memory_limit(s, err);
     }
     if (status == GALV_OK && m == 0) {
         status = galv_fail(err, GALV_USAGE, "--stage-times needs --micro-batches");

@@ -36,6 +36,14 @@ $ galvatron-sim simulate --stage-times two.csv --micro-batches 3 --overlap grad-
 2> galvatron-sim: error: --overlap grad-reduce: with --stage-times it is none or p2p
 ? 2
 
+# Orders that mind memory keep within what they are given.
+$ printf 'stage,t_f_s,t_b_s,t_w_s,activation_bytes\n0,1,1,1,1e9\n1,1,1,1,1e9\n2,1,1,1,1e9\n3,1,1,1,1e9\n' >bytes.csv; for l in 3GB 5GB 7GB; do galvatron-sim simulate --stage-times bytes.csv --micro-batches 12 --schedule zb-auto --memory-limit $l --json; done | jq -s -c '[.[].schedules[0] | {t: .iteration_time_s, p: (.peak_activation_bytes | max)}] | [.[0].p <= 3e9, .[1].p <= 5e9, .[2].p <= 7e9, .[0].t > .[1].t, .[1].t >= .[2].t]'
+> [true,true,true,true,true]
+
+$ galvatron-sim simulate --stage-times two.csv --micro-batches 3 --memory-limit 3GB
+2> galvatron-sim: error: --memory-limit: the stage times give no activation_bytes
+? 2
+
 # Files.
 $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --schedule zb-h1 -o t.csv -q >/dev/null; galvatron-sim render t.csv --ascii | tail -n 1
 ~ F forward
@@ -57,7 +65,7 @@ $ galvatron-sim simulate --stage-times even.csv
 
 $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --tp 2
 2> galvatron-sim: error: --tp and --stage-times do not go together
-2>   the file says it all; beside it: --schedule, --vpp, --micro-batches, --overlap
+2>   the file says it all; beside it: --schedule, --vpp, --micro-batches, --overlap, --memory-limit
 ? 2
 
 $ galvatron-sim simulate --micro-batches 8
