@@ -98,6 +98,7 @@ galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *er
     if (status == GALV_OK) {
         status = read_overlap(&space->overlap, cli, err);
     }
+    space->layer_wise = galv_cli_given(cli, GALV_OPTION_LAYER_WISE);
     space->internode_tp = galv_cli_given(cli, GALV_OPTION_INTERNODE_TP);
     return status == GALV_OK ? read_schedules(space, cli, err) : status;
 }

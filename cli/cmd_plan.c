@@ -349,8 +349,8 @@ static void report_csv(const planning *p)
 static galv_status write_candidates(const planning *p, const char *path, galv_err *err)
 {
     galv_text text = GALV_TEXT_INIT;
-    galv_text_append(&text,
-                     "fate," DEGREES ",bound_s,iteration_time_s,peak_memory_bytes\n");
+    galv_text_append(&text, "fate," DEGREES
+                            ",bound_s,iteration_time_s,peak_memory_bytes,layers\n");
     for (size_t i = 0; i < p->found.n_searched; i++) {
         const galv_searched *s = &p->found.searched[i];
         const galv_candidate *c = &s->candidate;
@@ -360,6 +360,7 @@ static galv_status write_candidates(const planning *p, const char *path, galv_er
         galv_csv_put_f64(&text, s->bound_s, false);
         galv_csv_put_f64(&text, s->time_s, false);
         galv_csv_put_f64(&text, s->peak_memory_bytes, false);
+        galv_csv_put(&text, c->layered == NULL ? "uniform" : "per-layer", false);
         galv_text_append(&text, "\n");
     }
     galv_status status =

@@ -13,7 +13,7 @@
 #define PARALLEL (ON(PLAN) | ON(SWEEP) | ON(VALIDATE) | ON(CALIBRATE))
 #define RESULTS \
     (JOB | ON(EXPLAIN) | ON(COMPARE) | ON(VALIDATE) | ON(CALIBRATE) | ON(CATALOG))
-#define ALL      ((1u << GALV_N_COMMANDS) - 1u)
+#define ALL ((1u << GALV_N_COMMANDS) - 1u)
 
 const char *const galv_option_group_titles[GALV_N_OPTION_GROUPS] = {
     "What to train on what",
@@ -106,6 +106,9 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
     OPTION(INTERNODE_TP) "internode-tp", 0, NULL, NULL, IN(STRATEGY), JOB, false, NULL,
         "Let tensor-parallel groups span nodes", "--internode-tp"},
 
+    OPTION(LAYER_WISE) "layer-wise", 0, NULL, NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),
+        false, NULL, "Mix strategies layer by layer, and divide blocks freely over stages",
+        "--layer-wise"},
     OPTION(TOP) "top", 0, "K", NULL, IN(SEARCH), ON(PLAN), false, "5",
         "How many plans to show", "--top 10"},
     OPTION(TIME_LIMIT) "time-limit", 0, "TIME", NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),
@@ -386,7 +389,7 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
           "for fish"}},
         galv_cmd_completion},
     COMMAND(CALIBRATE, calibrate) "fit the cost model to measurements",
-        "CASES.csv... | PLAN.json LOG|TIMELINE.csv...", 0, -1,
+        "CASES.csv... | PLAN.json MEASURED...", 0, -1,
         "Fits the named factors of the cost model to measured iterations and writes "
         "them as a profile, with the interval of each and the error before and after. "
         "Measured is a table of cases, or a plan followed by Megatron-LM logs (their "

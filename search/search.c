@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "schedule/program.h"
 #include "search/bound.h"
+#include "search/layerwise.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -35,11 +36,13 @@ typedef struct searcher {
     size_t n_order;
     size_t first; /* pricing: first item of the slice */
     int n_jobs;
-    galv_arena **arenas;   /* [n_jobs] */
-    galv_status *statuses; /* [n_jobs] first failure of a worker */
-    galv_err *errors;      /* [n_jobs] */
-    double stop_at_s;      /* the K-th best time when the wave began */
-    bool *stopped;         /* [WAVE] simulation gave up at stop_at_s */
+    galv_arena **arenas;     /* [n_jobs] */
+    galv_status *statuses;   /* [n_jobs] first failure of a worker */
+    galv_err *errors;        /* [n_jobs] */
+    galv_candidates uniform; /* as the tree gave them */
+    double layered_bound_s;  /* no layer-wise plan is faster; INFINITY = not asked */
+    double stop_at_s;        /* the K-th best time when the wave began */
+    bool *stopped;           /* [WAVE] simulation gave up at stop_at_s */
 } searcher;
 
 static double now_s(void)
@@ -318,6 +321,7 @@ static void settle(searcher *s, const podium *best, galv_search_result *result)
         }
         least_left_s = fmin(least_left_s, c->bound_s);
     }
+    least_left_s = fmin(least_left_s, s->layered_bound_s);
     result->lower_bound_s = fmin(best_s, least_left_s);
     result->proven_optimal =
         !result->interrupted && best->n > 0 && least_left_s >= best_s;
@@ -400,6 +404,7 @@ static galv_status prepare(searcher *s, galv_search_result *result, podium *best
         return status;
     }
     memcpy(result->cut, found.cut, sizeof result->cut);
+    s->uniform = found;
     s->n = found.n_candidates;
     s->searched = GALV_NEW_ARRAY(arena, galv_searched, s->n);
     s->arenas = GALV_NEW_ARRAY(arena, galv_arena *, s->n_jobs);
@@ -426,6 +431,56 @@ static galv_status prepare(searcher *s, galv_search_result *result, podium *best
     return GALV_OK;
 }
 
+/* ---- layer by layer ---- */
+
+static bool stop_layerwise(void *context)
+{
+    return cancelled(context);
+}
+
+/* Adds what the layer-wise search judged; its best enters the podium. */
+static galv_status take_layered(searcher *s, const galv_layerwise_result *layered,
+                                podium *best, galv_arena *arena)
+{
+    size_t n = s->n + layered->n_searched;
+    galv_searched *all = GALV_NEW_ARRAY(arena, galv_searched, n + 1);
+    if (!all) {
+        return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
+    }
+    memcpy(all, s->searched, s->n * sizeof *all);
+    if (layered->n_searched > 0) {
+        memcpy(&all[s->n], layered->searched, layered->n_searched * sizeof *all);
+    }
+    s->searched = all;
+    if (layered->best >= 0) {
+        podium_enter(best, s->searched, s->n + (size_t)layered->best);
+    }
+    s->n = n;
+    return GALV_OK;
+}
+
+static galv_status search_layers(searcher *s, galv_search_result *result, podium *best,
+                                 galv_arena *arena)
+{
+    galv_layerwise_result layered;
+    galv_layerwise_options options = {.n_jobs = s->n_jobs,
+                                      .max_ops = s->options->max_ops,
+                                      .stopped = stop_layerwise,
+                                      .stopped_at = s};
+    report(s, "mixing", 0, s->n, podium_best(best, s->searched));
+    galv_status status =
+        galv_layerwise_search(&layered, s->model, s->space, &s->uniform,
+                              podium_best(best, s->searched), &options, arena, s->err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    s->layered_bound_s = layered.lower_bound_s;
+    result->interrupted |= layered.interrupted;
+    result->n_simulated += layered.n_simulated;
+    result->n_candidates += layered.n_searched;
+    return take_layered(s, &layered, best, arena);
+}
+
 static galv_status run(searcher *s, galv_search_result *result, podium *best,
                        galv_arena *arena)
 {
@@ -439,6 +494,12 @@ static galv_status run(searcher *s, galv_search_result *result, podium *best,
     if (status == GALV_OK && !result->interrupted) {
         status =
             simulate_best_first(s, best, &result->n_simulated, &result->interrupted);
+    }
+    if (status == GALV_OK && s->space->layer_wise) {
+        s->layered_bound_s = 0;
+        if (!result->interrupted) {
+            status = search_layers(s, result, best, arena);
+        }
     }
     if (status != GALV_OK) {
         return status;
@@ -470,7 +531,11 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
                         const galv_space *space, const galv_search_options *options,
                         galv_arena *arena, galv_err *err)
 {
-    searcher s = {.model = model, .space = space, .options = options, .err = err};
+    searcher s = {.model = model,
+                  .space = space,
+                  .options = options,
+                  .err = err,
+                  .layered_bound_s = INFINITY};
     podium best = {0, options->top_k > 0 ? (size_t)options->top_k : DEFAULT_TOP_K,
                    NULL};
     galv_search_result found;

@@ -3,8 +3,10 @@
  * Candidates are priced (a lower bound of the simulated time, and memory) in parallel,
  * sorted by bound, and simulated best first. The search may stop as soon as the next
  * bound is no better than the K-th best simulated time: what is left cannot win, so the
- * answer is proven. Layer-wise search (per-layer strategies) will enter as a second
- * producer of candidates behind the same two judges. */
+ * answer is proven. With space.layer_wise, plans whose layers differ follow
+ * (search/layerwise.h): a second producer of candidates behind the same judges. Of
+ * those only the best enters the K best, and proven_optimal then speaks of the first
+ * plan. */
 #ifndef GALV_SEARCH_SEARCH_H
 #define GALV_SEARCH_SEARCH_H
 
@@ -34,8 +36,8 @@ typedef struct galv_search_options {
     void *progress_context;
 } galv_search_options;
 
-/* What the command line allows a search by default: about ten seconds on one core. A job
- * of the usual size needs a hundredth of it. */
+/* What the command line allows a search by default: about ten seconds on one core. A
+ * job of the usual size needs a hundredth of it. */
 #define GALV_SEARCH_USUAL_OPS 100000000u
 
 #define GALV_SEARCH_OPTIONS_INIT     \
@@ -74,7 +76,7 @@ typedef struct galv_search_result {
     uint64_t n_simulated;
     uint64_t cut[GALV_N_CUTS];
     double wall_s;
-    bool proven_optimal;  /* no candidate left can beat the K-th plan */
+    bool proven_optimal;  /* nothing left can beat the best plan */
     double lower_bound_s; /* no plan of the space is faster; = best when proven */
     bool interrupted;     /* cancel was set or the time limit reached */
     size_t n_searched;

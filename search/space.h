@@ -32,6 +32,7 @@ typedef struct galv_space {
     const char *schedules[16];
     galv_overlap overlap;
     bool internode_tp; /* tp groups may span scale-up domains */
+    bool layer_wise;   /* plans whose layers differ, too: search/layerwise.h */
 } galv_space;
 
 #define GALV_SPACE_INIT              \
