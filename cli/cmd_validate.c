@@ -1,25 +1,30 @@
 /* validate: predicted beside measured.
  *
- * Every case is predicted by the same model with the same factors; a case that cannot
- * be predicted is counted and named, never dropped in silence. Errors are relative:
- * predicted / measured - 1. */
-#include "base/csv.h"
+ * Every case is predicted by the same model with the same factors (--leave-out: with
+ * factors that were fitted to others); a case that cannot be predicted is counted and
+ * named, never dropped in silence. */
 #include "base/file.h"
-#include "base/units.h"
-#include "cli/help.h"
+#include "base/words.h"
 #include "cli/job.h"
 #include "cli/measured.h"
 #include "cli/output.h"
 #include "cli/report.h"
-#include "sim/validation.h"
+#include "cli/validate_report.h"
+#include "sim/leave_out.h"
 #include "viz/accuracy_figure.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define NOTHING ((double)NAN)
+#define MAX_BYS 24
+
+/* What --by takes; the features follow by their own names. */
+static const char *const by_words[] = {"all",    "source",     "family", "gpu",
+                                       "memory", "confidence", "sweep"};
+static const int bys[] = {GALV_BY_ALL, GALV_BY_SOURCE,      GALV_BY_FAMILY,
+                          GALV_BY_GPU, GALV_BY_MEMORY_KIND, GALV_BY_CONFIDENCE,
+                          -1};
+#define N_BY_WORDS (sizeof by_words / sizeof by_words[0])
 
 typedef struct validating {
     const galv_cli *cli;
@@ -28,7 +33,10 @@ typedef struct validating {
     int n_jobs;
     galv_case *cases;
     size_t n_cases;
+    size_t n_bys;
+    int bys[MAX_BYS]; /* -1 = the sweeps */
     galv_validation validation;
+    galv_validate_report report;
 } validating;
 
 /* ---- input ---- */
@@ -74,6 +82,28 @@ static galv_status read_profiles(validating *v, galv_err *err)
     return status;
 }
 
+static galv_status read_bys(validating *v, galv_err *err)
+{
+    const char *words[N_BY_WORDS + GALV_N_FEATURES];
+    int64_t indices[MAX_BYS];
+    size_t n_words = N_BY_WORDS + GALV_N_FEATURES;
+    memcpy(words, by_words, sizeof by_words);
+    memcpy(words + N_BY_WORDS, galv_feature_names, sizeof galv_feature_names);
+    v->n_bys = 1;
+    v->bys[0] = GALV_BY_SOURCE;
+    if (!galv_cli_given(v->cli, GALV_OPTION_BY)) {
+        return GALV_OK;
+    }
+    galv_status status = galv_cli_words(indices, &v->n_bys, MAX_BYS, v->cli,
+                                        GALV_OPTION_BY, words, n_words, err);
+    for (size_t i = 0; i < v->n_bys && status == GALV_OK; i++) {
+        int index = (int)indices[i];
+        v->bys[i] = index < (int)N_BY_WORDS ? bys[index]
+                                            : GALV_BY_FEATURE + index - (int)N_BY_WORDS;
+    }
+    return status;
+}
+
 static galv_status read_input(validating *v, galv_err *err)
 {
     const galv_cli *cli = v->cli;
@@ -81,6 +111,9 @@ static galv_status read_input(validating *v, galv_err *err)
         galv_target_read(&v->target, cli, ".png .svg .pdf .csv .json", false, err);
     if (status == GALV_OK) {
         status = galv_jobs_read(&v->n_jobs, cli, err);
+    }
+    if (status == GALV_OK) {
+        status = read_bys(v, err);
     }
     if (status == GALV_OK && cli->n_arguments == 0 &&
         !galv_cli_given(cli, GALV_OPTION_CASES)) {
@@ -101,277 +134,6 @@ static galv_status read_input(validating *v, galv_err *err)
     return status == GALV_OK ? read_profiles(v, err) : status;
 }
 
-/* ---- sums by source ---- */
-
-typedef struct source_sum {
-    const char *source;
-    size_t n, n_failed, n_within;
-    size_t n_memory;
-    double abs_sum, sum, worst, memory_abs_sum;
-    double *sizes; /* |error| of each, for the percentile */
-} source_sum;
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The smallest size that at least 90 % do not exceed. */
-static double percentile_90(double *sizes, size_t n)
-{
-    if (n == 0) {
-        return NOTHING;
-    }
-    qsort(sizes, n, sizeof sizes[0], by_size);
-    size_t index = (size_t)ceil(0.9 * (double)n);
-    return sizes[index > 0 ? index - 1 : 0];
-}
-
-static void add_case(source_sum *sum, const galv_validated_case *c)
-{
-    if (isfinite(c->memory_error_frac) && c->status == GALV_OK) {
-        sum->n_memory++;
-        sum->memory_abs_sum += fabs(c->memory_error_frac);
-    }
-    if (c->status != GALV_OK) {
-        sum->n_failed++;
-        return;
-    }
-    if (!isfinite(c->error_frac)) {
-        return;
-    }
-    double size = fabs(c->error_frac);
-    sum->sizes[sum->n++] = size;
-    sum->abs_sum += size;
-    sum->sum += c->error_frac;
-    sum->n_within += size <= 0.1;
-    if (size > fabs(sum->worst)) {
-        sum->worst = c->error_frac;
-    }
-}
-
-static galv_status sum_up(source_sum **sums, size_t *n_sums, const validating *v,
-                          galv_err *err)
-{
-    size_t n_cases = v->validation.n_cases;
-    source_sum *made = GALV_NEW_ARRAY(v->cli->arena, source_sum, n_cases + 1);
-    if (made == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    }
-    size_t n = 0;
-    for (size_t i = 0; i < n_cases; i++) {
-        const galv_validated_case *c = &v->validation.cases[i];
-        size_t k = 0;
-        while (k < n && strcmp(made[k].source, c->measured->source) != 0) {
-            k++;
-        }
-        if (k == n) {
-            made[n].source = c->measured->source;
-            made[n].sizes = GALV_NEW_ARRAY(v->cli->arena, double, n_cases);
-            if (made[n++].sizes == NULL) {
-                return galv_fail(err, GALV_NO_MEMORY, "out of memory");
-            }
-        }
-        add_case(&made[k], c);
-    }
-    *sums = made;
-    *n_sums = n;
-    return GALV_OK;
-}
-
-/* ---- for people ---- */
-
-static void cell_percent(galv_table *table, double frac)
-{
-    if (isfinite(frac)) {
-        galv_table_cell(table, "%.1f", 100 * frac);
-    } else {
-        galv_table_cell(table, "-");
-    }
-}
-
-static void add_row(galv_table *table, const char *name, source_sum *sum)
-{
-    double n = (double)sum->n;
-    galv_table_row(table);
-    galv_table_cell(table, "%s", name);
-    galv_table_cell(table, "%zu", sum->n);
-    cell_percent(table, sum->n > 0 ? sum->abs_sum / n : NOTHING);
-    cell_percent(table, sum->n > 0 ? sum->sum / n : NOTHING);
-    cell_percent(table, percentile_90(sum->sizes, sum->n));
-    cell_percent(table, sum->n > 0 ? sum->worst : NOTHING);
-    galv_table_cell(table, "%zu/%zu", sum->n_within, sum->n);
-    cell_percent(table, sum->n_memory > 0 ? sum->memory_abs_sum / (double)sum->n_memory
-                                          : NOTHING);
-    galv_table_cell(table, "%zu", sum->n_memory);
-    galv_table_cell(table, "%zu", sum->n_failed);
-}
-
-static galv_status print_sources(const validating *v, galv_err *err)
-{
-    static const galv_column columns[] = {
-        {"source", "", true, 0, 28},  {"n", "", false, 0, 0},
-        {"MAPE", "%", false, 0, 0},   {"bias", "%", false, 0, 0},
-        {"P90", "%", false, 1, 0},    {"worst", "%", false, 1, 0},
-        {"<= 10 %", "", false, 1, 0}, {"memory", "%", false, 2, 0},
-        {"n mem", "", false, 4, 0},   {"failed", "", false, 3, 0}};
-    source_sum *sums = NULL;
-    size_t n = 0;
-    galv_status status = sum_up(&sums, &n, v, err);
-    if (status != GALV_OK) {
-        return status;
-    }
-    source_sum all = {.source = "all"};
-    all.sizes = GALV_NEW_ARRAY(v->cli->arena, double, v->validation.n_cases + 1);
-    if (all.sizes == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (size_t i = 0; i < v->validation.n_cases; i++) {
-        add_case(&all, &v->validation.cases[i]);
-    }
-    galv_table table;
-    galv_table_init(&table, v->cli->arena, columns, sizeof columns / sizeof columns[0]);
-    for (size_t i = 0; i < n; i++) {
-        add_row(&table, sums[i].source, &sums[i]);
-    }
-    if (n > 1) {
-        add_row(&table, "all", &all);
-    }
-    galv_cli_print_table(v->cli, &table);
-    galv_print(v->cli,
-               "error = predicted / measured - 1 of the iteration time; MAPE its mean "
-               "size\n");
-    return GALV_OK;
-}
-
-static void print_details(const validating *v)
-{
-    static const galv_column columns[] = {
-        {"case", "", true, 0, 20},        {"measured", "s", false, 0, 0},
-        {"predicted", "s", false, 0, 0},  {"error", "%", false, 0, 0},
-        {"measured", "GiB", false, 1, 0}, {"predicted", "GiB", false, 1, 0},
-        {"error", "%", false, 1, 0}};
-    galv_table table;
-    galv_table_init(&table, v->cli->arena, columns, sizeof columns / sizeof columns[0]);
-    for (size_t i = 0; i < v->validation.n_cases; i++) {
-        const galv_validated_case *c = &v->validation.cases[i];
-        char text[32];
-        if (c->status != GALV_OK) {
-            continue;
-        }
-        galv_table_row(&table);
-        galv_table_cell(&table, "%s", c->measured->case_id);
-        galv_table_cell(
-            &table, "%s",
-            c->measured->iteration_time_s > 0
-                ? galv_print_number(text, sizeof text, c->measured->iteration_time_s)
-                : "-");
-        galv_table_cell(
-            &table, "%s",
-            galv_print_number(text, sizeof text, c->predicted_iteration_time_s));
-        cell_percent(&table, c->error_frac);
-        galv_table_cell(&table, "%s",
-                        c->measured->peak_memory_bytes > 0
-                            ? galv_print_number(text, sizeof text,
-                                                c->measured->peak_memory_bytes / 0x1p30)
-                            : "-");
-        galv_table_cell(&table, "%s",
-                        galv_print_number(text, sizeof text,
-                                          c->predicted_peak_memory_bytes / 0x1p30));
-        cell_percent(&table, c->memory_error_frac);
-    }
-    galv_cli_print_table(v->cli, &table);
-    bool titled = false;
-    for (size_t i = 0; i < v->validation.n_cases; i++) {
-        const galv_validated_case *c = &v->validation.cases[i];
-        if (c->status != GALV_OK) {
-            galv_print(v->cli, "%s", titled ? "" : "\nnot predicted\n");
-            galv_help_wrap(v->cli->out, c->why_not, 2, 79);
-            titled = true;
-        }
-    }
-    galv_print(v->cli, "\n");
-}
-
-/* ---- for programs ---- */
-
-static void put_number(galv_json_writer *writer, const char *key, double value)
-{
-    galv_json_key_f64(writer, key, value); /* NaN becomes null */
-}
-
-static void put_case(galv_json_writer *writer, const galv_validated_case *c)
-{
-    const galv_case *m = c->measured;
-    bool ok = c->status == GALV_OK;
-    galv_json_begin_object(writer, false);
-    galv_json_key_string(writer, "case_id", m->case_id);
-    galv_json_key_string(writer, "source", m->source);
-    put_number(writer, "measured_iteration_time_s",
-               m->iteration_time_s > 0 ? m->iteration_time_s : NOTHING);
-    put_number(writer, "predicted_iteration_time_s",
-               ok ? c->predicted_iteration_time_s : NOTHING);
-    put_number(writer, "measured_peak_memory_bytes",
-               m->peak_memory_bytes > 0 ? m->peak_memory_bytes : NOTHING);
-    put_number(writer, "predicted_peak_memory_bytes",
-               ok ? c->predicted_peak_memory_bytes : NOTHING);
-    put_number(writer, "error", ok ? c->error_frac : NOTHING);
-    put_number(writer, "memory_error", ok ? c->memory_error_frac : NOTHING);
-    if (!ok) {
-        galv_json_key_string(writer, "why_not", c->why_not);
-    }
-    galv_json_end_object(writer);
-}
-
-static galv_status document(galv_text *out, const validating *v, galv_err *err)
-{
-    const galv_validation *a = &v->validation;
-    galv_json_writer writer;
-    galv_json_writer_init(&writer, out);
-    galv_json_begin_object(&writer, false);
-    galv_json_put_head(&writer, "validate");
-    galv_json_put_key(&writer, "cases");
-    galv_json_begin_array(&writer, false);
-    for (size_t i = 0; i < a->n_cases; i++) {
-        put_case(&writer, &a->cases[i]);
-    }
-    galv_json_end_array(&writer);
-    galv_json_key_i64(&writer, "n_timed", (int64_t)a->n_timed);
-    put_number(&writer, "mape_frac", a->mape_frac);
-    put_number(&writer, "bias_frac", a->bias_frac);
-    put_number(&writer, "p90_frac", a->p90_frac);
-    put_number(&writer, "worst_frac", a->worst_frac);
-    galv_json_key_i64(&writer, "n_memory", (int64_t)a->n_memory);
-    put_number(&writer, "memory_mape_frac", a->memory_mape_frac);
-    galv_json_end_object(&writer);
-    return galv_json_finish(&writer, err);
-}
-
-static void put_csv(galv_text *out, const validating *v)
-{
-    galv_text_append(out, "case_id,source,measured_iteration_time_s,"
-                          "predicted_iteration_time_s,error,measured_peak_memory_bytes,"
-                          "predicted_peak_memory_bytes,memory_error,why_not\n");
-    for (size_t i = 0; i < v->validation.n_cases; i++) {
-        const galv_validated_case *c = &v->validation.cases[i];
-        bool ok = c->status == GALV_OK;
-        const galv_case *m = c->measured;
-        galv_csv_put(out, m->case_id, true);
-        galv_csv_put(out, m->source, false);
-        galv_csv_put_f64(out, m->iteration_time_s > 0 ? m->iteration_time_s : NOTHING,
-                         false);
-        galv_csv_put_f64(out, ok ? c->predicted_iteration_time_s : NOTHING, false);
-        galv_csv_put_f64(out, ok ? c->error_frac : NOTHING, false);
-        galv_csv_put_f64(out, m->peak_memory_bytes > 0 ? m->peak_memory_bytes : NOTHING,
-                         false);
-        galv_csv_put_f64(out, ok ? c->predicted_peak_memory_bytes : NOTHING, false);
-        galv_csv_put_f64(out, ok ? c->memory_error_frac : NOTHING, false);
-        galv_csv_put(out, ok ? "" : c->why_not, false);
-        galv_text_append(out, "\n");
-    }
-}
-
 /* ---- files ---- */
 
 static galv_status draw(const validating *v, galv_err *err)
@@ -387,9 +149,9 @@ static galv_status draw(const validating *v, galv_err *err)
     for (size_t i = 0; i < v->validation.n_cases; i++) {
         const galv_validated_case *c = &v->validation.cases[i];
         if (c->status == GALV_OK && c->measured->iteration_time_s > 0) {
-            points[n++] = (galv_accuracy_point){
-                c->measured->iteration_time_s, c->predicted_iteration_time_s,
-                c->measured->source, c->measured->case_id};
+            points[n++] = (galv_accuracy_point){c->measured->iteration_time_s,
+                                                c->predicted_iteration_time_s,
+                                                c->source, c->measured->case_id};
         }
     }
     return galv_accuracy_draw(points, n, "Predicted and measured iteration time",
@@ -404,9 +166,9 @@ static galv_status write_file(const validating *v, galv_err *err)
     galv_text text = GALV_TEXT_INIT;
     galv_status status = GALV_OK;
     if (galv_target_is(&v->target, ".json")) {
-        status = document(&text, v, err);
+        status = galv_validate_document(&text, &v->report, err);
     } else {
-        put_csv(&text, v);
+        galv_validate_csv(&text, &v->report);
     }
     if (status == GALV_OK) {
         status =
@@ -416,32 +178,83 @@ static galv_status write_file(const validating *v, galv_err *err)
     return status;
 }
 
+static galv_status write_residuals(const validating *v, galv_err *err)
+{
+    const char *path = galv_cli_value(v->cli, GALV_OPTION_RESIDUALS);
+    galv_text text = GALV_TEXT_INIT;
+    galv_residuals_print(&text, &v->validation);
+    galv_status status =
+        galv_file_write(path, galv_text_string(&text), text.length, err);
+    if (status == GALV_OK) {
+        galv_cli_wrote(v->cli, path);
+    }
+    galv_text_release(&text);
+    return status;
+}
+
 /* ---- the command ---- */
+
+static galv_status predict(validating *v, galv_err *err)
+{
+    const galv_cli *cli = v->cli;
+    galv_interval *intervals = NULL;
+    bool *refitted = NULL;
+    const char *leave_out = galv_cli_value(cli, GALV_OPTION_LEAVE_OUT);
+    galv_status status;
+    if (leave_out != NULL) {
+        int by = strcmp(leave_out, "family") == 0 ? GALV_BY_FAMILY : GALV_BY_SOURCE;
+        status = galv_leave_out(&v->validation, &refitted, v->cases, v->n_cases, by,
+                                v->setup.profile, v->n_jobs, cli->arena, err);
+    } else {
+        status = galv_validate(&v->validation, v->cases, v->n_cases, v->setup.profile,
+                               v->n_jobs, cli->arena, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_validate_intervals(&intervals, cli, &v->validation, err);
+    }
+    v->report = (galv_validate_report){cli, &v->validation, intervals, refitted};
+    return status;
+}
+
+static galv_status print_tables(const validating *v, galv_err *err)
+{
+    galv_status status = GALV_OK;
+    if (galv_cli_given(v->cli, GALV_OPTION_DETAILS)) {
+        galv_validate_print_cases(&v->report);
+    }
+    for (size_t i = 0; i < v->n_bys && status == GALV_OK; i++) {
+        if (i > 0) {
+            galv_print(v->cli, "\n");
+        }
+        status = v->bys[i] < 0 ? galv_validate_print_sweeps(&v->report, err)
+                               : galv_validate_print_by(&v->report, v->bys[i], err);
+    }
+    return status == GALV_OK ? galv_validate_print_foot(&v->report, err) : status;
+}
 
 static galv_status validate_it(validating *v, galv_err *err)
 {
-    galv_status status = galv_validate(&v->validation, v->cases, v->n_cases,
-                                       v->setup.profile, v->n_jobs, v->cli->arena, err);
+    galv_status status = predict(v, err);
     if (status != GALV_OK) {
         return status;
     }
     if (galv_cli_given(v->cli, GALV_OPTION_JSON)) {
         *v->cli->out_is_data = true;
-        status = document(v->cli->out, v, err);
+        status = galv_validate_document(v->cli->out, &v->report, err);
     } else if (galv_cli_given(v->cli, GALV_OPTION_CSV)) {
         *v->cli->out_is_data = true;
-        put_csv(v->cli->out, v);
+        galv_validate_csv(v->cli->out, &v->report);
     } else {
-        if (galv_cli_given(v->cli, GALV_OPTION_DETAILS)) {
-            print_details(v);
-        }
-        status = print_sources(v, err);
+        status = print_tables(v, err);
     }
     if (status == GALV_OK && v->target.given) {
         status = write_file(v, err);
         if (status == GALV_OK) {
             galv_cli_wrote(v->cli, v->target.file);
         }
+    }
+    if (status == GALV_OK && galv_cli_given(v->cli, GALV_OPTION_RESIDUALS)) {
+        status = write_residuals(v, err);
     }
     return status;
 }
