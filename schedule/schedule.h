@@ -63,6 +63,7 @@ typedef struct galv_schedule {
     bool searched; /* part of an open search: what training frameworks in common use
                       run as they come; the others are tried when asked for by name */
     bool follows_costs; /* goes by galv_schedule_shape.weights */
+    bool fills_memory;  /* wants the memory that there is for its limit */
     bool pairs;         /* has paired slots: can be made a program by itself only
                            (galv_program_from_schedule), not from a plan */
     bool two_way;       /* each stage holds two virtual stages of p, its own and that of

@@ -17,8 +17,9 @@
  *
  * Memory is counted in activations of one micro-batch on one stage: a forward takes
  * one, each of the two gradients gives half back. With the memory of p of them (zb-1p)
- * it is never slower than ZB-H1, with 2p (zb-2p) stages hardly wait. A limit
- * below 1 is taken as 1: every stage can go on then, if slowly.
+ * it is never slower than ZB-H1, with 2p (zb-2p) stages hardly wait; zb-auto takes the
+ * limit that it is given, or 2p. A limit below 1 is taken as 1: every stage can go on
+ * then, if slowly.
  *
  * Messages are latencies here: they delay what needs them and nobody else.
  * O(p m) for each play. Left out: integer programming, which the authors use to improve

@@ -10,19 +10,12 @@
  * are not held at the same moment. */
 #include "sim/evaluate.h"
 
+#include "sim/pass_memory.h"
 #include "sim/prices.h"
 #include "sim/weigh.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* What one pass over one chunk does to a stage's memory. */
-typedef struct pass_memory {
-    double net_bytes;
-    double crest_bytes;
-    double message_bytes; /* largest transient of what is not computation */
-    double ahead_bytes;   /* largest thing that a message takes when it starts */
-} pass_memory;
 
 static double sum(const double *bytes)
 {
@@ -33,50 +26,11 @@ static double sum(const double *bytes)
     return total;
 }
 
-static galv_status walk_pass(pass_memory *memory, galv_prices *prices,
-                             const galv_job *job, const galv_plan *plan, int32_t stage,
-                             int32_t chunk, int pass, galv_arena *arena, galv_err *err)
-{
-    galv_pass_ops ops = {0};
-    galv_status status =
-        galv_program_pass(&ops, job, plan, stage, chunk, pass, arena, err);
-    if (status != GALV_OK) {
-        return status;
-    }
-    memset(memory, 0, sizeof *memory);
-    double now = 0;
-    for (int32_t i = 0; i < ops.n_ops; i++) {
-        const galv_cost *cost = galv_prices_get(prices, &ops.ops[i]);
-        if (cost == NULL) {
-            return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
-        }
-        bool message = ops.ops[i].stream != GALV_STREAM_COMPUTE;
-        double taken = sum(cost->start_bytes);
-        now += taken;
-        if (message && cost->transient_bytes > memory->message_bytes) {
-            memory->message_bytes = cost->transient_bytes;
-        }
-        if (message && taken > memory->ahead_bytes) {
-            memory->ahead_bytes = taken;
-        }
-        double crest = now + (message ? 0 : cost->transient_bytes);
-        if (crest > memory->crest_bytes) {
-            memory->crest_bytes = crest;
-        }
-        now += sum(cost->end_bytes);
-        if (now > memory->crest_bytes) {
-            memory->crest_bytes = now;
-        }
-    }
-    memory->net_bytes = now;
-    return GALV_OK;
-}
-
 typedef struct estimate {
     const galv_schedule *schedule;
     galv_schedule_shape shape;
-    galv_slot *slots;    /* [pp][slots of a stage] */
-    pass_memory *passes; /* [vpp * 4] of one stage, by chunk and pass */
+    galv_slot *slots;         /* [pp][slots of a stage] */
+    galv_pass_memory *passes; /* [vpp * 4] of one stage, by chunk and pass */
     galv_prices *prices;
 } estimate;
 
@@ -88,7 +42,7 @@ static double walk_slots(const estimate *e, int32_t stage)
     double now = 0;
     double highest = 0;
     for (size_t i = 0; i < n_slots; i++) {
-        const pass_memory *memory = &e->passes[4 * slots[i].chunk + slots[i].pass];
+        const galv_pass_memory *memory = &e->passes[4 * slots[i].chunk + slots[i].pass];
         double crest = now + memory->crest_bytes;
         highest = crest > highest ? crest : highest;
         now += memory->net_bytes;
@@ -108,9 +62,10 @@ static galv_status estimate_stage(double *peak_bytes, estimate *e,
             if (pass != GALV_PASS_FORWARD && split != e->schedule->splits_backward) {
                 continue;
             }
-            pass_memory *memory = &e->passes[4 * chunk + pass];
-            galv_status status = walk_pass(memory, e->prices, galv_costmodel_job(model),
-                                           plan, stage, chunk, pass, arena, err);
+            galv_pass_memory *memory = &e->passes[4 * chunk + pass];
+            galv_status status =
+                galv_pass_memory_walk(memory, e->prices, galv_costmodel_job(model),
+                                      plan, stage, chunk, pass, arena, err);
             if (status != GALV_OK) {
                 return status;
             }
@@ -152,8 +107,7 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
         status = galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
     }
     if (status == GALV_OK) {
-        status = galv_weigh_plan(&e.shape.weights, plan, galv_costmodel_job(model),
-                                 e.prices, arena, err);
+        status = galv_weigh_plan(&e.shape.weights, model, plan, e.prices, arena, err);
     }
     if (status == GALV_OK) {
         status = galv_schedule_order(e.slots, e.schedule, &e.shape, err);

@@ -2,8 +2,19 @@
  * each after what it waits for, so collectives that nothing hides count and hidden ones
  * do not. That is what a stage is busy with one micro-batch in the middle of the
  * iteration, but for the slowing of overlapped work, which an order need not know. A
- * message weighs what it takes between neighbouring stages, on average. */
+ * message weighs what it takes between neighbouring stages, on average.
+ *
+ * Memory. A stage that holds n activations when a pass begins holds at most n plus what
+ * the pass reaches on the way, so n is what is left of the device after what is held
+ * throughout and the highest of these, in whole halves of an activation (each of the
+ * two gradients gives half back; with full recomputation the first of them takes more
+ * than it gives, and an activation counts as twice what is kept then). Twice the stages
+ * is enough for any order. */
 #include "sim/weigh.h"
+
+#include "sim/pass_memory.h"
+
+#include <math.h>
 
 /* Longest path of a pass of a chunk; negative when memory is out. */
 static double path_s(const galv_pass_ops *ops, galv_prices *prices, galv_arena *arena)
@@ -82,10 +93,66 @@ static double message_s(const galv_plan *plan, galv_prices *prices)
     return plan->pp > 1 ? sum / (plan->pp - 1) : 0;
 }
 
+/* Activations of one micro-batch that a stage has room for. */
+static galv_status count_room(double *room, const galv_costmodel *model,
+                              const galv_plan *plan, galv_prices *prices, int32_t stage,
+                              galv_arena *arena, galv_err *err)
+{
+    static const int passes[] = {GALV_PASS_FORWARD, GALV_PASS_BACKWARD_INPUT,
+                                 GALV_PASS_BACKWARD_WEIGHT};
+    double kept = 0;  /* of one micro-batch, after forward */
+    double later = 0; /* of one micro-batch, after backward for inputs */
+    double over = 0;  /* by the pass that is on, beyond what is counted as held */
+    double message = 0;
+    double ahead = 0;
+    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
+        for (int k = 0; k < 3; k++) {
+            galv_pass_memory m;
+            galv_status status =
+                galv_pass_memory_walk(&m, prices, galv_costmodel_job(model), plan,
+                                      stage, chunk, passes[k], arena, err);
+            if (status != GALV_OK) {
+                return status;
+            }
+            bool forward = passes[k] == GALV_PASS_FORWARD;
+            kept += forward ? m.net_bytes : 0;
+            later += passes[k] == GALV_PASS_BACKWARD_WEIGHT ? 0 : m.net_bytes;
+            over = fmax(over, m.crest_bytes - (forward ? m.net_bytes : 0));
+            message = fmax(message, m.message_bytes);
+            ahead = fmax(ahead, m.ahead_bytes);
+        }
+    }
+    galv_stage_memory base;
+    galv_costmodel_stage_memory(&base, model, plan, stage);
+    double left = galv_costmodel_memory_limit(model) - over - message - ahead;
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        left -= base.bytes[use];
+    }
+    double held = fmax(kept, 2 * later); /* what counts as one, then as a half */
+    *room = held > 0 ? floor(2 * left / held) / 2 : (double)INFINITY;
+    return GALV_OK;
+}
+
+static galv_status fill_memory(galv_schedule_weights *weights,
+                               const galv_costmodel *model, const galv_plan *plan,
+                               galv_prices *prices, galv_arena *arena, galv_err *err)
+{
+    galv_status status = GALV_OK;
+    double least = 2.0 * plan->pp;
+    for (int32_t stage = 0; stage < plan->pp && status == GALV_OK; stage++) {
+        double room = 0;
+        status = count_room(&room, model, plan, prices, stage, arena, err);
+        least = fmin(least, room);
+    }
+    weights->memory_limit = fmax(least, 1); /* it will not fit, but it can run */
+    return status;
+}
+
 galv_status galv_weigh_plan(const galv_schedule_weights **weights,
-                            const galv_plan *plan, const galv_job *job,
+                            const galv_costmodel *model, const galv_plan *plan,
                             galv_prices *prices, galv_arena *arena, galv_err *err)
 {
+    const galv_job *job = galv_costmodel_job(model);
     const galv_schedule *schedule = NULL;
     galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
     if (status != GALV_OK || !schedule->follows_costs) {
@@ -99,6 +166,9 @@ galv_status galv_weigh_plan(const galv_schedule_weights **weights,
     }
     for (int32_t stage = 0; stage < plan->pp && status == GALV_OK; stage++) {
         status = weigh_stage(&stages[stage], job, plan, prices, stage, arena, err);
+    }
+    if (status == GALV_OK && schedule->fills_memory) {
+        status = fill_memory(made, model, plan, prices, arena, err);
     }
     if (status == GALV_OK) {
         made->stages = stages;
@@ -121,7 +191,7 @@ galv_status galv_program_of_plan(galv_program **program, const galv_costmodel *m
         status = galv_prices_new(&prices, model, plan, arena, err);
     }
     if (prices != NULL && status == GALV_OK) {
-        status = galv_weigh_plan(&weights, plan, job, prices, arena, err);
+        status = galv_weigh_plan(&weights, model, plan, prices, arena, err);
     }
     if (status != GALV_OK) {
         return status;

@@ -11,10 +11,12 @@
 
 /* What the passes of each stage cost under the model, each by itself and without
  * gradient reduction: seconds, in which nothing but their ratios matters to an order.
- * *weights is NULL where the plan's schedule does not follow costs. Owned by the arena.
+ * Where the schedule fills memory (galv_schedule.fills_memory), its limit is what the
+ * tightest stage's device has left. *weights is NULL where the plan's schedule does not
+ * follow costs. `prices` are this plan's. Owned by the arena.
  * Errors: GALV_USAGE, GALV_UNAVAILABLE as galv_program_compile; GALV_NO_MEMORY. */
 galv_status galv_weigh_plan(const galv_schedule_weights **weights,
-                            const galv_plan *plan, const galv_job *job,
+                            const galv_costmodel *model, const galv_plan *plan,
                             galv_prices *prices, galv_arena *arena, galv_err *err);
 
 /* galv_program_compile with these weights. */
