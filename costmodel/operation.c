@@ -17,8 +17,11 @@
 #define BEFORE_FIRST_LAUNCH 0.2
 
 /* Bytes per parameter that torch.optim.AdamW makes for a step where it is not fused:
- * the root of the second moment and the update, both fp32. */
-#define UNFUSED_STEP_BYTES 8.0
+ * the root of the second moment and the update, both fp32; and the fp32 copy of the
+ * gradient where runtimes of their own (InternEvo's hybrid optimizer) keep 16-bit ones.
+ */
+#define UNFUSED_STEP_BYTES  8.0
+#define GRADIENT_COPY_BYTES 4.0
 
 /* ---- computation ---- */
 
@@ -303,10 +306,11 @@ static void price_optimizer(galv_cost *cost, const galv_costmodel *model,
     double bytes = (run.dense_shard + run.experts_shard) *
                        (2 * gradient + 3 * 4 + 3 * 4 + weight) +
                    (run.dense + run.experts) * gradient;
-    if (workload->software == GALV_SOFTWARE_EAGER ||
-        workload->software == GALV_SOFTWARE_OTHER) {
+    bool other = workload->software == GALV_SOFTWARE_OTHER;
+    if (other || workload->software == GALV_SOFTWARE_EAGER) {
         cost->transient_bytes =
-            UNFUSED_STEP_BYTES * (run.dense_shard + run.experts_shard);
+            (UNFUSED_STEP_BYTES + (other ? GRADIENT_COPY_BYTES : 0)) *
+            (run.dense_shard + run.experts_shard);
     }
     galv_cost_add(cost, law->memory.factor * bytes / law->memory.stream_bytes_per_s,
                   law->memory.provenance, 0);
