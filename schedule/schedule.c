@@ -13,6 +13,7 @@
 
 #include "base/words.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MAX_CHUNKS 4096
@@ -185,14 +186,34 @@ size_t galv_schedule_n_slots(const galv_schedule *schedule,
     return passes * (size_t)shape->n_micro_batches * (size_t)shape->n_chunks;
 }
 
+static bool can_weigh(double weight)
+{
+    return weight >= 0 && isfinite(weight);
+}
+
+static galv_status check_weights(const galv_schedule_shape *shape, galv_err *err)
+{
+    const galv_schedule_weights *weights = shape->weights;
+    bool good = can_weigh(weights->message) && can_weigh(weights->memory_limit);
+    for (int32_t stage = 0; weights->stages != NULL && stage < shape->n_stages;
+         stage++) {
+        const galv_stage_weights *s = &weights->stages[stage];
+        good = good && can_weigh(s->forward) && can_weigh(s->input) &&
+               can_weigh(s->weight);
+    }
+    return good ? GALV_OK
+                : galv_fail(err, GALV_USAGE,
+                            "what passes cost must be finite and not negative");
+}
+
 galv_status galv_schedule_order(galv_slot *slots, const galv_schedule *schedule,
                                 const galv_schedule_shape *shape, galv_err *err)
 {
-    if (schedule->order_all != NULL) {
+    galv_status status = shape->weights != NULL ? check_weights(shape, err) : GALV_OK;
+    if (status == GALV_OK && schedule->order_all != NULL) {
         return schedule->order_all(slots, shape, err);
     }
     size_t n_slots = galv_schedule_n_slots(schedule, shape);
-    galv_status status = GALV_OK;
     for (int32_t stage = 0; stage < shape->n_stages && status == GALV_OK; stage++) {
         status = schedule->order(&slots[(size_t)stage * n_slots], shape, stage, err);
     }

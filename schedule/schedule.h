@@ -96,7 +96,8 @@ size_t galv_schedule_n_slots(const galv_schedule *schedule,
                              const galv_schedule_shape *shape);
 
 /* The orders of all stages: slots[n_stages * galv_schedule_n_slots], stage by stage.
- * Errors: GALV_USAGE when the shape is not one it can do, GALV_NO_MEMORY. */
+ * Errors: GALV_USAGE when the shape is not one it can do, or weights are negative or
+ * not finite; GALV_NO_MEMORY. */
 galv_status galv_schedule_order(galv_slot *slots, const galv_schedule *schedule,
                                 const galv_schedule_shape *shape, galv_err *err);
 

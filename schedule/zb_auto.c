@@ -285,10 +285,11 @@ static bool has_input(const play *g, int32_t j, galv_pass pass)
     return has_weight(s);
 }
 
-/* Plays an order that is written down already. */
-static void replay(play *g, const galv_slot *order)
+/* Plays an order that is written down already; false when it cannot go on. */
+static bool replay(play *g, const galv_slot *order)
 {
     size_t n_slots = 3 * (size_t)g->m;
+    size_t n_left = n_slots * (size_t)g->p;
     for (bool moved = true; moved;) {
         moved = false;
         for (int32_t j = 0; j < g->p; j++) {
@@ -296,10 +297,12 @@ static void replay(play *g, const galv_slot *order)
             size_t *next = &g->stages[j].n_slots;
             while (*next < n_slots && has_input(g, j, (galv_pass)slots[*next].pass)) {
                 put(g, j, (galv_pass)slots[*next].pass);
+                n_left--;
                 moved = true;
             }
         }
     }
+    return n_left == 0;
 }
 
 static double tolerance_of(const galv_schedule_weights *weights, int32_t p)
@@ -349,8 +352,9 @@ static galv_status try_written(best *b, play *g, order_of *order,
     }
     if (status == GALV_OK) {
         begin(g, shape->weights);
-        replay(g, g->written);
-        keep(b, g);
+        if (replay(g, g->written)) {
+            keep(b, g);
+        }
     }
     return status;
 }

@@ -4,6 +4,7 @@
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,5 +143,29 @@ Test(schedule_orders, hold_for_uneven_costs_and_tight_memory, .timeout = 60)
             1 + (int32_t)(next_random(&random) % 12), schedule->min_chunks,
             1 + (int32_t)(next_random(&random) % 30), 0, &weights};
         check(schedule, &shape);
+    }
+}
+
+Test(schedule_orders, costs_that_cannot_be_are_refused)
+{
+    static const double bad[] = {-1, (double)NAN, (double)INFINITY};
+    size_t n = 0;
+    const galv_schedule *all = galv_schedules(&n);
+    for (size_t i = 0; i < n; i++) {
+        for (int k = 0; k < 15; k++) {
+            double values[5] = {1, 1, 1, 0, 2};
+            values[k / 3] = bad[k % 3];
+            galv_stage_weights stages[4] = {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}};
+            stages[3] = (galv_stage_weights){values[0], values[1], values[2]};
+            galv_schedule_weights weights = {stages, values[3], values[4]};
+            galv_schedule_shape shape = {4, all[i].min_chunks, 8, 0, &weights};
+            galv_arena *arena = galv_arena_new();
+            galv_program *program = NULL;
+            galv_err err = GALV_ERR_INIT;
+            cr_expect_eq(
+                galv_program_from_schedule(&program, &all[i], &shape, arena, &err),
+                GALV_USAGE, "%s, case %d", all[i].name, k);
+            galv_arena_free(arena);
+        }
     }
 }
