@@ -221,7 +221,9 @@ void galv_memory_of_compute(galv_cost *cost, const galv_costmodel *model,
     bool full =
         strategy->recompute == GALV_RECOMPUTE_FULL && is_block(share->group->kind);
     bool selective = strategy->recompute == GALV_RECOMPUTE_SELECTIVE;
-    double kept = law->factors[GALV_FACTOR_STACK] *
+    /* by operation, what is kept is chosen, whatever the stack would keep */
+    bool chosen = galv_layer_is_op_selective(share, strategy->recompute);
+    double kept = (chosen ? 1 : law->factors[GALV_FACTOR_STACK]) *
                   galv_layer_activation_bytes(share, selective, part);
     kept *= galv_measured_memory_ratio(&model->measured, share, strategy);
     double input = is_first_part(part) ? galv_layer_input_bytes(share) : 0;
