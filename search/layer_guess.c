@@ -1,14 +1,461 @@
+/* Guided by seconds that are neither bounds nor the judge's: a layer's latency, and
+ * part of the parameter messages of each of its micro-batches, which are hidden only as
+ * far as they are shorter than the layer and slow it even so.
+ *
+ * First the blocks are divided, each stage taking what its memory allows at best when
+ * layers could be cut in pieces: along the lower convex hull of each group's options,
+ * steepest gain first. Then each stage gets the fastest point of its exact frontier.
+ * Those know what is held and kept, not buffers; so the plan's memory is estimated, and
+ * stages that need too much try again with so much less. With several chunks a stage,
+ * blocks are divided evenly. */
 #include "search/layer_guess.h"
-galv_status galv_layer_guess(galv_layer_leaves *leaves, const galv_layer_table *table,
-                             galv_replay *replay, const galv_model *model,
-                             double memory_bytes, galv_arena *arena, galv_err *err)
+
+#include "search/frontier.h"
+#include "search/partition.h"
+#include "sim/evaluate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOWED    0.15 /* share of a hidden message that shows as slower computation */
+#define REPAIRS   8
+#define MOST_ROWS 256
+#define MOST_KEPT 12 /* options of a group that a stage's frontier is made of */
+
+typedef struct edge { /* of a hull: from one option towards a faster, larger one */
+    double gain_s, bytes;
+    int32_t group;
+} edge;
+
+/* The options of one group on one stage, none worse than another in both. */
+typedef struct menu {
+    int32_t n;
+    int32_t choice[MOST_KEPT]; /* index into the table's prices */
+    galv_frontier_option options[MOST_KEPT];
+} offer;
+
+typedef struct guess {
+    const galv_layer_guesser *g;
+    galv_arena *arena;
+    galv_err *err;
+    int32_t n_blocks;
+    int32_t *block_begin; /* [n_blocks + 1] first layer of a stage that begins there */
+    offer *menus;         /* [pp][n_groups] */
+    edge *edges;          /* [pp][n_groups * MOST_KEPT] steepest first */
+    int32_t *n_edges;     /* [pp] */
+    double *room_bytes;   /* [pp] for layers */
+    galv_layering at;
+} guess;
+
+static double guide_s(const galv_layer_price *p)
 {
-    (void)table;
-    (void)replay;
-    (void)model;
-    (void)memory_bytes;
-    (void)arena;
-    (void)err;
-    *leaves = (galv_layer_leaves){0, NULL, 0, true};
+    double latency = p->forward_s + p->backward_s + p->weight_s;
+    double shown = p->messages_s > latency ? p->messages_s - latency : 0;
+    return latency + shown + SLOWED * (p->messages_s - shown);
+}
+
+typedef struct ranked {
+    double time_s, bytes;
+    int32_t choice;
+} ranked;
+
+static int by_bytes(const void *left, const void *right)
+{
+    const ranked *a = left;
+    const ranked *b = right;
+    if (a->bytes < b->bytes || a->bytes > b->bytes) {
+        return a->bytes < b->bytes ? -1 : 1;
+    }
+    if (a->time_s < b->time_s || a->time_s > b->time_s) {
+        return a->time_s < b->time_s ? -1 : 1;
+    }
+    return a->choice < b->choice ? -1 : a->choice > b->choice;
+}
+
+/* Where they are too many, the smallest, the fastest, and some between are kept. */
+static galv_status fill_menu(guess *at, offer *menu, int32_t group, double kept)
+{
+    const galv_layer_table *table = at->g->table;
+    int32_t n = table->n_prices[group];
+    ranked *all = GALV_NEW_ARRAY(at->arena, ranked, n);
+    if (!all) {
+        return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+    }
+    double m = table->n_micro_batches;
+    for (int32_t i = 0; i < n; i++) {
+        const galv_layer_price *p = &table->prices[group][i];
+        all[i] = (ranked){guide_s(p) + p->optimizer_s / m,
+                          p->held_bytes + kept * p->kept_bytes, i};
+    }
+    qsort(all, (size_t)n, sizeof *all, by_bytes);
+    int32_t front = 0;
+    for (int32_t i = 0; i < n; i++) {
+        if (front == 0 || all[i].time_s < all[front - 1].time_s) {
+            all[front++] = all[i];
+        }
+    }
+    menu->n = front < MOST_KEPT ? front : MOST_KEPT;
+    for (int32_t i = 0; i < menu->n; i++) {
+        const ranked *r =
+            &all[front <= MOST_KEPT ? i : i * (front - 1) / (MOST_KEPT - 1)];
+        menu->choice[i] = r->choice;
+        menu->options[i] = (galv_frontier_option){r->time_s, r->bytes};
+    }
     return GALV_OK;
+}
+
+/* The lower convex hull of a menu, as edges; returns how many. */
+static int32_t hull(edge *edges, const offer *menu, int32_t group)
+{
+    int32_t n = 0;
+    int32_t from = 0;
+    while (from + 1 < menu->n) {
+        int32_t best = from + 1;
+        double steepest = -1;
+        for (int32_t to = from + 1; to < menu->n; to++) {
+            double slope = (menu->options[from].time_s - menu->options[to].time_s) /
+                           (menu->options[to].bytes - menu->options[from].bytes);
+            if (slope > steepest) {
+                steepest = slope;
+                best = to;
+            }
+        }
+        edges[n++] =
+            (edge){menu->options[from].time_s - menu->options[best].time_s,
+                   menu->options[best].bytes - menu->options[from].bytes, group};
+        from = best;
+    }
+    return n;
+}
+
+static int steeper(const void *left, const void *right)
+{
+    const edge *a = left;
+    const edge *b = right;
+    double x = a->gain_s * b->bytes;
+    double y = b->gain_s * a->bytes;
+    if (x < y || x > y) {
+        return x > y ? -1 : 1;
+    }
+    return a->group < b->group ? -1 : a->group > b->group;
+}
+
+static galv_status fill_menus(guess *at)
+{
+    const galv_layer_table *table = at->g->table;
+    size_t n_groups = (size_t)table->n_groups;
+    for (int32_t stage = 0; stage < table->shape.pp; stage++) {
+        double kept = 0; /* of one chunk: the most */
+        for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
+            kept = fmax(kept, galv_replay_kept(at->g->replay, stage, chunk));
+        }
+        edge *edges = &at->edges[(size_t)stage * n_groups * MOST_KEPT];
+        for (int32_t g = 0; g < table->n_groups; g++) {
+            offer *menu = &at->menus[(size_t)stage * n_groups + (size_t)g];
+            galv_status status = fill_menu(at, menu, g, kept);
+            if (status != GALV_OK) {
+                return status;
+            }
+            at->n_edges[stage] += hull(&edges[at->n_edges[stage]], menu, g);
+        }
+        qsort(edges, (size_t)at->n_edges[stage], sizeof *edges, steeper);
+        at->room_bytes[stage] = at->g->memory_bytes - table->base_bytes;
+    }
+    return GALV_OK;
+}
+
+static galv_status begin(guess *at, const galv_layer_guesser *g, galv_arena *arena,
+                         galv_err *err)
+{
+    const galv_layer_table *table = g->table;
+    const galv_model *model = &galv_costmodel_job(g->model)->model;
+    size_t pp = (size_t)table->shape.pp;
+    size_t n_groups = (size_t)table->n_groups;
+    memset(at, 0, sizeof *at);
+    at->g = g;
+    at->arena = arena;
+    at->err = err;
+    at->block_begin = GALV_NEW_ARRAY(arena, int32_t, galv_model_n_blocks(model) + 1);
+    at->menus = GALV_NEW_ARRAY(arena, offer, pp * n_groups);
+    at->edges = GALV_NEW_ARRAY(arena, edge, pp * n_groups * MOST_KEPT);
+    at->n_edges = GALV_NEW_ARRAY(arena, int32_t, pp);
+    at->room_bytes = GALV_NEW_ARRAY(arena, double, pp);
+    at->at.choice = GALV_NEW_ARRAY(arena, int16_t, table->n_layers);
+    at->at.first_layer =
+        GALV_NEW_ARRAY(arena, int32_t, pp * (size_t)table->shape.vpp + 1);
+    if (!at->block_begin || !at->menus || !at->edges || !at->n_edges ||
+        !at->room_bytes || !at->at.choice || !at->at.first_layer) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (int32_t layer = 0; layer < table->n_layers; layer++) {
+        if (galv_layer_is_block(galv_model_layer(model, layer))) {
+            at->block_begin[++at->n_blocks] = layer + 1;
+        }
+    }
+    at->block_begin[at->n_blocks] = table->n_layers;
+    return fill_menus(at);
+}
+
+/* galv_partition_cost: as if layers could be cut in pieces. */
+static double relaxed_s(void *context, int32_t stage, int32_t first, int32_t n)
+{
+    const guess *at = context;
+    const galv_layer_table *table = at->g->table;
+    int32_t begin = at->block_begin[first];
+    int32_t end = at->block_begin[first + n];
+    double time_s = 0;
+    double room = at->room_bytes[stage];
+    double count[GALV_MAX_GROUPS];
+    for (int32_t g = 0; g < table->n_groups; g++) {
+        int32_t low = begin > table->group_of[g] ? begin : table->group_of[g];
+        int32_t high = end < table->group_of[g + 1] ? end : table->group_of[g + 1];
+        const offer *menu = &at->menus[stage * table->n_groups + g];
+        count[g] = high > low ? high - low : 0;
+        time_s += count[g] * menu->options[0].time_s;
+        room -= count[g] * menu->options[0].bytes;
+    }
+    if (room < 0) {
+        return INFINITY;
+    }
+    const edge *edges = &at->edges[stage * table->n_groups * MOST_KEPT];
+    for (int32_t i = 0; i < at->n_edges[stage] && room > 0; i++) {
+        double bytes = count[edges[i].group] * edges[i].bytes;
+        double part = bytes > room ? room / bytes : 1;
+        time_s -= part * count[edges[i].group] * edges[i].gain_s;
+        room -= part * bytes;
+    }
+    return time_s;
+}
+
+/* Divides the blocks; *time_s is INFINITY when no way fits. */
+static galv_status divide(guess *at, double *time_s, bool evenly)
+{
+    const galv_layer_table *table = at->g->table;
+    int32_t n_virtual = table->shape.pp * table->shape.vpp;
+    int32_t *n_blocks = GALV_NEW_ARRAY(at->arena, int32_t, n_virtual);
+    if (!n_blocks) {
+        return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+    }
+    if (n_virtual > at->n_blocks) {
+        *time_s = INFINITY;
+        return GALV_OK;
+    }
+    galv_plan_balance(n_blocks, at->n_blocks, table->shape.pp, table->shape.vpp);
+    *time_s = 0;
+    if (!evenly && table->shape.vpp == 1) {
+        galv_status status =
+            galv_partition(n_blocks, time_s, n_virtual, at->n_blocks,
+                           table->n_micro_batches, relaxed_s, at, at->err);
+        if (status != GALV_OK) {
+            return status;
+        }
+    }
+    int32_t block = 0;
+    for (int32_t v = 0; v <= n_virtual; v++) {
+        at->at.first_layer[v] = at->block_begin[block];
+        block += v < n_virtual ? n_blocks[v] : 0;
+    }
+    return GALV_OK;
+}
+
+/* ---- one stage ---- */
+
+typedef struct stage_rows {
+    const guess *at;
+    int32_t stage;
+    int32_t n;
+    galv_frontier_row rows[MOST_ROWS];
+    int32_t group[MOST_ROWS], first_layer[MOST_ROWS];
+} stage_rows;
+
+static double change_s(void *context, int32_t row_a, int32_t option_a, int32_t row_b,
+                       int32_t option_b)
+{
+    const stage_rows *r = context;
+    const galv_layer_table *table = r->at->g->table;
+    const offer *menus = &r->at->menus[r->stage * table->n_groups];
+    int32_t a = r->group[row_a];
+    int32_t b = r->group[row_b];
+    bool apart = row_a != row_b && r->first_layer[row_a] + r->rows[row_a].n_layers !=
+                                       r->first_layer[row_b];
+    const galv_layer_price *from = &table->prices[a][menus[a].choice[option_a]];
+    const galv_layer_price *to = &table->prices[b][menus[b].choice[option_b]];
+    return apart ? 0 : galv_layer_change_s(from, to) + galv_layer_change_s(to, from);
+}
+
+static void add_rows(stage_rows *r, int32_t begin, int32_t end)
+{
+    const galv_layer_table *table = r->at->g->table;
+    while (begin < end && r->n < MOST_ROWS) {
+        int32_t g = galv_layer_table_group(table, begin);
+        const offer *menu = &r->at->menus[r->stage * table->n_groups + g];
+        int32_t stop = table->group_of[g + 1] < end ? table->group_of[g + 1] : end;
+        r->rows[r->n] = (galv_frontier_row){stop - begin, menu->n, menu->options};
+        r->group[r->n] = g;
+        r->first_layer[r->n++] = begin;
+        begin = stop;
+    }
+}
+
+/* Chooses for the layers of a stage; false when nothing fits. */
+static galv_status fill_stage(guess *at, int32_t stage, bool *fits)
+{
+    const galv_layer_table *table = at->g->table;
+    stage_rows *r = GALV_NEW(at->arena, stage_rows);
+    galv_frontier frontier = {0};
+    if (!r) {
+        return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+    }
+    r->at = at;
+    r->stage = stage;
+    for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
+        int32_t v = galv_replay_virtual_stage(at->g->replay, stage, chunk);
+        add_rows(r, at->at.first_layer[v], at->at.first_layer[v + 1]);
+    }
+    galv_frontier_problem problem = {
+        r->n, r->rows, at->room_bytes[stage], at->g->max_runs, change_s, r};
+    galv_status status = galv_frontier_make(&frontier, &problem, at->arena, at->err);
+    *fits = status == GALV_OK && frontier.n_points > 0;
+    if (!*fits) {
+        return status;
+    }
+    const int32_t *options = frontier.points[frontier.n_points - 1].options;
+    for (int32_t row = 0; row < r->n; row++) {
+        const offer *menu = &at->menus[stage * table->n_groups + r->group[row]];
+        for (int32_t i = 0; i < r->rows[row].n_layers; i++) {
+            at->at.choice[r->first_layer[row] + i] = (int16_t)menu->choice[*options++];
+        }
+    }
+    return GALV_OK;
+}
+
+/* ---- the whole ---- */
+
+/* Estimates the plan and takes from stages what they need too much; *fits: none does.
+ */
+static galv_status repair(guess *at, bool *fits, bool *changed)
+{
+    const galv_layer_table *table = at->g->table;
+    galv_plan *plan = NULL;
+    galv_prices *prices = NULL;
+    double *peaks = GALV_NEW_ARRAY(at->arena, double, table->shape.pp);
+    galv_status status =
+        peaks ? galv_layering_plan(&plan, &at->at, table, at->g->overlap,
+                                   galv_costmodel_job(at->g->model), at->arena, at->err)
+              : galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+    if (status == GALV_OK) {
+        status = galv_prices_new(&prices, at->g->model, plan, at->arena, at->err);
+    }
+    if (status == GALV_OK) {
+        status =
+            galv_estimate_memory(peaks, at->g->model, plan, prices, at->arena, at->err);
+    }
+    *fits = true;
+    for (int32_t stage = 0; status == GALV_OK && stage < table->shape.pp; stage++) {
+        double excess = peaks[stage] - at->g->memory_bytes;
+        changed[stage] = excess > 0;
+        *fits &= !changed[stage];
+        at->room_bytes[stage] -= excess > 0 ? excess : 0;
+    }
+    return status;
+}
+
+/* Fills all stages until the plan fits, or a stage cannot. */
+static galv_status fill_stages(guess *at, bool *fits)
+{
+    int32_t pp = at->g->table->shape.pp;
+    bool *changed = GALV_NEW_ARRAY(at->arena, bool, pp);
+    if (!changed) {
+        return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+    }
+    memset(changed, 1, (size_t)pp * sizeof *changed);
+    *fits = false;
+    for (int i = 0; i < REPAIRS && !*fits; i++) {
+        bool possible = true;
+        galv_status status = GALV_OK;
+        for (int32_t stage = 0; stage < pp && possible && status == GALV_OK; stage++) {
+            if (changed[stage]) {
+                status = fill_stage(at, stage, &possible);
+            }
+        }
+        if (status == GALV_OK && possible) {
+            status = repair(at, fits, changed);
+        }
+        if (status != GALV_OK || !possible) {
+            return status;
+        }
+    }
+    return GALV_OK;
+}
+
+static galv_status keep(galv_layer_leaves *leaves, guess *at)
+{
+    const galv_layer_table *table = at->g->table;
+    galv_layering_sums sums;
+    size_t n_borders = (size_t)table->shape.pp * (size_t)table->shape.vpp + 1;
+    galv_layer_leaf *leaf = &leaves->leaves[leaves->n_leaves];
+    galv_status status = galv_layering_sums_new(&sums, table, at->arena, at->err);
+    leaf->layering.choice = GALV_NEW_ARRAY(at->arena, int16_t, table->n_layers);
+    leaf->layering.first_layer = GALV_NEW_ARRAY(at->arena, int32_t, n_borders);
+    if (status != GALV_OK || !leaf->layering.choice || !leaf->layering.first_layer) {
+        return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+    }
+    memcpy(leaf->layering.choice, at->at.choice,
+           (size_t)table->n_layers * sizeof(int16_t));
+    memcpy(leaf->layering.first_layer, at->at.first_layer, n_borders * sizeof(int32_t));
+    galv_layering_sum(&sums, &leaf->layering, table, at->g->replay);
+    leaf->bound_s = galv_layering_bound_s(&sums, table, at->g->replay);
+    leaves->n_leaves++;
+    return GALV_OK;
+}
+
+galv_status galv_layer_guess_time(double *time_s, const galv_layer_guesser *guesser,
+                                  galv_arena *arena, galv_err *err)
+{
+    guess at;
+    galv_status status = begin(&at, guesser, arena, err);
+    if (status == GALV_OK) {
+        status = divide(&at, time_s, false);
+    }
+    if (status == GALV_OK && guesser->table->shape.vpp > 1 && isfinite(*time_s)) {
+        /* evenly over stages, as if they were the model's first blocks to its last */
+        int32_t pp = guesser->table->shape.pp;
+        double sum_s = 0, most_s = 0;
+        for (int32_t stage = 0; stage < pp; stage++) {
+            int32_t first = (int32_t)((int64_t)at.n_blocks * stage / pp);
+            int32_t next = (int32_t)((int64_t)at.n_blocks * (stage + 1) / pp);
+            double t = relaxed_s(&at, stage, first, next - first);
+            sum_s += t / guesser->table->shape.vpp;
+            most_s = fmax(most_s, t);
+        }
+        *time_s = sum_s + (guesser->table->n_micro_batches - 1) * most_s;
+    }
+    return status;
+}
+
+galv_status galv_layer_guess(galv_layer_leaves *leaves,
+                             const galv_layer_guesser *guesser, galv_arena *arena,
+                             galv_err *err)
+{
+    guess at;
+    galv_layer_leaves found = {0, GALV_NEW_ARRAY(arena, galv_layer_leaf, 2), 0, false};
+    galv_status status = found.leaves ? begin(&at, guesser, arena, err)
+                                      : galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    bool one_way = guesser->table->shape.pp == 1 || guesser->table->shape.vpp > 1;
+    for (int evenly = one_way ? 1 : 0; status == GALV_OK && evenly < 2; evenly++) {
+        double time_s = INFINITY;
+        bool fits = false;
+        status = divide(&at, &time_s, evenly == 1);
+        if (status == GALV_OK && isfinite(time_s)) {
+            status = fill_stages(&at, &fits);
+        }
+        if (status == GALV_OK && fits) {
+            status = keep(&found, &at);
+        }
+    }
+    if (status == GALV_OK) {
+        *leaves = found;
+    }
+    return status;
 }

@@ -131,6 +131,7 @@ static galv_status probe_pass(double *latency_s, prober *p, galv_layer_price *pr
         work_s[i] = cost.work_s;
         bool bucket = ops.ops[i].stream == GALV_STREAM_DP && price->strategy.zero != 3;
         price->load_s[ops.ops[i].stream] += bucket ? 0 : cost.work_s;
+        price->messages_s += ops.ops[i].stream == GALV_STREAM_DP ? cost.work_s : 0;
         compute_s += ops.ops[i].stream == GALV_STREAM_COMPUTE ? cost.work_s : 0;
         price->kept_bytes += pass == GALV_PASS_FORWARD ? lasting_bytes(&cost) : 0;
     }

@@ -32,7 +32,8 @@ typedef struct galv_layer_price {
     double optimizer_s;            /* the step, without its fixed part */
     double held_bytes;             /* throughout */
     double kept_bytes;             /* from forward to backward of one micro-batch */
-    double gather_s; /* all-gather of its input over its tp group: see change */
+    double messages_s; /* of parameters, in one micro-batch: no bound, a guide */
+    double gather_s;   /* all-gather of its input over its tp group: see change */
 } galv_layer_price;
 
 typedef struct galv_layer_table {

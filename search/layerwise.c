@@ -18,7 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAVE = 8, DEFAULT_RUNS = 2, DEFAULT_NODES = 20000, MOST_SHAPES = 4096 };
+enum {
+    WAVE = 8,
+    DEFAULT_RUNS = 2,
+    DEFAULT_NODES = 20000,
+    MOST_SHAPES = 4096,
+    MOST_GUESSED = 16
+};
 #define DEFAULT_OPS 2e7
 
 typedef struct shape_entry {
@@ -349,31 +355,88 @@ static galv_status make_replay(galv_replay **replay, layerwise *l,
     return galv_replay_new(replay, entry->shape.schedule, &shape, l->scratch, l->err);
 }
 
-/* Searches one shape; *bound_s gets what no plan of it can beat, as far as is known. */
+/* The replay of a shape and what guesses need; false when its schedule cannot do so
+ * many micro-batches. */
+static galv_status open_shape(layerwise *l, const shape_entry *entry,
+                              galv_layer_guesser *guesser, bool *possible)
+{
+    galv_arena_reset(l->scratch);
+    l->entry = entry;
+    *guesser =
+        (galv_layer_guesser){l->model,           &entry->table,  NULL,
+                             &l->space->overlap, l->limit_bytes, l->options.max_runs};
+    galv_status status = make_replay(&guesser->replay, l, entry);
+    *possible = status == GALV_OK;
+    return status == GALV_USAGE ? GALV_OK : status;
+}
+
+/* About how long the best plan of each shape takes; keys by that. */
+static galv_status rank_by_guess(layerwise *l, shape_key *keys)
+{
+    for (size_t i = 0; i < l->n_shapes; i++) {
+        const shape_entry *entry = &l->shapes[i];
+        keys[i] = (shape_key){INFINITY, i};
+        if (entry->bound_s >= l->result->best_s || out_of_time(l)) {
+            continue;
+        }
+        galv_layer_guesser guesser;
+        bool possible = false;
+        galv_status status = open_shape(l, entry, &guesser, &possible);
+        if (status == GALV_OK && possible) {
+            status =
+                galv_layer_guess_time(&keys[i].bound_s, &guesser, l->scratch, l->err);
+        }
+        if (status != GALV_OK) {
+            return status;
+        }
+    }
+    qsort(keys, l->n_shapes, sizeof *keys, compare_shapes);
+    return GALV_OK;
+}
+
+/* Judges guesses of the most promising shapes. */
+static galv_status guess_shapes(layerwise *l)
+{
+    shape_key *keys = GALV_NEW_ARRAY(l->arena, shape_key, l->n_shapes + 1);
+    galv_status status = keys ? rank_by_guess(l, keys)
+                              : galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+    for (size_t i = 0; status == GALV_OK && i < l->n_shapes && i < MOST_GUESSED; i++) {
+        const shape_entry *entry = &l->shapes[keys[i].index];
+        galv_layer_guesser guesser;
+        galv_layer_leaves guessed = {0};
+        double left_s = INFINITY;
+        bool possible = false;
+        if (!isfinite(keys[i].bound_s) || out_of_time(l)) {
+            break;
+        }
+        status = open_shape(l, entry, &guesser, &possible);
+        if (status == GALV_OK && possible) {
+            status = galv_layer_guess(&guessed, &guesser, l->scratch, l->err);
+        }
+        if (status == GALV_OK) {
+            status = judge_leaves(l, guessed.leaves, guessed.n_leaves, &left_s);
+        }
+    }
+    return status;
+}
+
+/* Walks the tree of one shape; *bound_s gets what no plan of it can beat, as far as is
+ * known. */
 static galv_status search_shape(layerwise *l, const shape_entry *entry, double *bound_s)
 {
-    galv_replay *replay = NULL;
-    galv_layer_leaves guessed = {0}, leaves = {0};
+    galv_layer_guesser guesser;
+    galv_layer_leaves leaves = {0};
     double left_s = INFINITY;
-    l->entry = entry;
-    galv_status status = make_replay(&replay, l, entry);
-    if (status == GALV_USAGE) { /* micro-batches the schedule cannot do */
+    bool possible = false;
+    galv_status status = open_shape(l, entry, &guesser, &possible);
+    if (status != GALV_OK || !possible) {
         *bound_s = INFINITY;
-        return GALV_OK;
-    }
-    if (status == GALV_OK) {
-        status = galv_layer_guess(&guessed, &entry->table, replay, &l->job->model,
-                                  l->limit_bytes, l->scratch, l->err);
-    }
-    if (status == GALV_OK) {
-        status = judge_leaves(l, guessed.leaves, guessed.n_leaves, &left_s);
+        return status;
     }
     galv_layer_tree_limits limits = {l->result->best_s, l->limit_bytes,
                                      l->options.max_runs, l->options.max_nodes};
-    if (status == GALV_OK) {
-        status = galv_layer_tree_walk(&leaves, &entry->table, replay, &l->job->model,
-                                      &limits, l->scratch, l->err);
-    }
+    status = galv_layer_tree_walk(&leaves, &entry->table, guesser.replay,
+                                  &l->job->model, &limits, l->scratch, l->err);
     if (status == GALV_OK && leaves.complete) {
         status = judge_leaves(l, leaves.leaves, leaves.n_leaves, &left_s);
     }
@@ -384,17 +447,17 @@ static galv_status search_shape(layerwise *l, const shape_entry *entry, double *
 static galv_status search_shapes(layerwise *l)
 {
     galv_layerwise_result *r = l->result;
-    galv_status status = GALV_OK;
+    galv_status status = guess_shapes(l);
     for (size_t i = 0; i < l->n_shapes && status == GALV_OK; i++) {
         const shape_entry *entry = &l->shapes[l->order[i]];
         double bound_s = entry->bound_s;
         if (bound_s < r->best_s && !out_of_time(l)) {
-            galv_arena_reset(l->scratch);
             status = search_shape(l, entry, &bound_s);
         }
-        /* a shape that was left open when the best was worse may be closed by now: so
-         * the least bound is kept, and compared at the end */
+        /* a shape left open when the best was worse may be closed by now: so the least
+         * bound is kept, and compared at the end */
         r->lower_bound_s = fmin(r->lower_bound_s, bound_s);
+        r->n_closed += bound_s >= r->best_s;
     }
     return status;
 }
