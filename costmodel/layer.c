@@ -17,8 +17,9 @@
  * Bytes of the memory-bound kernels, per element of the tensor they walk: norm 4
  * forward 8 backward; residual and dropout 6 (7) and 5; activation 4 and 6, gated 6 and
  * 10; rotary 4 and 4; unfused softmax with scale, mask, dropout 9 and 11; loss 10 and 6
- * per logit; table look-up 6 and 10. Eager software walks norms in fp32 and keeps
- * nothing fused; its lower rates (data/memory_bound.csv) hold that.
+ * per logit; table look-up 6 and 10. Eager software keeps nothing fused: its
+ * norms are in its lower rates (data/memory_bound.csv), rotary positions as complex
+ * numbers in fp32 move 20 and 20, gated activations 10 and 18.
  *
  * "Selective" recomputation is Megatron's, of the core of attention alone. PyTorch's
  * own, where attention is fused, works by operation: it keeps attention and every
@@ -197,8 +198,18 @@ static void moved(walk *w, double forward_bytes, double backward_bytes, double k
     }
     if (w->for_input) {
         time += galv_memory_time(&w->law->memory, true, wide * backward_bytes, kernels);
+        if (w->again > 0) { /* products are kept in part, the rest not at all */
+            time +=
+                galv_memory_time(&w->law->memory, false, wide * forward_bytes, kernels);
+        }
     }
     galv_cost_add(w->cost, w->count * time, w->law->memory.provenance, 0);
+}
+
+/* Does every step of a formula read and write memory, most of them in fp32? */
+static bool is_eager(const walk *w)
+{
+    return w->share->workload->software == GALV_SOFTWARE_EAGER;
 }
 
 static void norm(walk *w, double rows)
@@ -331,7 +342,8 @@ static void attention(walk *w, galv_recompute recompute)
         linear(w, s->tokens, h, (a + 2 * groups) * d);
         if (s->rotary) {
             double elements = s->tokens * (a + groups) * d;
-            moved(w, 4 * elements, 4 * elements, 1);
+            double bytes = is_eager(w) ? 20 : 4;
+            moved(w, bytes * elements, bytes * elements, is_eager(w) ? 3 : 1);
         }
     }
     core(w, s->seq, s->masked, again);
@@ -351,7 +363,8 @@ static void attention(walk *w, galv_recompute recompute)
 static void activation(walk *w, double elements)
 {
     if (w->share->group->gated_linear_unit) {
-        moved(w, 6 * elements, 10 * elements, 1);
+        bool two = is_eager(w);
+        moved(w, (two ? 10 : 6) * elements, (two ? 18 : 10) * elements, two ? 2 : 1);
     } else {
         moved(w, 4 * elements, 6 * elements, 1);
     }
