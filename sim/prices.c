@@ -2,20 +2,21 @@
  *
  * The key holds every field of the operation but the number of its first layer and its
  * chunk, for which the group and strategy of the layers stand, and whether the chunk is
- * the first (what a step costs once is charged there). The first layer stays in the key
- * where the layers are not all alike (a bucket of gradients that begins with the
- * embedding, say), and where they begin a chunk (what a pass costs once depends on the
- * whole chunk). The stage counts only where it can matter: messages between stages, and
- * the pools of a mixed cluster. */
+ * the first (what a step costs once is charged there). What begins a chunk depends on
+ * the length of the chunk and on the layer in its middle too, since what a pass costs
+ * once hides behind the rest of the chunk: chunks that agree in these are of one class.
+ * The first layer stays in the key where the layers are not all alike (a bucket of
+ * gradients that begins with the embedding, say). The stage counts only where it can
+ * matter: messages between stages, and the pools of a mixed cluster. */
 #include "sim/prices.h"
 
 #include "plan/placement.h"
 
-enum { N_BUCKETS = 128 };
+enum { N_BUCKETS = 128, N_KEYS = 4 };
 
 typedef struct price {
     struct price *next;
-    uint64_t key[3];
+    uint64_t key[N_KEYS];
     galv_cost cost;
 } price;
 
@@ -23,12 +24,37 @@ struct galv_prices {
     const galv_costmodel *model;
     const galv_plan *plan;
     galv_arena *arena;
-    int32_t *group_of;  /* [n_layers] index of each layer's group */
-    bool *begins_chunk; /* [n_layers + 1] */
-    bool mixed;         /* stages may lie in different pools */
+    int32_t *group_of;      /* [n_layers] index of each layer's group */
+    uint32_t *opened_class; /* [n_layers + 1] class of the chunk that a layer begins,
+                               from 1; 0 = it begins none */
+    bool mixed;             /* stages may lie in different pools */
     size_t count;
     price *buckets[N_BUCKETS];
 };
+
+/* Gives each layer that begins a chunk the class of its chunk: the first chunk that
+ * agrees with it, counted from 1. */
+static void classify_chunks(galv_prices *p)
+{
+    const galv_plan *plan = p->plan;
+    int32_t n_virtual = plan->pp * plan->vpp;
+    for (int32_t s = 0; s < n_virtual; s++) {
+        int32_t first = plan->first_layer[s];
+        int32_t n = plan->first_layer[s + 1] - first;
+        int32_t class_of = s;
+        for (int32_t t = 0; n > 0 && t < s && class_of == s; t++) {
+            int32_t other = plan->first_layer[t];
+            bool same = plan->first_layer[t + 1] - other == n &&
+                        p->group_of[other + n / 2] == p->group_of[first + n / 2] &&
+                        plan->layer_strategy[other + n / 2] ==
+                            plan->layer_strategy[first + n / 2];
+            class_of = same ? t : class_of;
+        }
+        if (n > 0) {
+            p->opened_class[first] = (uint32_t)class_of + 1;
+        }
+    }
+}
 
 galv_status galv_prices_new(galv_prices **prices, const galv_costmodel *model,
                             const galv_plan *plan, galv_arena *arena, galv_err *err)
@@ -36,8 +62,8 @@ galv_status galv_prices_new(galv_prices **prices, const galv_costmodel *model,
     const galv_job *job = galv_costmodel_job(model);
     galv_prices *made = GALV_NEW(arena, galv_prices);
     int32_t *group_of = GALV_NEW_ARRAY(arena, int32_t, plan->n_layers + 1);
-    bool *begins_chunk = GALV_NEW_ARRAY(arena, bool, plan->n_layers + 1);
-    if (!made || !group_of || !begins_chunk) {
+    uint32_t *opened_class = GALV_NEW_ARRAY(arena, uint32_t, plan->n_layers + 1);
+    if (!made || !group_of || !opened_class) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     int32_t layer = 0;
@@ -46,15 +72,13 @@ galv_status galv_prices_new(galv_prices **prices, const galv_costmodel *model,
             group_of[layer++] = g;
         }
     }
-    for (int32_t s = 0; s <= plan->pp * plan->vpp; s++) {
-        begins_chunk[plan->first_layer[s]] = true;
-    }
     made->model = model;
     made->plan = plan;
     made->arena = arena;
     made->group_of = group_of;
-    made->begins_chunk = begins_chunk;
+    made->opened_class = opened_class;
     made->mixed = job->cluster.n_pools > 1;
+    classify_chunks(made);
     *prices = made;
     return GALV_OK;
 }
@@ -72,7 +96,8 @@ static bool alike(const galv_prices *p, const galv_operation *op)
     return true;
 }
 
-static void make_key(uint64_t key[3], const galv_prices *p, const galv_operation *op)
+static void make_key(uint64_t key[N_KEYS], const galv_prices *p,
+                     const galv_operation *op)
 {
     bool message = op->kind == GALV_OP_SEND || op->kind == GALV_OP_RECV;
     bool placed = message || p->mixed || op->part == GALV_PART_TIED;
@@ -80,23 +105,24 @@ static void make_key(uint64_t key[3], const galv_prices *p, const galv_operation
     key[0] = (uint64_t)op->kind | (uint64_t)op->stream << 8 | (uint64_t)op->part << 16 |
              (uint64_t)op->pass << 24 | (uint64_t)(uint32_t)op->n_layers << 32 |
              (uint64_t)(op->chunk <= 0) << 63;
-    key[1] = !p->begins_chunk[layer] && alike(p, op)
-                 ? (uint64_t)(uint32_t)p->group_of[layer] << 32 |
-                       (uint32_t)p->plan->layer_strategy[layer]
-                 : ~(uint64_t)(uint32_t)layer;
+    key[1] = alike(p, op) ? (uint64_t)(uint32_t)p->group_of[layer] << 32 |
+                                (uint32_t)p->plan->layer_strategy[layer]
+                          : ~(uint64_t)(uint32_t)layer;
     key[2] =
         placed ? (uint64_t)(uint32_t)op->stage << 32 | (uint32_t)op->peer_stage : 0;
+    key[3] = p->opened_class[layer];
 }
 
 const galv_cost *galv_prices_get(galv_prices *p, const galv_operation *operation)
 {
-    uint64_t key[3];
+    uint64_t key[N_KEYS];
     make_key(key, p, operation);
-    uint64_t hash =
-        (key[0] ^ key[1] * 0x9E3779B97F4A7C15u ^ key[2]) * 0xD6E8FEB86659FD93u;
+    uint64_t hash = (key[0] ^ key[1] * 0x9E3779B97F4A7C15u ^ key[2] ^ key[3] << 17) *
+                    0xD6E8FEB86659FD93u;
     price **bucket = &p->buckets[(hash >> 40) % N_BUCKETS];
     for (price *at = *bucket; at; at = at->next) {
-        if (at->key[0] == key[0] && at->key[1] == key[1] && at->key[2] == key[2]) {
+        if (at->key[0] == key[0] && at->key[1] == key[1] && at->key[2] == key[2] &&
+            at->key[3] == key[3]) {
             return &at->cost;
         }
     }
@@ -105,7 +131,7 @@ const galv_cost *galv_prices_get(galv_prices *p, const galv_operation *operation
         return NULL;
     }
     galv_costmodel_operation(&made->cost, p->model, p->plan, operation);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < N_KEYS; i++) {
         made->key[i] = key[i];
     }
     made->next = *bucket;
