@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define NOTHING  ((double)NAN)
-#define ID_WIDTH 22
+#define ID_WIDTH 24
 
 galv_status galv_validate_intervals(galv_interval **intervals, const galv_cli *cli,
                                     const galv_validation *validation, galv_err *err)

@@ -329,6 +329,7 @@ static void find(galv_interval *out, const galv_run_kind *kind, weighed *items,
         size_t n_sources = 0;
         size_t n_level = pick_level(picked, n_of, &total, &n_sources, items, n, level);
         if (level <= 1 && n_level < GALV_INTERVAL_MIN_RUNS) {
+            *out = (galv_interval){0};
             name_regime(out->regime, sizeof out->regime, kind, 1);
             return;
         }

@@ -1,0 +1,59 @@
+# calibrate: measured iterations in, a profile of fitted factors out.
+
+$ galvatron-sim calibrate --cases cases.csv -o p.csv
+2> wrote p.csv
+~ ^a100-sxm-80gb, fp16, megatron: 3 runs, mean error [0-9.]+ % -> [0-9.]+ %$
+> 
+~ ^factor +built in +fitted +90 % from +to +told by the runs$
+...
+~ ^run +measured +built in +error +calibrated +error$
+...
+
+$ head -n 1 p.csv
+> kind,device,precision,op,value,builtin,low,high,runs,mape_before_frac,mape_after_frac,source
+
+$ awk -F, 'NR > 1 && ($1 != "factor" || $2 != "a100-sxm-80gb" || $3 != "fp16" || $5 < $7 || $5 > $8)' p.csv
+
+# What it wrote is a profile, and it helps on what it was fitted to.
+$ galvatron-sim validate cases.csv --json >before.json; galvatron-sim validate cases.csv --profile p.csv --json | jq -e --slurpfile b before.json '.mape_frac <= $b[0].mape_frac'
+> true
+
+$ galvatron-sim calibrate cases.csv --json | jq -e '.schema == "galvatron-sim/calibration" and (.stacks | length) == 1 and .stacks[0].n_runs == 3 and (.runs | length) == 3 and all(.stacks[0].factors[]; .low <= .value and .value <= .high)'
+> true
+
+$ for j in 1 2; do galvatron-sim calibrate cases.csv --json -j $j >c$j; done; cmp c1 c2
+
+# A plan and a log of its run: after it, the plan's prediction is the log's median.
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 4 --pp 2 -o plan.json -q >/dev/null; jq .iteration_time_s plan.json >t; awk '{for (i = 1; i < 8; i++) printf " iteration %d/ 8 | elapsed time per iteration (ms): %.1f | lm loss: 1\n", i, $1 * 1000 * (i == 1 ? 5 : 1.1)}' t >run.log; galvatron-sim calibrate plan.json run.log -o q.csv -q >/dev/null; galvatron-sim simulate plan.json --profile q.csv --json | jq --slurpfile t t '.iteration_time_s / $t[0] | . > 1.08 and . < 1.11'
+> true
+
+# The same of a measured timeline.
+$ galvatron-sim simulate plan.json -o timeline.csv -q >/dev/null; galvatron-sim calibrate plan.json timeline.csv --json | jq -e '.runs[0].measured_iteration_time_s == .runs[0].before_s and .stacks[0].mape_after_frac < 1e-6'
+> true
+
+$ galvatron-sim calibrate
+2> galvatron-sim: error: 'calibrate' needs measured iterations
+2>   for example: galvatron-sim calibrate --cases measured.csv -o profile.csv
+? 2
+
+$ galvatron-sim calibrate plan.json
+2> galvatron-sim: error: a plan needs what was measured of it
+2...
+? 2
+
+$ echo nothing >empty.log; galvatron-sim calibrate plan.json empty.log
+2~ ^galvatron-sim: error: empty.log: no 'elapsed time per iteration \(ms\):' in this log$
+? 4
+
+# Two kinds of software on one device and precision cannot share a profile.
+$ sed '2s/,megatron,/,eager,/' cases.csv >mixed.csv; galvatron-sim calibrate mixed.csv
+2~ ^galvatron-sim: error: a100-sxm-80gb in fp16 was run with eager and with megatron
+2>   choose one with --software
+? 4
+
+$ galvatron-sim calibrate mixed.csv --software megatron --json | jq '.stacks[0].n_runs'
+> 2
+
+$ galvatron-sim calibrate cases.csv --software oneflow
+2> galvatron-sim: error: no measured iteration to calibrate on
+? 4

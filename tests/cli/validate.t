@@ -1,0 +1,64 @@
+# validate: sums by feature, ranking, intervals, leaving out.
+
+$ galvatron-sim validate cases.csv --by software,pace,memory
+~ ^software +n +MAPE +bias
+...
+~ ^megatron +3 
+...
+~ ^pace +n +MAPE
+...
+~ ^memory kind +n +MAPE
+...
+> error = predicted / measured - 1 of the iteration time; MAPE its mean size
+~ ^intervals: [0-3] of 3 \([0-9]+ %\) runs lie inside the 90 % interval that$
+>   runs of other sources give
+
+$ galvatron-sim validate cases.csv --by colour
+2> galvatron-sim: error: --by colour: unknown word 'colour'
+2...
+? 2
+
+# A case without a measurement is predicted and listed all the same; one without a
+# source is called by its file.
+$ sed 's/,Megatron-LM[^,]*,megatron/,,megatron/; 2s/,3.528,/,,/' cases.csv >some.csv; galvatron-sim validate some.csv --csv | awk -F, 'NR == 2 {print $2, ($3 == ""), ($4 > 0), ($5 == "")}'
+> some 1 1 1
+
+$ galvatron-sim validate some.csv --json | jq -e '(.cases | length) == 3 and .n_timed == 2 and ([.sums[] | select(.by == "source")] | length) == 1'
+> true
+
+# A sweep: the winner that was predicted, and what it costs.
+$ awk -F, -v OFS=, 'NR == 1 {print $0, "sweep"} NR > 1 {print $0, "s"}' cases.csv >sweep.csv; galvatron-sim validate sweep.csv --by sweep
+~ ^sweep +n +tau +regret
+...
+~ ^s +3 +-?[01]\.[0-9]+ +[0-9]+\.[0-9]
+~ ^error
+~ ^ranking: 1 sweep, Kendall tau -?[01]\.[0-9]+ \(mean of the 1 of 3 or more\),$
+~ ^  regret of our winner [0-9.]+ % mean, [0-9.]+ % most$
+...
+
+$ galvatron-sim validate sweep.csv --json | jq -e '.kendall_tau == .sweeps[0].tau and .regret_frac == .sweeps[0].regret_frac and (.sweeps | length) == 1 and .sweeps[0].n == 3'
+> true
+
+# Every prediction has its interval and what it comes from.
+$ galvatron-sim validate cases.csv --json | jq -e 'all(.cases[]; (.iteration_time_interval_s[0] < .predicted_iteration_time_s) and (.iteration_time_interval_s[1] > .predicted_iteration_time_s) and .interval_from >= 3 and (.regime | startswith("megatron, Ampere, 16-bit")))'
+> true
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --tp 4 --global-batch 32 --json | jq -e '.iteration_time_interval_s[0] < .iteration_time_s and .iteration_time_s < .iteration_time_interval_s[1] and .interval_coverage == 0.9'
+> true
+
+# A stack that nobody measured is not given one.
+$ galvatron-sim simulate -m llama3-8b -n 1 --tp 4 --global-batch 32 --software oneflow --json | jq -c '[.iteration_time_interval_s, .interval_from, .regime]'
+> [null,0,"oneflow, Hopper, 16-bit"]
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --tp 4 --global-batch 32 --software oneflow | grep 'step time'
+~ \(predicted; not validated in this regime\)$
+
+$ galvatron-sim validate cases.csv --residuals r.csv >/dev/null; head -n 1 r.csv; wc -l <r.csv | tr -d ' '
+2> wrote r.csv
+> case_id,source,family,software,generation,precision,pace,nodes,zero,pipeline,experts,tensor,recompute,attention,measured_over_predicted
+> 4
+
+# With its only source left out there is nothing to fit to.
+$ galvatron-sim validate cases.csv --leave-out source | tail -n 2
+> left out: factors fitted anew for 0 of 3 cases; the others have too few
+>   like runs elsewhere and are as built in
