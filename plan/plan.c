@@ -289,6 +289,14 @@ galv_status galv_plan_copy(galv_plan **copy, const galv_plan *plan, galv_arena *
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     *made = *plan;
+    if (plan->order != NULL) {
+        galv_order *order = NULL;
+        galv_status status = galv_order_copy(&order, plan->order, arena, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+        made->order = order;
+    }
     made->strategies =
         memcpy(strategies, plan->strategies, n_strategies * sizeof *strategies);
     made->layer_strategy =

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "plan/cluster.h"
 #include "plan/model.h"
+#include "plan/order.h"
 #include "plan/strategy.h"
 #include "plan/workload.h"
 
@@ -50,7 +51,8 @@ typedef struct galv_plan {
     int32_t *layer_strategy;   /* [n_layers] index into strategies */
     int32_t *first_layer;      /* [pp * vpp + 1], ascending, 0 .. n_layers */
     galv_overlap overlap;
-    char rank_order[24]; /* "tp-cp-dp-pp": fastest first */
+    char rank_order[24];     /* "tp-cp-dp-pp": fastest first */
+    const galv_order *order; /* where `schedule` is one's own ("custom"), else NULL */
 } galv_plan;
 
 /* The strategy of a layer. */
@@ -118,6 +120,12 @@ galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err
 /* "tp8 pp4 dp16 v5 mb1 zero1 sp": one line for tables and titles. Leaves out degrees
  * of 1 (but dp), writes "per-layer" where strategies differ. */
 char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan);
+
+/* Makes an order of one's own the plan's schedule, and checks that it has the plan's
+ * stages, chunks and micro-batches. The order must live as long as the plan. Errors:
+ * GALV_USAGE, and the plan as it was. */
+galv_status galv_plan_set_order(galv_plan *plan, const galv_order *order,
+                                galv_err *err);
 
 /* The plan document ("schema": "galvatron-sim/plan", "schema_version": "1.0"): job and
  * plan in one. Layers are written run-length. A result document (galvatron-sim/result

@@ -8,6 +8,7 @@
  * takes these stages (the schedule's own business). */
 #include "plan/plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_DEGREE        1048576
@@ -236,6 +237,50 @@ static galv_status check_batch(const galv_plan *plan, galv_err *err)
     return GALV_OK;
 }
 
+/* An order of one's own is for one shape. */
+static galv_status check_order(const galv_plan *plan, galv_err *err)
+{
+    const galv_order *order = plan->order;
+    int32_t m = galv_plan_n_micro_batches(plan);
+    if (order == NULL) {
+        return GALV_OK;
+    }
+    if (strcmp(plan->schedule, galv_order_schedule(order)) != 0) {
+        galv_fail(err, GALV_USAGE, "schedule '%s' with an order of one's own",
+                  plan->schedule);
+        galv_hint(err, "its schedule is called %s", galv_order_schedule(order));
+        return GALV_USAGE;
+    }
+    if (order->n_stages != plan->pp || order->n_chunks != plan->vpp) {
+        galv_fail(err, GALV_USAGE,
+                  "the order is for pp %d and vpp %d, the plan has pp %d and vpp %d",
+                  (int)order->n_stages, (int)order->n_chunks, (int)plan->pp,
+                  (int)plan->vpp);
+        return GALV_USAGE;
+    }
+    if (order->n_micro_batches != m) {
+        galv_fail(err, GALV_USAGE, "the order has %d micro-batches, the plan %d",
+                  (int)order->n_micro_batches, (int)m);
+        galv_hint(err, "a global batch of %lld has as many",
+                  (long long)order->n_micro_batches * plan->micro_batch_size *
+                      galv_plan_strategy(plan, 0)->dp);
+        return GALV_USAGE;
+    }
+    return GALV_OK;
+}
+
+galv_status galv_plan_set_order(galv_plan *plan, const galv_order *order, galv_err *err)
+{
+    galv_plan with = *plan;
+    with.order = order;
+    snprintf(with.schedule, sizeof with.schedule, "%s", galv_order_schedule(order));
+    galv_status status = check_order(&with, err);
+    if (status == GALV_OK) {
+        *plan = with;
+    }
+    return status;
+}
+
 galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err *err)
 {
     galv_status status = check_arrays(plan, job, err);
@@ -253,6 +298,9 @@ galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err
     }
     if (status == GALV_OK) {
         status = check_batch(plan, err);
+    }
+    if (status == GALV_OK) {
+        status = check_order(plan, err);
     }
     return status;
 }

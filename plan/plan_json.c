@@ -57,6 +57,10 @@ void galv_plan_to_json(const galv_job *job, const galv_plan *plan,
     galv_json_key_i64(writer, "pp", plan->pp);
     galv_json_key_i64(writer, "vpp", plan->vpp);
     galv_json_key_string(writer, "schedule", plan->schedule);
+    if (plan->order != NULL) {
+        galv_json_put_key(writer, "schedule_order");
+        galv_order_to_json(plan->order, writer);
+    }
     galv_json_key_i64(writer, "group_size", plan->group_size);
     galv_json_key_i64(writer, "micro_batch_size", plan->micro_batch_size);
     galv_json_key_i64(writer, "global_batch_size", plan->global_batch_size);
@@ -142,7 +146,7 @@ typedef struct top {
     char schedule[24];
     char rank_order[24];
     galv_overlap overlap;
-    galv_json_value layers, stages, stage_blocks;
+    galv_json_value layers, stages, stage_blocks, order;
 } top;
 
 static void read_overlap(galv_json_object *o, galv_overlap *overlap)
@@ -198,6 +202,7 @@ static void read_top(galv_json_object *o, top *t)
     read_overlap(o, &t->overlap);
     t->layers = galv_json_get(o, "layers", GALV_OPTIONAL);
     t->stages = galv_json_get(o, "stages", GALV_OPTIONAL);
+    t->order = galv_json_get(o, "schedule_order", GALV_OPTIONAL);
     t->stage_blocks = galv_json_get(o, "stage_blocks", GALV_OPTIONAL);
     read_uniform_strategy(o, &t->strategy);
 }
@@ -313,6 +318,28 @@ static galv_status read_layers(galv_plan *plan, const top *t, galv_arena *arena,
     return GALV_OK;
 }
 
+/* An order of one's own; `schedule` beside it is its name, or left out. */
+static galv_status read_order(galv_plan *plan, const top *t, galv_arena *arena,
+                              galv_err *err)
+{
+    galv_order *order = NULL;
+    galv_err why = GALV_ERR_INIT;
+    if (!is_given(t->order)) {
+        return GALV_OK;
+    }
+    galv_status status = galv_order_from_json(&order, t->order, arena, err);
+    if (status == GALV_OK && t->schedule[0] != '\0' &&
+        strcmp(t->schedule, galv_order_schedule(order)) != 0) {
+        status = galv_json_fail(t->order, err,
+                                "an order called '%s'; the schedule must be '%s'",
+                                t->schedule, galv_order_schedule(order));
+    }
+    if (status == GALV_OK && galv_plan_set_order(plan, order, &why) != GALV_OK) {
+        status = galv_document_refuse(t->order, &why, err);
+    }
+    return status;
+}
+
 static galv_status make_explicit(galv_plan **plan, const galv_job *job, const top *t,
                                  galv_json_value value, galv_arena *arena,
                                  galv_err *err)
@@ -337,6 +364,9 @@ static galv_status make_explicit(galv_plan **plan, const galv_job *job, const to
     galv_status status = read_stages(made, t, arena, err);
     if (status == GALV_OK) {
         status = read_layers(made, t, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = read_order(made, t, arena, err);
     }
     galv_err why = GALV_ERR_INIT;
     if (status == GALV_OK && galv_plan_check(made, job, &why) != GALV_OK) {
@@ -388,6 +418,10 @@ static galv_status make_uniform(galv_plan **plan, galv_job *job, top *t,
     }
     made->group_size = t->group_size;
     memcpy(made->rank_order, t->rank_order, sizeof made->rank_order);
+    galv_status status = read_order(made, t, arena, err);
+    if (status != GALV_OK) {
+        return status;
+    }
     if (galv_plan_check(made, job, &why) != GALV_OK) {
         return galv_document_refuse(value, &why, err);
     }

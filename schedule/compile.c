@@ -50,7 +50,8 @@ typedef struct rank_state {
 typedef struct compiler {
     const galv_job *job;
     const galv_plan *plan;
-    const galv_schedule *schedule;
+    galv_schedule own_schedule;
+    const galv_schedule *schedule; /* own_schedule */
     galv_schedule_shape shape;
     galv_arena *arena; /* of the program */
     galv_arena *layouts_arena;
@@ -66,16 +67,15 @@ typedef struct compiler {
     uint32_t **gathers; /* [vpp] of one stage: last gather of each bucket */
 } compiler;
 
-galv_status galv_compile_shape(const galv_schedule **schedule,
-                               galv_schedule_shape *shape, const galv_plan *plan,
-                               galv_err *err)
+galv_status galv_compile_shape(galv_schedule *schedule, galv_schedule_shape *shape,
+                               const galv_plan *plan, galv_err *err)
 {
     shape->n_stages = plan->pp;
     shape->n_chunks = plan->vpp;
     shape->n_micro_batches = galv_plan_n_micro_batches(plan);
     shape->group_size = plan->group_size;
     shape->weights = NULL;
-    galv_status status = galv_schedule_find(schedule, plan->schedule, err);
+    galv_status status = galv_schedule_of_plan(schedule, plan, err);
     if (status == GALV_OK && (shape->n_micro_batches < 1 || plan->vpp > INT16_MAX ||
                               plan->vpp < 1 || plan->pp < 1)) {
         status = galv_fail(err, GALV_USAGE,
@@ -89,13 +89,13 @@ galv_status galv_compile_shape(const galv_schedule **schedule,
                            "simulated; take larger micro-batches",
                            (int)shape->n_micro_batches, (int)plan->pp, (int)plan->vpp);
     }
-    if (status == GALV_OK && (*schedule)->pairs) {
+    if (status == GALV_OK && schedule->pairs) {
         status =
             galv_fail(err, GALV_UNAVAILABLE,
                       "schedule %s cannot be compiled from a plan yet: passes that "
                       "run beside each other%s are missing",
                       plan->schedule,
-                      (*schedule)->two_way ? " and a second copy of the layers" : "");
+                      schedule->two_way ? " and a second copy of the layers" : "");
     }
     return status;
 }
@@ -273,7 +273,9 @@ static galv_status lay_out_chunk(compiler *c, chunk_layouts *layouts,
     for (int pass = 0; pass < N_PASSES && status == GALV_OK; pass++) {
         bool split =
             pass == GALV_PASS_BACKWARD_INPUT || pass == GALV_PASS_BACKWARD_WEIGHT;
-        if (pass != GALV_PASS_FORWARD && split != c->schedule->splits_backward) {
+        bool mixed = c->schedule->own != NULL && c->schedule->splits_backward;
+        if (pass != GALV_PASS_FORWARD && !mixed &&
+            split != c->schedule->splits_backward) {
             continue;
         }
         status = galv_compile_pass(&layouts->usual[pass], c->job, c->plan, chunk, pass,
@@ -363,8 +365,6 @@ static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
         return status;
     }
     size_t n_slots = galv_schedule_n_slots(c->schedule, &c->shape);
-    int last_pass =
-        c->schedule->splits_backward ? GALV_PASS_BACKWARD_WEIGHT : GALV_PASS_BACKWARD;
     int32_t *n_forward = GALV_NEW_ARRAY(c->layouts_arena, int32_t, c->plan->vpp);
     int32_t *n_backward = GALV_NEW_ARRAY(c->layouts_arena, int32_t, c->plan->vpp);
     if (n_forward == NULL || n_backward == NULL) {
@@ -372,12 +372,15 @@ static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
     }
     for (size_t i = 0; i < n_slots && !c->builder.failed; i++) {
         const galv_slot *slot = &c->slots[(size_t)stage * n_slots + i];
+        if (slot->pass == GALV_PASS_NONE) {
+            break;
+        }
         const galv_chunk *chunk = &c->chunks[stage][slot->chunk];
         const chunk_layouts *layouts = &c->layouts[slot->chunk];
         bool hooked = false;
         if (slot->pass == GALV_PASS_FORWARD) {
             hooked = n_forward[slot->chunk]++ == 0;
-        } else if (slot->pass == last_pass) {
+        } else if (slot->pass != GALV_PASS_BACKWARD_INPUT) {
             hooked = ++n_backward[slot->chunk] == c->shape.n_micro_batches;
         }
         uint32_t input = add_input(c, chunk, slot);
@@ -545,7 +548,8 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
     c.job = job;
     c.plan = plan;
     c.arena = arena;
-    galv_status status = galv_compile_shape(&c.schedule, &c.shape, plan, err);
+    galv_status status = galv_compile_shape(&c.own_schedule, &c.shape, plan, err);
+    c.schedule = &c.own_schedule;
     if (status != GALV_OK) {
         return status;
     }

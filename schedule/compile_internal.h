@@ -61,9 +61,8 @@ galv_status galv_compile_pass(galv_pass_layout *layout, const galv_job *job,
 
 /* The schedule of a plan and its shape. Errors: GALV_USAGE; GALV_UNAVAILABLE for
  * schedules with paired passes. */
-galv_status galv_compile_shape(const galv_schedule **schedule,
-                               galv_schedule_shape *shape, const galv_plan *plan,
-                               galv_err *err);
+galv_status galv_compile_shape(galv_schedule *schedule, galv_schedule_shape *shape,
+                               const galv_plan *plan, galv_err *err);
 
 /* Are a layer's gradients reduced over several ranks: those of its dense part, those of
  * its experts? `parts` gets at most two galv_part; returns how many. */

@@ -6,15 +6,15 @@ galv_status galv_program_pass(galv_pass_ops *pass_ops, const galv_job *job,
                               const galv_plan *plan, int32_t stage, int32_t chunk,
                               int pass, galv_arena *arena, galv_err *err)
 {
-    const galv_schedule *schedule = NULL;
+    galv_schedule schedule;
     galv_schedule_shape shape;
     galv_chunk *chunks = NULL;
     galv_pass_layout layout;
     const galv_pass_hooks usual = {false, false};
     galv_status status = galv_compile_shape(&schedule, &shape, plan, err);
     if (status == GALV_OK) {
-        status = galv_compile_chunks(&chunks, job, plan, schedule, &shape, stage, arena,
-                                     err);
+        status = galv_compile_chunks(&chunks, job, plan, &schedule, &shape, stage,
+                                     arena, err);
     }
     if (status == GALV_OK) {
         status = galv_compile_pass(&layout, job, plan, &chunks[chunk], pass, &usual,
@@ -70,7 +70,7 @@ static bool count_chunk(double *per_micro_batch, double *once, const galv_job *j
 
 double galv_program_count(const galv_job *job, const galv_plan *plan)
 {
-    const galv_schedule *schedule = NULL;
+    galv_schedule schedule;
     galv_schedule_shape shape;
     galv_err err = GALV_ERR_INIT;
     galv_arena *arena = galv_arena_new();
@@ -80,11 +80,11 @@ double galv_program_count(const galv_job *job, const galv_plan *plan)
         arena != NULL && galv_compile_shape(&schedule, &shape, plan, &err) == GALV_OK;
     for (int32_t stage = 0; counted && stage < plan->pp; stage++) {
         galv_chunk *chunks = NULL;
-        counted = galv_compile_chunks(&chunks, job, plan, schedule, &shape, stage,
+        counted = galv_compile_chunks(&chunks, job, plan, &schedule, &shape, stage,
                                       arena, &err) == GALV_OK;
         for (int32_t i = 0; counted && i < plan->vpp; i++) {
             counted = count_chunk(&per_micro_batch, &once, job, plan, &chunks[i],
-                                  schedule->splits_backward, arena);
+                                  schedule.splits_backward, arena);
         }
         galv_arena_reset(arena);
     }

@@ -8,7 +8,9 @@
  * that are found for given costs (zb-auto, zb-v and the like) play the pipeline with
  * ratios of costs while they are made, all stages at once.
  *
- * Left out: orders that a user brings in a file. */
+ * An order that a user brings (plan/order.h) is a schedule that holds it in place of
+ * functions. What is known of it without the order, for those who only have its name,
+ * stands in a table of its own, which is not listed. */
 #include "schedule/schedule_internal.h"
 
 #include "base/words.h"
@@ -155,6 +157,40 @@ static const galv_schedule schedules[] = {
 
 #define N_SCHEDULES (sizeof schedules / sizeof schedules[0])
 
+/* By galv_order_schedule. */
+static const galv_schedule customs[] = {
+    {.name = "custom",
+     .summary = "an order of one's own",
+     .source = "the user",
+     .min_chunks = 1,
+     .max_chunks = MAX_CHUNKS,
+     .min_stages = 1},
+    {.name = "custom-split",
+     .summary = "an order of one's own, backward split",
+     .source = "the user",
+     .splits_backward = true,
+     .min_chunks = 1,
+     .max_chunks = MAX_CHUNKS,
+     .min_stages = 1},
+    {.name = "custom-paired",
+     .summary = "an order of one's own, passes beside each other",
+     .source = "the user",
+     .pairs = true,
+     .min_chunks = 1,
+     .max_chunks = MAX_CHUNKS,
+     .min_stages = 1},
+    {.name = "custom-two-way",
+     .summary = "an order of one's own, two copies in opposite directions",
+     .source = "the user",
+     .pairs = true,
+     .two_way = true,
+     .min_chunks = 1,
+     .max_chunks = 1,
+     .min_stages = 2},
+};
+
+#define N_CUSTOMS (sizeof customs / sizeof customs[0])
+
 const galv_schedule *galv_schedules(size_t *n_schedules)
 {
     *n_schedules = N_SCHEDULES;
@@ -165,6 +201,12 @@ galv_status galv_schedule_find(const galv_schedule **schedule, const char *name,
                                galv_err *err)
 {
     const char *words[N_SCHEDULES];
+    for (size_t i = 0; i < N_CUSTOMS; i++) {
+        if (strcmp(customs[i].name, name) == 0) {
+            *schedule = &customs[i];
+            return GALV_OK;
+        }
+    }
     for (size_t i = 0; i < N_SCHEDULES; i++) {
         words[i] = schedules[i].name;
     }
@@ -176,6 +218,38 @@ galv_status galv_schedule_find(const galv_schedule **schedule, const char *name,
         return status;
     }
     *schedule = &schedules[index];
+    return GALV_OK;
+}
+
+galv_schedule galv_schedule_of_order(const galv_order *order)
+{
+    galv_schedule schedule = customs[0];
+    for (size_t i = 0; i < N_CUSTOMS; i++) {
+        if (strcmp(customs[i].name, galv_order_schedule(order)) == 0) {
+            schedule = customs[i];
+        }
+    }
+    schedule.splits_backward = order->splits_backward;
+    schedule.min_chunks = schedule.max_chunks = order->n_chunks;
+    schedule.min_stages = order->n_stages;
+    schedule.own = order;
+    return schedule;
+}
+
+galv_status galv_schedule_of_plan(galv_schedule *schedule, const galv_plan *plan,
+                                  galv_err *err)
+{
+    const galv_schedule *found = NULL;
+    galv_status status = galv_schedule_find(&found, plan->schedule, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    bool custom = found->order == NULL && found->order_all == NULL;
+    if (custom && plan->order == NULL) {
+        return galv_fail(err, GALV_USAGE, "schedule %s without an order",
+                         plan->schedule);
+    }
+    *schedule = custom ? galv_schedule_of_order(plan->order) : *found;
     return GALV_OK;
 }
 
@@ -206,10 +280,34 @@ static galv_status check_weights(const galv_schedule_shape *shape, galv_err *err
                             "what passes cost must be finite and not negative");
 }
 
+static galv_status copy_own(galv_slot *slots, const galv_schedule *schedule,
+                            const galv_schedule_shape *shape, galv_err *err)
+{
+    const galv_order *own = schedule->own;
+    if (own == NULL) {
+        return galv_fail(err, GALV_USAGE, "schedule %s without an order",
+                         schedule->name);
+    }
+    if (own->n_stages != shape->n_stages || own->n_chunks != shape->n_chunks ||
+        own->n_micro_batches != shape->n_micro_batches) {
+        return galv_fail(err, GALV_USAGE,
+                         "the order of %s is for %d stages, %d chunks and %d "
+                         "micro-batches, not %d, %d and %d",
+                         schedule->name, (int)own->n_stages, (int)own->n_chunks,
+                         (int)own->n_micro_batches, (int)shape->n_stages,
+                         (int)shape->n_chunks, (int)shape->n_micro_batches);
+    }
+    memcpy(slots, own->slots, (size_t)own->n_stages * own->n_slots * sizeof *slots);
+    return GALV_OK;
+}
+
 galv_status galv_schedule_order(galv_slot *slots, const galv_schedule *schedule,
                                 const galv_schedule_shape *shape, galv_err *err)
 {
     galv_status status = shape->weights != NULL ? check_weights(shape, err) : GALV_OK;
+    if (status == GALV_OK && schedule->order == NULL && schedule->order_all == NULL) {
+        return copy_own(slots, schedule, shape, err);
+    }
     if (status == GALV_OK && schedule->order_all != NULL) {
         return schedule->order_all(slots, shape, err);
     }
@@ -230,6 +328,10 @@ int32_t galv_schedule_virtual_stage(const galv_schedule *schedule,
                                     const galv_schedule_shape *shape, int32_t stage,
                                     int32_t chunk)
 {
+    if (schedule->own != NULL) {
+        int32_t lanes = schedule->own->two_way ? 2 : schedule->own->n_chunks;
+        return schedule->own->virtual_stages[stage * lanes + chunk];
+    }
     if (schedule->virtual_stage != NULL) {
         return schedule->virtual_stage(shape, stage, chunk);
     }

@@ -8,28 +8,12 @@
 #define GALV_SCHEDULE_SCHEDULE_H
 
 #include "base/status.h"
+#include "plan/order.h"
+#include "plan/plan.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* What is done with one micro-batch on one chunk. */
-typedef enum galv_pass {
-    GALV_PASS_FORWARD,
-    GALV_PASS_BACKWARD, /* for inputs and weights together */
-    GALV_PASS_BACKWARD_INPUT,
-    GALV_PASS_BACKWARD_WEIGHT,
-    GALV_PASS_NONE /* no slot: the order ended before (see galv_schedule_n_slots) */
-} galv_pass;
-
-typedef struct galv_slot {
-    uint8_t pass;   /* galv_pass */
-    uint8_t paired; /* 1: runs beside the next slot (a forward, then a backward): both
-                       begin when both can, and end together */
-    int16_t chunk;  /* two_way: 0 = the copy for micro-batches that enter at stage 0,
-                       1 = for those that enter at the last stage */
-    int32_t micro_batch;
-} galv_slot;
 
 /* What the passes of one whole stage (all its chunks) cost, as plain ratios. */
 typedef struct galv_stage_weights {
@@ -81,14 +65,27 @@ typedef struct galv_schedule {
      * NULL = looped: chunk * p + stage. */
     int32_t (*virtual_stage)(const galv_schedule_shape *shape, int32_t stage,
                              int32_t chunk);
+    const galv_order *own; /* an order of one's own in place of the callbacks; NULL for
+                              all that are listed */
 } galv_schedule;
 
 /* All schedules, in the order in which they should be listed. */
 const galv_schedule *galv_schedules(size_t *n_schedules);
 
-/* By name ("bfs" is breadth-first). Errors: GALV_USAGE with the nearest name. */
+/* By name ("bfs" is breadth-first). The names of galv_order_schedule are found too, but
+ * what is found for them has no order: galv_schedule_of_plan. Errors: GALV_USAGE with
+ * the nearest name. */
 galv_status galv_schedule_find(const galv_schedule **schedule, const char *name,
                                galv_err *err);
+
+/* The schedule that is a user's own order, called by galv_order_schedule. It refers to
+ * the order. */
+galv_schedule galv_schedule_of_order(const galv_order *order);
+
+/* The schedule of a plan: by its name, or its own order, which it refers to. Errors:
+ * GALV_USAGE with the nearest name, or when an order of one's own is missing. */
+galv_status galv_schedule_of_plan(galv_schedule *schedule, const galv_plan *plan,
+                                  galv_err *err);
 
 /* Slots of one stage: 2 m v, or 3 m v where backward is split. Where only some
  * backwards are, the last slots are GALV_PASS_NONE. */

@@ -316,7 +316,7 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
                                galv_arena *arena, galv_err *err)
 {
     const galv_job *job = galv_costmodel_job(model);
-    const galv_schedule *schedule = NULL;
+    galv_schedule schedule;
     int32_t *first = GALV_NEW_ARRAY(arena, int32_t, plan->pp);
     int32_t *last = GALV_NEW_ARRAY(arena, int32_t, plan->pp);
     result->n_stages = plan->pp;
@@ -325,7 +325,7 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
         return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages", (int)plan->pp);
     }
     double executed_flop = 0;
-    galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
+    galv_status status = galv_schedule_of_plan(&schedule, plan, err);
     if (status == GALV_OK) {
         status = sum_costs(&executed_flop, result, program, costs, arena, err);
     }
@@ -338,7 +338,7 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
     sum_ranks(result, sim);
     for (int32_t stage = 0; stage < plan->pp; stage++) {
         result->stages[stage].n_layers =
-            count_blocks(job, plan, schedule, stage, &first[stage], &last[stage]);
+            count_blocks(job, plan, &schedule, stage, &first[stage], &last[stage]);
     }
     result->memory_limit_bytes = galv_costmodel_memory_limit(model);
     result->fits = result->peak_memory_bytes <= result->memory_limit_bytes;
