@@ -145,10 +145,14 @@ int main(int argc, char **argv)
         {"16,384 GPUs, every rank, 5 % jitter", 128, 2048, false, 0.05},
     };
     int repetitions = argc > 1 ? atoi(argv[1]) : 3;
+    size_t only = argc > 2 ? (size_t)atoi(argv[2]) : SIZE_MAX; /* for profiling */
     galv_err err = GALV_ERR_INIT;
     printf("%-38s %10s %10s %9s %8s %9s\n", "Llama 3.1 405B tp8 pp16", "Mops", "ms",
            "step s", "Mops/s", "peak MiB");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (only != SIZE_MAX && only != i) {
+            continue;
+        }
         if (measure(&cases[i], repetitions, &err) != GALV_OK) {
             fprintf(stderr, "cluster_bench: %s\n", err.message);
             return 1;

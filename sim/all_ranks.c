@@ -25,16 +25,16 @@
 
 static bool earlier(const heap_entry *a, const heap_entry *b)
 {
-    return a->end_s < b->end_s || (a->end_s <= b->end_s && a->slot < b->slot);
+    return a->end_s < b->end_s || (a->end_s <= b->end_s && a->block < b->block);
 }
 
 static void put(all_ranks *s, uint32_t at, heap_entry entry)
 {
     s->heap[at] = entry;
-    s->slots[entry.slot].heap_place = at;
+    s->heap_place[entry.block] = at;
 }
 
-/* Puts an entry where it belongs, beginning at a free place. */
+/* Puts an entry where it belongs, beginning at its old place. */
 static void sift(all_ranks *s, uint32_t at, heap_entry entry)
 {
     heap_entry *heap = s->heap;
@@ -44,12 +44,12 @@ static void sift(all_ranks *s, uint32_t at, heap_entry entry)
     }
     for (;;) {
         uint32_t first = 4 * at + 1;
-        uint32_t end = first + 4 < s->n_heap ? first + 4 : s->n_heap;
+        uint32_t end = first + 4 < s->n_blocks ? first + 4 : s->n_blocks;
         uint32_t best = first;
         for (uint32_t child = first + 1; child < end; child++) {
             best = earlier(&heap[child], &heap[best]) ? child : best;
         }
-        if (first >= s->n_heap || !earlier(&heap[best], &entry)) {
+        if (first >= s->n_blocks || !earlier(&heap[best], &entry)) {
             break;
         }
         put(s, at, heap[best]);
@@ -58,21 +58,29 @@ static void sift(all_ranks *s, uint32_t at, heap_entry entry)
     put(s, at, entry);
 }
 
-void galv_all_ranks_schedule(all_ranks *s, uint32_t slot)
+void galv_all_ranks_schedule(all_ranks *s, uint32_t slot, double end_s)
 {
-    heap_entry entry = {s->slots[slot].end_s, slot};
-    uint32_t at = s->slots[slot].heap_place;
-    sift(s, at == GALV_NOT_IN_HEAP ? s->n_heap++ : at, entry);
+    uint32_t block = slot / GALV_BLOCK;
+    const double *ends = &s->ends[block * GALV_BLOCK];
+    s->ends[slot] = end_s;
+    heap_entry entry = {ends[0], block};
+    for (uint32_t i = 1; i < GALV_BLOCK; i++) {
+        entry.end_s = ends[i] < entry.end_s ? ends[i] : entry.end_s;
+    }
+    uint32_t at = s->heap_place[block];
+    if (entry.end_s < s->heap[at].end_s || entry.end_s > s->heap[at].end_s) {
+        sift(s, at, entry);
+    }
 }
 
+/* Takes out the first slot of those that end first. */
 static uint32_t pop(all_ranks *s)
 {
-    uint32_t slot = s->heap[0].slot;
-    s->slots[slot].heap_place = GALV_NOT_IN_HEAP;
-    s->n_heap--;
-    if (s->n_heap > 0) {
-        sift(s, 0, s->heap[s->n_heap]);
+    uint32_t slot = s->heap[0].block * GALV_BLOCK;
+    while (s->ends[slot] > s->heap[0].end_s) {
+        slot++;
     }
+    galv_all_ranks_schedule(s, slot, INFINITY);
     return slot;
 }
 
@@ -87,23 +95,25 @@ static void look_at(all_ranks *s, uint32_t queue)
 }
 
 /* Counts a rank's time up to now. */
-static void count_time(all_ranks *s, uint32_t rank_index)
+static void count_time(all_ranks *s, rank_state *rank)
 {
-    rank_state *rank = &s->ranks[rank_index];
-    if (rank->waiting != 0 && rank->account.breakdown == GALV_BREAKDOWN_BUBBLE) {
-        s->waited_s[rank_index] += s->now_s - rank->account.counted_s;
+    double passed_s = s->now_s - rank->counted_s;
+    if (rank->waiting != 0 && rank->breakdown == GALV_BREAKDOWN_BUBBLE) {
+        rank->waited_s += passed_s;
     }
-    galv_account_time(&rank->account, &s->results[rank_index], s->now_s);
+    rank->spent_s[rank->breakdown] += passed_s;
+    rank->counted_s = s->now_s;
 }
 
 /* What runs on a rank is about to change. */
 static void touch(all_ranks *s, uint32_t rank_index)
 {
-    if (!s->ranks[rank_index].changed) {
-        s->ranks[rank_index].changed = true;
+    rank_state *rank = &s->ranks[rank_index];
+    if (!rank->changed) {
+        rank->changed = true;
         s->changed[s->n_changed++] = rank_index;
     }
-    count_time(s, rank_index);
+    count_time(s, rank);
 }
 
 static void record(all_ranks *s, const meeting_slot *slot, uint32_t rank_index)
@@ -123,20 +133,18 @@ static void record(all_ranks *s, const meeting_slot *slot, uint32_t rank_index)
 static void end_on_rank(all_ranks *s, const meeting_slot *slot, uint32_t rank_index)
 {
     const hot_class *class = &s->classes[slot->class_index].hot;
-    rank_state *rank = &s->ranks[rank_index];
-    galv_rank_result *result = &s->results[rank_index];
     uint32_t queue = rank_index * GALV_N_STREAMS + class->stream;
     if (class->end_memory) {
-        galv_account_end(&rank->account, result, &s->costs[slot->class_index], slot->op,
-                         s->now_s);
+        galv_account_end(&s->accounts[rank_index], &s->results[rank_index],
+                         &s->costs[slot->class_index], slot->op, s->now_s);
     }
-    result->comm_s[class->stream] += s->now_s - slot->start_s;
-    result->end_s = s->now_s;
+    s->queues[queue].busy_s += s->now_s - slot->start_s;
+    s->ranks[rank_index].end_s = s->now_s;
     if (s->spans != NULL) {
         record(s, slot, rank_index);
     }
     s->queues[queue].head = slot->op + 1;
-    uint32_t offset = rank->place * GALV_N_STREAMS;
+    uint32_t offset = s->ranks[rank_index].place * GALV_N_STREAMS;
     for (uint32_t i = s->first_after[slot->op]; i < s->first_after[slot->op + 1]; i++) {
         uint32_t other = s->after[i].queue + offset;
         if (s->queues[other].head == s->after[i].op) {
@@ -150,13 +158,14 @@ static void end_slot(all_ranks *s, uint32_t slot_index)
 {
     const meeting_slot *slot = &s->slots[slot_index];
     const meeting_class *class = &s->classes[slot->class_index];
+    uint32_t stride = (uint32_t) class->meeting.stride;
     uint8_t bit = (uint8_t)(1U << class->hot.stream);
     if (slot->flows) {
         galv_max_min_end(s->sharing, slot_index);
         s->n_flow_changes++;
     }
     for (uint32_t k = 0; k < class->n; k++) {
-        uint32_t rank = slot->first_rank + k * class->stride;
+        uint32_t rank = slot->first_rank + k * stride;
         touch(s, rank);
         s->ranks[rank].running &= (uint8_t)~bit;
         end_on_rank(s, slot, rank);
@@ -172,8 +181,8 @@ static double work_of(const all_ranks *s, const meeting_slot *slot)
     double work_s = class->hot.work_s;
     bool compute = class->hot.stream == GALV_STREAM_COMPUTE;
     double sigma = compute ? s->compute_sigma : s->comm_sigma;
-    if (compute) {
-        work_s *= s->ranks[slot->first_rank].compute_factor;
+    if (compute && s->compute_factors != NULL) {
+        work_s *= s->compute_factors[slot->first_rank];
     }
     if (sigma > 0) {
         work_s *= galv_random_lognormal(s->key, slot->first_rank, slot->op, sigma);
@@ -208,6 +217,7 @@ static void begin_slot(all_ranks *s, uint32_t slot_index)
 {
     meeting_slot *slot = &s->slots[slot_index];
     const meeting_class *class = &s->classes[slot->class_index];
+    uint32_t stride = (uint32_t) class->meeting.stride;
     uint8_t bit = (uint8_t)(1U << class->hot.stream);
     slot->n_arrived = 0;
     slot->start_s = s->now_s;
@@ -215,28 +225,28 @@ static void begin_slot(all_ranks *s, uint32_t slot_index)
     bool works = class->hot.work_s > 0;
     if (works) {
         slot->rate = 1;
-        slot->end_s = s->now_s + work_of(s, slot);
-        slot->recount = true;
+        slot->recount = class->hot.stream != GALV_STREAM_COMPUTE;
+        galv_all_ranks_schedule(s, slot_index, s->now_s + work_of(s, slot));
         begin_flow(s, slot_index, class);
     }
     for (uint32_t k = 0; k < class->n; k++) {
-        uint32_t rank_index = slot->first_rank + k * class->stride;
+        uint32_t rank_index = slot->first_rank + k * stride;
         rank_state *rank = &s->ranks[rank_index];
         if (class->hot.start_memory) {
-            galv_account_start(&rank->account, &s->results[rank_index],
+            galv_account_start(&s->accounts[rank_index], &s->results[rank_index],
                                &s->costs[slot->class_index], slot->op, s->now_s);
         }
         if (works) {
             touch(s, rank_index);
             rank->running |= bit;
         } else {
-            count_time(s, rank_index);
+            count_time(s, rank);
         }
         rank->waiting &= (uint8_t)~bit;
     }
     if (!works) {
         for (uint32_t k = 0; k < class->n; k++) {
-            end_on_rank(s, slot, slot->first_rank + k * class->stride);
+            end_on_rank(s, slot, slot->first_rank + k * stride);
         }
         s->n_done += class->n;
         s->n_events += class->n;
@@ -264,25 +274,24 @@ static void try_head(all_ranks *s, uint32_t queue_index)
         }
     }
     const meeting_class *class = &s->classes[ops->class_index];
-    uint32_t place = rank->place;
-    uint32_t group = class->n == 1 ? place
-                                   : place / class->block * class->stride +
-                                         place % class->block % class->stride;
+    uint32_t group = class->shift >= 0
+                         ? rank->place >> class->shift
+                         : galv_meeting_group(class->meeting, rank->place);
     queue->slot = class->first_slot + group;
     meeting_slot *slot = &s->slots[queue->slot];
     if (slot->n_arrived == 0) {
         slot->op = op;
         slot->class_index = ops->class_index;
-        slot->first_rank = class->n == 1 ? rank_index
-                                         : class->first_rank +
-                                               place / class->block * class->block +
-                                               place % class->block % class->stride;
+        slot->first_rank =
+            class->shift >= 0
+                ? class->first_rank + (group << class->shift)
+                : class->first_rank + galv_meeting_first_place(class->meeting, group);
     }
     assert(slot->op == op);
     if (++slot->n_arrived == class->n) {
         begin_slot(s, queue->slot);
     } else {
-        count_time(s, rank_index);
+        count_time(s, rank);
         rank->waiting |= bit;
     }
 }
@@ -297,16 +306,45 @@ static void settle(all_ranks *s)
     galv_all_ranks_settle_rates(s);
 }
 
+/* The next events come in time, not in memory: what they will touch is asked for while
+ * one of them is worked on. */
+static void prefetch_next(const all_ranks *s)
+{
+    const heap_entry *next = &s->heap[0];
+    if (!(next->end_s < (double)INFINITY)) {
+        return;
+    }
+    uint32_t at = next->block * GALV_BLOCK;
+    while (s->ends[at] > next->end_s) {
+        at++;
+    }
+    const meeting_slot *slot = &s->slots[at];
+    uint32_t n = s->classes[slot->class_index].n;
+    uint32_t stride = (uint32_t)s->classes[slot->class_index].meeting.stride;
+    for (uint32_t k = 0; k < n && k < 8; k++) {
+        uint32_t rank = slot->first_rank + k * stride;
+        __builtin_prefetch(&s->ranks[rank], 1);
+        __builtin_prefetch(&s->ranks[rank].spent_s[4], 1);
+        __builtin_prefetch(&s->queues[(size_t)rank * GALV_N_STREAMS], 1);
+    }
+    for (uint32_t i = 1; i < 5 && i < s->n_blocks; i++) {
+        __builtin_prefetch(&s->slots[s->heap[i].block * GALV_BLOCK], 1);
+        __builtin_prefetch(&s->ends[s->heap[i].block * GALV_BLOCK], 1);
+    }
+}
+
 static void play(all_ranks *s)
 {
     for (uint32_t queue = s->n_queues; queue > 0; queue--) {
         look_at(s, queue - 1);
     }
     settle(s);
-    while (s->n_heap > 0) {
+    while (s->heap[0].end_s < (double)INFINITY) {
         s->now_s = s->heap[0].end_s;
-        while (s->n_heap > 0 && s->heap[0].end_s <= s->now_s) {
-            end_slot(s, pop(s));
+        while (s->heap[0].end_s <= s->now_s) {
+            uint32_t slot = pop(s);
+            prefetch_next(s);
+            end_slot(s, slot);
         }
         settle(s);
     }
@@ -322,9 +360,9 @@ static galv_status make_timeline(galv_timeline *timeline, const all_ranks *s,
     for (int32_t pass = 0; pass < 2; pass++) { /* count, then copy */
         size_t n = 0;
         for (int32_t stage = 0; stage < n_stages; stage++) {
-            const rank_account *account = &s->ranks[(uint32_t)stage * s->per_stage +
-                                                    (uint32_t)s->options->record_place]
-                                               .account;
+            const rank_account *account =
+                &s->accounts[(uint32_t)stage * s->per_stage +
+                             (uint32_t)s->options->record_place];
             if (pass == 1) {
                 memcpy(&timeline->samples[n], account->samples,
                        account->n_samples * sizeof *account->samples);
@@ -363,6 +401,22 @@ static galv_status fail_deadlock(const all_ranks *s, galv_err *err)
     return galv_fail(err, GALV_INTERNAL, "the simulation stopped early");
 }
 
+/* Brings what was counted into a rank's result. */
+static void finish_rank(all_ranks *s, uint32_t rank_index)
+{
+    rank_state *rank = &s->ranks[rank_index];
+    galv_rank_result *result = &s->results[rank_index];
+    count_time(s, rank);
+    result->end_s = rank->end_s;
+    memcpy(result->spent_s, rank->spent_s, sizeof result->spent_s);
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        result->comm_s[stream] =
+            s->queues[(size_t)rank_index * GALV_N_STREAMS + (size_t)stream].busy_s;
+    }
+    s->accounts[rank_index].counted_s = s->now_s;
+    galv_account_finish(&s->accounts[rank_index], result, s->now_s);
+}
+
 galv_status galv_all_ranks_simulate(galv_all_ranks_result *result,
                                     const galv_program *program, const galv_cost *costs,
                                     const galv_stage_memory *base,
@@ -384,9 +438,13 @@ galv_status galv_all_ranks_simulate(galv_all_ranks_result *result,
     if (s.n_done < (uint64_t)program->n_ops * s.per_stage) {
         return fail_deadlock(&s, err);
     }
+    double *waited_s = GALV_NEW_ARRAY(arena, double, s.n_ranks);
+    if (waited_s == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for results");
+    }
     for (uint32_t i = 0; i < s.n_ranks; i++) {
-        count_time(&s, i);
-        galv_account_finish(&s.ranks[i].account, &s.results[i], s.now_s);
+        finish_rank(&s, i);
+        waited_s[i] = s.ranks[i].waited_s;
     }
     galv_all_ranks_result made = {0};
     if (s.spans != NULL) {
@@ -397,7 +455,7 @@ galv_status galv_all_ranks_simulate(galv_all_ranks_result *result,
     made.sim.n_events = s.n_events;
     made.sim.n_ranks = (int32_t)s.n_ranks;
     made.sim.ranks = s.results;
-    made.waited_s = s.waited_s;
+    made.waited_s = waited_s;
     made.n_flow_changes = s.n_flow_changes;
     if (status == GALV_OK) {
         *result = made;

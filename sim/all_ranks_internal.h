@@ -6,15 +6,14 @@
 #include "sim/all_ranks.h"
 #include "sim/simulate_internal.h"
 
-#define GALV_NOT_IN_HEAP UINT32_MAX
-
 /* A class, and who meets in it. */
 typedef struct meeting_class {
     hot_class hot;
-    uint32_t stride, n;
-    uint32_t block;      /* stride * n: places of `stride` neighbouring groups */
+    uint32_t n;
+    galv_meeting meeting;
     uint32_t first_slot; /* of group 0 */
     uint32_t first_rank; /* place 0 of its stage */
+    int8_t shift;        /* >= 0: n neighbours, a power of 2: group = place >> shift */
 } meeting_class;
 
 /* Another op of the same pipeline, by the place where its progress is kept. */
@@ -23,42 +22,51 @@ typedef struct neighbour {
     uint32_t queue; /* of place 0; a place's own is GALV_N_STREAMS further per place */
 } neighbour;
 
-/* Where a group of ranks of one stage meets on one stream. One activity at a time. */
+/* Where a group of ranks of one stage meets on one stream. One activity at a time. When
+ * it ends is in all_ranks.ends. */
 typedef struct meeting_slot {
     double start_s;
-    double end_s; /* if nothing changes */
     double rate;
+    double worst;      /* largest slowing by links among the ranks, */
+    uint32_t n_worst;  /* and by how many */
+    uint32_t n_beside; /* ranks that compute meanwhile */
     uint32_t op, class_index;
     uint32_t first_rank;
     uint32_t n_arrived;
-    uint32_t heap_place;
-    uint32_t n_beside; /* ranks that compute meanwhile */
-    double worst;      /* largest slowing by links among the ranks, and by how many */
-    uint32_t n_worst;
-    bool recount; /* the three above are not known */
-    bool flows;   /* is a flow on the network */
+    bool recount; /* worst, n_worst and n_beside are not known */
     bool changed; /* its rate must be set anew */
+    bool flows;   /* is a flow on the network */
 } meeting_slot;
 
 typedef struct rank_queue {
+    double busy_s;
     uint32_t head; /* next to end: all ops of the queue before it have ended */
     uint32_t slot; /* of the one that waits or runs */
 } rank_queue;
 
+/* What changes with every event of a rank, in two cache lines. */
 typedef struct rank_state {
-    rank_account account;
-    double intra, inter; /* shares of its links in use, as rates know them */
-    double compute_factor;
+    double counted_s; /* time up to which spent_s is filled */
+    double end_s;     /* of its last operation */
     uint32_t stage, place;
-    uint8_t running; /* bit per stream */
-    uint8_t waiting; /* has reached a meeting that has not begun */
-    uint8_t settled; /* what ran when the rates were set */
+    uint8_t running;   /* bit per stream */
+    uint8_t waiting;   /* has reached a meeting that has not begun */
+    uint8_t settled;   /* what ran when the rates were set */
+    uint8_t breakdown; /* what the time since counted_s goes to */
     bool changed;
+    double intra, inter; /* shares of its links in use, as rates know them */
+    double spent_s[GALV_N_BREAKDOWNS];
+    double waited_s;
 } rank_state;
+
+/* Slots by when they end: eight neighbouring slots are a block, the heap is of blocks,
+ * each by the earliest end in it. So a change looks at one cache line, and the heap is
+ * small. */
+#define GALV_BLOCK 8U
 
 typedef struct heap_entry {
     double end_s;
-    uint32_t slot;
+    uint32_t block;
 } heap_entry;
 
 typedef struct all_ranks {
@@ -69,18 +77,21 @@ typedef struct all_ranks {
     uint32_t n_ranks, n_queues; /* of the cluster */
     uint64_t key;               /* of the random numbers */
     double compute_sigma, comm_sigma;
-    meeting_class *classes; /* [n_classes] */
-    neighbour *before;      /* [n_dependencies], as the program lists them */
-    uint32_t *first_after;  /* [n_ops + 2] */
-    neighbour *after;       /* [n_dependencies] who waits for an op */
-    rank_queue *queues;     /* [n_queues] */
-    rank_state *ranks;      /* [n_ranks] */
-    galv_rank_result *results;
-    double *waited_s;
-    meeting_slot *slots; /* [n_slots] */
+    meeting_class *classes;    /* [n_classes] */
+    neighbour *before;         /* [n_dependencies], as the program lists them */
+    uint32_t *first_after;     /* [n_ops + 2] */
+    neighbour *after;          /* [n_dependencies] who waits for an op */
+    rank_queue *queues;        /* [n_queues] */
+    rank_state *ranks;         /* [n_ranks] */
+    double *compute_factors;   /* [n_ranks] of stragglers; NULL = all 1 */
+    rank_account *accounts;    /* [n_ranks] of memory */
+    galv_rank_result *results; /* [n_ranks] */
+    meeting_slot *slots;       /* [n_slots] */
     uint32_t n_slots;
-    heap_entry *heap; /* [n_slots] of those that run */
-    uint32_t n_heap;
+    double *ends;         /* [n_slots, rounded up to blocks] INFINITY = nothing runs */
+    heap_entry *heap;     /* [n_blocks] */
+    uint32_t *heap_place; /* [n_blocks] */
+    uint32_t n_blocks;
     uint32_t *ready; /* [n_queues] queues to look at: a stack */
     uint32_t n_ready;
     uint8_t *is_ready;
@@ -101,8 +112,8 @@ galv_status galv_all_ranks_set_up(all_ranks *s, const galv_stage_memory *base,
                                   const galv_meeting *meetings, galv_arena *arena,
                                   galv_err *err);
 
-/* Puts a slot whose end_s has changed where it belongs in the heap, or into it. */
-void galv_all_ranks_schedule(all_ranks *s, uint32_t slot);
+/* Says when what runs on a slot ends. */
+void galv_all_ranks_schedule(all_ranks *s, uint32_t slot, double end_s);
 
 /* Sets the rates of all that runs on the ranks that have changed. */
 void galv_all_ranks_settle_rates(all_ranks *s);

@@ -19,15 +19,12 @@
 static void set_rate(all_ranks *s, uint32_t slot_index, double rate)
 {
     meeting_slot *slot = &s->slots[slot_index];
-    bool first = slot->heap_place == GALV_NOT_IN_HEAP;
     if (rate != slot->rate) {
-        slot->end_s = s->now_s + (slot->end_s - s->now_s) * slot->rate / rate;
+        double left_s = s->ends[slot_index] - s->now_s;
+        galv_all_ranks_schedule(s, slot_index, s->now_s + left_s * slot->rate / rate);
         slot->rate = rate;
         s->n_events++;
-    } else if (!first) {
-        return;
     }
-    galv_all_ranks_schedule(s, slot_index);
 }
 
 static void mark(all_ranks *s, uint32_t slot_index)
@@ -111,10 +108,10 @@ static void settle_rank(all_ranks *s, uint32_t rank_index)
     rank->intra = intra;
     rank->inter = inter;
     rank->settled = rank->running;
-    rank->account.breakdown = GALV_BREAKDOWN_BUBBLE;
+    rank->breakdown = GALV_BREAKDOWN_BUBBLE;
     if (running != 0) { /* streams are numbered in the order that counts */
         const meeting_slot *slot = &s->slots[queues[__builtin_ctz(running)].slot];
-        rank->account.breakdown = s->classes[slot->class_index].hot.breakdown;
+        rank->breakdown = s->classes[slot->class_index].hot.breakdown;
     }
     if ((running & COMPUTE_BIT) != 0) {
         set_rate(s, queues[GALV_STREAM_COMPUTE].slot, 1 / slowest);
@@ -129,7 +126,8 @@ static void recount(all_ranks *s, meeting_slot *slot)
     slot->n_worst = 0;
     slot->worst = 1;
     for (uint32_t k = 0; k < class->n; k++) {
-        const rank_state *rank = &s->ranks[slot->first_rank + k * class->stride];
+        const rank_state *rank =
+            &s->ranks[slot->first_rank + k * (uint32_t) class->meeting.stride];
         double slowed = slowed_by_links(&class->hot, rank->intra, rank->inter);
         slot->n_beside += rank->running & COMPUTE_BIT;
         if (slowed > slot->worst) {

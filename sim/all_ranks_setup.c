@@ -2,6 +2,23 @@
  * how ranks differ. */
 #include "sim/all_ranks_internal.h"
 
+#include <math.h>
+
+static bool same_meeting(galv_meeting a, galv_meeting b)
+{
+    return a.stride == b.stride && a.n == b.n;
+}
+
+/* See meeting_class. */
+static int8_t shift_of(galv_meeting meeting)
+{
+    int8_t shift = 0;
+    while ((1 << shift) < meeting.n && shift < 30) {
+        shift++;
+    }
+    return meeting.stride == 1 && (1 << shift) == meeting.n ? shift : -1;
+}
+
 /* Slots: one per group for each distinct (stage, stream, stride, n). */
 static galv_status fill_classes(all_ranks *s, const galv_meeting *meetings,
                                 galv_arena *arena, galv_err *err)
@@ -19,22 +36,24 @@ static galv_status fill_classes(all_ranks *s, const galv_meeting *meetings,
     for (uint32_t i = 0; i < program->n_classes; i++) {
         meeting_class *class = &s->classes[i];
         class->hot = hot[i];
-        class->stride = hot[i].work_s > 0 ? (uint32_t)meetings[i].stride : 1;
-        class->n = hot[i].work_s > 0 ? (uint32_t)meetings[i].n : 1;
-        class->block = class->stride * class->n;
+        galv_meeting alone = {1, 1};
+        class->meeting = hot[i].work_s > 0 && meetings[i].n > 1 ? meetings[i] : alone;
+        class->n = (uint32_t) class->meeting.n;
+        class->shift = shift_of(class->meeting);
         uint32_t stage = (uint32_t)program->classes[i].stage;
         class->first_rank = stage * s->per_stage;
-        if (class->block < 1 || s->per_stage % class->block != 0) {
+        if (class->meeting.stride < 1 ||
+            s->per_stage % (class->n * (uint32_t) class->meeting.stride) != 0) {
             return galv_fail(err, GALV_INPUT,
                              "groups of %u ranks, %u apart, do not divide the %u ranks "
                              "of a stage",
-                             (unsigned)class->n, (unsigned)class->stride,
+                             (unsigned)class->n, (unsigned)class->meeting.stride,
                              (unsigned)s->per_stage);
         }
         uint32_t *list = &first[stage * GALV_N_STREAMS + hot[i].stream];
         uint32_t other = *list;
-        while (other != 0 && (s->classes[other - 1].stride != class->stride ||
-                              s->classes[other - 1].n != class->n)) {
+        while (other != 0 &&
+               !same_meeting(s->classes[other - 1].meeting, class->meeting)) {
             other = next[other - 1];
         }
         if (other != 0) {
@@ -97,7 +116,7 @@ static bool fill_ranks(all_ranks *s, const galv_stage_memory *base, galv_arena *
         rank_state *rank = &s->ranks[i];
         rank->stage = i / s->per_stage;
         rank->place = i % s->per_stage;
-        rank->compute_factor = 1;
+        rank->breakdown = GALV_BREAKDOWN_BUBBLE;
         if (s->spans != NULL && (int32_t)rank->place == s->options->record_place) {
             int32_t stage = (int32_t)rank->stage;
             hot_class *hot = GALV_NEW_ARRAY(arena, hot_class, s->program->n_classes);
@@ -105,21 +124,34 @@ static bool fill_ranks(all_ranks *s, const galv_stage_memory *base, galv_arena *
                 return false;
             }
             galv_sim_fill_classes(hot, s->program, s->costs);
-            rank->account.sampled_as = stage;
-            rank->account.samples =
+            s->accounts[i].sampled_as = stage;
+            s->accounts[i].samples =
                 GALV_NEW_ARRAY(arena, galv_memory_sample,
                                galv_sim_most_samples(s->program, hot, stage));
-            if (rank->account.samples == NULL) {
+            if (s->accounts[i].samples == NULL) {
                 return false;
             }
         }
-        galv_account_begin(&rank->account, &s->results[i],
+        galv_account_begin(&s->accounts[i], &s->results[i],
                            base == NULL ? NULL : &base[rank->stage]);
     }
-    for (uint32_t i = 0; i < s->n_slots; i++) {
-        s->slots[i].heap_place = GALV_NOT_IN_HEAP;
+    for (uint32_t i = 0; i < s->n_blocks; i++) {
+        s->heap[i].block = i;
+        s->heap[i].end_s = INFINITY;
+        s->heap_place[i] = i;
+        for (uint32_t k = 0; k < GALV_BLOCK; k++) {
+            s->ends[i * GALV_BLOCK + k] = INFINITY;
+        }
     }
     return true;
+}
+
+/* An array that begins with a cache line. */
+static void *new_aligned(galv_arena *arena, size_t count, size_t size)
+{
+    const size_t line = 64;
+    char *made = galv_arena_calloc(arena, count + line / size + 1, size);
+    return made == NULL ? NULL : made + (line - (uintptr_t)made % line) % line;
 }
 
 static galv_status allocate(all_ranks *s, galv_arena *arena, galv_err *err)
@@ -128,12 +160,15 @@ static galv_status allocate(all_ranks *s, galv_arena *arena, galv_err *err)
     s->before = GALV_NEW_ARRAY(arena, neighbour, program->n_dependencies);
     s->after = GALV_NEW_ARRAY(arena, neighbour, program->n_dependencies);
     s->first_after = GALV_NEW_ARRAY(arena, uint32_t, (size_t)program->n_ops + 2);
-    s->queues = GALV_NEW_ARRAY(arena, rank_queue, s->n_queues);
-    s->ranks = GALV_NEW_ARRAY(arena, rank_state, s->n_ranks);
+    s->queues = new_aligned(arena, s->n_queues, sizeof *s->queues);
+    s->ranks = new_aligned(arena, s->n_ranks, sizeof *s->ranks);
     s->results = GALV_NEW_ARRAY(arena, galv_rank_result, s->n_ranks);
-    s->waited_s = GALV_NEW_ARRAY(arena, double, s->n_ranks);
-    s->slots = GALV_NEW_ARRAY(arena, meeting_slot, s->n_slots);
-    s->heap = GALV_NEW_ARRAY(arena, heap_entry, s->n_slots);
+    s->accounts = GALV_NEW_ARRAY(arena, rank_account, s->n_ranks);
+    s->slots = new_aligned(arena, s->n_slots, sizeof *s->slots);
+    s->n_blocks = (s->n_slots + GALV_BLOCK - 1) / GALV_BLOCK;
+    s->ends = new_aligned(arena, (size_t)s->n_blocks * GALV_BLOCK, sizeof *s->ends);
+    s->heap = GALV_NEW_ARRAY(arena, heap_entry, s->n_blocks);
+    s->heap_place = GALV_NEW_ARRAY(arena, uint32_t, s->n_blocks);
     s->ready = GALV_NEW_ARRAY(arena, uint32_t, s->n_queues);
     s->is_ready = GALV_NEW_ARRAY(arena, uint8_t, s->n_queues);
     s->changed = GALV_NEW_ARRAY(arena, uint32_t, s->n_ranks);
@@ -143,9 +178,9 @@ static galv_status allocate(all_ranks *s, galv_arena *arena, galv_err *err)
     }
     if (s->before == NULL || s->after == NULL || s->first_after == NULL ||
         s->queues == NULL || s->ranks == NULL || s->results == NULL ||
-        s->waited_s == NULL || s->slots == NULL || s->heap == NULL ||
-        s->ready == NULL || s->is_ready == NULL || s->changed == NULL ||
-        s->changed_slots == NULL ||
+        s->accounts == NULL || s->slots == NULL || s->ends == NULL || s->heap == NULL ||
+        s->heap_place == NULL || s->ready == NULL || s->is_ready == NULL ||
+        s->changed == NULL || s->changed_slots == NULL ||
         (s->options->record_place >= 0 && s->spans == NULL)) {
         return galv_fail(err, GALV_NO_MEMORY,
                          "a simulation of %u ranks does not fit in memory",
@@ -192,9 +227,7 @@ static galv_status apply_differences(all_ranks *s, galv_arena *arena, galv_err *
     double *factors = NULL;
     galv_status status = galv_differences_factors(
         &factors, differences, s->options->run, (int32_t)s->n_ranks, arena, err);
-    for (uint32_t i = 0; status == GALV_OK && i < s->n_ranks; i++) {
-        s->ranks[i].compute_factor = factors[i];
-    }
+    s->compute_factors = factors;
     s->key = galv_random_key(differences->seed, s->options->run);
     s->compute_sigma = differences->compute_sigma;
     s->comm_sigma = differences->comm_sigma;
