@@ -57,6 +57,14 @@ static inline double galv_gradient_bytes(const galv_workload *workload)
     return workload->grad_precision <= GALV_TF32 ? 4 : 2;
 }
 
+/* Is it Megatron-DeepSpeed? Megatron-LM had no ZeRO of its own before 2023. */
+static inline bool galv_is_megatron_deepspeed(const galv_workload *workload,
+                                              int32_t zero)
+{
+    return workload->software == GALV_SOFTWARE_MEGATRON && zero > 0 &&
+           workload->software_year > 0 && workload->software_year <= 2022;
+}
+
 /* Ranks over which ZeRO spreads the dense parameters and the experts of a layer. */
 static inline double galv_dense_shards(const galv_strategy *strategy)
 {

@@ -220,6 +220,12 @@ void galv_price_parameter_message(galv_cost *cost, const galv_costmodel *model,
         price_group(cost, model, law, operation->kind, &pair, element * table.dense, 1);
         return;
     }
+    /* DeepSpeed's pipeline engine sums gradients whole on every rank, ZeRO-1 or not */
+    int kind = operation->kind;
+    if (kind == GALV_OP_REDUCE_SCATTER &&
+        galv_is_megatron_deepspeed(workload, galv_plan_strategy(plan, layer)->zero)) {
+        kind = GALV_OP_ALL_REDUCE;
+    }
     if (operation->part == GALV_PART_EXPERTS) {
         dense = 0;
     } else if (operation->part == GALV_PART_DENSE) {
@@ -228,7 +234,7 @@ void galv_price_parameter_message(galv_cost *cost, const galv_costmodel *model,
     if (dense > 0) {
         galv_group group = galv_placement_group(plan, cluster, GALV_GROUP_DP, layer,
                                                 operation->stage, operation->stage);
-        price_group(cost, model, law, operation->kind, &group, dense, 1);
+        price_group(cost, model, law, kind, &group, dense, 1);
         dense = group.n_ranks > 1 ? dense : 0;
     }
     if (experts > 0) {
@@ -240,7 +246,7 @@ void galv_price_parameter_message(galv_cost *cost, const galv_costmodel *model,
                                      strategy->dp * strategy->cp / strategy->ep)
                     : galv_placement_group(plan, cluster, GALV_GROUP_EXPERT_DP, layer,
                                            operation->stage, operation->stage);
-        price_group(cost, model, law, operation->kind, &group, experts, 1);
+        price_group(cost, model, law, kind, &group, experts, 1);
         experts = group.n_ranks > 1 ? experts : 0;
     }
     galv_memory_of_gather(cost, operation, galv_plan_strategy(plan, layer), dense,
