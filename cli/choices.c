@@ -6,7 +6,9 @@
  * sequence parallelism with tensor parallelism, as Megatron-LM users have it. */
 #include "cli/choices.h"
 
-#include "schedule/schedule.h"
+#include "schedule/schedule_file.h"
+
+#include <string.h>
 
 #define MAX_DEGREE 1048576
 
@@ -20,7 +22,17 @@ static galv_status read_schedules(galv_space *space, const galv_cli *cli, galv_e
     }
     for (size_t i = 0; status == GALV_OK && i < n; i++) {
         const galv_schedule *schedule = NULL;
+        if (galv_schedule_file_is(names[i])) {
+            galv_fail(err, GALV_USAGE, "a search goes by names, and so does a list");
+            galv_hint(err, "an order of one's own: galvatron-sim simulate");
+            return galv_cli_blame(cli, GALV_OPTION_SCHEDULE, names[i], err);
+        }
         status = galv_schedule_find(&schedule, names[i], err);
+        if (status == GALV_OK && schedule->order == NULL &&
+            schedule->order_all == NULL) {
+            galv_fail(err, GALV_USAGE, "its order comes from a file, named here");
+            return galv_cli_blame(cli, GALV_OPTION_SCHEDULE, names[i], err);
+        }
         if (status == GALV_OK) {
             space->schedules[i] = schedule->name;
         }
@@ -59,7 +71,8 @@ static galv_status read_overlap(galv_overlap *overlap, const galv_cli *cli,
     return GALV_OK;
 }
 
-galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *err)
+/* All but --schedule. */
+static galv_status read_degrees(galv_space *space, const galv_cli *cli, galv_err *err)
 {
     static const char *const zeros[] = {"0", "1", "2", "3"};
     *space = (galv_space)GALV_SPACE_INIT;
@@ -100,6 +113,12 @@ galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *er
     }
     space->layer_wise = galv_cli_given(cli, GALV_OPTION_LAYER_WISE);
     space->internode_tp = galv_cli_given(cli, GALV_OPTION_INTERNODE_TP);
+    return status;
+}
+
+galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *err)
+{
+    galv_status status = read_degrees(space, cli, err);
     return status == GALV_OK ? read_schedules(space, cli, err) : status;
 }
 
@@ -116,9 +135,13 @@ static galv_status only(int32_t *value, const galv_choices *choices, int32_t oth
     return GALV_OK;
 }
 
+/* `order` is NULL, or says how many stages there are. */
 static galv_status read_strategy(galv_uniform_plan *u, const galv_space *space,
-                                 const galv_cli *cli, galv_err *err)
+                                 const galv_order *order, const galv_cli *cli,
+                                 galv_err *err)
 {
+    int32_t pp = order != NULL ? order->n_stages : 1;
+    int32_t vpp = order != NULL ? order->n_chunks : 1;
     galv_strategy *s = &u->strategy;
     int32_t sp = 0, recompute = 0;
     galv_status status = only(&s->tp, &space->tp, 1, GALV_OPTION_TP, cli, err);
@@ -129,10 +152,10 @@ static galv_status read_strategy(galv_uniform_plan *u, const galv_space *space,
         status = only(&s->ep, &space->ep, 1, GALV_OPTION_EP, cli, err);
     }
     if (status == GALV_OK) {
-        status = only(&u->pp, &space->pp, 1, GALV_OPTION_PP, cli, err);
+        status = only(&u->pp, &space->pp, pp, GALV_OPTION_PP, cli, err);
     }
     if (status == GALV_OK) {
-        status = only(&u->vpp, &space->vpp, 1, GALV_OPTION_VPP, cli, err);
+        status = only(&u->vpp, &space->vpp, vpp, GALV_OPTION_VPP, cli, err);
     }
     if (status == GALV_OK) {
         status = only(&u->micro_batch_size, &space->micro_batch, 1,
@@ -153,7 +176,9 @@ static galv_status read_strategy(galv_uniform_plan *u, const galv_space *space,
     }
     s->sp = (galv_sp)sp;
     s->recompute = (galv_recompute)recompute;
-    u->schedule = space->n_schedules == 1 ? space->schedules[0] : NULL;
+    u->schedule = order != NULL             ? galv_order_schedule(order)
+                  : space->n_schedules == 1 ? space->schedules[0]
+                                            : NULL;
     return status;
 }
 
@@ -162,9 +187,17 @@ galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
 {
     galv_space space;
     galv_uniform_plan u = {.strategy = GALV_STRATEGY_INIT};
-    galv_status status = galv_space_read(&space, cli, err);
+    galv_order *order = NULL;
+    const char *schedule = galv_cli_value(cli, GALV_OPTION_SCHEDULE);
+    bool from_file = schedule != NULL && strchr(schedule, ',') == NULL &&
+                     galv_schedule_file_is(schedule);
+    galv_status status = read_degrees(&space, cli, err);
     if (status == GALV_OK) {
-        status = read_strategy(&u, &space, cli, err);
+        status = from_file ? galv_schedule_file_read(&order, schedule, cli->arena, err)
+                           : read_schedules(&space, cli, err);
+    }
+    if (status == GALV_OK) {
+        status = read_strategy(&u, &space, order, cli, err);
     }
     if (status != GALV_OK) {
         return status;
@@ -194,7 +227,9 @@ galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
     }
     status = only(&u.strategy.zero, &space.zero, u.strategy.dp > 1 ? 1 : 0,
                   GALV_OPTION_ZERO, cli, err);
-    return status == GALV_OK
-               ? galv_plan_make_uniform(plan, &setup->job, &u, cli->arena, err)
-               : status;
+    if (status == GALV_OK) {
+        status = galv_plan_make_uniform(plan, &setup->job, &u, cli->arena, err);
+    }
+    return status == GALV_OK && order != NULL ? galv_plan_set_order(*plan, order, err)
+                                              : status;
 }

@@ -19,6 +19,7 @@
 #include "cli/stage_times.h"
 #include "cli/whole_cluster.h"
 #include "schedule/program.h"
+#include "schedule/schedule_file.h"
 #include "sim/critical_path.h"
 #include "sim/reference.h"
 #include "sim/weigh.h"
@@ -79,6 +80,31 @@ static galv_status print_program(simulation *s, galv_err *err)
     if (status == GALV_OK) {
         *s->cli->out_is_data = true;
         galv_program_print(s->cli->out, program);
+    }
+    return status;
+}
+
+static galv_status print_order(simulation *s, galv_err *err)
+{
+    galv_schedule schedule;
+    galv_schedule_shape shape = {s->plan->pp, s->plan->vpp,
+                                 galv_plan_n_micro_batches(s->plan),
+                                 s->plan->group_size, NULL};
+    galv_prices *prices = NULL;
+    galv_arena *arena = s->cli->arena;
+    galv_status status = galv_schedule_of_plan(&schedule, s->plan, err);
+    if (status == GALV_OK) {
+        status = galv_setup_costmodel(&s->model, &s->setup, s->cli, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_prices_new(&prices, s->model, s->plan, arena, err);
+    }
+    if (status == GALV_OK) { /* some orders follow costs */
+        status = galv_weigh_plan(&shape.weights, s->model, s->plan, prices, arena, err);
+    }
+    if (status == GALV_OK) {
+        *s->cli->out_is_data = true;
+        status = galv_schedule_file_put(s->cli->out, &schedule, &shape, err);
     }
     return status;
 }
@@ -261,8 +287,8 @@ static galv_status simulate_it(simulation *s, galv_err *err)
     const galv_evaluate_options usual = GALV_EVALUATE_OPTIONS_INIT;
     s->options = usual;
     s->options.sim.record_timeline = s->target.given;
-    galv_status status = galv_whole_cluster_read(&s->options, &s->differences, s->cli,
-                                                 &s->setup, err);
+    galv_status status =
+        galv_whole_cluster_read(&s->options, &s->differences, s->cli, &s->setup, err);
     if (status == GALV_OK) {
         status = galv_setup_costmodel(&s->model, &s->setup, s->cli, err);
     }
@@ -307,6 +333,8 @@ int galv_cmd_simulate(const galv_cli *cli)
         status = galv_config_print(cli, &s.setup, &err);
     } else if (status == GALV_OK && galv_cli_given(cli, GALV_OPTION_PROGRAM)) {
         status = print_program(&s, &err);
+    } else if (status == GALV_OK && galv_cli_given(cli, GALV_OPTION_PRINT_ORDER)) {
+        status = print_order(&s, &err);
     } else if (status == GALV_OK) {
         status = simulate_it(&s, &err);
     }

@@ -97,7 +97,8 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
     OPTION(MICRO_BATCH) "micro-batch", 0, "LIST", NULL, IN(STRATEGY), JOB, false,
         "open", "Samples of one micro-batch on one rank", "--micro-batch 1,2"},
     OPTION(SCHEDULE) "schedule", 0, "LIST", NULL, IN(STRATEGY), JOB, false, "open",
-        "Pipeline schedules by name, see `catalog schedules`",
+        "Pipeline schedules by name, see `catalog schedules`; simulate: or an order in "
+        "a .csv file",
         "--schedule 1f1b,interleaved"},
     OPTION(OVERLAP) "overlap", 0, "LIST", "none|grad-reduce|param-gather|tp-comm|p2p",
         IN(STRATEGY), JOB, false, "all but tp-comm",
@@ -119,6 +120,9 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
 
     OPTION(PROGRAM) "program", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false, NULL,
         "Print the program: every operation of every rank", "--program"},
+    OPTION(PRINT_ORDER) "print-order", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false,
+        NULL, "Print the order of the schedule as a CSV, which --schedule reads",
+        "--print-order"},
     OPTION(CHECK) "check", 0, NULL, NULL, IN(COMMAND), ON(SIMULATE), false, NULL,
         "Replay with a second, naive simulator; exit 1 when the two differ",
         "--check"},

@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "cli/output.h"
 #include "cli/report.h"
+#include "schedule/schedule_file.h"
 #include "sim/stage_times.h"
 #include "viz/timelines_figure.h"
 
@@ -46,6 +47,7 @@ static galv_status refuse_others(const galv_cli *cli, galv_err *err)
         bool taken =
             option->group == GALV_IN_OUTPUT || option->id == GALV_OPTION_STAGE_TIMES ||
             option->id == GALV_OPTION_MICRO_BATCHES ||
+            option->id == GALV_OPTION_PRINT_ORDER ||
             option->id == GALV_OPTION_SCHEDULE || option->id == GALV_OPTION_VPP ||
             option->id == GALV_OPTION_OVERLAP || option->id == GALV_OPTION_MEMORY_LIMIT;
         if (!taken || option->id == GALV_OPTION_PRINT_CONFIG) {
@@ -60,6 +62,43 @@ static galv_status refuse_others(const galv_cli *cli, galv_err *err)
     if (cli->n_arguments > 0) {
         return galv_fail(err, GALV_USAGE, "'%.200s' and --stage-times: one of the two",
                          cli->arguments[0]);
+    }
+    return GALV_OK;
+}
+
+/* A schedule by name, or the order in a file, called as the file is. */
+static galv_status add_row(sheet *s, const char *name, galv_err *err)
+{
+    row *r = &s->rows[s->n_rows++];
+    galv_order *order = NULL;
+    if (!galv_schedule_file_is(name)) {
+        return galv_schedule_find(&r->schedule, name, err);
+    }
+    galv_status status = galv_schedule_file_read(&order, name, s->cli->arena, err);
+    galv_schedule *schedule = GALV_NEW(s->cli->arena, galv_schedule);
+    if (status == GALV_OK && schedule == NULL) {
+        status = galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    *schedule = galv_schedule_of_order(order);
+    schedule->name = name;
+    r->schedule = schedule;
+    return GALV_OK;
+}
+
+/* --micro-batches, or those of the files. */
+static galv_status count_micro_batches(sheet *s, galv_err *err)
+{
+    for (size_t i = 0; i < s->n_rows && s->options.n_micro_batches == 0; i++) {
+        const galv_order *own = s->rows[i].schedule->own;
+        s->options.n_micro_batches = own != NULL ? own->n_micro_batches : 0;
+    }
+    if (s->options.n_micro_batches == 0) {
+        galv_fail(err, GALV_USAGE, "--stage-times needs --micro-batches");
+        galv_hint(err, "for example: --micro-batches %d", 4 * (int)s->times.n_stages);
+        return GALV_USAGE;
     }
     return GALV_OK;
 }
@@ -81,7 +120,7 @@ static galv_status add_rows(sheet *s, galv_err *err)
         return galv_fail(err, GALV_USAGE, "--schedule: too many names");
     }
     for (size_t i = 0; i < n && status == GALV_OK; i++) {
-        status = galv_schedule_find(&s->rows[s->n_rows++].schedule, names[i], err);
+        status = add_row(s, names[i], err);
     }
     return status;
 }
@@ -149,15 +188,14 @@ static galv_status read_sheet(sheet *s, galv_err *err)
     if (status == GALV_OK) {
         status = read_memory_limit(s, err);
     }
-    if (status == GALV_OK && m == 0) {
-        status = galv_fail(err, GALV_USAGE, "--stage-times needs --micro-batches");
-        galv_hint(err, "for example: --micro-batches %d", 4 * (int)s->times.n_stages);
-    }
     if (status == GALV_OK) {
         s->options.n_micro_batches = (int32_t)m;
         s->options.n_chunks = (int32_t)vpp;
         s->options.record_timeline = s->target.given;
         status = add_rows(s, err);
+    }
+    if (status == GALV_OK) {
+        status = count_micro_batches(s, err);
     }
     return status;
 }
@@ -459,6 +497,40 @@ static galv_status report(const sheet *s, galv_err *err)
     return GALV_OK;
 }
 
+static galv_status print_order(const sheet *s, galv_err *err)
+{
+    galv_schedule_shape shape;
+    if (s->n_rows != 1) {
+        return galv_fail(err, GALV_USAGE, "--print-order is for one --schedule");
+    }
+    const galv_schedule *schedule = s->rows[0].schedule;
+    galv_status status = galv_stage_times_shape(&shape, &s->times, schedule,
+                                                &s->options, s->cli->arena, err);
+    *s->cli->out_is_data = true;
+    return status == GALV_OK
+               ? galv_schedule_file_put(s->cli->out, schedule, &shape, err)
+               : status;
+}
+
+static galv_status play(sheet *s, galv_err *err)
+{
+    galv_status status = GALV_OK;
+    for (size_t i = 0; i < s->n_rows && status == GALV_OK; i++) {
+        status = play_row(s, &s->rows[i], err);
+    }
+    if (status == GALV_OK) {
+        sort_rows(s);
+        if (count_played(s) == 0 && s->n_rows > 0) {
+            status = galv_fail(err, GALV_USAGE, "no schedule can be played: %s",
+                               s->rows[0].why_not);
+        }
+    }
+    if (status == GALV_OK) {
+        status = report(s, err);
+    }
+    return status == GALV_OK && s->target.given ? write_target(s, err) : status;
+}
+
 int galv_cmd_stage_times(const galv_cli *cli)
 {
     galv_err err = GALV_ERR_INIT;
@@ -469,21 +541,9 @@ int galv_cmd_stage_times(const galv_cli *cli)
     }
     s->cli = cli;
     galv_status status = read_sheet(s, &err);
-    for (size_t i = 0; i < s->n_rows && status == GALV_OK; i++) {
-        status = play_row(s, &s->rows[i], &err);
-    }
     if (status == GALV_OK) {
-        sort_rows(s);
-        if (count_played(s) == 0 && s->n_rows > 0) {
-            status = galv_fail(&err, GALV_USAGE, "no schedule can be played: %s",
-                               s->rows[0].why_not);
-        }
-    }
-    if (status == GALV_OK) {
-        status = report(s, &err);
-    }
-    if (status == GALV_OK && s->target.given) {
-        status = write_target(s, &err);
+        status = galv_cli_given(cli, GALV_OPTION_PRINT_ORDER) ? print_order(s, &err)
+                                                              : play(s, &err);
     }
     return status == GALV_OK ? 0 : galv_cli_fail(cli, &err);
 }

@@ -50,6 +50,9 @@ static int32_t count_held(const galv_plan *plan)
 static int32_t held_virtual_stage(const galv_plan *plan, int32_t stage, int32_t chunk)
 {
     const char *name = plan->schedule;
+    if (plan->order != NULL) {
+        return galv_order_virtual_stage(plan->order, stage, chunk);
+    }
     if (chunk == 1 && strcmp(name, "dualpipe") == 0) {
         return plan->pp - 1 - stage;
     }

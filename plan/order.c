@@ -33,6 +33,11 @@ void galv_order_count(int32_t *n_stages, int32_t *n_chunks,
     }
 }
 
+int32_t galv_order_virtual_stage(const galv_order *order, int32_t stage, int32_t chunk)
+{
+    return order->virtual_stages[stage * n_lanes(order) + chunk];
+}
+
 const char *galv_order_schedule(const galv_order *order)
 {
     return order->two_way           ? "custom-two-way"

@@ -76,6 +76,9 @@ galv_status galv_order_make(galv_order **order, const galv_order_entry *entries,
 void galv_order_count(int32_t *n_stages, int32_t *n_chunks,
                       const galv_order_entry *entries, size_t n);
 
+/* Where a chunk of a stage (two-way: a copy) lies in the model. */
+int32_t galv_order_virtual_stage(const galv_order *order, int32_t stage, int32_t chunk);
+
 /* What the schedule of such an order is called: "custom", "custom-split" ... */
 const char *galv_order_schedule(const galv_order *order);
 

@@ -329,8 +329,7 @@ int32_t galv_schedule_virtual_stage(const galv_schedule *schedule,
                                     int32_t chunk)
 {
     if (schedule->own != NULL) {
-        int32_t lanes = schedule->own->two_way ? 2 : schedule->own->n_chunks;
-        return schedule->own->virtual_stages[stage * lanes + chunk];
+        return galv_order_virtual_stage(schedule->own, stage, chunk);
     }
     if (schedule->virtual_stage != NULL) {
         return schedule->virtual_stage(shape, stage, chunk);

@@ -332,26 +332,42 @@ static void title(galv_stage_times_result *result, const galv_stage_times *times
              result->iteration_time_s, 100 * result->bubble_frac);
 }
 
+galv_status galv_stage_times_shape(galv_schedule_shape *shape,
+                                   const galv_stage_times *times,
+                                   const galv_schedule *schedule,
+                                   const galv_stage_times_options *options,
+                                   galv_arena *arena, galv_err *err)
+{
+    galv_schedule_weights *weights = GALV_NEW(arena, galv_schedule_weights);
+    if (weights == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    shape->n_stages = times->n_stages;
+    shape->n_chunks = choose_chunks(times, schedule, options->n_chunks);
+    shape->n_micro_batches = options->n_micro_batches;
+    shape->group_size = options->group_size;
+    shape->weights = weights;
+    return weigh(weights, times, options->memory_limit, arena, err);
+}
+
 galv_status galv_stage_times_simulate(galv_stage_times_result *result,
                                       const galv_stage_times *times,
                                       const galv_schedule *schedule,
                                       const galv_stage_times_options *options,
                                       galv_arena *arena, galv_err *err)
 {
-    galv_schedule_weights weights;
+    galv_schedule_shape shape;
     galv_program *program = NULL;
     galv_stage_times_result made = {0};
     galv_sim_options sim_options = GALV_SIM_OPTIONS_INIT;
     sim_options.record_timeline = options->record_timeline;
     made.schedule = schedule;
-    made.n_chunks = choose_chunks(times, schedule, options->n_chunks);
-    galv_status status = weigh(&weights, times, options->memory_limit, arena, err);
+    galv_status status =
+        galv_stage_times_shape(&shape, times, schedule, options, arena, err);
     if (status != GALV_OK) {
         return status;
     }
-    galv_schedule_shape shape = {times->n_stages, made.n_chunks,
-                                 options->n_micro_batches, options->group_size,
-                                 &weights};
+    made.n_chunks = shape.n_chunks;
     status = galv_program_from_schedule(&program, schedule, &shape, arena, err);
     if (status == GALV_OK && options->messages_block) {
         status = block(program, arena, err);

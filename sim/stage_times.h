@@ -58,6 +58,14 @@ typedef struct galv_stage_times_result {
     galv_sim_result sim; /* its memory: activations alone */
 } galv_stage_times_result;
 
+/* The shape that a schedule has under these times and options, with what orders that
+ * follow costs go by, owned by the arena. Errors: GALV_NO_MEMORY. */
+galv_status galv_stage_times_shape(galv_schedule_shape *shape,
+                                   const galv_stage_times *times,
+                                   const galv_schedule *schedule,
+                                   const galv_stage_times_options *options,
+                                   galv_arena *arena, galv_err *err);
+
 /* Plays a schedule. Whole-stage times, the sum of a stage's rows, are shared out evenly
  * where the schedule has another number of chunks than the file; a stage of a two-way
  * schedule computes, beside its own, the passes of the stage opposite at that one's
