@@ -12,21 +12,16 @@
 
 #include "search/frontier.h"
 #include "search/partition.h"
+#include "search/relaxation.h"
 #include "sim/evaluate.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOWED    0.15 /* share of a hidden message that shows as slower computation */
 #define REPAIRS   8
 #define MOST_ROWS 256
-#define MOST_KEPT 12 /* options of a group that a stage's frontier is made of */
-
-typedef struct edge { /* of a hull: from one option towards a faster, larger one */
-    double gain_s, bytes;
-    int32_t group;
-} edge;
+#define MOST_KEPT 8 /* options of a group that a stage's frontier is made of */
 
 /* The options of one group on one stage, none worse than another in both. */
 typedef struct menu {
@@ -39,21 +34,10 @@ typedef struct guess {
     const galv_layer_guesser *g;
     galv_arena *arena;
     galv_err *err;
-    int32_t n_blocks;
-    int32_t *block_begin; /* [n_blocks + 1] first layer of a stage that begins there */
-    offer *menus;         /* [pp][n_groups] */
-    edge *edges;          /* [pp][n_groups * MOST_KEPT] steepest first */
-    int32_t *n_edges;     /* [pp] */
-    double *room_bytes;   /* [pp] for layers */
+    galv_relaxation *relaxation;
+    offer *menus; /* [pp][n_groups] */
     galv_layering at;
 } guess;
-
-static double guide_s(const galv_layer_price *p)
-{
-    double latency = p->forward_s + p->backward_s + p->weight_s;
-    double shown = p->messages_s > latency ? p->messages_s - latency : 0;
-    return latency + shown + SLOWED * (p->messages_s - shown);
-}
 
 typedef struct ranked {
     double time_s, bytes;
@@ -85,8 +69,8 @@ static galv_status fill_menu(guess *at, offer *menu, int32_t group, double kept)
     double m = table->n_micro_batches;
     for (int32_t i = 0; i < n; i++) {
         const galv_layer_price *p = &table->prices[group][i];
-        all[i] = (ranked){guide_s(p) + p->optimizer_s / m,
-                          p->held_bytes + kept * p->kept_bytes, i};
+        all[i] =
+            (ranked){galv_layer_guide_s(p, m), p->held_bytes + kept * p->kept_bytes, i};
     }
     qsort(all, (size_t)n, sizeof *all, by_bytes);
     int32_t front = 0;
@@ -105,42 +89,6 @@ static galv_status fill_menu(guess *at, offer *menu, int32_t group, double kept)
     return GALV_OK;
 }
 
-/* The lower convex hull of a menu, as edges; returns how many. */
-static int32_t hull(edge *edges, const offer *menu, int32_t group)
-{
-    int32_t n = 0;
-    int32_t from = 0;
-    while (from + 1 < menu->n) {
-        int32_t best = from + 1;
-        double steepest = -1;
-        for (int32_t to = from + 1; to < menu->n; to++) {
-            double slope = (menu->options[from].time_s - menu->options[to].time_s) /
-                           (menu->options[to].bytes - menu->options[from].bytes);
-            if (slope > steepest) {
-                steepest = slope;
-                best = to;
-            }
-        }
-        edges[n++] =
-            (edge){menu->options[from].time_s - menu->options[best].time_s,
-                   menu->options[best].bytes - menu->options[from].bytes, group};
-        from = best;
-    }
-    return n;
-}
-
-static int steeper(const void *left, const void *right)
-{
-    const edge *a = left;
-    const edge *b = right;
-    double x = a->gain_s * b->bytes;
-    double y = b->gain_s * a->bytes;
-    if (x < y || x > y) {
-        return x > y ? -1 : 1;
-    }
-    return a->group < b->group ? -1 : a->group > b->group;
-}
-
 static galv_status fill_menus(guess *at)
 {
     const galv_layer_table *table = at->g->table;
@@ -150,17 +98,13 @@ static galv_status fill_menus(guess *at)
         for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
             kept = fmax(kept, galv_replay_kept(at->g->replay, stage, chunk));
         }
-        edge *edges = &at->edges[(size_t)stage * n_groups * MOST_KEPT];
         for (int32_t g = 0; g < table->n_groups; g++) {
             offer *menu = &at->menus[(size_t)stage * n_groups + (size_t)g];
             galv_status status = fill_menu(at, menu, g, kept);
             if (status != GALV_OK) {
                 return status;
             }
-            at->n_edges[stage] += hull(&edges[at->n_edges[stage]], menu, g);
         }
-        qsort(edges, (size_t)at->n_edges[stage], sizeof *edges, steeper);
-        at->room_bytes[stage] = at->g->memory_bytes - table->base_bytes;
     }
     return GALV_OK;
 }
@@ -176,56 +120,24 @@ static galv_status begin(guess *at, const galv_layer_guesser *g, galv_arena *are
     at->g = g;
     at->arena = arena;
     at->err = err;
-    at->block_begin = GALV_NEW_ARRAY(arena, int32_t, galv_model_n_blocks(model) + 1);
     at->menus = GALV_NEW_ARRAY(arena, offer, pp * n_groups);
-    at->edges = GALV_NEW_ARRAY(arena, edge, pp * n_groups * MOST_KEPT);
-    at->n_edges = GALV_NEW_ARRAY(arena, int32_t, pp);
-    at->room_bytes = GALV_NEW_ARRAY(arena, double, pp);
     at->at.choice = GALV_NEW_ARRAY(arena, int16_t, table->n_layers);
     at->at.first_layer =
         GALV_NEW_ARRAY(arena, int32_t, pp * (size_t)table->shape.vpp + 1);
-    if (!at->block_begin || !at->menus || !at->edges || !at->n_edges ||
-        !at->room_bytes || !at->at.choice || !at->at.first_layer) {
+    if (!at->menus || !at->at.choice || !at->at.first_layer) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    for (int32_t layer = 0; layer < table->n_layers; layer++) {
-        if (galv_layer_is_block(galv_model_layer(model, layer))) {
-            at->block_begin[++at->n_blocks] = layer + 1;
-        }
-    }
-    at->block_begin[at->n_blocks] = table->n_layers;
-    return fill_menus(at);
+    galv_status status =
+        galv_relaxation_new(&at->relaxation, table, g->replay, model, g->memory_bytes,
+                            galv_layer_guide_s, arena, err);
+    return status == GALV_OK ? fill_menus(at) : status;
 }
 
-/* galv_partition_cost: as if layers could be cut in pieces. */
-static double relaxed_s(void *context, int32_t stage, int32_t first, int32_t n)
+/* m micro-batches through stages of which the slowest is never kept waiting.
+ * Source: Narayanan et al. 2021 (arXiv 2104.04473, section 2.2.1), for equal stages. */
+static double pipeline_s(void *n_micro_batches, double sum_s, double most_s)
 {
-    const guess *at = context;
-    const galv_layer_table *table = at->g->table;
-    int32_t begin = at->block_begin[first];
-    int32_t end = at->block_begin[first + n];
-    double time_s = 0;
-    double room = at->room_bytes[stage];
-    double count[GALV_MAX_GROUPS];
-    for (int32_t g = 0; g < table->n_groups; g++) {
-        int32_t low = begin > table->group_of[g] ? begin : table->group_of[g];
-        int32_t high = end < table->group_of[g + 1] ? end : table->group_of[g + 1];
-        const offer *menu = &at->menus[stage * table->n_groups + g];
-        count[g] = high > low ? high - low : 0;
-        time_s += count[g] * menu->options[0].time_s;
-        room -= count[g] * menu->options[0].bytes;
-    }
-    if (room < 0) {
-        return INFINITY;
-    }
-    const edge *edges = &at->edges[stage * table->n_groups * MOST_KEPT];
-    for (int32_t i = 0; i < at->n_edges[stage] && room > 0; i++) {
-        double bytes = count[edges[i].group] * edges[i].bytes;
-        double part = bytes > room ? room / bytes : 1;
-        time_s -= part * count[edges[i].group] * edges[i].gain_s;
-        room -= part * bytes;
-    }
-    return time_s;
+    return sum_s + (*(const double *)n_micro_batches - 1) * most_s;
 }
 
 /* Divides the blocks; *time_s is INFINITY when no way fits. */
@@ -233,27 +145,29 @@ static galv_status divide(guess *at, double *time_s, bool evenly)
 {
     const galv_layer_table *table = at->g->table;
     int32_t n_virtual = table->shape.pp * table->shape.vpp;
+    int32_t total = galv_relaxation_n_blocks(at->relaxation);
     int32_t *n_blocks = GALV_NEW_ARRAY(at->arena, int32_t, n_virtual);
+    double m = table->n_micro_batches;
     if (!n_blocks) {
         return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
     }
-    if (n_virtual > at->n_blocks) {
+    if (n_virtual > total) {
         *time_s = INFINITY;
         return GALV_OK;
     }
-    galv_plan_balance(n_blocks, at->n_blocks, table->shape.pp, table->shape.vpp);
+    galv_plan_balance(n_blocks, total, table->shape.pp, table->shape.vpp);
     *time_s = 0;
     if (!evenly && table->shape.vpp == 1) {
-        galv_status status =
-            galv_partition(n_blocks, time_s, n_virtual, at->n_blocks,
-                           table->n_micro_batches, relaxed_s, at, at->err);
+        galv_partition_problem problem = {
+            n_virtual, total, galv_relaxation_stage_s, pipeline_s, at->relaxation, &m};
+        galv_status status = galv_partition(n_blocks, time_s, &problem, at->err);
         if (status != GALV_OK) {
             return status;
         }
     }
     int32_t block = 0;
     for (int32_t v = 0; v <= n_virtual; v++) {
-        at->at.first_layer[v] = at->block_begin[block];
+        at->at.first_layer[v] = galv_relaxation_layer(at->relaxation, block);
         block += v < n_virtual ? n_blocks[v] : 0;
     }
     return GALV_OK;
@@ -313,8 +227,12 @@ static galv_status fill_stage(guess *at, int32_t stage, bool *fits)
         int32_t v = galv_replay_virtual_stage(at->g->replay, stage, chunk);
         add_rows(r, at->at.first_layer[v], at->at.first_layer[v + 1]);
     }
-    galv_frontier_problem problem = {
-        r->n, r->rows, at->room_bytes[stage], at->g->max_runs, change_s, r};
+    galv_frontier_problem problem = {r->n,
+                                     r->rows,
+                                     *galv_relaxation_room(at->relaxation, stage),
+                                     at->g->max_runs,
+                                     change_s,
+                                     r};
     galv_status status = galv_frontier_make(&frontier, &problem, at->arena, at->err);
     *fits = status == GALV_OK && frontier.n_points > 0;
     if (!*fits) {
@@ -356,7 +274,7 @@ static galv_status repair(guess *at, bool *fits, bool *changed)
         double excess = peaks[stage] - at->g->memory_bytes;
         changed[stage] = excess > 0;
         *fits &= !changed[stage];
-        at->room_bytes[stage] -= excess > 0 ? excess : 0;
+        *galv_relaxation_room(at->relaxation, stage) -= excess > 0 ? excess : 0;
     }
     return status;
 }
@@ -419,17 +337,19 @@ galv_status galv_layer_guess_time(double *time_s, const galv_layer_guesser *gues
         status = divide(&at, time_s, false);
     }
     if (status == GALV_OK && guesser->table->shape.vpp > 1 && isfinite(*time_s)) {
-        /* evenly over stages, as if they were the model's first blocks to its last */
+        /* as if each stage held blocks in a row */
         int32_t pp = guesser->table->shape.pp;
-        double sum_s = 0, most_s = 0;
+        double sum_s = 0, most_s = 0, m = guesser->table->n_micro_batches;
+        int64_t n_blocks = galv_relaxation_n_blocks(at.relaxation);
         for (int32_t stage = 0; stage < pp; stage++) {
-            int32_t first = (int32_t)((int64_t)at.n_blocks * stage / pp);
-            int32_t next = (int32_t)((int64_t)at.n_blocks * (stage + 1) / pp);
-            double t = relaxed_s(&at, stage, first, next - first);
+            int32_t first = (int32_t)(n_blocks * stage / pp);
+            int32_t next = (int32_t)(n_blocks * (stage + 1) / pp);
+            double t =
+                galv_relaxation_stage_s(at.relaxation, stage, first, next - first);
             sum_s += t / guesser->table->shape.vpp;
             most_s = fmax(most_s, t);
         }
-        *time_s = sum_s + (guesser->table->n_micro_batches - 1) * most_s;
+        *time_s = pipeline_s(&m, sum_s, most_s);
     }
     return status;
 }

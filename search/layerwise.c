@@ -1,18 +1,12 @@
 /* Shapes in order of their lower bounds; in each, layerings in order of theirs.
  *
- * A shape's own bound takes every layer at its fastest: then no stage can have less
- * than an even share, and with one chunk a stage waits for those before it to fill and
- * drain, which with m micro-batches on p stages is at least W / (1 - (1 - 1/m)^p) for W
- * seconds of one micro-batch through all layers: of all ways to share W out, the one
- * where every stage ends at the same moment is the best, and there each has 1 - 1/m of
- * the one before it.
- *
  * Waves of plans are judged in parallel and merged in order, as in search.c. */
 #include "search/layerwise.h"
 
 #include "base/parallel.h"
 #include "search/layer_guess.h"
 #include "search/layer_tree.h"
+#include "search/relaxation.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -144,25 +138,33 @@ static galv_status price_shape(layerwise *l, size_t index)
                                  &l->space->overlap, l->arena, l->err);
 }
 
-static double shape_bound(const shape_entry *entry)
+static galv_status make_replay(galv_replay **replay, layerwise *l,
+                               const shape_entry *entry)
 {
-    const galv_layer_table *table = &entry->table;
-    double m = table->n_micro_batches;
-    double pp = table->shape.pp;
-    double least = 0;
-    for (int32_t g = 0; g < table->n_groups; g++) {
-        double fastest = INFINITY;
-        for (int32_t i = 0; i < table->n_prices[g]; i++) {
-            const galv_layer_price *p = &table->prices[g][i];
-            fastest = fmin(fastest, p->forward_s + p->backward_s + p->weight_s);
-        }
-        least += fastest * (table->group_of[g + 1] - table->group_of[g]);
+    galv_schedule_shape shape = {entry->shape.pp, entry->shape.vpp,
+                                 entry->table.n_micro_batches, 0, NULL};
+    return galv_replay_new(replay, entry->shape.schedule, &shape, l->scratch, l->err);
+}
+
+/* Lower bound of all plans of a shape; INFINITY when none can run or fit. */
+static galv_status bound_shape(layerwise *l, shape_entry *entry)
+{
+    galv_replay *replay = NULL;
+    galv_relaxation *relaxation = NULL;
+    galv_arena_reset(l->scratch);
+    entry->bound_s = INFINITY;
+    galv_status status = make_replay(&replay, l, entry);
+    if (status == GALV_USAGE) { /* micro-batches that the schedule cannot do */
+        return GALV_OK;
     }
-    double bound = m * least / pp;
-    if (table->shape.vpp == 1 && !table->shape.schedule->splits_backward) {
-        bound = least / (1 - pow(1 - 1 / m, pp));
+    if (status == GALV_OK) {
+        status = galv_relaxation_new(&relaxation, &entry->table, replay, &l->job->model,
+                                     l->limit_bytes, galv_layer_latency_s, l->scratch,
+                                     l->err);
     }
-    return bound * (1 - 1e-12);
+    return status == GALV_OK
+               ? galv_relaxation_bound(&entry->bound_s, relaxation, l->err)
+               : status;
 }
 
 typedef struct shape_key {
@@ -189,10 +191,12 @@ static galv_status order_shapes(layerwise *l)
     }
     for (size_t i = 0; i < l->n_shapes; i++) {
         galv_status status = price_shape(l, i);
+        if (status == GALV_OK) {
+            status = bound_shape(l, &l->shapes[i]);
+        }
         if (status != GALV_OK) {
             return status;
         }
-        l->shapes[i].bound_s = shape_bound(&l->shapes[i]);
         keys[i] = (shape_key){l->shapes[i].bound_s, i};
     }
     qsort(keys, l->n_shapes, sizeof *keys, compare_shapes);
@@ -346,14 +350,6 @@ static galv_status judge_leaves(layerwise *l, const galv_layer_leaf *leaves, siz
 }
 
 /* ---- a shape ---- */
-
-static galv_status make_replay(galv_replay **replay, layerwise *l,
-                               const shape_entry *entry)
-{
-    galv_schedule_shape shape = {entry->shape.pp, entry->shape.vpp,
-                                 entry->table.n_micro_batches, 0, NULL};
-    return galv_replay_new(replay, entry->shape.schedule, &shape, l->scratch, l->err);
-}
 
 /* The replay of a shape and what guesses need; false when its schedule cannot do so
  * many micro-batches. */

@@ -46,21 +46,19 @@ static bool add(ways *list, way w)
 }
 
 /* All ways to give the first stages up to `stage` their blocks. */
-static bool add_stage(ways *table, int32_t stage, int32_t n_stages, int32_t total,
-                      galv_partition_cost cost, void *context)
+static bool add_stage(ways *table, int32_t stage, const galv_partition_problem *p)
 {
-    const ways *before =
-        &table[(size_t)(stage > 0 ? stage - 1 : 0) * (size_t)(total + 1)];
-    ways *here = &table[(size_t)stage * (size_t)(total + 1)];
-    int32_t stages_left = n_stages - 1 - stage;
-    for (int32_t first = stage; first < total; first++) {
-        if (stage == 0 && first > 0) {
-            break;
-        }
+    size_t width = (size_t)p->total + 1;
+    const ways *before = &table[(size_t)(stage > 0 ? stage - 1 : 0) * width];
+    ways *here = &table[(size_t)stage * width];
+    int32_t stages_left = p->n_stages - 1 - stage;
+    int32_t last_first = stage == 0 ? 0 : p->total - 1;
+    for (int32_t first = stage; first <= last_first; first++) {
         int32_t n_before = stage == 0 ? 1 : before[first].n;
-        int32_t least = stages_left == 0 ? total - first : 1;
-        for (int32_t n = least; n_before > 0 && first + n <= total - stages_left; n++) {
-            double t = cost(context, stage, first, n);
+        int32_t least = stages_left == 0 ? p->total - first : 1;
+        for (int32_t n = least; n_before > 0 && first + n <= p->total - stages_left;
+             n++) {
+            double t = p->cost(p->cost_context, stage, first, n);
             for (int32_t i = 0; isfinite(t) && i < n_before; i++) {
                 way from = {0, 0, 0, 0};
                 if (stage > 0) {
@@ -76,41 +74,46 @@ static bool add_stage(ways *table, int32_t stage, int32_t n_stages, int32_t tota
     return true;
 }
 
-galv_status galv_partition(int32_t *n_blocks, double *value_s, int32_t n_stages,
-                           int32_t total, double n_micro_batches,
-                           galv_partition_cost cost, void *context, galv_err *err)
+/* Reads the division of least value off the table. */
+static double read_least(int32_t *n_blocks, const ways *table,
+                         const galv_partition_problem *p)
 {
-    size_t width = (size_t)total + 1;
-    ways *table = calloc((size_t)n_stages * width, sizeof *table);
-    bool made = table != NULL;
-    for (int32_t stage = 0; made && stage < n_stages; stage++) {
-        made = add_stage(table, stage, n_stages, total, cost, context);
-    }
-    double best_s = INFINITY;
+    size_t width = (size_t)p->total + 1;
+    const ways *last = &table[(size_t)(p->n_stages - 1) * width + (size_t)p->total];
+    double least = INFINITY;
     int32_t best = -1;
-    const ways *last =
-        made ? &table[(size_t)(n_stages - 1) * width + (size_t)total] : NULL;
-    for (int32_t i = 0; made && i < last->n; i++) {
-        double s = last->at[i].sum_s + (n_micro_batches - 1) * last->at[i].most_s;
-        if (s < best_s) {
-            best_s = s;
+    for (int32_t i = 0; i < last->n; i++) {
+        double s = p->value(p->value_context, last->at[i].sum_s, last->at[i].most_s);
+        if (s < least) {
+            least = s;
             best = i;
         }
     }
-    int32_t end = total;
-    for (int32_t stage = n_stages - 1; best >= 0 && stage >= 0; stage--) {
+    int32_t end = p->total;
+    for (int32_t stage = p->n_stages - 1; best >= 0 && stage >= 0; stage--) {
         const way *w = &table[(size_t)stage * width + (size_t)end].at[best];
         n_blocks[stage] = w->n;
         end -= w->n;
         best = w->parent;
     }
-    for (size_t i = 0; table && i < (size_t)n_stages * width; i++) {
+    return least;
+}
+
+galv_status galv_partition(int32_t *n_blocks, double *least,
+                           const galv_partition_problem *problem, galv_err *err)
+{
+    size_t n = (size_t)problem->n_stages * ((size_t)problem->total + 1);
+    ways *table = calloc(n, sizeof *table);
+    bool made = table != NULL;
+    for (int32_t stage = 0; made && stage < problem->n_stages; stage++) {
+        made = add_stage(table, stage, problem);
+    }
+    if (made) {
+        *least = read_least(n_blocks, table, problem);
+    }
+    for (size_t i = 0; table && i < n; i++) {
         free(table[i].at);
     }
     free(table);
-    if (!made) {
-        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    }
-    *value_s = best_s;
-    return GALV_OK;
+    return made ? GALV_OK : galv_fail(err, GALV_NO_MEMORY, "out of memory");
 }

@@ -23,6 +23,7 @@ struct galv_replay {
     double *end_s;       /* [n_nodes] */
     double *stage_end_s; /* [pp] */
     double *kept;        /* [pp * vpp] */
+    double *before;      /* [pp] forwards before the first backward */
     int32_t *virtual_of; /* [pp * vpp] */
 };
 
@@ -73,14 +74,17 @@ static bool add_next(sorter *s, int32_t stage)
     return true;
 }
 
-/* When does the stage keep most, and what then? */
+/* When does the stage keep most, and what then? Also forwards before a backward. */
 static void count_kept(galv_replay *r, const galv_slot *slots, size_t n_slots,
                        int32_t stage, double *now)
 {
     double most = 0;
     memset(now, 0, (size_t)r->vpp * sizeof *now);
     double total = 0;
+    bool backward = false;
     for (size_t i = 0; i < n_slots; i++) {
+        backward |= slots[i].pass != GALV_PASS_FORWARD;
+        r->before[stage] += backward ? 0 : 1;
         double change = slots[i].pass == GALV_PASS_FORWARD    ? 1
                         : slots[i].pass == GALV_PASS_BACKWARD ? -1
                         : slots[i].pass == GALV_PASS_NONE     ? 0
@@ -160,11 +164,12 @@ galv_status galv_replay_new(galv_replay **replay, const galv_schedule *schedule,
         r->nodes = GALV_NEW_ARRAY(arena, node, n_nodes);
         r->end_s = GALV_NEW_ARRAY(arena, double, n_nodes);
         r->stage_end_s = GALV_NEW_ARRAY(arena, double, r->pp);
+        r->before = GALV_NEW_ARRAY(arena, double, r->pp);
         r->kept = GALV_NEW_ARRAY(arena, double, n_virtual);
         r->virtual_of = GALV_NEW_ARRAY(arena, int32_t, n_virtual);
     }
     if (!r || !scratch || !r->nodes || !r->end_s || !r->stage_end_s || !r->kept ||
-        !r->virtual_of) {
+        !r->before || !r->virtual_of) {
         status = galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     if (status == GALV_OK) {
@@ -201,6 +206,11 @@ double galv_replay_time(galv_replay *r, const double *forward_s,
 double galv_replay_kept(const galv_replay *r, int32_t stage, int32_t chunk)
 {
     return r->kept[stage * r->vpp + chunk];
+}
+
+double galv_replay_before_backward(const galv_replay *r, int32_t stage)
+{
+    return r->before[stage];
 }
 
 int32_t galv_replay_virtual_stage(const galv_replay *r, int32_t stage, int32_t chunk)

@@ -29,6 +29,9 @@ double galv_replay_time(galv_replay *replay, const double *forward_s,
  */
 double galv_replay_kept(const galv_replay *replay, int32_t stage, int32_t chunk);
 
+/* Forwards of a stage before its first backward. */
+double galv_replay_before_backward(const galv_replay *replay, int32_t stage);
+
 int32_t galv_replay_virtual_stage(const galv_replay *replay, int32_t stage,
                                   int32_t chunk);
 

@@ -1,0 +1,57 @@
+/* Stages as if layers could be cut in pieces: the least time that a stage can need for
+ * some layers within its memory, and from it how blocks divide best over stages.
+ *
+ * With layers in pieces, the fastest mix within a memory limit lies on the lower convex
+ * hull of each group's options (time against memory), steepest gain first. Made of
+ * lower bounds of time and memory that is a lower bound for every layering of the
+ * stage, whatever its runs and their order. */
+#ifndef GALV_SEARCH_RELAXATION_H
+#define GALV_SEARCH_RELAXATION_H
+
+#include "search/layering.h"
+
+typedef struct galv_relaxation galv_relaxation;
+
+/* Seconds of one micro-batch in a layer: a bound (its latency), or a guide. */
+typedef double (*galv_layer_seconds)(const galv_layer_price *price,
+                                     double n_micro_batches);
+double galv_layer_latency_s(const galv_layer_price *price, double n_micro_batches);
+/* Latency, what shows of its parameter messages (what is longer than the latency, and a
+ * share of the rest for slowing it), and its share of the step. */
+double galv_layer_guide_s(const galv_layer_price *price, double n_micro_batches);
+
+/* Borrows table and replay; owned by the arena. Errors: GALV_NO_MEMORY. */
+galv_status galv_relaxation_new(galv_relaxation **relaxation,
+                                const galv_layer_table *table, galv_replay *replay,
+                                const galv_model *model, double memory_bytes,
+                                galv_layer_seconds seconds, galv_arena *arena,
+                                galv_err *err);
+
+/* Bytes of a stage that layers may take; change it to leave more or less. */
+double *galv_relaxation_room(galv_relaxation *relaxation, int32_t stage);
+
+/* First layer of a virtual stage that begins with a block (0 .. n_blocks); n_layers. */
+int32_t galv_relaxation_layer(const galv_relaxation *relaxation, int32_t block);
+int32_t galv_relaxation_n_blocks(const galv_relaxation *relaxation);
+
+/* One micro-batch on a stage that holds blocks [first, first + n); INFINITY = they do
+ * not fit. A galv_partition_cost. */
+double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
+                               int32_t n);
+
+/* A lower bound of the simulated time of all layerings of the shape, when `seconds` was
+ * galv_layer_latency_s; INFINITY = none fits. For one chunk a stage, over all
+ * partitions:
+ *
+ *   T >= sum_j t_j - t_i + m t_i - (k_i - 1) F_i   for every stage i.
+ *
+ * Its first backward waits for the stages after it, then m backwards and all but k_i
+ * forwards are still to do (k_i: forwards before the first backward in its order), then
+ * the stages before it drain. F_i is at most t_i times the largest share of forward in
+ * any layer. With several chunks, or a split backward: m W / p, W the least time of one
+ * micro-batch through all layers when stages share their memory.
+ * Errors: GALV_NO_MEMORY. */
+galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *relaxation,
+                                  galv_err *err);
+
+#endif
