@@ -12,9 +12,10 @@
  * slot needs no queue of its own, and the whole deadlocks only where the folded program
  * does.
  *
- * Order of things at one moment: all that ends now ends, by (time, slot); then all that
- * can starts; then rates are set. Stragglers and jitter change the work of an operation
- * when it begins. All memory is taken before the clock starts. */
+ * Order of things at one moment: all that ends now ends, in an order that the same
+ * input repeats; then all that can starts; then rates are set. Stragglers and jitter
+ * change the work of an operation when it begins. All memory is taken before the clock
+ * starts. */
 #include "sim/all_ranks_internal.h"
 
 #include <assert.h>
@@ -25,7 +26,7 @@
 
 static bool earlier(const heap_entry *a, const heap_entry *b)
 {
-    return a->end_s < b->end_s || (a->end_s <= b->end_s && a->block < b->block);
+    return a->end_s < b->end_s; /* all that ends at one moment is taken out together */
 }
 
 static void put(all_ranks *s, uint32_t at, heap_entry entry)
@@ -325,6 +326,8 @@ static void prefetch_next(const all_ranks *s)
         uint32_t rank = slot->first_rank + k * stride;
         __builtin_prefetch(&s->ranks[rank], 1);
         __builtin_prefetch(&s->ranks[rank].spent_s[4], 1);
+        __builtin_prefetch(&s->accounts[rank], 1);
+        __builtin_prefetch(&s->results[rank].peak_bytes, 1);
         __builtin_prefetch(&s->queues[(size_t)rank * GALV_N_STREAMS], 1);
     }
     for (uint32_t i = 1; i < 5 && i < s->n_blocks; i++) {

@@ -71,7 +71,7 @@ static unfolded unfold(const plan_stand *s)
         galv_costmodel_stage_memory(&u.base[stage], s->model, s->plan, stage);
     }
     cr_assert_eq(galv_meetings_of_plan(&u.meetings, &u.per_stage, s->plan, u.program,
-                                         s->arena, &err),
+                                       s->arena, &err),
                  GALV_OK);
     cr_assert_eq(
         galv_simulate(&u.folded, u.program, u.costs, u.base, &options, s->arena, &err),
@@ -141,6 +141,27 @@ Test(sim_all_ranks, equals_the_folded_simulation_on_random_programs)
         }
         draft_drop(d);
     }
+}
+
+/* Half of the stages on A100: each stage has the prices of its own pool. */
+Test(sim_all_ranks, mixed_pools_are_simulated_by_pool)
+{
+    plan_stand s = plan_set_up(2);
+    galv_err err = GALV_ERR_INIT;
+    galv_cluster other;
+    cr_assert_eq(galv_cluster_load(&other, "dgx-a100", 4, &err), GALV_OK);
+    s.job->cluster.pools[0].n_nodes = 4;
+    s.job->cluster.pools[1] = other.pools[0];
+    s.job->cluster.n_pools = 2;
+    galv_costmodel_free(s.model);
+    cr_assert_eq(galv_costmodel_new(&s.model, s.job, NULL, &err), GALV_OK);
+    unfolded u = unfold(&s);
+    galv_all_ranks_result all = run(&u, NULL, 0, s.arena);
+    compare_ranks("mixed pools", &u.folded, &all);
+    const galv_rank_result *ranks = u.folded.ranks;
+    cr_expect_gt(ranks[2].busy_s, 1.5 * ranks[1].busy_s, "A100 %g, H100 %g",
+                 ranks[2].busy_s, ranks[1].busy_s);
+    plan_tear_down(&s);
 }
 
 /* Pure data parallelism without overlap: everybody waits for the slowest, so the
