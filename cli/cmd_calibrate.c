@@ -323,8 +323,9 @@ static galv_status calibrate_it(calibrating *c, galv_err *err)
 {
     const galv_cli *cli = c->cli;
     galv_text text = GALV_TEXT_INIT;
-    galv_status status = galv_calibrate(&c->calibration, c->runs, c->n_runs,
-                                        c->setup.profile, c->n_jobs, cli->arena, err);
+    galv_status status =
+        galv_calibrate(&c->calibration, c->runs, c->n_runs, c->setup.profile, false,
+                       c->n_jobs, cli->arena, err);
     if (status != GALV_OK) {
         return status;
     }

@@ -5,16 +5,21 @@
  *
  *   sum_i w_i rho(e_i / s_i) + sum_k (x_k / sd_k)^2
  *
+ * Where a stack has runs of several sources, each source may be off as a whole (another
+ * cluster, container, day): e_i - u of its source takes the place of e_i, and u, with a
+ * standard deviation of 5 % about 0, is found along with x. With one source u is 0,
+ * unless the factors are wanted for a stack that is none of them.
+ *
  * s_i: the run's noise, at least 2 % (what the laws themselves miss); rho: Huber's, so
  * that a run of another mind pulls, but not harder the farther it is; w_i: a source of
  * many runs counts for at most 12; the last term is what is known of the knobs before
  * (sim/factors.h). So one run moves the knobs that explain most of it, a little each,
  * and many runs tell them apart.
  *
- * Gauss-Newton with Levenberg's damping; derivatives by differences of 0.02 in x, over
- * runs and knobs in parallel: each is one evaluation. The intervals are those of the
- * linear model at the end, 1.645 sqrt(diag((J'WJ + 1/sd^2)^-1)), widened where the runs
- * scatter by more than s.
+ * Gauss-Newton with Levenberg's damping; derivatives by differences of 0.02 in x, made
+ * anew every fourth step, over runs and knobs in parallel: each is one evaluation. The
+ * intervals are those of the linear model at the end, 1.645 sqrt(diag((J'WJ +
+ * 1/sd^2)^-1)), widened where the runs scatter by more than s.
  *
  * Left out: memory (measured peaks could fit "activation_stack"), and what a timeline
  * tells beyond its length. */
@@ -32,8 +37,9 @@
 #define LEAST_NOISE    0.02
 #define HUBER          2.0
 #define SOURCE_RUNS    12.0
+#define SOURCE_SD      0.05
 #define STEP_X         0.02
-#define MAX_ITERATIONS 12
+#define MAX_ITERATIONS 10
 #define NORMAL_95      1.6448536269514722
 
 /* ---- predictions ---- */
@@ -52,9 +58,13 @@ typedef struct fitting {
     const galv_device *device;
     const galv_workload *workload;
     galv_knob_zeros zeros;
-    double *log_s; /* [n * (1 + GALV_N_KNOBS)] */
-    double *e;     /* [n] */
-    double *w;     /* [n] weight by source over noise^2 */
+    double *log_s;  /* [n * (1 + GALV_N_KNOBS)] */
+    double *e;      /* [n] */
+    double *w;      /* [n] weight by source */
+    double *u;      /* [n] what the run's source is off by, as a whole */
+    size_t *source; /* [n] index of the first run of its source */
+    bool many;      /* sources */
+    bool foreign;
     double *jacobian;
     int n_jobs;
 } fitting;
@@ -155,18 +165,83 @@ static double loss(double t)
     return size <= HUBER ? t * t : HUBER * (2 * size - HUBER);
 }
 
+/* Weight of a run in the squares: Huber's, about its source. */
+static double pull(const fitting *f, size_t i)
+{
+    double s = noise_of(f->runs[f->of_stack[i]].run);
+    double size = fabs((f->e[i] - f->u[i]) / s);
+    return f->w[i] / (s * s) * (size > HUBER ? HUBER / size : 1);
+}
+
+/* What each source is off by as a whole, given e: twice, for the weights follow it. */
+static void find_sources(const fitting *f)
+{
+    memset(f->u, 0, f->n * sizeof *f->u);
+    for (int pass = 0; pass < 2 && f->many; pass++) {
+        for (size_t first = 0; first < f->n; first++) {
+            double sum = 1 / (SOURCE_SD * SOURCE_SD);
+            double sum_e = 0;
+            if (f->source[first] != first) {
+                continue;
+            }
+            for (size_t i = first; i < f->n; i++) {
+                if (f->source[i] == first) {
+                    sum += pull(f, i);
+                    sum_e += pull(f, i) * f->e[i];
+                }
+            }
+            for (size_t i = first; i < f->n; i++) {
+                if (f->source[i] == first) {
+                    f->u[i] = sum_e / sum;
+                }
+            }
+        }
+    }
+}
+
 static double objective(const fitting *f)
 {
     double sum = 0;
+    find_sources(f);
     for (size_t i = 0; i < f->n; i++) {
         double s = noise_of(f->runs[f->of_stack[i]].run);
-        sum += f->w[i] * loss(f->e[i] / s);
+        sum += f->w[i] * loss((f->e[i] - f->u[i]) / s);
+        if (f->source[i] == i) {
+            sum += f->u[i] * f->u[i] / (SOURCE_SD * SOURCE_SD);
+        }
     }
     for (int k = 0; k < f->n_knobs; k++) {
         double t = f->x[f->knobs[k]] / galv_knobs[f->knobs[k]].sd;
         sum += t * t;
     }
     return sum;
+}
+
+/* Takes u of one source out of the normal equations: what is left are those of x with u
+ * at its best. */
+static void take_out_source(const fitting *f, size_t first, double *a, double *b)
+{
+    size_t n = (size_t)f->n_knobs;
+    double sum = 1 / (SOURCE_SD * SOURCE_SD);
+    double sum_e = 0;
+    double sum_j[GALV_N_KNOBS] = {0};
+    for (size_t i = first; i < f->n; i++) {
+        if (f->source[i] != first) {
+            continue;
+        }
+        double weight = pull(f, i);
+        sum += weight;
+        sum_e += weight * f->e[i];
+        for (size_t k = 0; k < n; k++) {
+            sum_j[k] += weight * f->jacobian[i * GALV_N_KNOBS + k];
+        }
+    }
+    for (size_t k = 0; k < n; k++) {
+        b[k] -= sum_j[k] * sum_e / sum;
+        for (size_t l = 0; l < n; l++) {
+            a[k * n + l] -= sum_j[k] * sum_j[l] / sum;
+        }
+    }
 }
 
 /* The normal equations A d = b at x, A[n_knobs * n_knobs] row-major, undamped. */
@@ -179,16 +254,20 @@ static void normal_equations(const fitting *f, double *a, double *b)
         a[k * n + k] = 1 / (sd * sd);
         b[k] = -f->x[f->knobs[k]] / (sd * sd);
     }
+    find_sources(f);
     for (size_t i = 0; i < f->n; i++) {
         const double *j = &f->jacobian[i * GALV_N_KNOBS];
-        double s = noise_of(f->runs[f->of_stack[i]].run);
-        double size = fabs(f->e[i] / s);
-        double weight = f->w[i] / (s * s) * (size > HUBER ? HUBER / size : 1);
+        double weight = pull(f, i);
         for (size_t k = 0; k < n; k++) {
             b[k] += weight * j[k] * f->e[i];
             for (size_t l = 0; l < n; l++) {
                 a[k * n + l] += weight * j[k] * j[l];
             }
+        }
+    }
+    for (size_t first = 0; first < f->n && f->many; first++) {
+        if (f->source[first] == first) {
+            take_out_source(f, first, a, b);
         }
     }
 }
@@ -233,7 +312,7 @@ static bool improve(fitting *f, const double *a, const double *b, double *dampin
         }
         if (objective(f) < before) {
             *damping /= 4;
-            return largest > 1e-4;
+            return largest > 1e-3;
         }
         memcpy(f->x, x, sizeof x);
         *damping = fmax(*damping, 1e-3) * 6;
@@ -250,7 +329,7 @@ static void spread(const fitting *f, const double *a, double *sd)
     double sum_w = 0;
     for (size_t i = 0; i < f->n; i++) {
         double s = noise_of(f->runs[f->of_stack[i]].run);
-        sum += f->w[i] * loss(f->e[i] / s);
+        sum += f->w[i] * loss((f->e[i] - f->u[i]) / s);
         sum_w += f->w[i];
     }
     double scatter = fmax(1, sum_w > 0 ? sum / sum_w : 1);
@@ -271,7 +350,8 @@ static galv_status fit(fitting *f, double *sd, galv_err *err)
     double damping = 1e-3;
     galv_status status = GALV_OK;
     for (int i = 0; i < MAX_ITERATIONS; i++) {
-        status = predict_all(f, true, err);
+        /* The logarithms are nearly straight in x: old derivatives do for a while. */
+        status = predict_all(f, i % 4 == 0, err);
         if (status != GALV_OK) {
             return status;
         }
@@ -297,15 +377,20 @@ static bool same_stack(const galv_measured_run *a, const galv_measured_run *b)
 
 static void weigh(fitting *f)
 {
+    f->many = f->foreign;
     for (size_t i = 0; i < f->n; i++) {
         const char *source = f->runs[f->of_stack[i]].run->source;
         double same = 0;
+        f->source[i] = i;
         for (size_t j = 0; j < f->n; j++) {
             const char *other = f->runs[f->of_stack[j]].run->source;
-            same +=
-                source == NULL || other == NULL ? i == j : strcmp(source, other) == 0;
+            bool alike = source == NULL || other == NULL ? source == other
+                                                         : strcmp(source, other) == 0;
+            same += alike;
+            f->source[i] = alike && j < f->source[i] ? j : f->source[i];
         }
         f->w[i] = fmin(same, SOURCE_RUNS) / same;
+        f->many = f->many || f->source[i] != 0;
     }
 }
 
@@ -443,14 +528,17 @@ static bool make_room(fitting *f, galv_calibration *c, galv_arena *arena)
     f->log_s = GALV_NEW_ARRAY(arena, double, n *(GALV_N_KNOBS + 1));
     f->e = GALV_NEW_ARRAY(arena, double, n);
     f->w = GALV_NEW_ARRAY(arena, double, n);
+    f->u = GALV_NEW_ARRAY(arena, double, n);
+    f->source = GALV_NEW_ARRAY(arena, size_t, n);
     f->jacobian = GALV_NEW_ARRAY(arena, double, n *GALV_N_KNOBS);
     return c->stacks != NULL && f->of_stack != NULL && f->log_s != NULL &&
-           f->e != NULL && f->w != NULL && f->jacobian != NULL;
+           f->e != NULL && f->w != NULL && f->u != NULL && f->source != NULL &&
+           f->jacobian != NULL;
 }
 
 galv_status galv_calibrate(galv_calibration *calibration, const galv_measured_run *runs,
-                           size_t n_runs, const galv_profile *base, int n_jobs,
-                           galv_arena *arena, galv_err *err)
+                           size_t n_runs, const galv_profile *base, bool foreign,
+                           int n_jobs, galv_arena *arena, galv_err *err)
 {
     galv_calibration c = {0, NULL, n_runs, NULL};
     if (n_runs == 0) {
@@ -461,7 +549,7 @@ galv_status galv_calibrate(galv_calibration *calibration, const galv_measured_ru
         c.runs[i].run = &runs[i];
         c.runs[i].before_s = c.runs[i].after_s = (double)NAN;
     }
-    fitting f = {.base = base, .runs = c.runs, .n_jobs = n_jobs};
+    fitting f = {.base = base, .runs = c.runs, .foreign = foreign, .n_jobs = n_jobs};
     galv_status status = c.runs == NULL ? GALV_OK : sort_stacks(&c, err);
     if (status != GALV_OK) {
         return status;

@@ -55,12 +55,13 @@ typedef struct galv_calibration {
 } galv_calibration;            /* owned by the arena */
 
 /* Fits every stack. `base` (NULL allowed) is a profile that holds before and stays in
- * force. Errors: GALV_INPUT when one device and precision was run with two kinds of
- * software (a profile could not tell them apart) or no run can be predicted,
- * GALV_NO_MEMORY. */
+ * force. `foreign`: what is wanted are the factors of a stack that none of these
+ * sources is, so even a single source may be off as a whole (calibrate.c). Errors:
+ * GALV_INPUT when one device and precision was run with two kinds of software (a
+ * profile could not tell them apart) or no run can be predicted, GALV_NO_MEMORY. */
 galv_status galv_calibrate(galv_calibration *calibration, const galv_measured_run *runs,
-                           size_t n_runs, const galv_profile *base, int n_jobs,
-                           galv_arena *arena, galv_err *err);
+                           size_t n_runs, const galv_profile *base, bool foreign,
+                           int n_jobs, galv_arena *arena, galv_err *err);
 
 /* The timed cases as runs, jobs and plans made for them. A case that cannot be made or
  * is of stage times alone is left out. Owned by the arena. */

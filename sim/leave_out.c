@@ -14,7 +14,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MOST_OF_SOURCE 40
+#define MOST_OF_SOURCE 16
 #define MIN_RUNS       3
 
 typedef struct leaving {
@@ -148,7 +148,7 @@ static galv_status predict_left_out(galv_validated_case *out, bool *refitted,
     }
     galv_status status = galv_runs_from_cases(&runs, &n_runs, chosen, n, l->arena, err);
     if (status == GALV_OK) {
-        status = galv_calibrate(&calibration, runs, n_runs, l->profile, l->n_jobs,
+        status = galv_calibrate(&calibration, runs, n_runs, l->profile, true, l->n_jobs,
                                 l->arena, err);
     }
     for (size_t i = first; i < l->n_cases && status == GALV_OK; i++) {

@@ -10,12 +10,12 @@
  * another word: `by` is GALV_BY_SOURCE or GALV_BY_FAMILY (sim/error_sums.h). The
  * distances from the built-in values are carried over, so runs of one device of a
  * generation speak for the others. `refitted[n_cases]` tells which cases had such runs,
- * at least three; the others are as galv_validate predicts them. At most 40 runs of a
+ * at least three; the others are as galv_validate predicts them. At most 16 runs of a
  * source are fitted to, evenly chosen.
  *
  * The fit starts from the values compiled in and is held near them as any calibration
  * is: it undoes what the left-out cases had pulled them to only as far as the others
- * pull elsewhere. Minutes, not seconds, for hundreds of cases. */
+ * pull elsewhere. About a minute for hundreds of cases. */
 galv_status galv_leave_out(galv_validation *validation, bool **refitted,
                            const galv_case *cases, size_t n_cases, int by,
                            const galv_profile *profile, int n_jobs, galv_arena *arena,

@@ -1,0 +1,108 @@
+#!/bin/sh
+# How near predictions are to published runs, as a page:
+#   sh benchmarks/accuracy.sh build/galvatron-sim CASES_DIR > docs/accuracy.md
+# CASES_DIR holds tables of cases (docs/formats.md). About two minutes.
+set -eu
+program=$1
+cases=${2-}
+if [ -z "$cases" ]; then
+    echo 'accuracy: give a folder of cases: sh benchmarks/accuracy.sh PROGRAM CASES_DIR'
+    exit 0
+fi
+room=$(mktemp -d)
+trap 'rm -rf "$room"' EXIT
+"$program" validate "$cases"/*.csv --json -q >"$room/all.json"
+"$program" validate "$cases"/*.csv --leave-out source --json -q >"$room/source.json"
+
+# Rows of one table: by, least number of timed runs, of the document in $3.
+rows() {
+    jq -r --arg by "$1" --argjson least "$2" '
+        def percent: if . == null then "-" else . * 1000 | round / 10 | tostring end;
+        .sums[] | select(.by == $by and .name != "" and .n_timed >= $least) |
+        [.name, .n_timed, (.mape_frac | percent), (.bias_frac | percent),
+         (.p90_frac | percent), (.worst_frac | percent)] |
+        "| " + (map(tostring) | join(" | ")) + " |"' "$3"
+}
+table() {
+    printf '\n| %s | runs | MAPE %% | bias %% | P90 %% | worst %% |\n' "$1"
+    printf '| --- | --: | --: | --: | --: | --: |\n'
+    rows "$1" "$2" "$room/all.json"
+}
+number() {
+    jq -r "$1" "$room/$2.json"
+}
+percent() {
+    number "($1) | if . == null then \"-\" else . * 1000 | round / 10 end" "$2"
+}
+
+cat <<PAGE
+# How accurate it is
+
+Made by \`sh benchmarks/accuracy.sh\`; the numbers are of this version
+($("$program" version | head -n 1)) and of nothing else. Error is predicted / measured - 1 of
+the iteration time; MAPE the mean of its size, P90 what nine runs in ten do not exceed.
+
+$(number '.n_timed' all) published iterations of $(number '[.sums[] | select(.by == "source" and .n_timed > 0)] | length' all) sources, predicted from the catalog alone, no case
+with a constant of its own:
+
+- time: MAPE $(percent .mape_frac all) %, bias $(percent .bias_frac all) %, P90 $(percent .p90_frac all) %;
+  $(number '[.cases[] | select(.error != null and (.error | fabs) <= 0.1)] | length' all) runs within 10 %;
+- memory: MAPE $(percent .memory_mape_frac all) % over $(number .n_memory all) peaks;
+- ranking within sweeps: Kendall tau $(number '.kendall_tau * 100 | round / 100' all) (mean of the sweeps of three runs or more),
+  regret of the predicted winner $(percent .regret_frac all) % (mean of all $(number '.sweeps | length' all));
+- the 90 % interval that is told with every prediction holds $(percent .coverage_frac all) % of $(number .n_intervals all) runs
+  when their own source is left out of what it is made of.
+
+These runs are also what the few in-situ factors were fitted to. With the factors fitted
+anew to the runs of *other* sources of the same stack (\`--leave-out source\`), where there
+are any ($(number .n_refitted source) runs): MAPE $(number '[.cases[] | select(.refitted and .error != null) | .error | fabs] | (add / length) * 1000 | round / 10' source) %, against $(jq -r --slurpfile s "$room/source.json" '[.cases, $s[0].cases] | transpose | map(select(.[1].refitted and .[0].error != null) | .[0].error | fabs) | (add / length) * 1000 | round / 10' "$room/all.json") % as built in.
+The difference is what a stack that nobody measured should be expected to cost.
+
+## By source
+PAGE
+table source 1
+printf '\n## By what was run\n'
+for feature in software generation precision pace nodes zero pipeline experts tensor \
+    recompute attention; do
+    table "$feature" 1
+done
+cat <<'PAGE'
+
+`pace` is `launch` where a layer's passes take less than 3 ms, so that the host may set
+the pace.
+
+## Memory
+
+| kind | peaks | MAPE % | bias % |
+| --- | --: | --: | --: |
+PAGE
+jq -r 'def percent: . * 1000 | round / 10;
+    .sums[] | select(.n_memory > 0 and (.by == "memory kind" or .by == "source")) |
+    "| \(.name) | \(.n_memory) | \(.memory_mape_frac | percent) | \(.memory_bias_frac | percent) |"' \
+    "$room/all.json"
+cat <<'PAGE'
+
+## What is good, what is not, and why
+PAGE
+printf '\nGood (MAPE of 6 %% or less, three runs or more): '
+number '[.sums[] | select(.by == "source" and .n_timed >= 3 and .mape_frac <= 0.06) | .name] | join("; ")' all
+printf '\nNot good (MAPE over 10 %%): '
+number '[.sums[] | select(.by == "source" and .n_timed > 0 and .mape_frac > 0.1) | .name] | if length == 0 then "none" else join("; ") end' all
+printf '\nThe ten worst runs:\n\n| run | measured s | predicted s | error %% |\n| --- | --: | --: | --: |\n'
+number '[.cases[] | select(.error != null)] | sort_by(-(.error | fabs)) | .[:10][] |
+    "| \(.case_id) | \(.measured_iteration_time_s) | \(.predicted_iteration_time_s * 1000 | round / 1000) | \(.error * 1000 | round / 10) |"' all
+cat <<'PAGE'
+
+Why:
+
+- **Small layers.** Where kernels are short, the host and the library's start-up times
+  decide, and these differ between versions and machines by more than kernels do.
+  `calibrate` on one run of the stack in question takes most of it out.
+- **Slow or shared networks.** A cluster's network is modelled by its nominal rate and one
+  share of it; congestion and blocking launches are not in it. Runs far below their
+  cluster's usual speed are predicted too fast.
+- **Compiled and vendor stacks** (`other`) are many stacks under one name.
+- **Memory as logged.** `nvidia_smi` sees what the allocator keeps and never gives back;
+  logs do not always say which peak they mean. Against allocator peaks the error is the
+  model's own.
+PAGE
