@@ -378,6 +378,35 @@ static void print_variants(const explaining *x, const variant *variants)
 
 /* ---- memory ---- */
 
+/* One line for the fullest stage. */
+static void print_peak(const galv_cli *cli, const galv_stage_result *stage)
+{
+    char bytes[32];
+    const galv_peak *p = &stage->peak;
+    galv_text line = GALV_TEXT_INIT;
+    galv_text_append(&line, "  in ");
+    galv_peak_print(&line, p);
+    if (p->attributed) {
+        galv_text_printf(&line, "\n  holding activations of %d micro-batch%s",
+                         (int)p->n_micro_batches, p->n_micro_batches == 1 ? "" : "es");
+        const struct {
+            double bytes;
+            const char *what;
+        } parts[] = {{p->gathered_bytes, "gathered parameters"},
+                     {p->logits_bytes, "logits"},
+                     {p->workspace_bytes, "workspace"}};
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+            if (parts[i].bytes > 0) {
+                galv_text_printf(&line, ", %s %s",
+                                 galv_print_bytes(bytes, sizeof bytes, parts[i].bytes),
+                                 parts[i].what);
+            }
+        }
+    }
+    galv_print(cli, "%s\n", galv_text_string(&line));
+    galv_text_release(&line);
+}
+
 static void print_memory_verdict(const explaining *x)
 {
     char peak[32], limit[32], part[32];
@@ -398,6 +427,7 @@ static void print_memory_verdict(const explaining *x)
                galv_print_bytes(limit, sizeof limit, r->memory_limit_bytes),
                galv_memory_use_names[most],
                galv_print_bytes(part, sizeof part, worst->memory[most]));
+    print_peak(x->cli, worst);
     if (!r->fits) {
         galv_print(x->cli, "%s\n",
                    most == GALV_MEMORY_ACTIVATIONS
@@ -405,6 +435,33 @@ static void print_memory_verdict(const explaining *x)
                          "--tp or --cp"
                        : "less with more --tp or --pp, or a higher --zero");
     }
+}
+
+static void print_peaks(const explaining *x)
+{
+    static const galv_column columns[] = {
+        {"stage", "", false, 0, 0},        {"fullest in", "", true, 0, 0},
+        {"held", "micro-b.", false, 0, 0}, {"gathered", "GiB", false, 0, 0},
+        {"logits", "GiB", false, 0, 0},    {"workspace", "GiB", false, 0, 0},
+        {"standing", "GiB", false, 0, 0}};
+    galv_table table;
+    galv_table_init(&table, x->cli->arena, columns, 7);
+    for (int32_t i = 0; i < x->result.n_stages; i++) {
+        const galv_peak *p = &x->result.stages[i].peak;
+        galv_text what = GALV_TEXT_INIT;
+        galv_peak_print(&what, p);
+        galv_table_row(&table);
+        galv_table_cell(&table, "%d", (int)x->result.stages[i].stage);
+        galv_table_cell(&table, "%s", galv_text_string(&what));
+        galv_table_cell(&table, "%d", (int)p->n_micro_batches);
+        galv_table_cell(&table, "%.2f", p->gathered_bytes / 0x1p30);
+        galv_table_cell(&table, "%.2f", p->logits_bytes / 0x1p30);
+        galv_table_cell(&table, "%.2f", p->workspace_bytes / 0x1p30);
+        galv_table_cell(&table, "%.2f", p->standing_bytes / 0x1p30);
+        galv_text_release(&what);
+    }
+    galv_print(x->cli, "\n");
+    galv_cli_print_table(x->cli, &table);
 }
 
 /* ---- the command ---- */
@@ -469,6 +526,7 @@ static galv_status explain_it(explaining *x, galv_err *err)
     variant variants[N_VARIANTS];
     memcpy(variants, all_variants, sizeof variants);
     galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    options.attribute_peaks = true;
     galv_status status = galv_setup_costmodel(&x->model, &x->setup, x->cli, err);
     if (status == GALV_OK) {
         status = galv_evaluate(&x->result, x->model, x->setup.plan, &options,
@@ -501,6 +559,9 @@ static galv_status explain_it(explaining *x, galv_err *err)
     galv_print(x->cli, "\n");
     galv_report_stages(x->cli, &x->result);
     print_memory_verdict(x);
+    if (galv_cli_given(x->cli, GALV_OPTION_WIDE)) {
+        print_peaks(x);
+    }
     print_path(x, &path);
     print_terms(x, &t, stage);
     print_variants(x, variants);

@@ -287,6 +287,7 @@ static galv_status simulate_it(simulation *s, galv_err *err)
     const galv_evaluate_options usual = GALV_EVALUATE_OPTIONS_INIT;
     s->options = usual;
     s->options.sim.record_timeline = s->target.given;
+    s->options.attribute_peaks = wants_document(s);
     galv_status status =
         galv_whole_cluster_read(&s->options, &s->differences, s->cli, &s->setup, err);
     if (status == GALV_OK) {

@@ -95,7 +95,8 @@ static int32_t count_blocks(const galv_job *job, const galv_plan *plan,
     return n;
 }
 
-static void sum_ranks(galv_result *result, const galv_sim_result *sim)
+static void sum_ranks(galv_result *result, const galv_program *program,
+                      const galv_sim_result *sim)
 {
     double n = sim->n_ranks;
     int32_t per_stage = sim->n_ranks / result->n_stages;
@@ -107,6 +108,7 @@ static void sum_ranks(galv_result *result, const galv_sim_result *sim)
         if (from->peak_bytes > to->peak_memory_bytes || rank % per_stage == 0) {
             to->peak_memory_bytes = from->peak_bytes;
             memcpy(to->memory, from->peak_use_bytes, sizeof to->memory);
+            galv_peak_read(&to->peak, program, from, to->stage);
         }
         if (from->peak_bytes > result->peak_memory_bytes) {
             result->peak_memory_bytes = from->peak_bytes;
@@ -335,7 +337,7 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
     result->iteration_time_s = sim->iteration_time_s;
     result->stopped = sim->stopped;
     result->events = sim->n_events;
-    sum_ranks(result, sim);
+    sum_ranks(result, program, sim);
     for (int32_t stage = 0; stage < plan->pp; stage++) {
         result->stages[stage].n_layers =
             count_blocks(job, plan, &schedule, stage, &first[stage], &last[stage]);
@@ -353,6 +355,26 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
     return GALV_OK;
 }
 
+/* What was held at the peaks of a folded simulation that has recorded its spans. */
+static galv_status attribute_peaks(galv_result *result, const galv_job *job,
+                                   const galv_program *program, const galv_cost *costs,
+                                   const galv_stage_memory *base,
+                                   const galv_sim_result *sim, galv_err *err)
+{
+    int32_t last = galv_model_n_layers(&job->model) - 1;
+    bool has_head = galv_model_layer(&job->model, last)->kind == GALV_LAYER_HEAD;
+    galv_status status = GALV_OK;
+    if (sim->timeline.n_spans != program->n_ops) { /* stopped */
+        return GALV_OK;
+    }
+    for (int32_t stage = 0; stage < result->n_stages && status == GALV_OK; stage++) {
+        status = galv_peak_attribute(&result->stages[stage].peak, program, costs,
+                                     sim->timeline.spans, &sim->ranks[stage], stage,
+                                     &base[stage], has_head ? last : -1, err);
+    }
+    return status;
+}
+
 galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
                           const galv_plan *plan, const galv_evaluate_options *options,
                           galv_arena *arena, galv_err *err)
@@ -363,6 +385,8 @@ galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
     galv_stage_memory *base = NULL;
     galv_sim_result sim = {0};
     galv_result made = {0};
+    galv_sim_options sim_options = options->sim;
+    bool attributes = options->attribute_peaks && !wants_all_ranks(options);
     galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
     if (status == GALV_OK) {
         status = galv_price_program(&costs, model, plan, program, arena, err);
@@ -371,7 +395,8 @@ galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
         status = price_stages(&base, model, plan, arena, err);
     }
     if (status == GALV_OK) {
-        status = galv_simulate(&sim, program, costs, base, &options->sim, arena, err);
+        sim_options.record_timeline |= attributes;
+        status = galv_simulate(&sim, program, costs, base, &sim_options, arena, err);
     }
     if (status == GALV_OK && wants_all_ranks(options)) {
         status = simulate_all_ranks(&sim, &made.cluster, model, plan, program, costs,
@@ -380,8 +405,15 @@ galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
     if (status == GALV_OK) {
         status = fill_result(&made, model, plan, program, costs, &sim, arena, err);
     }
+    if (status == GALV_OK && attributes) {
+        status = attribute_peaks(&made, galv_costmodel_job(model), program, costs, base,
+                                 &sim, err);
+    }
     if (status == GALV_OK) {
         made.wall_s = clock_s() - began_s;
+        if (!options->sim.record_timeline) {
+            memset(&made.timeline, 0, sizeof made.timeline);
+        }
         *result = made;
     }
     return status;

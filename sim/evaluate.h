@@ -9,6 +9,7 @@
 #include "costmodel/costmodel.h"
 #include "plan/plan.h"
 #include "sim/monte_carlo.h"
+#include "sim/peak.h"
 #include "sim/prices.h"
 #include "sim/simulate.h"
 
@@ -18,6 +19,7 @@ typedef struct galv_stage_result {
     double busy_s;
     double peak_memory_bytes;
     double memory[GALV_N_MEMORY_USES]; /* at the peak */
+    galv_peak peak;                    /* when that was, and what was held */
 } galv_stage_result;
 
 /* What only a simulation of every rank can tell. */
@@ -64,13 +66,15 @@ typedef struct galv_evaluate_options {
     bool share_network; /* the links of the cluster, by max-min fairness; slow links
                            need it */
     const galv_differences *differences; /* NULL: none */
-    int32_t n_runs; /* > 0: draw so many iterations and show their spread */
-    int n_jobs;     /* threads for those; 0 = 1 */
+    int32_t n_runs;       /* > 0: draw so many iterations and show their spread */
+    int n_jobs;           /* threads for those; 0 = 1 */
+    bool attribute_peaks; /* fill galv_peak whole, where the result is of the folded
+                             simulation */
 } galv_evaluate_options;
 
-#define GALV_EVALUATE_OPTIONS_INIT                      \
-    {                                                   \
-        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0 \
+#define GALV_EVALUATE_OPTIONS_INIT                             \
+    {                                                          \
+        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false \
     }
 
 /* Evaluates one plan. A plan that does not fit in memory is simulated all the same,

@@ -23,6 +23,10 @@ static void put_stage(galv_json_writer *writer, const galv_stage_result *stage)
     galv_json_key_f64(writer, "peak_memory_bytes", stage->peak_memory_bytes);
     put_named(writer, "memory", galv_memory_use_names, stage->memory,
               GALV_N_MEMORY_USES);
+    galv_json_put_key(writer, "peak");
+    galv_json_begin_object(writer, true);
+    galv_peak_to_json(&stage->peak, writer);
+    galv_json_end_object(writer);
     galv_json_end_object(writer);
 }
 

@@ -54,10 +54,16 @@ $ galvatron-sim simulate a/plan.json -n 2
 
 $ galvatron-sim simulate - --json <a/plan.json | jq .iteration_time_s >x; jq .iteration_time_s a/result.json | cmp x -
 
+# What was held when a stage was fullest: the parts of the buffers add up.
+$ jq -e '[.stages[] | .memory.buffers - (.peak | .gathered_parameter_bytes + .logits_bytes + .workspace_bytes + .standing_buffer_bytes) | fabs < 16] | all' a/result.json
+> true
+
 # explain
 $ galvatron-sim explain a/plan.json
 ...
 ~ is the fullest: .* of .*, most of it
+~ ^  in [a-z-]+ of micro-batch [0-9]+, layers? [0-9-]+, at 
+~ ^  holding activations of [0-9]+ micro-batch
 ...
 > critical path: the chain of operations that sets the end
 ~ ^  its time         compute
