@@ -7,7 +7,7 @@
  * steepest gain first. Then each stage gets the fastest point of its exact frontier.
  * Those know what is held and kept, not buffers; so the plan's memory is estimated, and
  * stages that need too much try again with so much less. With several chunks a stage,
- * blocks are divided evenly. */
+ * blocks are divided evenly, and each chunk is alike in itself. */
 #include "search/layer_guess.h"
 
 #include "search/frontier.h"
@@ -19,9 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REPAIRS   8
+#define REPAIRS   5
 #define MOST_ROWS 256
-#define MOST_KEPT 8 /* options of a group that a stage's frontier is made of */
+#define MOST_KEPT 10 /* options of a group that a stage's frontier is made of */
 
 /* The options of one group on one stage, none worse than another in both. */
 typedef struct menu {

@@ -283,6 +283,20 @@ static void fill(tree *t)
     }
 }
 
+/* Is the tree far too large, whatever is cut? Ways to divide the blocks, times the
+ * options of each group. */
+static bool too_large(const tree *t)
+{
+    double ways = 1;
+    for (int32_t i = 1; i < t->n_virtual; i++) {
+        ways *= (double)(t->blocks[0] - i) / i;
+    }
+    for (int32_t g = 0; g < t->table->n_groups; g++) {
+        ways *= t->table->n_prices[g];
+    }
+    return ways > 100 * (double)t->limits.max_nodes;
+}
+
 galv_status galv_layer_tree_walk(galv_layer_leaves *leaves,
                                  const galv_layer_table *table, galv_replay *replay,
                                  const galv_model *model,
@@ -303,6 +317,9 @@ galv_status galv_layer_tree_walk(galv_layer_leaves *leaves,
     if (!t.failed) {
         fill(&t);
         galv_layering_sums_clear(&t.sums, table);
+        found.complete = !too_large(&t);
+    }
+    if (!t.failed && found.complete) {
         choose(&t, 0, 0, 0);
     }
     if (!t.failed && found.n_leaves > 0) {

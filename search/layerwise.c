@@ -17,7 +17,7 @@ enum {
     DEFAULT_RUNS = 2,
     DEFAULT_NODES = 20000,
     MOST_SHAPES = 4096,
-    MOST_GUESSED = 16
+    MOST_GUESSED = 24
 };
 #define DEFAULT_OPS 2e7
 

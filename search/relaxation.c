@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define ROUNDING 1e-12
-#define SLOWED   0.15 /* share of a hidden message that shows as slower computation */
+#define SLOWED   0.3 /* share of a hidden message that shows as slower computation */
 
 typedef struct edge { /* of a hull: from one option towards a faster, larger one */
     double gain_s, bytes;
@@ -30,6 +30,7 @@ typedef struct stage_hulls {
 struct galv_relaxation {
     const galv_layer_table *table;
     galv_replay *replay;
+    const galv_model *model;
     galv_layer_seconds seconds;
     galv_arena *arena;
     int32_t n_blocks;
@@ -165,6 +166,7 @@ galv_status galv_relaxation_new(galv_relaxation **relaxation,
     }
     r->table = table;
     r->replay = replay;
+    r->model = model;
     r->seconds = seconds;
     r->arena = arena;
     r->block_begin = GALV_NEW_ARRAY(arena, int32_t, galv_model_n_blocks(model) + 1);
@@ -234,23 +236,40 @@ double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
 /* ---- the bound ---- */
 
 typedef struct weights {
-    double of_most; /* of the slowest stage, besides once in the sum */
+    double of_most;         /* of the slowest stage, besides once in the sum */
+    double less_s;          /* and less these seconds */
+    double n_micro_batches; /* or the slowest stage alone */
 } weights;
 
 static double value_s(void *context, double sum_s, double most_s)
 {
     const weights *w = context;
-    return sum_s + w->of_most * most_s;
+    return fmax(sum_s + w->of_most * most_s - w->less_s, w->n_micro_batches * most_s);
 }
 
-static double forward_share(const galv_layer_table *table)
+/* Forward seconds F of a stage are at most share * t + *rest_s, for blocks of any
+ * strategy; *rest_s is what the other layers may add, whose backward can be short. */
+static double forward_share(const galv_relaxation *r, double *rest_s)
 {
+    const galv_layer_table *table = r->table;
     double share = 0;
-    for (int32_t g = 0; g < table->n_groups; g++) {
-        for (int32_t i = 0; i < table->n_prices[g]; i++) {
-            const galv_layer_price *p = &table->prices[g][i];
-            double whole = p->forward_s + p->backward_s;
-            share = whole > 0 ? fmax(share, p->forward_s / whole) : 1;
+    *rest_s = 0;
+    for (int rest = 0; rest < 2; rest++) {
+        for (int32_t g = 0; g < table->n_groups; g++) {
+            double most_s = 0;
+            if (galv_layer_is_block(&r->model->groups[g]) != (rest == 0)) {
+                continue;
+            }
+            for (int32_t i = 0; i < table->n_prices[g]; i++) {
+                const galv_layer_price *p = &table->prices[g][i];
+                double whole = p->forward_s + p->backward_s;
+                most_s = fmax(most_s, p->forward_s - share * whole);
+                share = rest > 0    ? share
+                        : whole > 0 ? fmax(share, p->forward_s / whole)
+                                    : 1;
+            }
+            *rest_s +=
+                rest > 0 ? most_s * (table->group_of[g + 1] - table->group_of[g]) : 0;
         }
     }
     return share;
@@ -273,7 +292,9 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err 
         for (int32_t stage = 0; stage < pp; stage++) {
             k = fmax(k, galv_replay_before_backward(r->replay, stage));
         }
-        weights w = {m - 1 - (k - 1) * forward_share(table)};
+        double rest_s = 0;
+        double share = forward_share(r, &rest_s);
+        weights w = {m - 1 - (k - 1) * share, (k - 1) * rest_s, m};
         int32_t *n_blocks = GALV_NEW_ARRAY(r->arena, int32_t, pp);
         if (!n_blocks) {
             return galv_fail(err, GALV_NO_MEMORY, "out of memory");

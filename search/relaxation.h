@@ -48,9 +48,9 @@ double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
  * Its first backward waits for the stages after it, then m backwards and all but k_i
  * forwards are still to do (k_i: forwards before the first backward in its order), then
  * the stages before it drain. F_i is at most t_i times the largest share of forward in
- * any layer. With several chunks, or a split backward: m W / p, W the least time of one
- * micro-batch through all layers when stages share their memory.
- * Errors: GALV_NO_MEMORY. */
+ * any block, and what other layers may add. m t_i if that is more. With several chunks,
+ * or a split backward: m W / p, W the least time of one micro-batch through all layers
+ * when stages share their memory. Errors: GALV_NO_MEMORY. */
 galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *relaxation,
                                   galv_err *err);
 

@@ -2,6 +2,7 @@
  * strategy of every layer, each plan estimated and simulated by itself. */
 #include "search/layer_tree.h"
 #include "search/layerwise.h"
+#include "search/relaxation.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -317,4 +318,167 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
         fprintf(stderr, "%zu instances, %zu fit, %zu mixed, %zu plans, %zu simulated\n",
                 n_done, n_fit, n_mixed, n_plans_in_all, (size_t)n_simulated);
     }
+}
+
+/* The bound of every leaf of every tree against the simulation of its plan. */
+Test(search_layerwise, bounds_never_exceed_the_simulation)
+{
+    size_t n_leaves = 0;
+    for (uint64_t seed = 1000; seed < 1040; seed++) {
+        instance in;
+        size_t n_plans = 0;
+        if (!instance_begin(&in, seed)) {
+            instance_end(&in);
+            continue;
+        }
+        brute_force(&in, &n_plans, true);
+        for (size_t i = 0; i < in.uniform.n_candidates && n_plans <= MOST_PLANS; i++) {
+            const galv_candidate *c = &in.uniform.candidates[i];
+            galv_strategy strategies[16];
+            galv_shape shape = {
+                c->pp,       1,
+                c->schedule, (int64_t)c->micro_batch_size * c->strategy.dp,
+                0,           strategies};
+            bool seen = false;
+            for (size_t k = 0; k < in.uniform.n_candidates; k++) {
+                bool same = alike(&in.uniform.candidates[k], c);
+                seen |= same && k < i;
+                if (same) {
+                    strategies[shape.n_strategies++] =
+                        in.uniform.candidates[k].strategy;
+                }
+            }
+            if (seen) {
+                continue;
+            }
+            galv_layer_table table;
+            galv_replay *replay = NULL;
+            galv_layer_leaves leaves;
+            galv_layer_tree_limits limits = {INFINITY, INFINITY, 99, 1000000};
+            galv_relaxation *relaxation = NULL;
+            double shape_s = 0;
+            cr_assert_eq(galv_layer_table_make(&table, in.model, &shape,
+                                               &in.space.overlap, in.arena, &in.err),
+                         GALV_OK, "%s", in.err.message);
+            galv_schedule_shape order = {c->pp, 1, table.n_micro_batches, 0, NULL};
+            cr_assert_eq(
+                galv_replay_new(&replay, c->schedule, &order, in.arena, &in.err),
+                GALV_OK);
+            cr_assert_eq(galv_relaxation_new(&relaxation, &table, replay, &in.job.model,
+                                             1e15, galv_layer_latency_s, in.arena,
+                                             &in.err),
+                         GALV_OK);
+            cr_assert_eq(galv_relaxation_bound(&shape_s, relaxation, &in.err), GALV_OK);
+            cr_assert_eq(galv_layer_tree_walk(&leaves, &table, replay, &in.job.model,
+                                              &limits, in.arena, &in.err),
+                         GALV_OK);
+            for (size_t k = 0; k < leaves.n_leaves; k++) {
+                galv_plan *plan = NULL;
+                galv_result result;
+                galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+                galv_layering_sums sums;
+                galv_arena *arena = galv_arena_new();
+                cr_assert_eq(galv_layering_plan(&plan, &leaves.leaves[k].layering,
+                                                &table, &in.space.overlap, &in.job,
+                                                arena, &in.err),
+                             GALV_OK, "%s", in.err.message);
+                cr_assert_eq(
+                    galv_evaluate(&result, in.model, plan, &options, arena, &in.err),
+                    GALV_OK);
+                cr_expect_leq(leaves.leaves[k].bound_s, result.iteration_time_s,
+                              "instance %d, leaf %zu", (int)seed, k);
+                cr_expect_leq(shape_s, leaves.leaves[k].bound_s * (1 + 1e-9),
+                              "instance %d: a shape's bound above a leaf's", (int)seed);
+                cr_assert_eq(galv_layering_sums_new(&sums, &table, arena, &in.err),
+                             GALV_OK);
+                galv_layering_sum(&sums, &leaves.leaves[k].layering, &table, replay);
+                for (int32_t stage = 0; stage < plan->pp; stage++) {
+                    cr_expect_leq(sums.bytes[stage],
+                                  result.stages[stage].peak_memory_bytes * (1 + 1e-9),
+                                  "instance %d, leaf %zu, stage %d", (int)seed, k,
+                                  stage);
+                }
+                galv_arena_free(arena);
+                n_leaves++;
+            }
+        }
+        instance_end(&in);
+    }
+    cr_expect_gt(n_leaves, 1000);
+}
+
+static void search_job(galv_search_result *found, const char *model,
+                       const char *cluster, int n_nodes, int64_t batch,
+                       const galv_space *space, int n_jobs, galv_arena *arena)
+{
+    galv_job job;
+    galv_costmodel *costs = NULL;
+    galv_err err = GALV_ERR_INIT;
+    galv_search_options options = GALV_SEARCH_OPTIONS_INIT;
+    memset(&job, 0, sizeof job);
+    cr_assert_eq(galv_model_load(&job.model, model, &err), GALV_OK, "%s", err.message);
+    cr_assert_eq(galv_cluster_load(&job.cluster, cluster, n_nodes, &err), GALV_OK, "%s",
+                 err.message);
+    job.workload = (galv_workload)GALV_WORKLOAD_INIT;
+    job.workload.global_batch_size = batch;
+    galv_job_fill_defaults(&job);
+    cr_assert_eq(galv_costmodel_new(&costs, &job, NULL, &err), GALV_OK, "%s",
+                 err.message);
+    options.n_jobs = n_jobs;
+    cr_assert_eq(galv_search(found, costs, space, &options, arena, &err), GALV_OK, "%s",
+                 err.message);
+    galv_costmodel_free(costs);
+}
+
+/* 24, 40 and 96 GPUs, a batch of 56: nothing here is a power of two. */
+Test(search_layerwise, is_never_worse_than_the_uniform_search)
+{
+    static const struct {
+        const char *model, *cluster;
+        int n_nodes;
+        int64_t batch;
+    } jobs[] = {{"llama2-7b", "dgx-a100", 1, 56},
+                {"llama3-8b", "dgx-h100", 3, 96},
+                {"gpt3-1.3b", "dgx-a100", 5, 80},
+                {"llama3-8b", "dgx-h100", 12, 192}};
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        galv_space space = GALV_SPACE_INIT;
+        galv_search_result uniform, layered;
+        galv_arena *arena = galv_arena_new();
+        space.micro_batch = (galv_choices){2, {1, 2}};
+        space.sp = (galv_choices){2, {GALV_SP_NONE, GALV_SP_MEGATRON}};
+        search_job(&uniform, jobs[i].model, jobs[i].cluster, jobs[i].n_nodes,
+                   jobs[i].batch, &space, 1, arena);
+        space.layer_wise = true;
+        search_job(&layered, jobs[i].model, jobs[i].cluster, jobs[i].n_nodes,
+                   jobs[i].batch, &space, 1, arena);
+        double best_s = layered.plans[0].result.iteration_time_s;
+        cr_expect_leq(best_s, uniform.plans[0].result.iteration_time_s, "job %zu", i);
+        cr_expect_leq(layered.lower_bound_s, best_s, "job %zu", i);
+        cr_expect(layered.plans[0].result.fits, "job %zu", i);
+        cr_expect_eq(galv_plan_n_devices(layered.plans[0].plan), 8 * jobs[i].n_nodes);
+        galv_arena_free(arena);
+    }
+}
+
+Test(search_layerwise, answer_does_not_depend_on_the_number_of_threads)
+{
+    galv_space space = GALV_SPACE_INIT;
+    galv_search_result one, three;
+    galv_arena *arena = galv_arena_new();
+    space.layer_wise = true;
+    space.micro_batch = (galv_choices){1, {1}};
+    search_job(&one, "llama3-8b", "dgx-h100", 1, 64, &space, 1, arena);
+    search_job(&three, "llama3-8b", "dgx-h100", 1, 64, &space, 3, arena);
+    cr_assert_eq(one.n_searched, three.n_searched);
+    cr_expect_eq(one.lower_bound_s, three.lower_bound_s);
+    for (size_t i = 0; i < one.n_searched; i++) {
+        cr_expect_eq(one.searched[i].fate, three.searched[i].fate, "row %zu", i);
+        cr_expect_eq(one.searched[i].bound_s, three.searched[i].bound_s, "row %zu", i);
+        cr_expect_eq(one.searched[i].peak_memory_bytes,
+                     three.searched[i].peak_memory_bytes, "row %zu", i);
+    }
+    cr_expect_eq(one.plans[0].result.iteration_time_s,
+                 three.plans[0].result.iteration_time_s);
+    galv_arena_free(arena);
 }
