@@ -27,7 +27,7 @@ static double sum(const double *bytes)
 }
 
 typedef struct estimate {
-    const galv_schedule *schedule;
+    galv_schedule schedule;
     galv_schedule_shape shape;
     galv_slot *slots;         /* [pp][slots of a stage] */
     galv_pass_memory *passes; /* [vpp * 4] of one stage, by chunk and pass */
@@ -37,11 +37,11 @@ typedef struct estimate {
 /* The schedule's highest point on one stage, over what the stage holds throughout. */
 static double walk_slots(const estimate *e, int32_t stage)
 {
-    size_t n_slots = galv_schedule_n_slots(e->schedule, &e->shape);
+    size_t n_slots = galv_schedule_n_slots(&e->schedule, &e->shape);
     const galv_slot *slots = &e->slots[(size_t)stage * n_slots];
     double now = 0;
     double highest = 0;
-    for (size_t i = 0; i < n_slots; i++) {
+    for (size_t i = 0; i < n_slots && slots[i].pass != GALV_PASS_NONE; i++) {
         const galv_pass_memory *memory = &e->passes[4 * slots[i].chunk + slots[i].pass];
         double crest = now + memory->crest_bytes;
         highest = crest > highest ? crest : highest;
@@ -59,7 +59,9 @@ static galv_status estimate_stage(double *peak_bytes, estimate *e,
     for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
         for (int pass = 0; pass < 4; pass++) {
             bool split = pass >= GALV_PASS_BACKWARD_INPUT;
-            if (pass != GALV_PASS_FORWARD && split != e->schedule->splits_backward) {
+            bool mixed = e->schedule.own != NULL && e->schedule.splits_backward;
+            if (pass != GALV_PASS_FORWARD && !mixed &&
+                split != e->schedule.splits_backward) {
                 continue;
             }
             galv_pass_memory *memory = &e->passes[4 * chunk + pass];
@@ -85,7 +87,7 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
                                  galv_arena *arena, galv_err *err)
 {
     estimate e = {.prices = prices};
-    galv_status status = galv_schedule_find(&e.schedule, plan->schedule, err);
+    galv_status status = galv_schedule_of_plan(&e.schedule, plan, err);
     if (status == GALV_OK && prices == NULL) {
         status = galv_prices_new(&e.prices, model, plan, arena, err);
     }
@@ -100,7 +102,7 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
         return galv_fail(err, GALV_USAGE, "the plan has no whole micro-batch");
     }
     double *peaks = calloc((size_t)plan->pp, sizeof *peaks);
-    e.slots = calloc((size_t)plan->pp * galv_schedule_n_slots(e.schedule, &e.shape),
+    e.slots = calloc((size_t)plan->pp * galv_schedule_n_slots(&e.schedule, &e.shape),
                      sizeof *e.slots);
     e.passes = calloc((size_t)plan->vpp * 4, sizeof *e.passes);
     if (e.slots == NULL || e.passes == NULL || peaks == NULL) {
@@ -110,7 +112,7 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
         status = galv_weigh_plan(&e.shape.weights, model, plan, e.prices, arena, err);
     }
     if (status == GALV_OK) {
-        status = galv_schedule_order(e.slots, e.schedule, &e.shape, err);
+        status = galv_schedule_order(e.slots, &e.schedule, &e.shape, err);
     }
     for (int32_t stage = 0; stage < plan->pp && status == GALV_OK; stage++) {
         status = estimate_stage(&peaks[stage], &e, model, plan, stage, arena, err);
