@@ -1,5 +1,6 @@
 /* The layer-wise search is held to brute force: every partition of the blocks, every
  * strategy of every layer, each plan estimated and simulated by itself. */
+#include "search/bound.h"
 #include "search/layer_tree.h"
 #include "search/layerwise.h"
 #include "search/relaxation.h"
@@ -320,6 +321,52 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
     }
 }
 
+/* Latency of a pass as compiled, priced as if the host did nothing once a pass. */
+static double pass_latency(instance *in, galv_plan *plan, int32_t stage, int pass,
+                           galv_arena *arena)
+{
+    galv_pass_ops ops = {0};
+    galv_plan amid = *plan;
+    int32_t first_layer[9];
+    cr_assert_eq(
+        galv_program_pass(&ops, &in->job, plan, stage, 0, pass, arena, &in->err),
+        GALV_OK);
+    double *end_s = GALV_NEW_ARRAY(arena, double, ops.n_ops + 1);
+    double *work_s = GALV_NEW_ARRAY(arena, double, ops.n_ops + 1);
+    for (int32_t i = 0; i <= plan->pp; i++) {
+        first_layer[i] = i == 0 ? -1 : plan->n_layers;
+    }
+    amid.first_layer = first_layer;
+    for (int32_t i = 0; i < ops.n_ops; i++) {
+        galv_cost cost;
+        galv_costmodel_operation(&cost, in->model, &amid, &ops.ops[i]);
+        work_s[i] = cost.work_s;
+    }
+    return galv_pass_latency(end_s, &ops, work_s);
+}
+
+/* Where nothing of a layer runs beside the next, sums are not only bounds: changes of
+ * strategy are counted where the compiler has them, once each. */
+static void expect_sums_exact(instance *in, const galv_layer_table *table,
+                              const galv_layering_sums *sums, galv_plan *plan,
+                              galv_arena *arena, int seed)
+{
+    bool exact = in->space.overlap.grad_reduce && !in->space.overlap.tp_comm;
+    for (int32_t i = 0; i < plan->n_strategies; i++) {
+        exact &= plan->strategies[i].zero < 3;
+    }
+    for (int32_t stage = 0; exact && stage < table->shape.pp; stage++) {
+        double forward = pass_latency(in, plan, stage, GALV_PASS_FORWARD, arena);
+        double backward = pass_latency(in, plan, stage, GALV_PASS_BACKWARD, arena);
+        cr_expect_float_eq(sums->forward_s[stage], forward, 1e-9 * forward,
+                           "instance %d, stage %d forward: %.9g, compiled %.9g", seed,
+                           (int)stage, sums->forward_s[stage], forward);
+        cr_expect_float_eq(sums->backward_s[stage], backward, 1e-9 * backward,
+                           "instance %d, stage %d backward: %.9g, compiled %.9g", seed,
+                           (int)stage, sums->backward_s[stage], backward);
+    }
+}
+
 /* The bound of every leaf of every tree against the simulation of its plan. */
 Test(search_layerwise, bounds_never_exceed_the_simulation)
 {
@@ -392,6 +439,7 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
                 cr_assert_eq(galv_layering_sums_new(&sums, &table, arena, &in.err),
                              GALV_OK);
                 galv_layering_sum(&sums, &leaves.leaves[k].layering, &table, replay);
+                expect_sums_exact(&in, &table, &sums, plan, arena, (int)seed);
                 for (int32_t stage = 0; stage < plan->pp; stage++) {
                     cr_expect_leq(sums.bytes[stage],
                                   result.stages[stage].peak_memory_bytes * (1 + 1e-9),
