@@ -15,7 +15,7 @@ datadir    ?= $(PREFIX)/share
 BUILD ?= $(if $(filter release,$(MODE)),build,build/$(MODE))
 
 # The rooms of the library, lowest first: a room includes from rooms before it only.
-ROOMS     := base plan traces costmodel schedule sim search viz
+ROOMS     := base plan traces costmodel schedule sim accuracy search viz
 ALL_ROOMS := $(ROOMS) cli
 
 PKGS := gsl cairo jansson yaml-0.1
@@ -48,7 +48,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 
 # ---- sources ----
 # Data files compiled in: ROOM/DIR/NAME.EXT becomes the symbol galv_data_NAME_EXT.
-DATA := $(wildcard plan/catalog/*.json plan/catalog/*.csv costmodel/data/*.csv costmodel/data/*.json sim/data/*.csv)
+DATA := $(wildcard plan/catalog/*.json plan/catalog/*.csv costmodel/data/*.csv costmodel/data/*.json accuracy/data/*.csv)
 DATA_OBJECTS := $(DATA:%=$(BUILD)/data/%.o)
 room_sources = $(wildcard $(1)/*.c)
 room_objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(call room_sources,$(1)))

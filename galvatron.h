@@ -35,7 +35,7 @@
 #include "sim/reference.h"
 #include "sim/simulate.h"
 #include "sim/stage_times.h"
-#include "sim/validation.h"
+#include "accuracy/validation.h"
 #include "sim/weigh.h"
 #include "traces/cases.h"
 #include "traces/galvatron_plan.h"

@@ -8,7 +8,7 @@
 #include "cli/job.h"
 #include "cli/output.h"
 #include "cli/report.h"
-#include "sim/calibrate.h"
+#include "accuracy/calibrate.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -2,6 +2,7 @@
  *
  * A result document is taken as the plan that it holds: both are simulated again, so
  * that numbers of different versions are never compared in silence. */
+#include "accuracy/interval.h"
 #include "base/units.h"
 #include "cli/job.h"
 #include "cli/output.h"
@@ -170,7 +171,7 @@ static void put_side(galv_json_writer *writer, const char *key, const side *s)
     galv_json_put_key(writer, key);
     galv_json_begin_object(writer, false);
     galv_json_key_string(writer, "file", s->path);
-    galv_result_to_json(&s->result, &s->setup.job, s->setup.plan, writer);
+    galv_prediction_to_json(&s->result, &s->setup.job, s->setup.plan, writer);
     galv_json_end_object(writer);
 }
 

@@ -5,6 +5,7 @@
  * priced seconds on the busiest stage, summed over layers and micro-batches, hidden or
  * not, so they may add up to more than the iteration. What would help: the same plan
  * simulated again with one number of the cluster doubled. */
+#include "accuracy/interval.h"
 #include "base/units.h"
 #include "cli/config.h"
 #include "cli/job.h"
@@ -473,7 +474,7 @@ static galv_status document(const explaining *x, const terms *t, int32_t stage,
     galv_json_writer writer;
     galv_cli_begin_json(x->cli, &writer, "explain");
     galv_config_to_json(x->cli, &x->setup, &writer);
-    galv_result_to_json(&x->result, &x->setup.job, x->setup.plan, &writer);
+    galv_prediction_to_json(&x->result, &x->setup.job, x->setup.plan, &writer);
     galv_json_key_i64(&writer, "busiest_stage", stage);
     galv_json_put_key(&writer, "terms");
     galv_json_begin_array(&writer, false);

@@ -2,6 +2,7 @@
  *
  * The best plan is simulated once more with its timeline when a file wants it; the
  * search itself keeps none. Interrupted, it reports the best so far and says so. */
+#include "accuracy/interval.h"
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
@@ -278,8 +279,8 @@ static galv_status report_json(const planning *p, galv_err *err)
         galv_json_key_i64(&writer, "rank", i + 1);
         galv_json_key_string(&writer, "name",
                              galv_plan_print(line, sizeof line, f->plans[i].plan));
-        galv_result_to_json(&f->plans[i].result, &p->setup.job, f->plans[i].plan,
-                            &writer);
+        galv_prediction_to_json(&f->plans[i].result, &p->setup.job, f->plans[i].plan,
+                                &writer);
         galv_json_end_object(&writer);
     }
     galv_json_end_array(&writer);

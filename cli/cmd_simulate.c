@@ -7,6 +7,7 @@
  * Galvatron's cost of the same plan, a run of days, and for documents the critical
  * path) is worked out first and reported with it, so that a command that fails has
  * printed nothing. Only a check that does not hold is reported and then fails. */
+#include "accuracy/interval.h"
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
@@ -150,7 +151,7 @@ static galv_status document(galv_text *out, const simulation *s, galv_err *err)
     galv_json_begin_object(&writer, false);
     galv_json_put_head(&writer, "result");
     galv_config_to_json(s->cli, &s->setup, &writer);
-    galv_result_to_json(&s->result, &s->setup.job, s->plan, &writer);
+    galv_prediction_to_json(&s->result, &s->setup.job, s->plan, &writer);
     if (s->path.n_ranks > 0) {
         galv_json_put_key(&writer, "critical_path");
         galv_critical_path_to_json(&s->path, &writer);

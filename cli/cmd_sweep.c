@@ -3,6 +3,7 @@
  * Strong scaling unless --global-batch says otherwise: every cluster works on the batch
  * of the largest. A cluster on which nothing fits is a row that says so, not an error;
  * the exit status is 3 only when nothing fits anywhere. */
+#include "accuracy/interval.h"
 #include "search/sweep.h"
 
 #include "base/csv.h"
@@ -207,7 +208,7 @@ static void put_point(galv_json_writer *writer, const galv_sweep_point *p)
         put_known(writer, "usd_per_tokens", p->usd_per_tokens);
         galv_json_key_f64(writer, "scaling_frac", p->scaling_frac);
         galv_json_key_bool(writer, "on_front", p->on_front);
-        galv_result_to_json(&p->result, p->job, p->plan, writer);
+        galv_prediction_to_json(&p->result, p->job, p->plan, writer);
     }
     galv_json_end_object(writer);
 }

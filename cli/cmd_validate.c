@@ -10,7 +10,7 @@
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/validate_report.h"
-#include "sim/leave_out.h"
+#include "accuracy/leave_out.h"
 #include "viz/accuracy_figure.h"
 
 #include <math.h>

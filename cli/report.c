@@ -6,10 +6,10 @@
  */
 #include "cli/report.h"
 
+#include "accuracy/interval.h"
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/config.h"
-#include "sim/interval.h"
 #include "viz/timeline_figure.h"
 
 #include <math.h>
@@ -300,7 +300,7 @@ galv_status galv_result_document(galv_text *out, const galv_cli *cli,
     galv_json_begin_object(&writer, false);
     galv_json_put_head(&writer, "result");
     galv_config_to_json(cli, setup, &writer);
-    galv_result_to_json(result, &setup->job, plan, &writer);
+    galv_prediction_to_json(result, &setup->job, plan, &writer);
     galv_json_end_object(&writer);
     return galv_json_finish(&writer, err);
 }

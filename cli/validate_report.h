@@ -3,8 +3,8 @@
 #define GALV_CLI_VALIDATE_REPORT_H
 
 #include "cli/output.h"
-#include "sim/error_sums.h"
-#include "sim/interval.h"
+#include "accuracy/error_sums.h"
+#include "accuracy/interval.h"
 
 typedef struct galv_validate_report {
     const galv_cli *cli;
@@ -20,7 +20,7 @@ galv_status galv_validate_intervals(galv_interval **intervals, const galv_cli *c
 /* Every case, and why some were not predicted. */
 void galv_validate_print_cases(const galv_validate_report *report);
 
-/* One table of sums; `by` as in sim/error_sums.h. */
+/* One table of sums; `by` as in accuracy/error_sums.h. */
 galv_status galv_validate_print_by(const galv_validate_report *report, int by,
                                    galv_err *err);
 

@@ -1,7 +1,6 @@
 /* A result as JSON, in the order and with the names of docs/formats.md. Times, shares
  * and bytes are SI and unrounded. */
 #include "sim/evaluate.h"
-#include "sim/interval.h"
 
 static void put_named(galv_json_writer *writer, const char *key,
                       const char *const names[], const double *values, int n)
@@ -34,11 +33,6 @@ void galv_result_to_json(const galv_result *result, const galv_job *job,
                          const galv_plan *plan, galv_json_writer *writer)
 {
     galv_json_key_f64(writer, "iteration_time_s", result->iteration_time_s);
-    galv_err err = GALV_ERR_INIT;
-    galv_interval interval = {0};
-    if (galv_interval_of(&interval, job, plan, result, &err) == GALV_OK) {
-        galv_interval_to_json(&interval, result->iteration_time_s, writer);
-    }
     galv_json_key_f64(writer, "tokens_per_s", result->tokens_per_s);
     galv_json_key_f64(writer, "tokens_per_s_per_gpu", result->tokens_per_s_per_gpu);
     galv_json_key_f64(writer, "samples_per_s", result->samples_per_s);

@@ -32,7 +32,7 @@
  * Left out: the residuals are those of a model whose few factors were fitted to the
  * same runs; what that flatters is within the spread of sources. Memory has no interval
  * yet. */
-#include "sim/interval.h"
+#include "accuracy/interval.h"
 
 #include "base/units.h"
 
@@ -424,4 +424,15 @@ void galv_interval_to_json(const galv_interval *interval, double iteration_time_
     galv_json_key_i64(writer, "interval_from", (int64_t)interval->n_runs);
     galv_json_key_i64(writer, "interval_sources", (int64_t)interval->n_sources);
     galv_json_key_string(writer, "regime", interval->regime);
+}
+
+void galv_prediction_to_json(const galv_result *result, const galv_job *job,
+                             const galv_plan *plan, galv_json_writer *writer)
+{
+    galv_err err = GALV_ERR_INIT;
+    galv_interval interval = {0};
+    if (galv_interval_of(&interval, job, plan, result, &err) == GALV_OK) {
+        galv_interval_to_json(&interval, result->iteration_time_s, writer);
+    }
+    galv_result_to_json(result, job, plan, writer);
 }

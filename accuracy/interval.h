@@ -2,15 +2,16 @@
  * validated runs nearest in kind.
  *
  * The residuals are ours: what this model predicts for published runs, beside what was
- * measured (sim/data/residuals.csv, written by `validate --residuals`). They are of
- * whole iterations, so they contain what the simulation makes of its inputs' errors. */
-#ifndef GALV_SIM_INTERVAL_H
-#define GALV_SIM_INTERVAL_H
+ * measured (accuracy/data/residuals.csv, written by `validate --residuals`). They are
+ * of whole iterations, so they contain what the simulation makes of its inputs' errors.
+ */
+#ifndef GALV_ACCURACY_INTERVAL_H
+#define GALV_ACCURACY_INTERVAL_H
 
+#include "accuracy/run_kind.h"
+#include "accuracy/validation.h"
 #include "base/csv.h"
 #include "base/text.h"
-#include "sim/run_kind.h"
-#include "sim/validation.h"
 
 /* The share of runs that the interval is made to hold. */
 #define GALV_INTERVAL_COVERAGE 0.90
@@ -78,5 +79,11 @@ char *galv_interval_print(char *buffer, size_t size, const galv_interval *interv
  * nothing is validated), interval_coverage, interval_from, interval_sources, regime. */
 void galv_interval_to_json(const galv_interval *interval, double iteration_time_s,
                            galv_json_writer *writer);
+
+/* Writes the members of a result (galv_result_to_json) and of the interval around its
+ * iteration time into an open JSON object; without the interval when none can be
+ * made. */
+void galv_prediction_to_json(const galv_result *result, const galv_job *job,
+                             const galv_plan *plan, galv_json_writer *writer);
 
 #endif

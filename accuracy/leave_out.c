@@ -6,10 +6,10 @@
  *
  * A calibration takes runs by device and precision; of its stacks the one of the case's
  * own device is taken, else the one with the most runs. */
-#include "sim/leave_out.h"
+#include "accuracy/leave_out.h"
 
-#include "sim/calibrate.h"
-#include "sim/error_sums.h"
+#include "accuracy/calibrate.h"
+#include "accuracy/error_sums.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Calibration: factors planted in synthetic measurements are found again, one run is
  * enough to come near others of its stack, and broken input is told. */
-#include "sim/calibrate.h"
+#include "accuracy/calibrate.h"
+#include "accuracy/validation.h"
 #include "sim/evaluate.h"
-#include "sim/validation.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -22,8 +22,8 @@ static galv_case *read_cases(galv_arena *arena)
     galv_case *cases = NULL;
     size_t n = 0;
     cr_assert_eq(galv_cases_read(&cases, &n,
-                                 GALV_SOURCE_DIR "/tests/sim/data/stack.csv", arena,
-                                 &err),
+                                 GALV_SOURCE_DIR "/tests/accuracy/data/stack.csv",
+                                 arena, &err),
                  GALV_OK, "%s", err.message);
     cr_assert_eq(n, N_CASES);
     return cases;

@@ -1,5 +1,5 @@
 /* Intervals: the rule on tables made by hand, and coverage on the one compiled in. */
-#include "sim/interval.h"
+#include "accuracy/interval.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>

@@ -1,12 +1,13 @@
 /* What kind of run is it: the features by which errors are told apart and like runs are
  * found. Each feature is one word, so that kinds can be written, read and compared. */
-#ifndef GALV_SIM_RUN_KIND_H
-#define GALV_SIM_RUN_KIND_H
+#ifndef GALV_ACCURACY_RUN_KIND_H
+#define GALV_ACCURACY_RUN_KIND_H
 
 #include "plan/plan.h"
 #include "sim/evaluate.h"
 
-/* X(NAME, word). Order: most telling first, as sim/interval.c drops them from the end.
+/* X(NAME, word). Order: most telling first, as accuracy/interval.c drops them from the
+ * end.
  */
 #define GALV_FEATURE_TABLE(X)                                                        \
     X(SOFTWARE, "software")     /* the workload's word: megatron, eager... */        \

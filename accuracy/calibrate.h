@@ -4,11 +4,11 @@
  * factors of its own, which a profile hands to the cost model; they say something about
  * kernels and hosts, not about models or plans, so they hold for other runs of the same
  * stack. */
-#ifndef GALV_SIM_CALIBRATE_H
-#define GALV_SIM_CALIBRATE_H
+#ifndef GALV_ACCURACY_CALIBRATE_H
+#define GALV_ACCURACY_CALIBRATE_H
 
+#include "accuracy/factors.h"
 #include "base/text.h"
-#include "sim/factors.h"
 #include "traces/cases.h"
 
 typedef struct galv_measured_run {
@@ -21,7 +21,7 @@ typedef struct galv_measured_run {
 } galv_measured_run;
 
 typedef struct galv_fitted_knob {
-    double x;      /* sim/factors.h; 0 = as built in */
+    double x;      /* accuracy/factors.h; 0 = as built in */
     double sd;     /* of x, after the fit */
     bool informed; /* the runs told something: sd is below 0.9 of what it was */
     double builtin[GALV_MAX_FACTORS_OF_KNOB]; /* NAN = there is no such factor */

@@ -1,8 +1,8 @@
 /* The named factors of the cost model that a calibration may move: what each means, how
  * far it may be expected to lie from its built-in value, and how it is handed to the
  * cost model (FACTOR rows of a profile). */
-#ifndef GALV_SIM_FACTORS_H
-#define GALV_SIM_FACTORS_H
+#ifndef GALV_ACCURACY_FACTORS_H
+#define GALV_ACCURACY_FACTORS_H
 
 #include "plan/plan.h"
 #include "traces/profile.h"

@@ -1,5 +1,5 @@
 /* Validation: errors and their sums, with cases whose answers are published. */
-#include "sim/validation.h"
+#include "accuracy/validation.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -8,7 +8,7 @@
 
 GALV_TEST_SUITE(sim_validation);
 
-static const char path[] = GALV_SOURCE_DIR "/tests/sim/data/cases.csv";
+static const char path[] = GALV_SOURCE_DIR "/tests/accuracy/data/cases.csv";
 
 static galv_validation validate(int n_jobs, galv_arena *arena)
 {

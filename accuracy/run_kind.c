@@ -6,7 +6,7 @@
  *
  * The pace is taken from the prediction: what one rank computes, shared by its layers
  * and micro-batches. */
-#include "sim/run_kind.h"
+#include "accuracy/run_kind.h"
 
 #include <string.h>
 

@@ -1,11 +1,11 @@
 /* Predicted beside measured, case by case, and the sums that tell how good it is.
- * sim/error_sums.h has the sums by source and by feature. */
-#ifndef GALV_SIM_VALIDATION_H
-#define GALV_SIM_VALIDATION_H
+ * accuracy/error_sums.h has the sums by source and by feature. */
+#ifndef GALV_ACCURACY_VALIDATION_H
+#define GALV_ACCURACY_VALIDATION_H
 
+#include "accuracy/run_kind.h"
 #include "base/arena.h"
 #include "sim/evaluate.h"
-#include "sim/run_kind.h"
 #include "traces/cases.h"
 
 typedef struct galv_validated_case {

@@ -7,7 +7,7 @@
  *
  * The values compiled in are looked up by the rule of costmodel/device_law.c: rows in
  * order, the last one that matches counts; a test holds the two together. */
-#include "sim/factors.h"
+#include "accuracy/factors.h"
 
 #include "base/csv.h"
 

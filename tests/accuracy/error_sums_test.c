@@ -1,5 +1,5 @@
 /* Sums of errors and rankings: held to closed forms and hand-made lists. */
-#include "sim/error_sums.h"
+#include "accuracy/error_sums.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>

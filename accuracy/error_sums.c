@@ -2,7 +2,7 @@
  *
  * Cases are taken in their order, so every sum has the same bits whatever ran in
  * parallel before. Words are few, so they are found by looking through them. */
-#include "sim/error_sums.h"
+#include "accuracy/error_sums.h"
 
 #include <math.h>
 #include <stdlib.h>

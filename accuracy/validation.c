@@ -14,7 +14,7 @@
  * out the optimizer step, which the measured time contains.
  *
  * p90 is the smallest error that at least 90 % of the timed cases do not exceed. */
-#include "sim/validation.h"
+#include "accuracy/validation.h"
 
 #include "base/parallel.h"
 #include "sim/stage_times.h"

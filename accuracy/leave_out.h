@@ -1,13 +1,13 @@
 /* Validation as an outsider would see it: what is predicted is left out of what the
  * factors are fitted to. */
-#ifndef GALV_SIM_LEAVE_OUT_H
-#define GALV_SIM_LEAVE_OUT_H
+#ifndef GALV_ACCURACY_LEAVE_OUT_H
+#define GALV_ACCURACY_LEAVE_OUT_H
 
-#include "sim/validation.h"
+#include "accuracy/validation.h"
 
-/* Predicts every case again with the knobs of sim/factors.h fitted anew to the timed
- * cases of its stack (same generation, software and width of precision) that have
- * another word: `by` is GALV_BY_SOURCE or GALV_BY_FAMILY (sim/error_sums.h). The
+/* Predicts every case again with the knobs of accuracy/factors.h fitted anew to the
+ * timed cases of its stack (same generation, software and width of precision) that have
+ * another word: `by` is GALV_BY_SOURCE or GALV_BY_FAMILY (accuracy/error_sums.h). The
  * distances from the built-in values are carried over, so runs of one device of a
  * generation speak for the others. `refitted[n_cases]` tells which cases had such runs,
  * at least three; the others are as galv_validate predicts them. At most 16 runs of a

@@ -2,7 +2,7 @@
  *
  * A log says nothing about what was run, so a plan has to come with it; its first
  * iteration compiles, allocates and connects, and is left out. */
-#include "sim/calibrate.h"
+#include "accuracy/calibrate.h"
 
 #include "base/csv.h"
 #include "base/file.h"

@@ -13,8 +13,8 @@
  * s_i: the run's noise, at least 2 % (what the laws themselves miss); rho: Huber's, so
  * that a run of another mind pulls, but not harder the farther it is; w_i: a source of
  * many runs counts for at most 12; the last term is what is known of the knobs before
- * (sim/factors.h). So one run moves the knobs that explain most of it, a little each,
- * and many runs tell them apart.
+ * (accuracy/factors.h). So one run moves the knobs that explain most of it, a little
+ * each, and many runs tell them apart.
  *
  * Gauss-Newton with Levenberg's damping; derivatives by differences of 0.02 in x, made
  * anew every fourth step, over runs and knobs in parallel: each is one evaluation. The
@@ -23,7 +23,7 @@
  *
  * Left out: memory (measured peaks could fit "activation_stack"), and what a timeline
  * tells beyond its length. */
-#include "sim/calibrate.h"
+#include "accuracy/calibrate.h"
 
 #include "base/parallel.h"
 #include "sim/evaluate.h"

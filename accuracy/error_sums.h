@@ -1,11 +1,11 @@
 /* Sums of a validation's errors: over all cases, or by source, feature, kind of memory;
  * and how well it ranks the runs of a sweep. */
-#ifndef GALV_SIM_ERROR_SUMS_H
-#define GALV_SIM_ERROR_SUMS_H
+#ifndef GALV_ACCURACY_ERROR_SUMS_H
+#define GALV_ACCURACY_ERROR_SUMS_H
 
-#include "sim/validation.h"
+#include "accuracy/validation.h"
 
-/* What cases are told apart by; the features of sim/run_kind.h follow these:
+/* What cases are told apart by; the features of accuracy/run_kind.h follow these:
  * GALV_BY_FEATURE + GALV_FEATURE_SOFTWARE... X(NAME, word) */
 #define GALV_BY_TABLE(X)          \
     X(ALL, "all")                 \
