@@ -322,6 +322,22 @@ static bool blocks_differ(const galv_plan *plan, const galv_strategy *first)
     return false;
 }
 
+/* Do some virtual stages hold more layers than others, beyond a remainder of one? The
+ * embedding and the head go along with theirs. */
+static bool is_uneven(const galv_plan *plan)
+{
+    int32_t n_virtual = plan->pp * plan->vpp;
+    int32_t least = plan->n_layers;
+    int32_t most = 0;
+    for (int32_t s = 0; s < n_virtual; s++) {
+        int32_t n = plan->first_layer[s + 1] - plan->first_layer[s];
+        n -= (s == 0 ? 1 : 0) + (s == n_virtual - 1 ? 1 : 0);
+        least = n < least ? n : least;
+        most = n > most ? n : most;
+    }
+    return most > least + 1;
+}
+
 static void print_degree(galv_text *text, const char *name, int64_t degree)
 {
     if (degree > 1) {
@@ -372,6 +388,9 @@ char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan)
             print_word(&text,
                        s->recompute == GALV_RECOMPUTE_FULL ? "recompute" : "selective");
         }
+    }
+    if (is_uneven(plan)) {
+        print_word(&text, "uneven");
     }
     bool usual = strcmp(plan->schedule, "none") == 0 ||
                  strcmp(plan->schedule, plan->vpp > 1 ? "interleaved" : "1f1b") == 0;

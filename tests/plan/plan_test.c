@@ -422,3 +422,45 @@ Test(plan_plan, truncated_and_damaged_documents_never_crash)
     galv_arena_free(scratch);
     galv_arena_free(arena);
 }
+
+/* Blocks 1..16 with tp 4, the rest with tp 2, on stages of 20 and 12. */
+Test(plan_plan, layers_may_each_have_a_strategy_and_copies_are_whole)
+{
+    galv_job job = make_job("llama2-7b", "dgx-a100", 2, 64);
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_plan *plan = NULL, *copy = NULL;
+    galv_strategy layers[64];
+    const int32_t blocks[] = {20, 12};
+    char line[128];
+    galv_uniform_plan u = uniform(2, 2, 4, 1);
+    u.stage_blocks = blocks;
+    u.micro_batch_size = 1;
+    for (int32_t layer = 0; layer < 34; layer++) {
+        layers[layer] = u.strategy;
+        if (layer > 0 && layer <= 16) {
+            layers[layer].tp = 4;
+            layers[layer].dp = 2;
+        }
+    }
+    cr_assert_eq(galv_plan_make_layered(&plan, &job, &u, layers, arena, &err), GALV_OK,
+                 "%s", err.message);
+    cr_expect_eq(plan->n_strategies, 2);
+    cr_expect_eq(plan->first_layer[1], 21);
+    for (int32_t layer = 0; layer < 34; layer++) {
+        cr_expect(galv_strategy_equal(galv_plan_strategy(plan, layer), &layers[layer]));
+    }
+    cr_expect_eq(galv_plan_local_samples(plan, 1), 2.0);
+    cr_expect_str_eq(galv_plan_print(line, sizeof line, plan),
+                     "pp2 mb1 per-layer uneven");
+    cr_assert_eq(galv_plan_copy(&copy, plan, arena, &err), GALV_OK);
+    plan->layer_strategy[5] = 0;
+    plan->first_layer[1] = 7;
+    plan->strategies[1].tp = 1;
+    cr_expect(galv_strategy_equal(galv_plan_strategy(copy, 5), &layers[5]));
+    cr_expect_eq(copy->first_layer[1], 21);
+    layers[3].dp = 3; /* degrees of a layer must multiply to the stage's devices */
+    cr_expect_eq(galv_plan_make_layered(&plan, &job, &u, layers, arena, &err),
+                 GALV_USAGE);
+    galv_arena_free(arena);
+}
