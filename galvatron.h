@@ -13,6 +13,7 @@
 #ifndef GALVATRON_H
 #define GALVATRON_H
 
+#include "accuracy/validation.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/status.h"
@@ -35,7 +36,6 @@
 #include "sim/reference.h"
 #include "sim/simulate.h"
 #include "sim/stage_times.h"
-#include "accuracy/validation.h"
 #include "sim/weigh.h"
 #include "traces/cases.h"
 #include "traces/galvatron_plan.h"

@@ -2,13 +2,13 @@
  *
  * What is printed is the profile's own numbers with their intervals and, for every run,
  * the error before and after: a fit that does not help must be seen not to. */
+#include "accuracy/calibrate.h"
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/help.h"
 #include "cli/job.h"
 #include "cli/output.h"
 #include "cli/report.h"
-#include "accuracy/calibrate.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,6 +3,7 @@
  * Every case is predicted by the same model with the same factors (--leave-out: with
  * factors that were fitted to others); a case that cannot be predicted is counted and
  * named, never dropped in silence. */
+#include "accuracy/leave_out.h"
 #include "base/file.h"
 #include "base/words.h"
 #include "cli/job.h"
@@ -10,7 +11,6 @@
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/validate_report.h"
-#include "accuracy/leave_out.h"
 #include "viz/accuracy_figure.h"
 
 #include <math.h>

@@ -2,9 +2,9 @@
 #ifndef GALV_CLI_VALIDATE_REPORT_H
 #define GALV_CLI_VALIDATE_REPORT_H
 
-#include "cli/output.h"
 #include "accuracy/error_sums.h"
 #include "accuracy/interval.h"
+#include "cli/output.h"
 
 typedef struct galv_validate_report {
     const galv_cli *cli;

@@ -75,7 +75,8 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
  * What a row does not say is taken from its family and its software:
  * - gpt: LayerNorm, biases, learned positions, tied embeddings; dropout 0.1 (the
  *   default of Megatron-LM) with megatron of 2021 and 2022, and later where attention
- *   is not fused (the same code paths), else 0. Models named Nemotron*: no biases, rotary positions, untied (arXiv 2402.16819).
+ *   is not fused (the same code paths), else 0. Models named Nemotron*: no biases,
+ * rotary positions, untied (arXiv 2402.16819).
  * - llama: RMSNorm, no biases, rotary positions, untied embeddings.
  * - moe: every block has experts; RMSNorm where gated, else LayerNorm; no biases;
  * rotary positions; untied.
@@ -85,8 +86,8 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
  * - gradients: megatron accumulates and reduces in fp32 with bf16 and the 8- and 4-bit
  *   types, in fp16 with fp16 (--accumulate-allreduce-grads-in-fp32 is implied by --bf16
  *   only), and in bf16 since 2023 where a distributed optimizer overlaps its reduction
- *   (NVIDIA's recipes set grad_reduce_in_fp32 to false); eager and other: fp32 (FSDP's reduce_dtype as the benchmarks set it);
- *   deepspeed and oneflow: the 16-bit type.
+ *   (NVIDIA's recipes set grad_reduce_in_fp32 to false); eager and other: fp32 (FSDP's
+ * reduce_dtype as the benchmarks set it); deepspeed and oneflow: the 16-bit type.
  * - pipeline messages are asynchronous in interleaved schedules since 2022 and in
  *   zero-bubble ones, else not (Megatron-LM: --overlap-p2p-communication exists for
  *   interleaving only; zero-bubble-pipeline-parallelism: communication.py).
