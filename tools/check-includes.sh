@@ -16,6 +16,15 @@ for room in $rooms; do
             bad=1
         fi
         case $file in
+        cli/* | *.c | *_internal.h) ;;
+        *)
+            grep -q "^#include \"$file\"" galvatron.h || {
+                printf 'galvatron.h does not include %s\n' "$file"
+                bad=1
+            }
+            ;;
+        esac
+        case $file in
         cli/*) ;;
         *)
             wrong=$(grep -nE '(^|[^a-z_])(printf|exit|abort)\(' "$file" |

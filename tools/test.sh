@@ -10,6 +10,8 @@ echo '== thread sanitizer'
 make -s -j"$jobs" tsan-test
 echo '== address and undefined-behaviour sanitizers'
 make -s -j"$jobs" asan-test
+tools/check-includes.sh
 echo '== release build'
 make -s -j"$jobs" test-install
+make -s docs-check
 make -s -j"$jobs" test
