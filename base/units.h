@@ -43,6 +43,8 @@ galv_status galv_parse_counts(int64_t *values, size_t *n_values, size_t capacity
 char *galv_print_bytes(char *buffer, size_t size, double bytes);
 /* "8.79 s", "1.53 ms", "23.0 us", from a minute on "2.5 min", "3.1 h", "12.4 d". */
 char *galv_print_duration(char *buffer, size_t size, double seconds);
+/* The same, but never minutes, hours or days: "640 s". For times to be compared. */
+char *galv_print_seconds(char *buffer, size_t size, double seconds);
 /* "48.5 GB/s" */
 char *galv_print_bandwidth(char *buffer, size_t size, double bytes_per_s);
 /* "18 432": groups of three parted by a space. */

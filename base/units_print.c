@@ -185,3 +185,13 @@ char *galv_print_exact(char *buffer, size_t size, double value)
     (void)snprintf(buffer, size, "%s", text);
     return buffer;
 }
+
+char *galv_print_seconds(char *buffer, size_t size, double seconds)
+{
+    if (seconds < 1 || !(seconds < 1e7)) {
+        return galv_print_duration(buffer, size, seconds);
+    }
+    char number[32];
+    snprintf(buffer, size, "%s s", galv_print_number(number, sizeof number, seconds));
+    return buffer;
+}

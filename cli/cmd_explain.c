@@ -209,7 +209,7 @@ static void print_path(const explaining *x, const galv_critical_path *path)
     galv_print(x->cli, "  %-16s %s operations, %s changes of stage; %s lost to what\n",
                "its shape", galv_print_count(ops, sizeof ops, (int64_t)path->n_ops),
                galv_print_count(hops, sizeof hops, (int64_t)path->n_hops),
-               galv_report_step(slowed, sizeof slowed, path->slowed_s));
+               galv_print_seconds(slowed, sizeof slowed, path->slowed_s));
     galv_print(x->cli, "  %-16s runs beside them\n", "");
     if (path->n_ranks > 1 && path->duration_s > 0) {
         print_bubbles(x, path);

@@ -251,7 +251,7 @@ static void print_verdict(const planning *p)
         galv_print(p->cli, "proven: no other plan of this space is faster\n");
     } else {
         galv_print(p->cli, "not proven best: no plan can take less than %s\n",
-                   galv_report_step(bound, sizeof bound, f->lower_bound_s));
+                   galv_print_seconds(bound, sizeof bound, f->lower_bound_s));
     }
 }
 

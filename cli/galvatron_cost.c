@@ -124,9 +124,9 @@ void galv_second_opinion_print(const galv_second_opinion *opinion, const galv_cl
     galv_print(cli, "\nGalvatron's cost model, fed by its own profiles (times: %s)\n\n",
                opinion->time_mode);
     galv_print(cli, "  %-16s %s   %+.1f %% of ours, %s\n", "step time",
-               galv_report_step(step, sizeof step, cost->iteration_s),
+               galv_print_seconds(step, sizeof step, cost->iteration_s),
                100 * (cost->iteration_s / ours->iteration_time_s - 1),
-               galv_report_step(own, sizeof own, ours->iteration_time_s));
+               galv_print_seconds(own, sizeof own, ours->iteration_time_s));
     galv_print(cli, "  %-16s %s samples/s\n", "throughput",
                galv_print_number(rate, sizeof rate, cost->samples_per_s));
     galv_print(cli, "  %-16s %s of %s on stage %d%s\n", "memory, worst",

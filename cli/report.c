@@ -95,16 +95,6 @@ void galv_report_job(const galv_cli *cli, const galv_setup *setup)
 
 /* ---- one result ---- */
 
-char *galv_report_step(char *buffer, size_t size, double seconds)
-{
-    if (seconds < 1 || !(seconds < 1e7)) {
-        return galv_print_duration(buffer, size, seconds);
-    }
-    char number[32];
-    snprintf(buffer, size, "%s s", galv_print_number(number, sizeof number, seconds));
-    return buffer;
-}
-
 void galv_report_shares(galv_text *out, const double *values, const char *const *names,
                         size_t n, double total)
 {
@@ -237,7 +227,7 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
     char a[32], b[32], error[80];
     print_plan(cli, plan, title);
     galv_print(cli, "\n  %-16s %s   %s\n", "step time",
-               galv_report_step(a, sizeof a, result->iteration_time_s),
+               galv_print_seconds(a, sizeof a, result->iteration_time_s),
                error_to_expect(error, sizeof error, setup, plan, result));
     galv_print(cli, "  %-16s %s tokens/s   %s tokens/s/GPU\n", "throughput",
                galv_print_si(a, sizeof a, result->tokens_per_s),

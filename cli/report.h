@@ -19,10 +19,6 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
  * the list; "" is left out. */
 void galv_report_parts(const galv_cli *cli, const char *first, ...);
 
-/* An iteration time: seconds from one second on (never minutes, so that two of them
- * can be compared at a glance), ms below. */
-char *galv_report_step(char *buffer, size_t size, double seconds);
-
 /* One row for each stage: layers, busy time, memory by use. */
 void galv_report_stages(const galv_cli *cli, const galv_result *result);
 

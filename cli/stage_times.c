@@ -332,7 +332,7 @@ static void print_sheet(const sheet *s)
     size_t n = count_played(s);
     least[0] = '\0';
     if (n > 0) {
-        galv_report_step(number, sizeof number, s->rows[0].result.least_time_s);
+        galv_print_seconds(number, sizeof number, s->rows[0].result.least_time_s);
         snprintf(least, sizeof least, "the busiest stage computes %s", number);
     }
     snprintf(stages, sizeof stages, "%d stages", (int)s->times.n_stages);

@@ -106,12 +106,12 @@ static void print_spread(const galv_cli *cli, const galv_spread *spread)
     snprintf(runs, sizeof runs, "%s runs",
              galv_print_count(count, sizeof count, spread->n_runs));
     galv_print(cli, "  %-16s mean %s, deviation %s\n", runs,
-               galv_report_step(mean, sizeof mean, spread->mean_s),
-               galv_report_step(sd, sizeof sd, spread->sd_s));
+               galv_print_seconds(mean, sizeof mean, spread->mean_s),
+               galv_print_seconds(sd, sizeof sd, spread->sd_s));
     galv_print(cli, "  %-16s P50 %s   P95 %s   P99 %s\n", "",
-               galv_report_step(p50, sizeof p50, spread->p50_s),
-               galv_report_step(p95, sizeof p95, spread->p95_s),
-               galv_report_step(p99, sizeof p99, spread->p99_s));
+               galv_print_seconds(p50, sizeof p50, spread->p50_s),
+               galv_print_seconds(p95, sizeof p95, spread->p95_s),
+               galv_print_seconds(p99, sizeof p99, spread->p99_s));
 }
 
 void galv_whole_cluster_print(const galv_cli *cli, const galv_result *result,
@@ -129,14 +129,14 @@ void galv_whole_cluster_print(const galv_cli *cli, const galv_result *result,
                (long long)options->differences->seed);
     galv_print(cli, "  %-16s %+.2f %% on %s with ranks alike\n", "step",
                100 * (time_s / c->folded_time_s - 1),
-               galv_report_step(alike, sizeof alike, c->folded_time_s));
+               galv_print_seconds(alike, sizeof alike, c->folded_time_s));
     galv_print(cli, "  %-16s %.2f %% of the step, waiting for slower ranks\n",
                "waiting", 100 * c->waiting_s / time_s);
     if (c->slowest_busy_s > c->stage_busy_s * (1 + 1e-9)) {
         galv_print(cli, "  %-16s rank %lld computes %s, its stage %s\n", "slowest",
                    (long long)c->slowest_rank,
-                   galv_report_step(busy, sizeof busy, c->slowest_busy_s),
-                   galv_report_step(mean, sizeof mean, c->stage_busy_s));
+                   galv_print_seconds(busy, sizeof busy, c->slowest_busy_s),
+                   galv_print_seconds(mean, sizeof mean, c->stage_busy_s));
     }
     print_spread(cli, &c->spread);
 }

@@ -196,7 +196,7 @@ static void title(galv_timeline *timeline, const galv_result *result,
              job->model.name, (int)galv_cluster_n_nodes(&job->cluster),
              job->cluster.name, (long long)galv_plan_n_devices(plan),
              galv_plan_print(words, sizeof words, plan));
-    galv_print_duration(time, sizeof time, result->iteration_time_s);
+    galv_print_seconds(time, sizeof time, result->iteration_time_s);
     snprintf(peak, sizeof peak, "%.1f", result->peak_memory_bytes / 1073741824.0);
     galv_print_bytes(limit, sizeof limit, result->memory_limit_bytes);
     snprintf(timeline->subtitle, sizeof timeline->subtitle,

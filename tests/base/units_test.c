@@ -259,3 +259,16 @@ Test(base_units, exact_numbers_read_back_and_are_short)
     cr_expect_eq(strtod(galv_print_exact(b, sizeof b, DBL_MAX), NULL), DBL_MAX);
     cr_expect_eq(strtod(galv_print_exact(b, sizeof b, 5e-324), NULL), 5e-324);
 }
+
+Test(base_units, seconds_stay_seconds_from_one_on)
+{
+    static const struct {
+        double seconds;
+        const char *text;
+    } cases[] = {{0.0021, "2.10 ms"}, {1, "1.00 s"}, {59.96, "60.0 s"}, {640.2, "640 s"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char buffer[32];
+        cr_expect_str_eq(galv_print_seconds(buffer, sizeof buffer, cases[i].seconds),
+                         cases[i].text, "%s", buffer);
+    }
+}
