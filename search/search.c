@@ -4,7 +4,8 @@
  * Both phases run in parallel, and neither depends on the number of threads: pricing
  * writes to the candidate's own slot; simulation takes candidates in order of their
  * bound in waves of a fixed size, and what a wave found is merged in order before the
- * next one begins. */
+ * next one begins. Interrupted, even while pricing, it still plays one wave of what was
+ * priced, so that there is a best so far. */
 #include "search/search.h"
 
 #include "base/parallel.h"
@@ -32,7 +33,8 @@ typedef struct searcher {
     double started_s;
     galv_searched *searched; /* [n] */
     size_t n;
-    size_t *order; /* [n] by bound, those that may fit only */
+    size_t n_priced; /* the first of them that were priced */
+    size_t *order;   /* [n] by bound, those that may fit only */
     size_t n_order;
     size_t first; /* pricing: first item of the slice */
     int n_jobs;
@@ -170,7 +172,7 @@ static galv_status price_all(searcher *s, bool *interrupted)
 {
     for (s->first = 0; s->first < s->n; s->first += PRICING_SLICE) {
         size_t n = s->n - s->first < PRICING_SLICE ? s->n - s->first : PRICING_SLICE;
-        if (cancelled(s)) {
+        if (cancelled(s) && s->first > 0) {
             *interrupted = true;
             return GALV_OK;
         }
@@ -181,7 +183,8 @@ static galv_status price_all(searcher *s, bool *interrupted)
         if (status != GALV_OK) {
             return status;
         }
-        report(s, "pricing", s->first + n, s->n, INFINITY);
+        s->n_priced = s->first + n;
+        report(s, "pricing", s->n_priced, s->n, INFINITY);
     }
     return GALV_OK;
 }
@@ -213,7 +216,7 @@ static galv_status order_by_bound(searcher *s, galv_arena *arena)
     if (!keys || !s->order) {
         return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
     }
-    for (size_t i = 0; i < s->n; i++) {
+    for (size_t i = 0; i < s->n_priced; i++) {
         if (s->searched[i].fate == GALV_FATE_LEFT) {
             keys[s->n_order++] = (sort_key){0, s->searched[i].bound_s, i};
         }
@@ -273,7 +276,8 @@ static galv_status simulate_best_first(searcher *s, podium *best, uint64_t *n_si
         if (n == 0) {
             break;
         }
-        if (cancelled(s)) {
+        /* One wave is always played, so that there is a best so far to show. */
+        if (cancelled(s) && s->first > 0) {
             *interrupted = true;
             break;
         }
@@ -322,6 +326,9 @@ static void settle(searcher *s, const podium *best, galv_search_result *result)
         least_left_s = fmin(least_left_s, c->bound_s);
     }
     least_left_s = fmin(least_left_s, s->layered_bound_s);
+    if (s->n_priced < s->n) {
+        least_left_s = 0; /* nothing is known of what was not priced */
+    }
     result->lower_bound_s = fmin(best_s, least_left_s);
     result->proven_optimal =
         !result->interrupted && best->n > 0 && least_left_s >= best_s;
@@ -491,7 +498,8 @@ static galv_status run(searcher *s, galv_search_result *result, podium *best,
     if (status == GALV_OK) {
         status = order_by_bound(s, arena);
     }
-    if (status == GALV_OK && !result->interrupted) {
+    if (status == GALV_OK) {
+        result->n_candidates = s->n_priced;
         status =
             simulate_best_first(s, best, &result->n_simulated, &result->interrupted);
     }
@@ -514,7 +522,7 @@ static galv_status nothing_fits(const searcher *s, const galv_search_result *res
     const galv_candidate *least = &result->least_memory;
     if (result->interrupted) {
         return galv_fail(s->err, GALV_INTERRUPTED,
-                         "interrupted before any plan was simulated");
+                         "interrupted before a plan was found that fits");
     }
     galv_fail(s->err, GALV_INFEASIBLE,
               "no plan fits: the smallest needs %.1f GiB of %.1f per device (pp%d tp%d "

@@ -295,3 +295,33 @@ Test(search, sweep_compares_clusters_with_the_smallest_and_marks_the_front)
     cr_expect(points[1].on_front, "the fastest is always on the front");
     world_end(&w);
 }
+
+static void cancel_at_once(void *context, const galv_search_progress *progress)
+{
+    (void)progress;
+    atomic_store((atomic_bool *)context, true);
+}
+
+Test(search, interrupted_while_pricing_it_still_has_a_best_so_far)
+{
+    world w;
+    galv_space space = GALV_SPACE_INIT;
+    galv_search_result found;
+    galv_search_options options = GALV_SEARCH_OPTIONS_INIT;
+    galv_candidates all = {0};
+    atomic_bool cancel = false;
+    world_begin(&w, "llama3-8b", "dgx-h100", 2, 64, 0);
+    cr_assert_eq(galv_space_enumerate(&all, &space, &w.job, w.arena, &w.err), GALV_OK);
+    options.cancel = &cancel;
+    options.progress = cancel_at_once;
+    options.progress_context = &cancel;
+    cr_assert_eq(galv_search(&found, w.model, &space, &options, w.arena, &w.err),
+                 GALV_OK, "%s", w.err.message);
+    cr_expect(found.interrupted);
+    cr_expect_not(found.proven_optimal);
+    cr_expect_geq(found.n_plans, 1);
+    cr_expect(found.plans[0].result.fits);
+    cr_expect_lt(found.n_candidates, all.n_candidates, "everything was priced");
+    cr_expect_eq(found.lower_bound_s, 0.0, "nothing is known of the rest");
+    world_end(&w);
+}
