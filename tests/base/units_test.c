@@ -265,7 +265,8 @@ Test(base_units, seconds_stay_seconds_from_one_on)
     static const struct {
         double seconds;
         const char *text;
-    } cases[] = {{0.0021, "2.10 ms"}, {1, "1.00 s"}, {59.96, "60.0 s"}, {640.2, "640 s"}};
+    } cases[] = {
+        {0.0021, "2.10 ms"}, {1, "1.00 s"}, {59.96, "60.0 s"}, {640.2, "640 s"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char buffer[32];
         cr_expect_str_eq(galv_print_seconds(buffer, sizeof buffer, cases[i].seconds),
