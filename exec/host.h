@@ -1,0 +1,22 @@
+/* The host backend: MPI for communication, a BLAS for matrix products, float32.
+ *
+ * It runs anywhere, in tests too: it is there to hold the mathematics of every plan
+ * against that of one rank, and to be the reference of the CUDA backend's kernels.
+ *
+ * Computation is done at once, on the calling thread. Collectives are started without
+ * waiting, and go on whenever the backend is called; `wait` on an event of a
+ * communication stream blocks until it has ended. So a rank must queue its operations
+ * in an order that is one linear order of the whole program, the same on all ranks
+ * (interpreter.h sees to it). */
+#ifndef GALV_EXEC_HOST_H
+#define GALV_EXEC_HOST_H
+
+#include "exec/backend.h"
+#include "exec/world.h"
+
+/* Made for a world that has MPI, or for one rank alone. Errors: GALV_UNAVAILABLE,
+ * GALV_NO_MEMORY. Free with backend->free before the world. */
+galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
+                                  galv_err *err);
+
+#endif
