@@ -94,8 +94,9 @@ static double hop_scale(double bytes, double n)
 
 typedef struct timing {
     double time_s;
-    double intra_s; /* busy time of a rank's scale-up link */
-    double inter_s; /* busy time of its share of the network */
+    double latency_s; /* of time_s: hops */
+    double intra_s;   /* busy time of a rank's scale-up link */
+    double inter_s;   /* busy time of its share of the network */
 } timing;
 
 static timing ring_time(const galv_collective_law *law, int kind,
@@ -111,7 +112,8 @@ static timing ring_time(const galv_collective_law *law, int kind,
     double ring = group->ranks_per_node > 1 ? law->ring_bytes_per_s : HUGE_VAL;
     double slowest = rate < ring ? rate : ring;
     double scale = kind == GALV_OP_ALL_REDUCE ? 1 : hop_scale(bytes, n);
-    timing t = {hops * scale + moved / slowest, moved / ring, moved / rate};
+    timing t = {hops * scale + moved / slowest, hops * scale, moved / ring,
+                moved / rate};
     return t;
 }
 
@@ -126,7 +128,7 @@ static timing tree_time(const galv_collective_law *law, const galv_group *group,
                        log2(group->n_nodes) * law->hop_inter_s);
     double moved = 2 * bytes;
     double slowest = rate < inside ? rate : inside;
-    timing t = {hops + moved / slowest, moved / inside, moved / rate};
+    timing t = {hops + moved / slowest, hops, moved / inside, moved / rate};
     return t;
 }
 
@@ -140,20 +142,22 @@ static timing all_to_all_time(const galv_collective_law *law, const galv_group *
     double intra = bytes * (per_node - 1) / n /
                    law->curves[GALV_CURVE_ALL_TO_ALL][GALV_MAX_CURVE_RANKS].bytes_per_s;
     double hops = 2 * law->hop_inter_s + 0.5e-6 * (n - per_node);
-    timing t = {hops + (inter > intra ? inter / 0.93 : intra), intra, inter};
+    timing t = {hops + (inter > intra ? inter / 0.93 : intra), hops, intra, inter};
     return t;
 }
 
 static timing step_time(const galv_collective_law *law, const galv_group *group,
                         double bytes)
 {
-    timing t = {0, 0, 0};
+    timing t = {0, 0, 0, 0};
     if (group->n_nodes > 1) {
         double rate = network_rate(law, group);
         t.inter_s = bytes / rate;
+        t.latency_s = law->hop_inter_s;
         t.time_s = law->hop_inter_s + t.inter_s;
     } else {
         t.intra_s = bytes / law->p2p_bytes_per_s;
+        t.latency_s = law->p2p_alpha_s;
         t.time_s = law->p2p_alpha_s + t.intra_s;
     }
     return t;
@@ -167,23 +171,26 @@ static double share(double busy_s, double time_s)
     return busy_s < time_s ? busy_s / time_s : 1;
 }
 
-void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int kind,
-                          const galv_group *group, double bytes)
+/* Steps that follow one another: messages to a neighbour, n - 1 of them in a ring. */
+static double n_steps(int kind, const galv_group *group)
 {
-    cost->message_bytes = bytes;
-    if (group->n_ranks <= 1 || !(bytes > 0)) {
-        return;
-    }
-    timing t = {0, 0, 0};
+    return kind == GALV_OP_RING_EXCHANGE ? group->n_ranks - 1 : 1;
+}
+
+static timing time_of(const galv_collective_law *law, int kind, const galv_group *group,
+                      double bytes)
+{
+    timing t = {0, 0, 0, 0};
     if (kind == GALV_OP_RING_EXCHANGE || kind == GALV_OP_SEND) {
-        double steps = kind == GALV_OP_SEND ? 1 : group->n_ranks - 1;
+        double steps = n_steps(kind, group);
         t = step_time(law, group, bytes);
         t.time_s *= steps;
+        t.latency_s *= steps;
         t.intra_s *= steps;
         t.inter_s *= steps;
-        cost->message_bytes = steps * bytes;
     } else if (group->n_nodes <= 1) {
         t.time_s = intra_time(law, kind, group->n_ranks, bytes);
+        t.latency_s = intra_time(law, kind, group->n_ranks, 0);
         t.intra_s = t.time_s;
     } else if (kind == GALV_OP_ALL_TO_ALL) {
         t = all_to_all_time(law, group, bytes);
@@ -194,7 +201,35 @@ void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int k
             t = tree.time_s < t.time_s ? tree : t;
         }
     }
+    return t;
+}
+
+/* How much faster the transfer is without the others that the price reckons with. */
+static double headroom(const galv_collective_law *law, int kind,
+                       const galv_group *group, double bytes, const timing *priced)
+{
+    if (group->n_nodes <= 1 || group->sharers_per_node <= 1) {
+        return 1;
+    }
+    galv_group alone = *group;
+    alone.sharers_per_node = 1;
+    timing t = time_of(law, kind, &alone, bytes);
+    double ratio = (priced->time_s - priced->latency_s) / (t.time_s - t.latency_s);
+    return ratio > 1 ? ratio : 1; /* false for NaN */
+}
+
+void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int kind,
+                          const galv_group *group, double bytes)
+{
+    cost->message_bytes = bytes;
+    if (group->n_ranks <= 1 || !(bytes > 0)) {
+        return;
+    }
+    cost->message_bytes *= n_steps(kind, group);
+    timing t = time_of(law, kind, group, bytes);
     galv_cost_add(cost, t.time_s, law->provenance, 0);
+    cost->latency_s = t.latency_s;
+    cost->headroom = headroom(law, kind, group, bytes, &t);
     cost->intra_share = share(t.intra_s, t.time_s);
     cost->inter_share = share(t.inter_s, t.time_s);
     /* the bottleneck is held throughout, latency included */

@@ -42,6 +42,12 @@ extern const char *const galv_memory_use_names[GALV_N_MEMORY_USES];
 typedef struct galv_cost {
     double work_s; /* when nothing else runs on the device or its links */
     double provenance_s[GALV_N_PROVENANCES]; /* work_s by origin; adds up to work_s */
+    /* A communication is latency, then transfer: the latency is of work_s, uses no link
+     * and gets no shorter with more bandwidth. The transfer is priced with every group
+     * of its kind on the same links; `headroom` tells how many times faster it goes
+     * when those are silent (0 = 1: no faster). */
+    double latency_s;
+    double headroom;
     double message_bytes; /* communication: bytes of the logical buffer */
     double flop;          /* executed, multiply-add = 2 */
 

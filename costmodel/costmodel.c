@@ -3,8 +3,8 @@
 
 #include <gsl/gsl_errno.h>
 
+#include <math.h>
 #include <pthread.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,6 +189,8 @@ void galv_costmodel_collective(galv_cost *cost, const galv_costmodel *model, int
     galv_collective_cost(cost, &model->laws[0].collective, kind, &group, message_bytes);
     if (galv_measured_collective(&time, &provenance, &model->measured, kind, n_ranks,
                                  per_node, message_bytes)) {
+        cost->latency_s *= cost->work_s > 0 ? fmin(time / cost->work_s, 1) : 0;
+        cost->headroom = 1;
         cost->work_s = 0;
         memset(cost->provenance_s, 0, sizeof cost->provenance_s);
         galv_cost_add(cost, time, provenance, 0);

@@ -35,6 +35,7 @@ static void price_group(galv_cost *cost, const galv_costmodel *model,
     galv_cost one;
     memset(&one, 0, sizeof one);
     galv_collective_cost(&one, &law->collective, kind, group, bytes);
+    const double priced_s = one.work_s;
     if (model->measured.n_collectives > 0) {
         bool ring = kind == GALV_OP_RING_EXCHANGE;
         double steps = ring ? group->n_ranks - 1 : 1;
@@ -49,10 +50,16 @@ static void price_group(galv_cost *cost, const galv_costmodel *model,
                                      ring ? GALV_OP_SEND : kind, ranks, per_node,
                                      bytes)) {
             one.work_s = 0;
+            one.headroom = 1;
             memset(one.provenance_s, 0, sizeof one.provenance_s);
             galv_cost_add(&one, steps * time, provenance, 0);
         }
     }
+    /* measured whole: the law tells how much of it is latency */
+    double latency_frac = priced_s > 0 ? fmin(one.latency_s / priced_s, 1) : 0;
+    cost->latency_s += times * latency_frac * one.work_s;
+    cost->headroom =
+        cost->headroom > 0 ? fmin(cost->headroom, one.headroom) : one.headroom;
     cost->work_s += times * one.work_s;
     for (int p = 0; p < GALV_N_PROVENANCES; p++) {
         cost->provenance_s[p] += times * one.provenance_s[p];
@@ -192,8 +199,9 @@ void galv_price_layer_message(galv_cost *cost, const galv_costmodel *model,
     double times = operation->n_layers > 1 ? operation->n_layers : 1;
     price_group(cost, model, law, operation->kind, &group, bytes, times);
     if (group.n_ranks > 1) {
-        galv_cost_add(cost, 1e-6 * times * law->factors[GALV_FACTOR_STREAMS],
-                      GALV_PROVENANCE_FITTED, 0);
+        double waits_s = 1e-6 * times * law->factors[GALV_FACTOR_STREAMS];
+        galv_cost_add(cost, waits_s, GALV_PROVENANCE_FITTED, 0);
+        cost->latency_s += waits_s;
     }
 }
 
@@ -297,5 +305,6 @@ void galv_price_send(galv_cost *cost, const galv_costmodel *model,
         galv_collective_cost(&gather, &law->collective, GALV_OP_ALL_GATHER, &peers,
                              bytes);
         galv_cost_add(cost, gather.work_s, law->collective.provenance, 0);
+        cost->latency_s += gather.work_s; /* as far as the network is asked */
     }
 }

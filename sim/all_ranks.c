@@ -191,26 +191,61 @@ static double work_of(const all_ranks *s, const meeting_slot *slot)
     return work_s;
 }
 
-/* A meeting takes its links. */
-static void begin_flow(all_ranks *s, uint32_t slot_index, const meeting_class *class)
+/* The latency is over: the transfer takes its links. */
+static void begin_transfer(all_ranks *s, uint32_t slot_index)
 {
     meeting_slot *slot = &s->slots[slot_index];
-    slot->flows = false;
-    if (s->sharing == NULL) {
-        return;
-    }
+    const meeting_class *class = &s->classes[slot->class_index];
     const galv_network *network = s->options->network;
     const galv_network_class *asks = &network->classes[slot->class_index];
-    if (asks->route < 0) {
-        return;
-    }
     const galv_route *route = &network->routes[asks->route];
     const uint32_t *use = &route->first_use[slot_index - class->first_slot];
-    if (use[0] < use[1]) {
-        slot->flows = true;
-        galv_max_min_begin(s->sharing, slot_index, &route->uses[use[0]],
-                           use[1] - use[0], asks->scale, asks->weight, asks->cap);
-        s->n_flow_changes++;
+    slot->latent = false;
+    slot->flows = true;
+    slot->rate = 1;
+    galv_all_ranks_schedule(s, slot_index, s->now_s + slot->left_s);
+    galv_max_min_begin(s->sharing, slot_index, &route->uses[use[0]], use[1] - use[0],
+                       asks->scale, asks->weight, asks->cap);
+    s->n_flow_changes++;
+    s->n_events++;
+}
+
+/* A meeting that crosses no link of the network is one piece of work. */
+static bool crosses_network(const all_ranks *s, uint32_t slot_index,
+                            const meeting_class *class)
+{
+    const galv_network *network = s->options->network;
+    int32_t index = s->sharing == NULL
+                        ? -1
+                        : network->classes[s->slots[slot_index].class_index].route;
+    if (index < 0) {
+        return false;
+    }
+    const uint32_t *use =
+        &network->routes[index].first_use[slot_index - class->first_slot];
+    return use[0] < use[1];
+}
+
+static void begin_work(all_ranks *s, uint32_t slot_index, const meeting_class *class)
+{
+    meeting_slot *slot = &s->slots[slot_index];
+    double work_s = work_of(s, slot);
+    slot->rate = 1;
+    slot->recount = class->hot.stream != GALV_STREAM_COMPUTE;
+    slot->flows = false;
+    slot->latent = false;
+    if (!crosses_network(s, slot_index, class)) {
+        galv_all_ranks_schedule(s, slot_index, s->now_s + work_s);
+        return;
+    }
+    const galv_network_class *asks = &s->options->network->classes[slot->class_index];
+    double latency_s = asks->latency_s * (work_s / class->hot.work_s);
+    slot->left_s = work_s - latency_s;
+    slot->latent = latency_s > 0;
+    if (slot->latent) {
+        galv_all_ranks_schedule(s, slot_index, s->now_s + latency_s);
+    } else {
+        begin_transfer(s, slot_index);
     }
 }
 
@@ -225,10 +260,7 @@ static void begin_slot(all_ranks *s, uint32_t slot_index)
     s->n_events += class->n;
     bool works = class->hot.work_s > 0;
     if (works) {
-        slot->rate = 1;
-        slot->recount = class->hot.stream != GALV_STREAM_COMPUTE;
-        galv_all_ranks_schedule(s, slot_index, s->now_s + work_of(s, slot));
-        begin_flow(s, slot_index, class);
+        begin_work(s, slot_index, class);
     }
     for (uint32_t k = 0; k < class->n; k++) {
         uint32_t rank_index = slot->first_rank + k * stride;
@@ -347,7 +379,11 @@ static void play(all_ranks *s)
         while (s->heap[0].end_s <= s->now_s) {
             uint32_t slot = pop(s);
             prefetch_next(s);
-            end_slot(s, slot);
+            if (s->slots[slot].latent) {
+                begin_transfer(s, slot);
+            } else {
+                end_slot(s, slot);
+            }
         }
         settle(s);
     }
@@ -460,6 +496,7 @@ galv_status galv_all_ranks_simulate(galv_all_ranks_result *result,
     made.sim.ranks = s.results;
     made.waited_s = waited_s;
     made.n_flow_changes = s.n_flow_changes;
+    made.n_held_up = s.n_held_up;
     if (status == GALV_OK) {
         *result = made;
     }

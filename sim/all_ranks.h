@@ -34,6 +34,8 @@ typedef struct galv_all_ranks_result {
     double *waited_s;    /* [n_ranks] of the bubble: time in which the rank did nothing
                             but wait for others in a collective */
     uint64_t n_flow_changes; /* flows that began, ended or changed on the network */
+    uint64_t n_held_up;      /* changes that left a flow slower than priced: its links
+                                carry more than the price reckons with */
 } galv_all_ranks_result;     /* arrays are owned by the arena */
 
 /* Simulates one iteration of every rank. costs[n_classes] and base[n_ranks of the

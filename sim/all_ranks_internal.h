@@ -33,9 +33,11 @@ typedef struct meeting_slot {
     uint32_t op, class_index;
     uint32_t first_rank;
     uint32_t n_arrived;
-    bool recount; /* worst, n_worst and n_beside are not known */
-    bool changed; /* its rate must be set anew */
-    bool flows;   /* is a flow on the network */
+    bool recount;  /* worst, n_worst and n_beside are not known */
+    bool changed;  /* its rate must be set anew */
+    bool latent;   /* on its way to being a flow: its latency passes */
+    bool flows;    /* is a flow on the network */
+    double left_s; /* work of the flow to come */
 } meeting_slot;
 
 typedef struct rank_queue {
@@ -100,7 +102,7 @@ typedef struct all_ranks {
     uint32_t *changed_slots; /* [n_slots] */
     uint32_t n_changed_slots;
     galv_max_min *sharing; /* of the network among slots; NULL = not shared */
-    uint64_t n_flow_changes;
+    uint64_t n_flow_changes, n_held_up;
     double now_s;
     uint64_t n_done, n_events;
     galv_span *spans; /* [n_ops] of the recorded place; NULL = none */

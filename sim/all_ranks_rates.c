@@ -146,10 +146,7 @@ static void settle_slot(all_ranks *s, uint32_t slot_index)
     }
     double slowed = slot->worst;
     if (slot->flows) { /* the network may also give more than was priced */
-        const galv_network_class *class =
-            &s->options->network->classes[slot->class_index];
-        double by_network =
-            1 / galv_network_pace(class, galv_max_min_rate(s->sharing, slot_index));
+        double by_network = 1 / galv_max_min_rate(s->sharing, slot_index);
         slowed = slowed > 1 ? fmax(slowed, by_network) : by_network;
     }
     if (slot->n_beside > 0) {
@@ -170,6 +167,7 @@ void galv_all_ranks_settle_rates(all_ranks *s)
         uint32_t n = galv_max_min_settle(s->sharing, &flows);
         s->n_flow_changes += n;
         for (uint32_t i = 0; i < n; i++) {
+            s->n_held_up += galv_max_min_rate(s->sharing, flows[i]) < 1 - 1e-9;
             mark(s, flows[i]);
         }
     }

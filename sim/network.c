@@ -13,9 +13,7 @@
  *   message      R out at the sender, in at the receiver, up and down between leaves
  *
  * On rail-optimised networks a leaf has one uplink per rail, and traffic stays on the
- * rail of its sender. Latency: prices at a smaller share of the node than the plan's
- * tell what part of the work grows with it; where prices do not depend on the share
- * (measured collectives) all of it is taken for transfer.
+ * rail of its sender.
  *
  * Left out: collisions of flows on one of many parallel uplinks (ECMP), congestion at
  * switches' buffers, and the scale-up fabric, which is not blocking: the ports of its
@@ -356,44 +354,6 @@ static bool make_route(builder *b, galv_route *route, const route_key *key)
 
 /* ---- classes ---- */
 
-/* What of the work is latency, and how much bandwidth the meeting can use at most. */
-static void fill_pace(builder *b, galv_network_class *class, const galv_cost *cost,
-                      const galv_operation *operation, const route_key *key,
-                      int32_t n_ranks)
-{
-    const double far = 64;
-    const pool_place *pool = pool_of(b, (int64_t)key->stage * b->per_stage);
-    int kind = operation->kind;
-    double bytes = cost->message_bytes;
-    if (operation->stream != GALV_STREAM_DP && operation->n_layers > 1) {
-        bytes /= operation->n_layers;
-    }
-    if (kind == GALV_OP_RING_EXCHANGE) {
-        bytes /= n_ranks - 1;
-    }
-    galv_cost prices[3];
-    const int32_t sharers[3] = {1, key->sharers, key->sharers * (int32_t)far};
-    double rates[3];
-    for (int i = 0; i < 3; i++) {
-        galv_costmodel_collective(&prices[i], b->model, kind, n_ranks,
-                                  key->ranks_per_node, sharers[i], bytes);
-        rates[i] = rate_of(pool, key->ranks_per_node, sharers[i]);
-    }
-    double work = prices[1].work_s;
-    double steps = rates[1] / rates[2] - 1;
-    if (!(work > 0) || !(steps > 0.5) || prices[2].work_s <= work * (1 + 1e-9)) {
-        return;
-    }
-    double transfer = fmin((prices[2].work_s - work) / steps, work);
-    class->latency_frac = 1 - transfer / work;
-    double fastest = prices[0].work_s / work;
-    if (fastest < 1 && fastest > class->latency_frac) {
-        class->cap = fmin((1 - class->latency_frac) / (fastest - class->latency_frac),
-                          rates[0] / rates[1]);
-        class->cap = fmax(class->cap, 1);
-    }
-}
-
 static route_key key_of(const builder *b, const galv_operation *operation,
                         galv_meeting meeting, galv_group *group)
 {
@@ -427,7 +387,8 @@ static galv_status fill_classes(builder *b, const galv_program *program,
         class->route = -1;
         class->scale = class->weight = class->cap = 1;
         if (!(costs[i].inter_share > 0) || galv_meeting_kind(operation) < 0 ||
-            operation->kind == GALV_OP_RECV) {
+            operation->kind == GALV_OP_RECV ||
+            !(costs[i].latency_s < costs[i].work_s)) {
             continue;
         }
         galv_group group;
@@ -443,12 +404,12 @@ static galv_status fill_classes(builder *b, const galv_program *program,
         }
         const pool_place *pool = pool_of(b, (int64_t)key.stage * b->per_stage);
         class->route = (int32_t)route;
-        class->scale = costs[i].inter_share;
+        double transfer_s = costs[i].work_s - costs[i].latency_s;
+        class->latency_s = costs[i].latency_s;
+        class->scale = fmin(costs[i].inter_share * costs[i].work_s / transfer_s, 1);
         class->weight = key.ranks_per_node / class->scale /
                         rate_of(pool, key.ranks_per_node, key.sharers);
-        if (costs[i].inter_share >= 1) {
-            fill_pace(b, class, &costs[i], operation, &key, group.n_ranks);
-        }
+        class->cap = fmax(costs[i].headroom, 1);
     }
     return failed ? galv_fail(err, GALV_NO_MEMORY, "no memory for the network")
                   : GALV_OK;
@@ -496,9 +457,4 @@ galv_status galv_network_new(galv_network **network, const galv_costmodel *model
         *network = b.network;
     }
     return status;
-}
-
-double galv_network_pace(const galv_network_class *class, double share)
-{
-    return 1 / (class->latency_frac + (1 - class->latency_frac) / share);
 }

@@ -8,9 +8,10 @@
  * a message has one way. Who shares what, and when, is then the simulation's business
  * (max_min.h).
  *
- * Prices (costmodel/cost.h) take it that all groups of a kind that share a node's
- * network use it at once, and rate 1 is that. Where the others are silent a meeting may
- * go faster, up to `cap`; latency does not get shorter with more bandwidth. */
+ * A meeting is latency, then transfer (costmodel/cost.h); the links are held by the
+ * transfer alone. Prices take it that all groups of a kind that share a node's network
+ * use it at once, and rate 1 is that. Where the others are silent a transfer may go
+ * faster, up to `cap`. */
 #ifndef GALV_SIM_NETWORK_H
 #define GALV_SIM_NETWORK_H
 
@@ -30,11 +31,11 @@ typedef struct galv_route {
 
 /* What a class of operations asks of the network. */
 typedef struct galv_network_class {
-    int32_t route;       /* index of routes; -1: stays off the network */
-    double scale;        /* of the route's uses */
-    double weight, cap;  /* see galv_max_min_begin; the weight is one over the bytes per
-                            second of one of its NICs */
-    double latency_frac; /* of its work: what more bandwidth would not shorten */
+    int32_t route;      /* index of routes; -1: stays off the network */
+    double scale;       /* of the route's uses */
+    double weight, cap; /* see galv_max_min_begin; the weight is one over the bytes per
+                           second of one of its NICs */
+    double latency_s;   /* of its work: goes before the transfer, off the links */
 } galv_network_class;
 
 typedef struct galv_network {
@@ -53,9 +54,5 @@ galv_status galv_network_new(galv_network **network, const galv_costmodel *model
                              int32_t ranks_per_stage,
                              const galv_differences *differences, galv_arena *arena,
                              galv_err *err);
-
-/* How fast a meeting goes, of its priced pace, when it has `share` of the priced
- * bandwidth: 1 / (latency_frac + (1 - latency_frac) / share). */
-double galv_network_pace(const galv_network_class *class, double share);
 
 #endif

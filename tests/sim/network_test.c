@@ -199,10 +199,13 @@ Test(sim_network, rings_feel_oversubscription_where_they_cross)
     }
 }
 
-/* Where every group of a kind works at once, as prices take it, sharing the network
- * changes little: a message beside a collective has half of the NIC, not its share. */
-Test(sim_network, plans_whose_stages_fill_nodes_take_about_the_folded_time)
+/* Where every group of a kind works at once, as prices take it, and no link is asked
+ * for more than it has, sharing the network changes nothing. Where a message runs
+ * beside a collective it changes little: the folded simulation slows their latencies,
+ * too. */
+Test(sim_network, without_a_full_link_the_answer_is_the_folded_one)
 {
+    size_t n_free = 0;
     for (size_t i = 0; i < n_plan_cases; i++) {
         plan_stand p = plan_set_up(i);
         galv_err err = GALV_ERR_INIT;
@@ -227,9 +230,12 @@ Test(sim_network, plans_whose_stages_fill_nodes_take_about_the_folded_time)
         cr_assert_eq(galv_all_ranks_simulate(&all, program, costs, NULL, meetings,
                                              per_stage, &shared, p.arena, &err),
                      GALV_OK, "%s", err.message);
-        cr_expect_float_eq(all.sim.iteration_time_s / folded.iteration_time_s, 1, 2e-4,
-                           "%s: %g shared, %g folded", p.name, all.sim.iteration_time_s,
-                           folded.iteration_time_s);
+        double tolerance = all.n_held_up > 0 ? 2e-4 : 1e-12;
+        n_free += all.n_held_up == 0 && all.n_flow_changes > 0;
+        cr_expect_float_eq(all.sim.iteration_time_s / folded.iteration_time_s, 1,
+                           tolerance, "%s: %g shared, %g folded", p.name,
+                           all.sim.iteration_time_s, folded.iteration_time_s);
         plan_tear_down(&p);
     }
+    cr_expect_geq(n_free, 3);
 }
