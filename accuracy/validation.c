@@ -31,6 +31,9 @@ typedef struct validating {
 
 /* ---- stage times alone ---- */
 
+/* Stage times are measured with nothing beside them, so that what a message costs its
+ * stage is not in them: messages block. Schedules that split backward ran with
+ * post-validation, the others have no use for it (docs/model.md). */
 static galv_status predict_stage_times(galv_validated_case *out, galv_arena *arena,
                                        galv_err *err)
 {
@@ -52,8 +55,8 @@ static galv_status predict_stage_times(galv_validated_case *out, galv_arena *are
     }
     galv_stage_times_options options = {.n_chunks = c->vpp > 0 ? c->vpp : 1,
                                         .n_micro_batches = c->n_micro_batches,
-                                        .messages_block =
-                                            !schedule->splits_backward && c->vpp > 1,
+                                        .messages_block = true,
+                                        .steps_overlap = schedule->splits_backward,
                                         .memory_limit = c->memory_limit_activations};
     status = galv_stage_times_simulate(&played, &times, schedule, &options, arena, err);
     if (status == GALV_OK) {

@@ -102,7 +102,8 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "--schedule 1f1b,interleaved"},
     OPTION(OVERLAP) "overlap", 0, "LIST", "none|grad-reduce|param-gather|tp-comm|p2p",
         IN(STRATEGY), JOB, false, "all but tp-comm",
-        "Communication hidden behind computation where it can be",
+        "Communication hidden behind computation where it can be; with --stage-times "
+        "none, p2p, step (iterations follow one another without a common step)",
         "--overlap grad-reduce,p2p"},
     OPTION(INTERNODE_TP) "internode-tp", 0, NULL, NULL, IN(STRATEGY), JOB, false, NULL,
         "Let tensor-parallel groups span nodes", "--internode-tp"},

@@ -125,17 +125,31 @@ static galv_status add_rows(sheet *s, galv_err *err)
     return status;
 }
 
-/* --overlap none: messages block. */
-static galv_status read_overlap(bool *messages_block, const galv_cli *cli,
+/* --overlap: what messages and steps do; p2p where it is not given. */
+static galv_status read_overlap(galv_stage_times_options *options, const galv_cli *cli,
                                 galv_err *err)
 {
+    const char **names = NULL;
+    size_t n = 0;
+    bool p2p = false;
     const char *text = galv_cli_value(cli, GALV_OPTION_OVERLAP);
-    if (text != NULL && strcmp(text, "none") != 0 && strcmp(text, "p2p") != 0) {
-        galv_fail(err, GALV_USAGE, "with --stage-times it is none or p2p");
-        return galv_cli_blame(cli, GALV_OPTION_OVERLAP, text, err);
+    if (text == NULL) {
+        return GALV_OK;
     }
-    *messages_block = text != NULL && strcmp(text, "none") == 0;
-    return GALV_OK;
+    galv_status status = galv_cli_split(&names, &n, cli, GALV_OPTION_OVERLAP, err);
+    for (size_t i = 0; i < n && status == GALV_OK; i++) {
+        bool none = strcmp(names[i], "none") == 0;
+        bool step = strcmp(names[i], "step") == 0;
+        p2p |= strcmp(names[i], "p2p") == 0;
+        options->steps_overlap |= step;
+        if ((!none && !step && strcmp(names[i], "p2p") != 0) || (none && n > 1)) {
+            galv_fail(err, GALV_USAGE,
+                      "with --stage-times it is none, or p2p, step or both");
+            status = galv_cli_blame(cli, GALV_OPTION_OVERLAP, text, err);
+        }
+    }
+    options->messages_block = !p2p;
+    return status;
 }
 
 /* --memory-limit, in activations of one micro-batch on the stage that keeps most. */
@@ -178,7 +192,7 @@ static galv_status read_sheet(sheet *s, galv_err *err)
         status = galv_cli_count(&vpp, s->cli, GALV_OPTION_VPP, 1, 1024, err);
     }
     if (status == GALV_OK) {
-        status = read_overlap(&s->options.messages_block, s->cli, err);
+        status = read_overlap(&s->options, s->cli, err);
     }
     if (status == GALV_OK) {
         status = galv_stage_times_read(&s->times,
@@ -341,7 +355,8 @@ static void print_sheet(const sheet *s)
     galv_print(s->cli, "galvatron-sim %s   stage times of %s\n", GALV_VERSION,
                s->times.name);
     galv_report_parts(s->cli, stages, micro_batches, "no cost model",
-                      s->options.messages_block ? "messages block" : "", least,
+                      s->options.messages_block ? "messages block" : "",
+                      s->options.steps_overlap ? "steps overlap" : "", least,
                       (char *)NULL);
     galv_print(s->cli, "\n");
     if (n > 0) {
@@ -355,7 +370,7 @@ static void print_sheet(const sheet *s)
 static void put_csv(galv_text *out, const sheet *s)
 {
     galv_text_append(out, "schedule,chunks,stages,micro_batches,iteration_time_s,"
-                          "bubble_frac,");
+                          "bubble_frac,makespan_s,period_s,");
     galv_text_append(out, s->times.has_bytes ? "peak_activation_bytes\n"
                                              : "peak_activations\n");
     for (size_t i = 0; i < count_played(s); i++) {
@@ -366,6 +381,8 @@ static void put_csv(galv_text *out, const sheet *s)
         galv_csv_put_i64(out, s->options.n_micro_batches, false);
         galv_csv_put_f64(out, r->iteration_time_s, false);
         galv_csv_put_f64(out, r->bubble_frac, false);
+        galv_csv_put_f64(out, r->makespan_s, false);
+        galv_csv_put_f64(out, r->period_s, false);
         galv_csv_put_f64(out, worst_peak(r), false);
         galv_text_append(out, "\n");
     }
@@ -378,6 +395,8 @@ static void put_row(galv_json_writer *w, const sheet *s,
     galv_json_key_string(w, "schedule", r->schedule->name);
     galv_json_key_i64(w, "chunks", r->n_chunks);
     galv_json_key_f64(w, "iteration_time_s", r->iteration_time_s);
+    galv_json_key_f64(w, "makespan_s", r->makespan_s);
+    galv_json_key_f64(w, "period_s", r->period_s);
     galv_json_key_f64(w, "least_time_s", r->least_time_s);
     galv_json_key_f64(w, "bubble_frac", r->bubble_frac);
     galv_json_put_key(w, "busy_s");
@@ -406,6 +425,7 @@ static galv_status put_document(galv_text *out, const sheet *s, galv_err *err)
     galv_json_key_i64(&w, "stages", s->times.n_stages);
     galv_json_key_i64(&w, "micro_batches", s->options.n_micro_batches);
     galv_json_key_bool(&w, "messages_block", s->options.messages_block);
+    galv_json_key_bool(&w, "steps_overlap", s->options.steps_overlap);
     galv_json_put_key(&w, "schedules");
     galv_json_begin_array(&w, false);
     size_t n = count_played(s);

@@ -27,6 +27,9 @@ typedef struct galv_schedule_weights {
     double memory_limit; /* activations of one micro-batch on one whole stage; backward
                             for inputs frees half, for weights the other half; 0 = as
                             the schedule says */
+    bool rolling; /* stages begin the next iteration without waiting for one another:
+                     what counts is the longest time from a stage's first pass to its
+                     last, not from the first of all to the last of all */
 } galv_schedule_weights;
 
 typedef struct galv_schedule_shape {

@@ -52,6 +52,7 @@ typedef struct play {
     galv_slot *written;  /* [p][3 m] an order to be played as it is */
     double most_waited;  /* of all stages */
     double tolerance;    /* times closer than this are the same */
+    bool rolling;        /* see galv_schedule_weights */
 } play;
 
 static double later(double a, double b)
@@ -331,6 +332,11 @@ static void keep(best *b, const play *g)
         end = later(end, g->stages[j].end);
         busy = later(busy, g->stages[j].end - g->stages[j].begin);
     }
+    if (g->rolling) { /* the longest stage decides, then the whole */
+        double whole = end;
+        end = busy;
+        busy = whole;
+    }
     if (!b->found || end < b->end - g->tolerance ||
         (end <= b->end + g->tolerance && busy < b->busy - g->tolerance)) {
         memcpy(b->slots, g->slots, 3 * (size_t)g->p * (size_t)g->m * sizeof *b->slots);
@@ -395,6 +401,7 @@ static galv_status order_within(galv_slot *slots, const char *name, double limit
     g.message = shape->weights != NULL ? shape->weights->message : 0;
     g.limit = limit < 1 ? 1 : limit;
     g.tolerance = tolerance_of(shape->weights, g.p);
+    g.rolling = shape->weights != NULL && shape->weights->rolling;
     g.stages = calloc(p, sizeof *g.stages);
     g.wanted = calloc(p, sizeof *g.wanted);
     g.forward_end = calloc(n, sizeof *g.forward_end);

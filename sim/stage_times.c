@@ -6,6 +6,12 @@
  * made it has ended, takes t_comm_s, and delays who needs it, and who sent it only
  * where messages block. There is no optimizer step and no gradient reduction.
  *
+ * Where stages wait for one another at the optimizer step (a norm of all gradients, a
+ * check for overflow), an iteration takes from the first pass of all to the last of
+ * all. Where they do not (post-validation), stages run on, each by itself: an iteration
+ * then takes as long as the stage that needs longest from its first pass to its last,
+ * and a parallelogram costs no more than a rectangle.
+ *
  * Memory is activations alone. A backward that is done for inputs and weights together
  * gives all of them back; split, each half gives back half, as the orders that count
  * memory (zb-auto) take it to be. */
@@ -284,7 +290,8 @@ static galv_status block(galv_program *program, galv_arena *arena, galv_err *err
 
 /* What orders that follow costs go by. */
 static galv_status weigh(galv_schedule_weights *weights, const galv_stage_times *times,
-                         double memory_limit, galv_arena *arena, galv_err *err)
+                         const galv_stage_times_options *options, galv_arena *arena,
+                         galv_err *err)
 {
     galv_stage_weights *stages =
         GALV_NEW_ARRAY(arena, galv_stage_weights, times->n_stages);
@@ -301,11 +308,50 @@ static galv_status weigh(galv_schedule_weights *weights, const galv_stage_times 
         weights->message += whole.message_s / times->n_stages;
     }
     weights->stages = stages;
-    weights->memory_limit = memory_limit;
+    weights->memory_limit = options->memory_limit;
+    weights->rolling = options->steps_overlap;
     return GALV_OK;
 }
 
-static void sum_up(galv_stage_times_result *result)
+/* The longest time from a stage's first pass to the end of its last, or of its last
+ * message where those hold it up. */
+static double longest_stage_s(const galv_timeline *timeline, const double *begin_s,
+                              bool messages_block)
+{
+    double longest_s = 0;
+    for (size_t i = 0; i < timeline->n_spans; i++) {
+        const galv_span *span = &timeline->spans[i];
+        if (span->stream == GALV_STREAM_COMPUTE ||
+            (messages_block && span->kind == GALV_OP_SEND)) {
+            longest_s = fmax(longest_s, span->end_s - begin_s[span->rank]);
+        }
+    }
+    return longest_s;
+}
+
+static galv_status find_period(galv_stage_times_result *result, bool messages_block,
+                               galv_arena *arena, galv_err *err)
+{
+    const galv_timeline *timeline = &result->sim.timeline;
+    double *begin_s = GALV_NEW_ARRAY(arena, double, result->sim.n_ranks);
+    if (begin_s == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages",
+                         (int)result->sim.n_ranks);
+    }
+    for (int32_t rank = 0; rank < result->sim.n_ranks; rank++) {
+        begin_s[rank] = result->sim.iteration_time_s;
+    }
+    for (size_t i = 0; i < timeline->n_spans; i++) {
+        const galv_span *span = &timeline->spans[i];
+        if (span->stream == GALV_STREAM_COMPUTE) {
+            begin_s[span->rank] = fmin(begin_s[span->rank], span->start_s);
+        }
+    }
+    result->period_s = longest_stage_s(timeline, begin_s, messages_block);
+    return GALV_OK;
+}
+
+static void sum_up(galv_stage_times_result *result, bool steps_overlap)
 {
     double busy_s = 0;
     for (int32_t rank = 0; rank < result->sim.n_ranks; rank++) {
@@ -313,7 +359,8 @@ static void sum_up(galv_stage_times_result *result)
         busy_s += own_s / result->sim.n_ranks;
         result->least_time_s = fmax(result->least_time_s, own_s);
     }
-    result->iteration_time_s = result->sim.iteration_time_s;
+    result->makespan_s = result->sim.iteration_time_s;
+    result->iteration_time_s = steps_overlap ? result->period_s : result->makespan_s;
     if (result->iteration_time_s > 0) {
         result->bubble_frac = 1 - busy_s / result->iteration_time_s;
     }
@@ -328,8 +375,10 @@ static void title(galv_stage_times_result *result, const galv_stage_times *times
              (int)times->n_stages, (int)result->n_chunks,
              result->n_chunks == 1 ? "" : "s", (int)options->n_micro_batches);
     snprintf(timeline->subtitle, sizeof timeline->subtitle,
-             "%.4g s \xc2\xb7 bubble %.1f %% \xc2\xb7 stage times as given",
-             result->iteration_time_s, 100 * result->bubble_frac);
+             "%.4g s%s \xc2\xb7 bubble %.1f %% \xc2\xb7 stage times as given",
+             result->iteration_time_s,
+             options->steps_overlap ? " an iteration, steps overlap" : "",
+             100 * result->bubble_frac);
 }
 
 galv_status galv_stage_times_shape(galv_schedule_shape *shape,
@@ -347,7 +396,7 @@ galv_status galv_stage_times_shape(galv_schedule_shape *shape,
     shape->n_micro_batches = options->n_micro_batches;
     shape->group_size = options->group_size;
     shape->weights = weights;
-    return weigh(weights, times, options->memory_limit, arena, err);
+    return weigh(weights, times, options, arena, err);
 }
 
 galv_status galv_stage_times_simulate(galv_stage_times_result *result,
@@ -360,7 +409,7 @@ galv_status galv_stage_times_simulate(galv_stage_times_result *result,
     galv_program *program = NULL;
     galv_stage_times_result made = {0};
     galv_sim_options sim_options = GALV_SIM_OPTIONS_INIT;
-    sim_options.record_timeline = options->record_timeline;
+    sim_options.record_timeline = true;
     made.schedule = schedule;
     galv_status status =
         galv_stage_times_shape(&shape, times, schedule, options, arena, err);
@@ -387,10 +436,13 @@ galv_status galv_stage_times_simulate(galv_stage_times_result *result,
     }
     status = galv_simulate(&made.sim, program, costs, NULL, &sim_options, arena, err);
     if (status == GALV_OK) {
-        sum_up(&made);
-        if (options->record_timeline) {
-            title(&made, times, options);
-        }
+        status = find_period(&made, options->messages_block, arena, err);
+    }
+    if (status == GALV_OK) {
+        const galv_timeline none = {0};
+        sum_up(&made, options->steps_overlap);
+        title(&made, times, options);
+        made.sim.timeline = options->record_timeline ? made.sim.timeline : none;
         *result = made;
     }
     return status;

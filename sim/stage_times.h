@@ -44,6 +44,10 @@ typedef struct galv_stage_times_options {
     bool messages_block;  /* a stage goes on when what it sends has arrived, as Megatron
                              does with --no-overlap-p2p-communication; else messages
                              are under way while it computes */
+    bool steps_overlap;   /* a stage begins the next iteration as soon as it is through
+                             with this one, as with post-validation of the optimizer
+                             step: iterations follow one another every period_s. Else
+                             all stages wait for one another at the step */
     bool record_timeline; /* titled */
 } galv_stage_times_options;
 
@@ -51,10 +55,15 @@ typedef struct galv_stage_times_options {
 typedef struct galv_stage_times_result {
     const galv_schedule *schedule;
     int32_t n_chunks;
-    double iteration_time_s;
+    double iteration_time_s; /* makespan_s, or period_s where steps overlap */
+    double makespan_s;       /* from the first pass of all to the end of the last */
+    double period_s; /* the longest time from a stage's first pass to its last. Repeated
+                        every so many seconds, no stage has two iterations at once, and
+                        nothing waits that did not before. Source: Qi et al. 2023, arXiv
+                        2401.10241, sections 4 and 5.3 (their "cost") */
     double least_time_s; /* what the busiest stage computes: no order is faster */
-    double bubble_frac; /* share of the time in which a stage computes nothing, messages
-                           included; mean over stages */
+    double bubble_frac;  /* share of iteration_time_s in which a stage computes nothing,
+                            messages included; mean over stages */
     galv_sim_result sim; /* its memory: activations alone */
 } galv_stage_times_result;
 

@@ -18,7 +18,7 @@ $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --json >all.js
 > true
 
 $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --schedule all --csv | head -n 1
-> schedule,chunks,stages,micro_batches,iteration_time_s,bubble_frac,peak_activations
+> schedule,chunks,stages,micro_batches,iteration_time_s,bubble_frac,makespan_s,period_s,peak_activations
 
 $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --vpp 4 --schedule interleaved --json | jq '.schedules[0].iteration_time_s'
 > 26.25
@@ -33,8 +33,13 @@ $ printf 'stage,t_f_s,t_b_s,t_comm_s\n0,1,2,0.25\n1,1,2,0.25\n' >two.csv; for o 
 > [true,13.5]
 
 $ galvatron-sim simulate --stage-times two.csv --micro-batches 3 --overlap grad-reduce
-2> galvatron-sim: error: --overlap grad-reduce: with --stage-times it is none or p2p
+2> galvatron-sim: error: --overlap grad-reduce: with --stage-times it is none, or p2p, step or both
 ? 2
+
+# Steps that overlap: a parallelogram costs no more than a rectangle.
+$ for o in p2p p2p,step; do galvatron-sim simulate --stage-times even.csv --micro-batches 8 --schedule zb-h2 --overlap $o --json | jq -c '[.steps_overlap, .messages_block] + [.schedules[0] | .iteration_time_s, .makespan_s, .period_s]'; done
+> [false,false,27,27,24]
+> [true,false,24,27,24]
 
 # Orders that mind memory keep within what they are given.
 $ printf 'stage,t_f_s,t_b_s,t_w_s,activation_bytes\n0,1,1,1,1e9\n1,1,1,1,1e9\n2,1,1,1,1e9\n3,1,1,1,1e9\n' >bytes.csv; for l in 3GB 5GB 7GB; do galvatron-sim simulate --stage-times bytes.csv --micro-batches 12 --schedule zb-auto --memory-limit $l --json; done | jq -s -c '[.[].schedules[0] | {t: .iteration_time_s, p: (.peak_activation_bytes | max)}] | [.[0].p <= 3e9, .[1].p <= 5e9, .[2].p <= 7e9, .[0].t > .[1].t, .[1].t >= .[2].t]'

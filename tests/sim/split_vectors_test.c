@@ -81,7 +81,7 @@ static answer ask(const question *q)
     for (int k = 0; k < 64; k++) {
         stages[k] = (galv_stage_weights){q->f, q->i, q->w};
     }
-    galv_schedule_weights weights = {stages, q->message_s, q->memory_limit};
+    galv_schedule_weights weights = {stages, q->message_s, q->memory_limit, false};
     galv_schedule_shape shape = {q->p, q->v, q->m, 0, &weights};
     answer a = {0};
     options.record_timeline = true;

@@ -190,45 +190,183 @@ Test(sim_stage_times, messages_that_block_hold_up_who_sends_them)
     galv_arena_free(arena);
 }
 
-/* GPT 1.5B on 8 A100, stage times and iterations of Qi et al. 2023 (arXiv 2401.10241,
- * tables 3 to 5): 1F1B and its interleaved form, which Megatron-LM ran with messages
- * that block. With messages under way the interleaved one comes out too good. */
-Test(sim_stage_times, interleaving_gains_what_was_measured)
+/* ---- against measurements ---- */
+
+/* GPT 1.5B on 8 A100, 8 stages: stage times, the bubble rates that the authors worked
+ * out from them, and samples per second and GPU turned into iterations (a micro-batch
+ * is 6 samples). Source: Qi et al. 2023, arXiv 2401.10241, tables 4, 5 and 9. */
+enum { ONE_F_ONE_B, INTERLEAVED, ZB_1P, ZB_2P, N_RUN };
+
+typedef struct group {
+    int32_t m;
+    double f_s, b_s, w_s, message_s;
+    double measured_s[N_RUN];
+    double rate[N_RUN], h1_rate, h2_rate;
+} group;
+
+static const group groups[] = {
+    {24,
+     0.018522,
+     0.018086,
+     0.009337,
+     0.000601,
+     {1.5254, 1.374, 1.3953, 1.2414},
+     {0.2431, 0.1055, 0.1585, 0.0433},
+     0.1585,
+     0.1083},
+    {32,
+     0.018513,
+     0.018086,
+     0.009331,
+     0.000626,
+     {1.92, 1.791, 1.791, 1.6216},
+     {0.1985, 0.0818, 0.1242, 0.0039},
+     0.1242,
+     0.0837},
+    {64,
+     0.018546,
+     0.018097,
+     0.009321,
+     0.000762,
+     {3.5294, 3.4532, 3.3803, 3.2215},
+     {0.1240, 0.0443, 0.0674, 0.0026},
+     0.0674,
+     0.0444},
+};
+
+enum { N_GROUPS = sizeof groups / sizeof groups[0] };
+
+static const char *const run_names[N_RUN] = {"1f1b", "interleaved", "zb-1p", "zb-2p"};
+
+static galv_stage_times_result play_group(const group *g, const char *name,
+                                          bool messages_block, galv_arena *arena)
 {
-    static const struct {
-        int32_t m;
-        double f_s, b_s, w_s, message_s, plain_s, interleaved_s;
-    } cases[] = {
-        {24, 0.018522, 0.018086, 0.009337, 0.000601, 1.5254, 1.374},
-        {32, 0.018513, 0.018086, 0.009331, 0.000626, 1.92, 1.791},
-        {64, 0.018546, 0.018097, 0.009321, 0.000762, 3.5294, 3.4532},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        galv_err err = GALV_ERR_INIT;
-        galv_arena *arena = galv_arena_new();
-        galv_stage_times times = even(8, 1, cases[i].f_s, cases[i].b_s, cases[i].w_s,
-                                      cases[i].message_s, arena);
-        double time_s[2] = {0};
-        for (int k = 0; k < 2; k++) {
-            const galv_schedule *schedule = NULL;
-            galv_stage_times_result result = {0};
-            galv_stage_times_options options = {.n_chunks = k == 0 ? 1 : 3,
-                                                .n_micro_batches = cases[i].m,
-                                                .messages_block = true};
-            cr_assert_eq(
-                galv_schedule_find(&schedule, k == 0 ? "1f1b" : "interleaved", &err),
-                GALV_OK);
-            cr_assert_eq(galv_stage_times_simulate(&result, &times, schedule, &options,
-                                                   arena, &err),
-                         GALV_OK);
-            time_s[k] = result.iteration_time_s;
+    galv_err err = GALV_ERR_INIT;
+    const galv_schedule *schedule = NULL;
+    galv_stage_times_result result = {0};
+    galv_stage_times times = even(8, 1, g->f_s, g->b_s, g->w_s, g->message_s, arena);
+    galv_stage_times_options options = {.n_chunks = strcmp(name, "interleaved") ? 1 : 3,
+                                        .n_micro_batches = g->m,
+                                        .messages_block = messages_block,
+                                        .steps_overlap = true};
+    cr_assert_eq(galv_schedule_find(&schedule, name, &err), GALV_OK);
+    cr_assert_eq(
+        galv_stage_times_simulate(&result, &times, schedule, &options, arena, &err),
+        GALV_OK, "%s", err.message);
+    return result;
+}
+
+/* "Bubble rate" there: of the longest stage's time, from its first pass to its last,
+ * with messages as latencies. Ours are theirs to the four digits printed, but for the
+ * interleaved schedule (0.4 of a point; how its messages are timed is not stated). */
+Test(sim_stage_times, bubble_rates_are_those_of_the_authors)
+{
+    galv_arena *arena = galv_arena_new();
+    for (size_t i = 0; i < N_GROUPS; i++) {
+        const group *g = &groups[i];
+        for (int k = 0; k < N_RUN; k++) {
+            double rate = play_group(g, run_names[k], false, arena).bubble_frac;
+            cr_expect_float_eq(rate, g->rate[k], k == INTERLEAVED ? 0.005 : 6e-5,
+                               "m %d, %s: %g of %g", g->m, run_names[k], rate,
+                               g->rate[k]);
         }
-        double measured = cases[i].interleaved_s / cases[i].plain_s;
-        cr_expect_float_eq(time_s[1] / time_s[0] / measured, 1, 0.03, "m %d: %g of %g",
-                           cases[i].m, time_s[1] / time_s[0], measured);
-        cr_expect_float_eq(time_s[0] / cases[i].plain_s, 1, 0.1);
-        galv_arena_free(arena);
+        cr_expect_float_eq(play_group(g, "zb-h1", false, arena).bubble_frac, g->h1_rate,
+                           6e-5);
+        cr_expect_float_eq(play_group(g, "zb-h2", false, arena).bubble_frac, g->h2_rate,
+                           6e-5);
     }
+    galv_arena_free(arena);
+}
+
+/* Messages that block, since stage times were taken with nothing beside them, and steps
+ * that overlap (post-validation): the iteration is below the measured one, which holds
+ * the optimizer and the gaps between passes, by less than 10 %, and alike for all: the
+ * ratio of any two schedules is within 3 % of the measured ratio. */
+Test(sim_stage_times, schedules_compare_as_they_were_measured)
+{
+    galv_arena *arena = galv_arena_new();
+    for (size_t i = 0; i < N_GROUPS; i++) {
+        const group *g = &groups[i];
+        double off[N_RUN];
+        for (int k = 0; k < N_RUN; k++) {
+            galv_stage_times_result r = play_group(g, run_names[k], true, arena);
+            off[k] = r.iteration_time_s / g->measured_s[k];
+            cr_expect(off[k] > 0.9 && off[k] < 1, "m %d, %s: %g", g->m, run_names[k],
+                      off[k]);
+        }
+        for (int a = 0; a < N_RUN; a++) {
+            for (int b = 0; b < a; b++) {
+                cr_expect_float_eq(off[a] / off[b], 1, 0.03, "m %d, %s to %s: %g", g->m,
+                                   run_names[a], run_names[b], off[a] / off[b]);
+            }
+        }
+    }
+    galv_arena_free(arena);
+}
+
+/* In time: zb-2p, then zb-1p and the interleaved schedule, which are within 2.2 % of
+ * each other in every group and equal in one, then 1f1b. In memory (30, 32, 40 and 59
+ * GB in every group): 1f1b, zb-1p, interleaved, zb-2p. */
+Test(sim_stage_times, schedules_rank_as_they_were_measured)
+{
+    galv_arena *arena = galv_arena_new();
+    for (size_t i = 0; i < N_GROUPS; i++) {
+        double time_s[N_RUN], peak[N_RUN], held[N_RUN];
+        for (int k = 0; k < N_RUN; k++) {
+            galv_stage_times_result r =
+                play_group(&groups[i], run_names[k], true, arena);
+            time_s[k] = r.iteration_time_s;
+            peak[k] = held[k] = 0;
+            for (int32_t rank = 0; rank < 8; rank++) {
+                peak[k] = fmax(peak[k], r.sim.ranks[rank].peak_bytes);
+                held[k] += r.sim.ranks[rank].peak_bytes;
+            }
+        }
+        cr_expect_lt(time_s[ZB_2P], fmin(time_s[ZB_1P], time_s[INTERLEAVED]));
+        cr_expect_lt(fmax(time_s[ZB_1P], time_s[INTERLEAVED]), time_s[ONE_F_ONE_B]);
+        /* of the fullest stage 1f1b and zb-1p are alike, of all of them not */
+        cr_expect_leq(peak[ONE_F_ONE_B], peak[ZB_1P] + 1e-9);
+        cr_expect_lt(held[ONE_F_ONE_B], held[ZB_1P]);
+        cr_expect_lt(peak[ZB_1P], peak[INTERLEAVED]);
+        cr_expect_lt(peak[INTERLEAVED], peak[ZB_2P]);
+    }
+    galv_arena_free(arena);
+}
+
+/* A rolling iteration: never longer than the whole, never shorter than the busiest
+ * stage; the same for schedules whose first stage does the first and the last pass; and
+ * where ZB-H2 leaves a parallelogram, its side: m (F + I + W), p = 4, equal costs. */
+Test(sim_stage_times, iterations_that_overlap_take_the_longest_stage)
+{
+    galv_err err = GALV_ERR_INIT;
+    size_t n = 0;
+    const galv_schedule *schedules = galv_schedules(&n);
+    galv_arena *arena = galv_arena_new();
+    galv_stage_times times = even(4, 1, 1, 1, 1, 0, arena);
+    for (size_t i = 0; i < n; i++) {
+        galv_stage_times_result r = {0};
+        galv_stage_times_options options = {.n_micro_batches = 8,
+                                            .steps_overlap = true};
+        if (strcmp(schedules[i].name, "none") == 0) {
+            continue;
+        }
+        cr_assert_eq(
+            galv_stage_times_simulate(&r, &times, &schedules[i], &options, arena, &err),
+            GALV_OK, "%s", err.message);
+        cr_expect(r.period_s <= r.makespan_s + 1e-9, "%s", schedules[i].name);
+        cr_expect(r.period_s >= r.least_time_s - 1e-9, "%s", schedules[i].name);
+        cr_expect_eq(r.iteration_time_s, r.period_s);
+        cr_expect_null(r.sim.timeline.spans); /* not asked for */
+        if (strcmp(schedules[i].name, "1f1b") == 0 ||
+            strcmp(schedules[i].name, "gpipe") == 0) {
+            cr_expect_float_eq(r.period_s, r.makespan_s, 1e-9);
+        }
+        if (strcmp(schedules[i].name, "zb-h2") == 0) {
+            cr_expect_float_eq(r.period_s, 24, 1e-9, "%g", r.period_s);
+            cr_expect_float_eq(r.makespan_s, 27, 1e-9);
+        }
+    }
+    galv_arena_free(arena);
 }
 
 /* ---- the file ---- */
