@@ -138,7 +138,7 @@ Test(schedule_orders, hold_for_uneven_costs_and_tight_memory, .timeout = 60)
             stages[s].weight = next_random(&random) % 9 / 4.0;
         }
         galv_schedule_weights weights = {stages, next_random(&random) % 4 / 8.0,
-                                         next_random(&random) % 40 / 2.0};
+                                         next_random(&random) % 40 / 2.0, false};
         galv_schedule_shape shape = {
             1 + (int32_t)(next_random(&random) % 12), schedule->min_chunks,
             1 + (int32_t)(next_random(&random) % 30), 0, &weights};
@@ -157,7 +157,7 @@ Test(schedule_orders, costs_that_cannot_be_are_refused)
             values[k / 3] = bad[k % 3];
             galv_stage_weights stages[4] = {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}};
             stages[3] = (galv_stage_weights){values[0], values[1], values[2]};
-            galv_schedule_weights weights = {stages, values[3], values[4]};
+            galv_schedule_weights weights = {stages, values[3], values[4], false};
             galv_schedule_shape shape = {4, all[i].min_chunks, 8, 0, &weights};
             galv_arena *arena = galv_arena_new();
             galv_program *program = NULL;
