@@ -19,6 +19,7 @@
 #include "accuracy/interval.h"
 #include "accuracy/leave_out.h"
 #include "accuracy/run_kind.h"
+#include "accuracy/timeline_pair.h"
 #include "accuracy/validation.h"
 #include "base/arena.h"
 #include "base/csv.h"

@@ -1,38 +1,28 @@
-/* A join of two timelines.
+/* One plan's predicted timeline beside a measured one.
  *
  * Both are lists of spans with the same vocabulary, so they are compared by what the
- * spans say they are: sums by (stream, kind), as the mean of the ranks that each
- * timeline has (a folded simulation has one rank for each stage). A kind that only one
- * of the two has is shown with nothing on the other side. */
+ * spans say they are (accuracy/timeline_pair.h): by kind of operation, by stage, and by
+ * the parts of the iteration, whose differences add up. A kind that only one of the two
+ * has is shown with nothing on the other side. */
 #include "cli/measured.h"
 
+#include "accuracy/timeline_pair.h"
 #include "base/units.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "cli/table.h"
 #include "sim/evaluate.h"
+#include "viz/timelines_figure.h"
 
 #include <math.h>
+#include <stdio.h>
 
-typedef struct sums {
-    double seconds[GALV_N_STREAMS][GALV_N_OP_KINDS]; /* mean of the ranks */
-} sums;
-
-static galv_status sum_up(sums *s, const galv_timeline *timeline, const char *path,
-                          galv_err *err)
-{
-    *s = (sums){{{0}}};
-    if (timeline->n_ranks < 1 || !(timeline->duration_s > 0)) {
-        return galv_fail_at(err, path, 0, 0, "no iteration in this timeline");
-    }
-    for (size_t i = 0; i < timeline->n_spans; i++) {
-        const galv_span *span = &timeline->spans[i];
-        if (span->stream < GALV_N_STREAMS && span->kind < GALV_N_OP_KINDS) {
-            s->seconds[span->stream][span->kind] +=
-                (span->end_s - span->start_s) / timeline->n_ranks;
-        }
-    }
-    return GALV_OK;
-}
+typedef struct comparison {
+    const galv_cli *cli;
+    galv_target target;
+    galv_timeline measured, predicted;
+    galv_timeline_pair pair;
+} comparison;
 
 static galv_status simulate(galv_timeline *timeline, const galv_cli *cli,
                             const char *path, galv_err *err)
@@ -57,11 +47,23 @@ static galv_status simulate(galv_timeline *timeline, const galv_cli *cli,
     return status;
 }
 
+/* ---- for people ---- */
+
 static void cell_seconds(galv_table *table, double seconds)
 {
     char text[32];
     if (seconds > 0) {
         galv_table_cell(table, "%s", galv_print_number(text, sizeof text, seconds));
+    } else {
+        galv_table_cell(table, "-");
+    }
+}
+
+static void cell_error(galv_table *table, double measured, double predicted)
+{
+    if (measured > 0 && predicted > 0) {
+        double percent = 100 * (predicted / measured - 1);
+        galv_table_cell(table, "%+.1f", fabs(percent) < 0.05 ? 0.0 : percent);
     } else {
         galv_table_cell(table, "-");
     }
@@ -75,89 +77,241 @@ static void add_row(galv_table *table, const char *stream, const char *kind,
     galv_table_cell(table, "%s", stream);
     cell_seconds(table, measured_s);
     cell_seconds(table, predicted_s);
-    if (measured_s > 0 && predicted_s > 0) {
-        galv_table_cell(table, "%+.1f", 100 * (predicted_s / measured_s - 1));
-    } else {
-        galv_table_cell(table, "-");
-    }
+    cell_error(table, measured_s, predicted_s);
 }
 
-static void print_table(const galv_cli *cli, const galv_timeline *measured,
-                        const galv_timeline *predicted, const sums *m, const sums *p)
+static void print_operations(const comparison *c)
 {
     static const galv_column columns[] = {{"operation", "", true, 0, 0},
                                           {"stream", "", true, 0, 0},
                                           {"measured", "s", false, 0, 0},
                                           {"predicted", "s", false, 0, 0},
                                           {"error", "%", false, 0, 0}};
+    const galv_stage_time *m = &c->pair.measured_mean, *p = &c->pair.predicted_mean;
     galv_table table;
-    galv_table_init(&table, cli->arena, columns, 5);
-    add_row(&table, "", "iteration", measured->duration_s, predicted->duration_s);
+    galv_table_init(&table, c->cli->arena, columns, 5);
+    add_row(&table, "", "iteration", c->pair.measured_s, c->pair.predicted_s);
     for (int s = 0; s < GALV_N_STREAMS; s++) {
         for (int k = 0; k < GALV_N_OP_KINDS; k++) {
-            if (m->seconds[s][k] > 0 || p->seconds[s][k] > 0) {
+            if (m->busy_s[s][k] > 0 || p->busy_s[s][k] > 0) {
                 add_row(&table, galv_stream_names[s], galv_op_kind_names[k],
-                        m->seconds[s][k], p->seconds[s][k]);
+                        m->busy_s[s][k], p->busy_s[s][k]);
             }
         }
     }
-    galv_cli_print_table(cli, &table);
-    galv_print(cli, "seconds of one rank, the mean of all\n");
+    galv_cli_print_table(c->cli, &table);
+    galv_print(c->cli, "seconds of one rank, the mean of all\n");
 }
 
-static galv_status print_json(const galv_cli *cli, const galv_timeline *measured,
-                              const galv_timeline *predicted, const sums *m,
-                              const sums *p, galv_err *err)
+static void cell_memory(galv_table *table, double bytes)
 {
-    galv_json_writer writer;
-    galv_cli_begin_json(cli, &writer, "validate");
-    galv_json_key_f64(&writer, "measured_iteration_time_s", measured->duration_s);
-    galv_json_key_f64(&writer, "predicted_iteration_time_s", predicted->duration_s);
-    galv_json_key_f64(&writer, "error",
-                      predicted->duration_s / measured->duration_s - 1);
-    galv_json_put_key(&writer, "operations");
-    galv_json_begin_array(&writer, false);
+    if (bytes > 0) {
+        galv_table_cell(table, "%.2f", bytes / 0x1p30);
+    } else {
+        galv_table_cell(table, "-");
+    }
+}
+
+/* Seconds that the stage computes. */
+static double computing_s(const galv_stage_time *stage)
+{
+    double sum_s = 0;
+    for (int kind = 0; kind < GALV_N_OP_KINDS; kind++) {
+        sum_s += stage->part_s[kind];
+    }
+    return sum_s;
+}
+
+static void print_stages(const comparison *c)
+{
+    static const galv_column columns[] = {
+        {"stage", "", false, 0, 0},      {"compute", "s", false, 0, 0},
+        {"predicted", "s", false, 0, 0}, {"error", "%", false, 0, 0},
+        {"memory", "GiB", false, 0, 0},  {"predicted", "GiB", false, 0, 0},
+        {"error", "%", false, 0, 0},
+    };
+    galv_table table;
+    galv_table_init(&table, c->cli->arena, columns, sizeof columns / sizeof columns[0]);
+    for (int32_t stage = 0; stage < c->pair.n_stages; stage++) {
+        const galv_stage_time *m = &c->pair.measured[stage];
+        const galv_stage_time *p = &c->pair.predicted[stage];
+        galv_table_row(&table);
+        galv_table_cell(&table, "%d", (int)stage);
+        cell_seconds(&table, computing_s(m));
+        cell_seconds(&table, computing_s(p));
+        cell_error(&table, computing_s(m), computing_s(p));
+        cell_memory(&table, m->peak_memory_bytes);
+        cell_memory(&table, p->peak_memory_bytes);
+        cell_error(&table, m->peak_memory_bytes, p->peak_memory_bytes);
+    }
+    galv_print(c->cli, "\n");
+    galv_cli_print_table(c->cli, &table);
+}
+
+static void print_causes(const comparison *c)
+{
+    const galv_timeline_pair *pair = &c->pair;
+    char time[32];
+    double apart_s = pair->measured_s - pair->predicted_s;
+    if (pair->n_causes == 0) {
+        return;
+    }
+    galv_print(c->cli, "\nmeasured is %s %s; the largest parts of that:\n",
+               galv_print_seconds(time, sizeof time, fabs(apart_s)),
+               apart_s < 0 ? "shorter" : "longer");
+    for (int i = 0; i < pair->n_causes; i++) {
+        const galv_time_cause *cause = &pair->causes[i];
+        char most[32] = "";
+        char at[64] = "";
+        if (pair->n_stages > 1) {
+            snprintf(at, sizeof at, "; most on stage %d, %c%s", (int)cause->stage,
+                     cause->stage_s < 0 ? '-' : '+',
+                     galv_print_seconds(most, sizeof most, fabs(cause->stage_s)));
+        }
+        galv_print(c->cli, "  %c%-9s %s%s\n", cause->difference_s < 0 ? '-' : '+',
+                   galv_print_seconds(time, sizeof time, fabs(cause->difference_s)),
+                   galv_time_part_name(cause->part), at);
+    }
+}
+
+/* ---- documents ---- */
+
+static void put_operations(galv_json_writer *writer, const galv_stage_time *m,
+                           const galv_stage_time *p)
+{
+    galv_json_put_key(writer, "operations");
+    galv_json_begin_array(writer, false);
     for (int s = 0; s < GALV_N_STREAMS; s++) {
         for (int k = 0; k < GALV_N_OP_KINDS; k++) {
-            if (m->seconds[s][k] <= 0 && p->seconds[s][k] <= 0) {
+            if (m->busy_s[s][k] <= 0 && p->busy_s[s][k] <= 0) {
                 continue;
             }
-            galv_json_begin_object(&writer, true);
-            galv_json_key_string(&writer, "kind", galv_op_kind_names[k]);
-            galv_json_key_string(&writer, "stream", galv_stream_names[s]);
-            galv_json_key_f64(&writer, "measured_s", m->seconds[s][k]);
-            galv_json_key_f64(&writer, "predicted_s", p->seconds[s][k]);
-            galv_json_end_object(&writer);
+            galv_json_begin_object(writer, true);
+            galv_json_key_string(writer, "kind", galv_op_kind_names[k]);
+            galv_json_key_string(writer, "stream", galv_stream_names[s]);
+            galv_json_key_f64(writer, "measured_s", m->busy_s[s][k]);
+            galv_json_key_f64(writer, "predicted_s", p->busy_s[s][k]);
+            galv_json_end_object(writer);
         }
     }
+    galv_json_end_array(writer);
+}
+
+static void put_parts(galv_json_writer *writer, const galv_stage_time *m,
+                      const galv_stage_time *p)
+{
+    galv_json_put_key(writer, "parts");
+    galv_json_begin_array(writer, false);
+    for (int part = 0; part < GALV_N_TIME_PARTS; part++) {
+        if (m->part_s[part] <= 0 && p->part_s[part] <= 0) {
+            continue;
+        }
+        galv_json_begin_object(writer, true);
+        galv_json_key_string(writer, "part", galv_time_part_name(part));
+        galv_json_key_f64(writer, "measured_s", m->part_s[part]);
+        galv_json_key_f64(writer, "predicted_s", p->part_s[part]);
+        galv_json_end_object(writer);
+    }
+    galv_json_end_array(writer);
+}
+
+static void put_memory(galv_json_writer *writer, const galv_stage_time *m,
+                       const galv_stage_time *p)
+{
+    if (m->peak_memory_bytes > 0) {
+        galv_json_key_f64(writer, "measured_peak_memory_bytes", m->peak_memory_bytes);
+    }
+    if (p->peak_memory_bytes > 0) {
+        galv_json_key_f64(writer, "predicted_peak_memory_bytes", p->peak_memory_bytes);
+    }
+}
+
+static galv_status print_json(const comparison *c, galv_err *err)
+{
+    const galv_timeline_pair *pair = &c->pair;
+    galv_json_writer writer;
+    galv_cli_begin_json(c->cli, &writer, "validate");
+    galv_json_key_f64(&writer, "measured_iteration_time_s", pair->measured_s);
+    galv_json_key_f64(&writer, "predicted_iteration_time_s", pair->predicted_s);
+    galv_json_key_f64(&writer, "error", pair->predicted_s / pair->measured_s - 1);
+    put_memory(&writer, &pair->measured_mean, &pair->predicted_mean);
+    put_operations(&writer, &pair->measured_mean, &pair->predicted_mean);
+    put_parts(&writer, &pair->measured_mean, &pair->predicted_mean);
+    galv_json_put_key(&writer, "stages");
+    galv_json_begin_array(&writer, false);
+    for (int32_t stage = 0; stage < pair->n_stages; stage++) {
+        galv_json_begin_object(&writer, false);
+        galv_json_key_i64(&writer, "stage", stage);
+        put_memory(&writer, &pair->measured[stage], &pair->predicted[stage]);
+        put_parts(&writer, &pair->measured[stage], &pair->predicted[stage]);
+        galv_json_end_object(&writer);
+    }
     galv_json_end_array(&writer);
-    return galv_cli_end_json(cli, &writer, err);
+    galv_json_put_key(&writer, "causes");
+    galv_json_begin_array(&writer, false);
+    for (int i = 0; i < pair->n_causes; i++) {
+        galv_json_begin_object(&writer, true);
+        galv_json_key_string(&writer, "part",
+                             galv_time_part_name(pair->causes[i].part));
+        galv_json_key_f64(&writer, "difference_s", pair->causes[i].difference_s);
+        galv_json_key_i64(&writer, "stage", pair->causes[i].stage);
+        galv_json_key_f64(&writer, "stage_difference_s", pair->causes[i].stage_s);
+        galv_json_end_object(&writer);
+    }
+    galv_json_end_array(&writer);
+    return galv_cli_end_json(c->cli, &writer, err);
+}
+
+/* ---- the picture: one above the other ---- */
+
+static galv_status draw(const comparison *c, galv_err *err)
+{
+    galv_timeline measured = c->measured, predicted = c->predicted;
+    const galv_timeline *both[] = {&predicted, &measured};
+    galv_figure_options figure = GALV_FIGURE_OPTIONS_INIT;
+    figure.footer = GALV_FOOTER;
+    char time[32];
+    snprintf(predicted.title, sizeof predicted.title, "predicted   %s",
+             galv_print_seconds(time, sizeof time, predicted.duration_s));
+    snprintf(measured.title, sizeof measured.title, "measured   %s",
+             galv_print_seconds(time, sizeof time, measured.duration_s));
+    galv_status status =
+        galv_timelines_draw(both, 2, c->predicted.title, c->target.file, &figure, err);
+    if (status == GALV_OK) {
+        galv_cli_wrote(c->cli, c->target.file);
+    }
+    return status;
 }
 
 galv_status galv_measured_compare(double *error_frac, const galv_cli *cli,
                                   const char *plan_path, const char *timeline_path,
                                   galv_err *err)
 {
-    galv_timeline measured, predicted;
-    sums m, p;
-    galv_status status =
-        galv_timeline_read_csv(&measured, timeline_path, cli->arena, err);
+    comparison c = {.cli = cli};
+    galv_status status = galv_target_read(&c.target, cli, ".png .svg .pdf", false, err);
     if (status == GALV_OK) {
-        status = simulate(&predicted, cli, plan_path, err);
+        status = galv_timeline_read_csv(&c.measured, timeline_path, cli->arena, err);
     }
     if (status == GALV_OK) {
-        status = sum_up(&m, &measured, timeline_path, err);
+        status = simulate(&c.predicted, cli, plan_path, err);
     }
     if (status == GALV_OK) {
-        status = sum_up(&p, &predicted, plan_path, err);
+        status = galv_timeline_pair_make(&c.pair, &c.measured, &c.predicted, cli->arena,
+                                         err);
+        galv_err_set_file(err, timeline_path);
+    }
+    if (status == GALV_OK && c.target.given) {
+        status = draw(&c, err);
     }
     if (status != GALV_OK) {
         return status;
     }
-    *error_frac = predicted.duration_s / measured.duration_s - 1;
+    *error_frac = c.pair.predicted_s / c.pair.measured_s - 1;
     if (galv_cli_given(cli, GALV_OPTION_JSON)) {
-        return print_json(cli, &measured, &predicted, &m, &p, err);
+        return print_json(&c, err);
     }
-    print_table(cli, &measured, &predicted, &m, &p);
+    print_operations(&c);
+    print_stages(&c);
+    print_causes(&c);
     return GALV_OK;
 }

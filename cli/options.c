@@ -341,8 +341,10 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "source or by what --by names, how well sweeps are ranked, and how many runs "
         "lie inside the interval that is told. With --tolerance the exit status is 5 "
         "when the mean absolute error is larger. See `help formats` for the columns.\n"
-        "With a plan and a measured timeline (CSV) it prints the iteration and the "
-        "seconds of each kind of operation, predicted beside measured.",
+        "With a plan and a measured timeline (CSV) it prints the iteration, the seconds "
+        "of each kind of operation, and time and memory of each stage, predicted beside "
+        "measured, and the three largest causes of the difference; with -o FILE.png the "
+        "two timelines one above the other.",
         {{"galvatron-sim validate --cases measured.csv", "the table"},
          {"galvatron-sim validate a.csv b.csv --details", "every case"},
          {"galvatron-sim validate a.csv --by software,pace", "where it is good"},

@@ -89,6 +89,16 @@ $ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 4 --pp 2 --rec
 2~ ^galvatron-sim: error: the mean error of
 ? 5
 
+# A run that recomputes beside a plan that does not: the difference has a name, and
+# its parts add up.
+$ galvatron-sim validate v/plan.json w.csv -o pair.png | grep -A1 'largest parts'
+~ ^measured is [0-9.]+ m?s longer; the largest parts of that:$
+~ ^  \+[0-9.]+ m?s +recompute; most on stage [01], \+[0-9.]+ m?s$
+2> wrote pair.png
+
+$ galvatron-sim validate v/plan.json w.csv --json | jq -e '([.parts[] | .measured_s - .predicted_s] | add) as $d | ($d - (.measured_iteration_time_s - .predicted_iteration_time_s) | fabs) < 1e-9 and .causes[0].part == "recompute" and (.stages | length) == 2'
+> true
+
 # import
 $ galvatron-sim import huggingface llama-config.json | jq -r .schema
 > galvatron-sim/model
