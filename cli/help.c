@@ -94,8 +94,7 @@ static void append_program(galv_text *out)
     galv_text_append(out, "\nCommands\n");
     for (size_t i = 0; i < GALV_N_COMMANDS; i++) {
         const galv_command *c = &galv_commands[i];
-        galv_text_printf(out, "  %-12s %s%s\n", c->name, c->summary,
-                         c->run == NULL ? " (not built here)" : "");
+        galv_text_printf(out, "  %-12s %s\n", c->name, c->summary);
     }
 }
 
@@ -189,9 +188,8 @@ void galv_help_long(galv_text *out, const galv_command *command)
     }
     galv_text_append_char(out, '\n');
     galv_help_wrap(out, command->description, 0, WIDTH);
-    if (command->run == NULL) {
-        return;
-    }
     append_examples(out, command);
-    append_options(out, command);
+    if (!galv_command_hands_over(command)) {
+        append_options(out, command);
+    }
 }

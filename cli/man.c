@@ -175,8 +175,7 @@ static void append_program_page(galv_text *out)
     for (size_t i = 0; i < GALV_N_COMMANDS; i++) {
         galv_text_printf(out, ".TP\n\\fB%s\\fR\n", galv_commands[i].name);
         append_roff(out, galv_commands[i].summary);
-        galv_text_append(out,
-                         galv_commands[i].run == NULL ? " (not built here)\n" : "\n");
+        galv_text_append_char(out, '\n');
     }
     append_options(out, &galv_commands[GALV_COMMAND_PLAN]);
     append_topic(out, "UNITS", "units");

@@ -298,7 +298,9 @@ galv_status galv_measured_compare(double *error_frac, const galv_cli *cli,
     if (status == GALV_OK) {
         status = galv_timeline_pair_make(&c.pair, &c.measured, &c.predicted, cli->arena,
                                          err);
-        galv_err_set_file(err, timeline_path);
+        if (status != GALV_OK) {
+            galv_err_set_file(err, timeline_path);
+        }
     }
     if (status == GALV_OK && c.target.given) {
         status = draw(&c, err);

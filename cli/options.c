@@ -417,11 +417,21 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
           "run this plan with Galvatron"}},
         galv_cmd_export},
     COMMAND(PROFILE, profile) "measure this machine", "", 0, -1,
-        "Needs galvatron-exec, which is not built here.", {{NULL, NULL}}, NULL},
-    COMMAND(RUN, run) "run a plan on GPUs and measure it", "", 0, -1,
-        "Needs galvatron-exec, which is not built here. run measures; simulate "
+        "Measures layers, collectives and memory on this machine and writes a profile, "
+        "which the other commands take with --profile. Done by galvatron-exec, under "
+        "mpirun or Slurm; its options: galvatron-exec help profile.",
+        {{"mpirun -np 8 galvatron-sim profile --for plan.json -o profile.csv",
+          "what this plan needs"}},
+        galv_cmd_profile},
+    COMMAND(RUN, run) "run a plan on real hardware and measure it", "PLAN.json", 0, -1,
+        "Trains by the plan on random or given tokens and writes the measured timeline, "
+        "which validate sets beside the predicted one. Done by galvatron-exec, under "
+        "mpirun or Slurm; its options: galvatron-exec help run. run measures; simulate "
         "predicts.",
-        {{NULL, NULL}}, NULL},
+        {{"mpirun -np 8 galvatron-sim run plan.json --steps 20 -o measured.csv",
+          "one step after another"},
+         {"galvatron-sim validate plan.json measured.csv", "and then"}},
+        galv_cmd_run},
 };
 /* clang-format on */
 
@@ -453,6 +463,11 @@ const galv_command *galv_command_named(const char *name)
         }
     }
     return NULL;
+}
+
+bool galv_command_hands_over(const galv_command *command)
+{
+    return command->id == GALV_COMMAND_PROFILE || command->id == GALV_COMMAND_RUN;
 }
 
 bool galv_option_fits(const galv_option *option, const galv_command *command)

@@ -48,7 +48,7 @@ typedef struct galv_command {
     int min_arguments, max_arguments;           /* positionals; max -1 = any number */
     const char *description;                    /* paragraphs parted by '\n' */
     const char *examples[GALV_MAX_EXAMPLES][2]; /* what is typed, what it does */
-    int (*run)(const struct galv_cli *cli);     /* NULL: not built, exit 6 */
+    int (*run)(const struct galv_cli *cli);
 } galv_command;
 
 extern const galv_command galv_commands[GALV_N_COMMANDS];
@@ -170,6 +170,9 @@ extern const galv_option galv_options[GALV_N_OPTIONS];
 const galv_option *galv_option_named(const char *name);
 const galv_option *galv_option_lettered(char letter);
 const galv_command *galv_command_named(const char *name);
+
+/* Is the command done by galvatron-exec, which gets its words untouched? */
+bool galv_command_hands_over(const galv_command *command);
 
 /* Does the command take the option? */
 bool galv_option_fits(const galv_option *option, const galv_command *command);

@@ -189,6 +189,8 @@ static galv_status find_command(galv_cli *cli, int n_words, const char *const *w
             }
             cli->command = command;
             cli->bare = false;
+            cli->n_handed = (size_t)(n_words - i - 1);
+            cli->handed = words + i + 1;
             return GALV_OK;
         }
         const galv_option *option = NULL;
@@ -264,10 +266,9 @@ galv_status galv_cli_parse(galv_cli *cli, int n_words, const char *const *words,
         if (!r.options_ended && strcmp(word, "--") == 0) {
             r.options_ended = true;
         } else if (is_option(&r, word)) {
-            /* What a command that is not built would take is not known. */
-            if (cli->command->run == NULL && strcmp(word, "--help") != 0 &&
+            if (galv_command_hands_over(cli->command) && strcmp(word, "--help") != 0 &&
                 strcmp(word, "-h") != 0) {
-                continue;
+                continue; /* the executor knows its options */
             }
             status = word[1] == '-' ? take_long(&r, word + 2, err)
                                     : take_letters(&r, word + 1, err);

@@ -30,6 +30,8 @@ typedef struct galv_cli {
     const char **arguments;
     size_t n_settings;
     galv_setting *settings;
+    size_t n_handed; /* for a command that is handed over: what was typed after it */
+    const char *const *handed;
     galv_terminal terminal;
     galv_text *out;    /* what goes to standard output if all goes well */
     bool *out_is_data; /* JSON, CSV, a script: never altered for the terminal */

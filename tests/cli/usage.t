@@ -193,14 +193,21 @@ $ galvatron-sim render cases.csv
 $ for w in 1..0 a..b 1 ..1 -1..1 0s..nan; do galvatron-sim render cases.csv --window $w -o a.png >/dev/null 2>&1; echo $?; done | sort -u
 > 2
 
-# Not built here: one line that says so.
-$ for c in profile run; do galvatron-sim $c x.json --whatever 3 2>/dev/null; echo $?; done | sort -u
+# What needs hardware is handed to another program, word for word, and so is its end.
+$ printf '#!/bin/sh\nprintf "[%%s]" "$@"; echo; exit 7\n' >executor; chmod +x executor; GALVATRON_EXEC=./executor galvatron-sim --color never run 'a plan.json' --steps 3 -o '' --whatever
+> [run][a plan.json][--steps][3][-o][][--whatever]
+? 7
+
+$ for c in profile run; do GALVATRON_EXEC=./nowhere galvatron-sim $c x.json --whatever 3 2>/dev/null; echo $?; done | sort -u
 > 6
 
-$ galvatron-sim run plan.json
-2> galvatron-sim: error: 'run' is not built here: run a plan on GPUs and measure it
-2>   what is: galvatron-sim help
+$ GALVATRON_EXEC=./nowhere galvatron-sim run plan.json
+2> galvatron-sim: error: GALVATRON_EXEC: cannot run './nowhere'
 ? 6
+
+$ galvatron-sim help run | head -2
+> Usage: galvatron-sim run PLAN.json [OPTIONS]
+> 
 
 # What was typed cannot steer the terminal.
 $ galvatron-sim "$(printf 'a\033[31mb')"
