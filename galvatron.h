@@ -55,6 +55,7 @@
 #include "search/layering.h"
 #include "search/layerwise.h"
 #include "search/partition.h"
+#include "search/pricing.h"
 #include "search/relaxation.h"
 #include "search/replay.h"
 #include "search/search.h"

@@ -31,9 +31,11 @@ typedef struct bounder {
     galv_arena *arena;
     galv_err *err;
     galv_prices *prices;
+    struct pass_bound *passes; /* [pp * vpp][4] by class of virtual stage and pass */
 } bounder;
 
 typedef struct pass_bound {
+    bool known;
     double latency_s;
     double load_s[GALV_N_STREAMS];
 } pass_bound;
@@ -69,11 +71,18 @@ double galv_pass_latency(double *end_s, const galv_pass_ops *ops, const double *
     return longest;
 }
 
-static galv_status bound_pass(pass_bound *bound, bounder *b, int32_t stage,
-                              int32_t chunk, int pass)
+/* A pass of a virtual stage; those of one class (sim/prices.h) share their bounds. */
+static galv_status bound_pass(const pass_bound **found, bounder *b, int32_t stage,
+                              int32_t chunk, int32_t virtual_stage, int pass)
 {
+    int32_t class_of = galv_prices_class(b->prices, virtual_stage);
+    pass_bound *bound = &b->passes[4 * class_of + pass];
+    *found = bound;
+    if (bound->known) {
+        return GALV_OK;
+    }
+    bound->known = true;
     galv_pass_ops ops = {0};
-    memset(bound, 0, sizeof *bound);
     galv_status status =
         galv_program_pass(&ops, b->job, b->plan, stage, chunk, pass, b->arena, b->err);
     if (status != GALV_OK) {
@@ -166,23 +175,23 @@ static galv_status bound_stages(stage_bound *stages, double *forward_s,
             }
             stages[stage].optimizer_s += optimizer_s(b, stage, chunk, s);
             for (int pass = 0; pass <= last_pass; pass++) {
-                pass_bound bound;
+                const pass_bound *bound = NULL;
                 if ((pass == GALV_PASS_BACKWARD) == schedule->splits_backward &&
                     pass != GALV_PASS_FORWARD) {
                     continue;
                 }
-                galv_status status = bound_pass(&bound, b, stage, chunk, pass);
+                galv_status status = bound_pass(&bound, b, stage, chunk, s, pass);
                 if (status != GALV_OK) {
                     return status;
                 }
-                stages[stage].latency_s += bound.latency_s;
+                stages[stage].latency_s += bound->latency_s;
                 for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-                    stages[stage].load_s[stream] += bound.load_s[stream];
+                    stages[stage].load_s[stream] += bound->load_s[stream];
                 }
                 if (pass == GALV_PASS_FORWARD) {
-                    forward_s[s] = bound.latency_s;
+                    forward_s[s] = bound->latency_s;
                 } else if (pass != GALV_PASS_BACKWARD_WEIGHT) {
-                    backward_s[s] = bound.latency_s;
+                    backward_s[s] = bound->latency_s;
                 }
             }
         }
@@ -194,7 +203,7 @@ galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
                             const galv_plan *plan, galv_prices *prices,
                             galv_arena *arena, galv_err *err)
 {
-    bounder b = {plan, galv_costmodel_job(model), arena, err, prices};
+    bounder b = {plan, galv_costmodel_job(model), arena, err, prices, NULL};
     const galv_schedule *schedule = NULL;
     size_t n_virtual = (size_t)plan->pp * (size_t)plan->vpp;
     galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
@@ -204,7 +213,8 @@ galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
     stage_bound *stages = GALV_NEW_ARRAY(arena, stage_bound, plan->pp);
     double *forward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
     double *backward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
-    if (!stages || !forward_s || !backward_s) {
+    b.passes = GALV_NEW_ARRAY(arena, pass_bound, 4 * n_virtual);
+    if (!stages || !forward_s || !backward_s || !b.passes) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     status = bound_stages(stages, forward_s, backward_s, &b, schedule);

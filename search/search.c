@@ -10,8 +10,8 @@
 
 #include "base/parallel.h"
 #include "schedule/program.h"
-#include "search/bound.h"
 #include "search/layerwise.h"
+#include "search/pricing.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -79,32 +79,18 @@ static void price_item(void *context, size_t item, int worker)
     galv_searched *c = &s->searched[s->first + item];
     galv_arena *arena = s->arenas[worker];
     galv_plan *plan = NULL;
-    galv_prices *prices = NULL;
+    galv_plan_price price = {0};
     galv_err err = GALV_ERR_INIT;
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
     if (status == GALV_OK) {
-        status = galv_prices_new(&prices, s->model, plan, arena, &err);
+        status = galv_price_plan(&price, s->model, plan, s->limit_bytes, arena, &err);
     }
     if (status == GALV_OK) {
-        double *peaks = GALV_NEW_ARRAY(arena, double, plan->pp);
-        status = peaks
-                     ? galv_estimate_memory(peaks, s->model, plan, prices, arena, &err)
-                     : galv_fail(&err, GALV_NO_MEMORY, "out of memory");
-        for (int32_t stage = 0; status == GALV_OK && stage < plan->pp; stage++) {
-            c->peak_memory_bytes = peaks[stage] > c->peak_memory_bytes
-                                       ? peaks[stage]
-                                       : c->peak_memory_bytes;
-        }
-    }
-    if (status == GALV_OK) {
-        c->fate = c->peak_memory_bytes > s->limit_bytes ? GALV_FATE_OUT_OF_MEMORY
-                                                        : GALV_FATE_LEFT;
-        if (c->fate == GALV_FATE_LEFT) {
-            status = galv_bound_time(&c->bound_s, s->model, plan, prices, arena, &err);
-        }
-    }
-    if (status != GALV_OK) {
+        c->fate = price.fits ? GALV_FATE_LEFT : GALV_FATE_OUT_OF_MEMORY;
+        c->peak_memory_bytes = price.peak_memory_bytes;
+        c->bound_s = price.bound_s;
+    } else {
         keep_error(s, worker, status, &err);
     }
     galv_arena_reset(arena);
@@ -332,20 +318,57 @@ static void settle(searcher *s, const podium *best, galv_search_result *result)
     result->lower_bound_s = fmin(best_s, least_left_s);
     result->proven_optimal =
         !result->interrupted && best->n > 0 && least_left_s >= best_s;
-    result->least_memory_bytes = INFINITY;
     for (size_t i = 0; i < s->n; i++) {
         const galv_searched *c = &s->searched[i];
         result->cut[GALV_CUT_MEMORY] += c->fate == GALV_FATE_OUT_OF_MEMORY;
         result->cut[GALV_CUT_BOUND] += c->fate == GALV_FATE_BOUNDED;
-        if (c->peak_memory_bytes > 0 &&
-            c->peak_memory_bytes < result->least_memory_bytes) {
-            result->least_memory_bytes = c->peak_memory_bytes;
-            result->least_memory = c->candidate;
-        }
     }
     for (int reason = 0; reason < GALV_N_CUTS; reason++) {
         result->n_pruned += result->cut[reason];
     }
+}
+
+/* Nothing fits: which plan needs least? What pricing says of a plan that does not fit
+ * may be less than it needs, so plans are estimated whole, least first, until the next
+ * cannot need less. */
+static galv_status find_least_memory(searcher *s, galv_search_result *result,
+                                     galv_arena *arena)
+{
+    sort_key *keys = GALV_NEW_ARRAY(arena, sort_key, s->n_priced + 1);
+    if (!keys) {
+        return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < s->n_priced; i++) {
+        keys[i] = (sort_key){0, s->searched[i].peak_memory_bytes, i};
+    }
+    qsort(keys, s->n_priced, sizeof *keys, compare_keys);
+    result->least_memory_bytes = INFINITY;
+    for (size_t i = 0; i < s->n_priced && keys[i].value < result->least_memory_bytes;
+         i++) {
+        galv_searched *c = &s->searched[keys[i].index];
+        galv_plan *plan = NULL;
+        galv_prices *prices = NULL;
+        double bytes = 0;
+        galv_status status = galv_candidate_plan(&plan, &c->candidate, s->space, s->job,
+                                                 s->arenas[0], s->err);
+        if (status == GALV_OK) {
+            status = galv_prices_new(&prices, s->model, plan, s->arenas[0], s->err);
+        }
+        if (status == GALV_OK) {
+            status = galv_price_memory(&bytes, s->model, plan, prices, INFINITY,
+                                       s->arenas[0], s->err);
+        }
+        if (status != GALV_OK) {
+            return status;
+        }
+        galv_arena_reset(s->arenas[0]);
+        c->peak_memory_bytes = fmax(c->peak_memory_bytes, bytes);
+        if (c->peak_memory_bytes < result->least_memory_bytes) {
+            result->least_memory_bytes = c->peak_memory_bytes;
+            result->least_memory = c->candidate;
+        }
+    }
+    return GALV_OK;
 }
 
 static galv_status evaluate_plans(searcher *s, const podium *best,
@@ -513,6 +536,9 @@ static galv_status run(searcher *s, galv_search_result *result, podium *best,
         return status;
     }
     settle(s, best, result);
+    if (best->n == 0 && (status = find_least_memory(s, result, arena)) != GALV_OK) {
+        return status;
+    }
     status = evaluate_plans(s, best, result, arena);
     return status == GALV_OK ? sort_searched(s, result, arena) : status;
 }

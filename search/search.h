@@ -60,7 +60,8 @@ typedef struct galv_searched {
     galv_fate fate;
     double bound_s;
     double time_s;            /* NAN unless simulated to the end */
-    double peak_memory_bytes; /* simulated, else estimated */
+    double peak_memory_bytes; /* simulated, else estimated; of what does not fit, at
+                                 least so much */
 } galv_searched;
 
 typedef struct galv_ranked_plan {

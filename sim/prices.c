@@ -27,6 +27,7 @@ struct galv_prices {
     int32_t *group_of;      /* [n_layers] index of each layer's group */
     uint32_t *opened_class; /* [n_layers + 1] class of the chunk that a layer begins,
                                from 1; 0 = it begins none */
+    int32_t *alike_to;      /* [pp * vpp] first virtual stage with such layers */
     bool mixed;             /* stages may lie in different pools */
     size_t count;
     price *buckets[N_BUCKETS];
@@ -56,6 +57,55 @@ static void classify_chunks(galv_prices *p)
     }
 }
 
+/* Two alike layers at the border of a chunk: does the same change hands there? */
+static bool alike_neighbours(const galv_prices *p, int32_t a, int32_t b, int32_t side)
+{
+    const int32_t *strategy = p->plan->layer_strategy;
+    bool in_a = a + side >= 0 && a + side < p->plan->n_layers;
+    bool in_b = b + side >= 0 && b + side < p->plan->n_layers;
+    int32_t from_a = in_a ? strategy[a + side] : strategy[a];
+    int32_t from_b = in_b ? strategy[b + side] : strategy[b];
+    return from_a == from_b &&
+           (from_a == strategy[a] || p->group_of[a + side] == p->group_of[b + side]);
+}
+
+/* Do two virtual stages hold alike layers? */
+static bool alike_layers(const galv_prices *p, int32_t a, int32_t b)
+{
+    const int32_t *first = p->plan->first_layer;
+    int32_t n = first[a + 1] - first[a];
+    if (first[b + 1] - first[b] != n) {
+        return false;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        if (p->group_of[first[a] + i] != p->group_of[first[b] + i] ||
+            p->plan->layer_strategy[first[a] + i] !=
+                p->plan->layer_strategy[first[b] + i]) {
+            return false;
+        }
+    }
+    return n == 0 || (alike_neighbours(p, first[a], first[b], -1) &&
+                      alike_neighbours(p, first[a] + n - 1, first[b] + n - 1, 1));
+}
+
+static void find_alike(galv_prices *p)
+{
+    int32_t n_virtual = p->plan->pp * p->plan->vpp;
+    for (int32_t v = 0; v < n_virtual; v++) {
+        p->alike_to[v] = v;
+        for (int32_t u = 0; u < v && !p->mixed && p->alike_to[v] == v; u++) {
+            if (p->alike_to[u] == u && alike_layers(p, u, v)) {
+                p->alike_to[v] = u;
+            }
+        }
+    }
+}
+
+int32_t galv_prices_class(const galv_prices *prices, int32_t virtual_stage)
+{
+    return prices->alike_to[virtual_stage];
+}
+
 galv_status galv_prices_new(galv_prices **prices, const galv_costmodel *model,
                             const galv_plan *plan, galv_arena *arena, galv_err *err)
 {
@@ -63,7 +113,8 @@ galv_status galv_prices_new(galv_prices **prices, const galv_costmodel *model,
     galv_prices *made = GALV_NEW(arena, galv_prices);
     int32_t *group_of = GALV_NEW_ARRAY(arena, int32_t, plan->n_layers + 1);
     uint32_t *opened_class = GALV_NEW_ARRAY(arena, uint32_t, plan->n_layers + 1);
-    if (!made || !group_of || !opened_class) {
+    int32_t *alike_to = GALV_NEW_ARRAY(arena, int32_t, plan->pp * plan->vpp);
+    if (!made || !group_of || !opened_class || !alike_to) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     int32_t layer = 0;
@@ -78,6 +129,8 @@ galv_status galv_prices_new(galv_prices **prices, const galv_costmodel *model,
     made->group_of = group_of;
     made->opened_class = opened_class;
     made->mixed = job->cluster.n_pools > 1;
+    made->alike_to = alike_to;
+    find_alike(made);
     classify_chunks(made);
     *prices = made;
     return GALV_OK;

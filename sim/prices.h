@@ -19,6 +19,11 @@ galv_status galv_prices_new(galv_prices **prices, const galv_costmodel *model,
  * bit. Valid as long as the arena; NULL when memory is out. */
 const galv_cost *galv_prices_get(galv_prices *prices, const galv_operation *operation);
 
+/* Virtual stages that hold alike layers under alike strategies are of one class: their
+ * passes are the same operations at the same prices. The class of a virtual stage is
+ * the first one of it; with several pools every virtual stage is its own. */
+int32_t galv_prices_class(const galv_prices *prices, int32_t virtual_stage);
+
 /* How many different prices were asked for. */
 size_t galv_prices_count(const galv_prices *prices);
 

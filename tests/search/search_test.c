@@ -1,6 +1,7 @@
 /* The search is held to brute force: every candidate simulated, one by one. */
 #include "schedule/program.h"
 #include "search/bound.h"
+#include "search/pricing.h"
 #include "search/search.h"
 #include "search/sweep.h"
 #include "tests/support/leaks.h"
@@ -139,6 +140,66 @@ Test(search, finds_what_brute_force_finds_and_bounds_never_exceed_the_simulation
         cr_expect_eq(found.lower_bound_s, best);
         world_end(&w);
     }
+}
+
+/* Pricing looks at few micro-batches: it must come to the same verdict as the whole
+ * estimate, and to the same bytes of what fits, whatever the schedule. */
+Test(search, pricing_agrees_with_the_estimate_of_the_whole_iteration)
+{
+    static const double limits[] = {20e9, 30e9, 50e9, 80e9};
+    static const int64_t batches[] = {96, 328, 2048};
+    size_t n_fit = 0, n_not = 0;
+    for (size_t k = 0; k < 12; k++) {
+        world w;
+        galv_candidates all = {0};
+        galv_space space = GALV_SPACE_INIT;
+        size_t n_schedules = 0;
+        const galv_schedule *schedules = galv_schedules(&n_schedules);
+        for (size_t i = 0; i < n_schedules; i++) {
+            if (!schedules[i].pairs) {
+                space.schedules[space.n_schedules++] = schedules[i].name;
+            }
+        }
+        space.tp = (galv_choices){1, {2}};
+        space.sp = (galv_choices){1, {GALV_SP_MEGATRON}};
+        space.zero = (galv_choices){1, {1}};
+        space.pp = (galv_choices){3, {1, 2, 4}};
+        space.micro_batch = (galv_choices){1, {1}};
+        world_begin(&w, "llama2-7b", "dgx-a100", 1, batches[k / 4], limits[k % 4]);
+        cr_assert_eq(galv_space_enumerate(&all, &space, &w.job, w.arena, &w.err),
+                     GALV_OK, "%s", w.err.message);
+        for (size_t i = 0; i < all.n_candidates; i++) {
+            galv_plan *plan = NULL;
+            galv_plan_price price;
+            galv_arena *arena = galv_arena_new();
+            double peaks[8], most = 0;
+            char name[128];
+            cr_assert_eq(galv_candidate_plan(&plan, &all.candidates[i], &space, &w.job,
+                                             arena, &w.err),
+                         GALV_OK, "%s", w.err.message);
+            cr_assert_eq(
+                galv_estimate_memory(peaks, w.model, plan, NULL, arena, &w.err),
+                GALV_OK, "%s", w.err.message);
+            cr_assert_eq(
+                galv_price_plan(&price, w.model, plan, limits[k % 4], arena, &w.err),
+                GALV_OK, "%s", w.err.message);
+            for (int32_t stage = 0; stage < plan->pp; stage++) {
+                most = fmax(most, peaks[stage]);
+            }
+            galv_plan_print(name, sizeof name, plan);
+            cr_expect_eq(price.fits, most <= limits[k % 4], "%s %s: %.9g of %.9g",
+                         plan->schedule, name, most, limits[k % 4]);
+            cr_expect(price.fits ? price.peak_memory_bytes == most
+                                 : price.peak_memory_bytes <= most,
+                      "%s %s: %.17g, estimate %.17g", plan->schedule, name,
+                      price.peak_memory_bytes, most);
+            n_fit += price.fits;
+            n_not += !price.fits;
+            galv_arena_free(arena);
+        }
+        world_end(&w);
+    }
+    cr_expect(n_fit > 100 && n_not > 100, "%zu fit, %zu do not", n_fit, n_not);
 }
 
 Test(search, answer_does_not_depend_on_the_number_of_threads)

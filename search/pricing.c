@@ -1,0 +1,115 @@
+/* Cheap questions first.
+ *
+ * What a stage holds throughout takes no pass and no order to know, and is too much for
+ * most plans that do not fit. Then an iteration of few micro-batches is estimated: with
+ * more of them a stage never keeps less, since its order begins alike. Orders that keep
+ * a fixed number (1F1B and its kin) have settled by then: when twice as many
+ * micro-batches change no peak, more will not. Orders that keep all (GPipe) have not,
+ * and are walked whole. So an iteration of a hundred thousand micro-batches costs no
+ * more to price than one of a hundred. */
+#include "search/pricing.h"
+
+#include "schedule/schedule.h"
+#include "search/bound.h"
+#include "sim/evaluate.h"
+
+/* Micro-batches, in rounds of one for each stage, of a short iteration. */
+enum { SHORT_ROUNDS = 4 };
+
+static double total_bytes(const galv_stage_memory *memory)
+{
+    double sum = 0;
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        sum += memory->bytes[use];
+    }
+    return sum;
+}
+
+static double most_held(const galv_costmodel *model, const galv_plan *plan)
+{
+    double most = 0;
+    for (int32_t stage = 0; stage < plan->pp; stage++) {
+        galv_stage_memory memory;
+        galv_costmodel_stage_memory(&memory, model, plan, stage);
+        double bytes = total_bytes(&memory);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+/* The largest peak of an iteration of n micro-batches; 0 = all. */
+static galv_status estimate(double *peak_bytes, const galv_costmodel *model,
+                            const galv_plan *plan, int64_t n, galv_prices *prices,
+                            galv_arena *arena, galv_err *err)
+{
+    galv_plan shorter = *plan;
+    double *peaks = GALV_NEW_ARRAY(arena, double, plan->pp);
+    if (!peaks) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    if (n > 0) {
+        shorter.global_batch_size =
+            plan->global_batch_size / galv_plan_n_micro_batches(plan) * n;
+    }
+    galv_status status =
+        galv_estimate_memory(peaks, model, &shorter, prices, arena, err);
+    *peak_bytes = 0;
+    for (int32_t stage = 0; status == GALV_OK && stage < plan->pp; stage++) {
+        *peak_bytes = peaks[stage] > *peak_bytes ? peaks[stage] : *peak_bytes;
+    }
+    return status;
+}
+
+galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
+                              const galv_plan *plan, galv_prices *prices,
+                              double limit_bytes, galv_arena *arena, galv_err *err)
+{
+    galv_schedule schedule;
+    int64_t m = galv_plan_n_micro_batches(plan);
+    int64_t few = (int64_t)SHORT_ROUNDS * plan->pp + m % plan->pp;
+    int64_t more = few + (int64_t)SHORT_ROUNDS * plan->pp;
+    double short_bytes = 0;
+    galv_status status = galv_schedule_of_plan(&schedule, plan, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    bool shortens = m > more && !schedule.follows_costs && schedule.own == NULL &&
+                    plan->group_size <= 0;
+    if (shortens) {
+        status = estimate(&short_bytes, model, plan, few, prices, arena, err);
+        if (status != GALV_OK || short_bytes > limit_bytes) {
+            *peak_bytes = short_bytes;
+            return status;
+        }
+        status = estimate(peak_bytes, model, plan, more, prices, arena, err);
+        bool settled = *peak_bytes <= short_bytes;
+        if (status != GALV_OK || settled || *peak_bytes > limit_bytes) {
+            return status;
+        }
+    }
+    return estimate(peak_bytes, model, plan, 0, prices, arena, err);
+}
+
+galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
+                            const galv_plan *plan, double limit_bytes,
+                            galv_arena *arena, galv_err *err)
+{
+    galv_prices *prices = NULL;
+    galv_plan_price made = {most_held(model, plan), false, 0};
+    galv_status status = GALV_OK;
+    if (made.peak_memory_bytes <= limit_bytes) {
+        status = galv_prices_new(&prices, model, plan, arena, err);
+        if (status == GALV_OK) {
+            status = galv_price_memory(&made.peak_memory_bytes, model, plan, prices,
+                                       limit_bytes, arena, err);
+        }
+        made.fits = made.peak_memory_bytes <= limit_bytes;
+        if (status == GALV_OK && made.fits) {
+            status = galv_bound_time(&made.bound_s, model, plan, prices, arena, err);
+        }
+    }
+    if (status == GALV_OK) {
+        *price = made;
+    }
+    return status;
+}

@@ -1,0 +1,30 @@
+/* What a plan needs and takes at least, without a simulation: enough to leave most
+ * plans of a space aside. */
+#ifndef GALV_SEARCH_PRICING_H
+#define GALV_SEARCH_PRICING_H
+
+#include "costmodel/costmodel.h"
+#include "sim/prices.h"
+
+typedef struct galv_plan_price {
+    double peak_memory_bytes; /* galv_estimate_memory; or, of a plan that does not fit,
+                                 no more than that */
+    bool fits;                /* by galv_estimate_memory */
+    double bound_s;           /* galv_bound_time; 0 when it does not fit */
+} galv_plan_price;
+
+/* Prices a plan. It is looked at no further than to see that it does not fit: first
+ * what it holds throughout, then its first micro-batches. Errors: GALV_NO_MEMORY,
+ * GALV_USAGE (its schedule cannot do its shape). */
+galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
+                            const galv_plan *plan, double limit_bytes,
+                            galv_arena *arena, galv_err *err);
+
+/* The largest galv_estimate_memory of a plan's stages. Where the schedule's orders
+ * settle, so that the peaks no longer grow with the number of micro-batches, those of
+ * a short iteration are taken. Errors as above. */
+galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
+                              const galv_plan *plan, galv_prices *prices,
+                              double limit_bytes, galv_arena *arena, galv_err *err);
+
+#endif
