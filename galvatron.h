@@ -36,6 +36,7 @@
 #include "costmodel/galvatron_inputs.h"
 #include "costmodel/galvatron_model.h"
 #include "plan/catalog.h"
+#include "plan/chunks.h"
 #include "plan/cluster.h"
 #include "plan/model.h"
 #include "plan/operation.h"

@@ -6,6 +6,7 @@
  * sequence parallelism with tensor parallelism, as Megatron-LM users have it. */
 #include "cli/choices.h"
 
+#include "schedule/schedule.h"
 #include "schedule/schedule_file.h"
 
 #include <string.h>
@@ -142,6 +143,12 @@ static galv_status read_strategy(galv_uniform_plan *u, const galv_space *space,
 {
     int32_t pp = order != NULL ? order->n_stages : 1;
     int32_t vpp = order != NULL ? order->n_chunks : 1;
+    const galv_schedule *schedule = NULL;
+    galv_err unknown = GALV_ERR_INIT; /* told when the plan is made */
+    if (order == NULL && space->n_schedules == 1 &&
+        galv_schedule_find(&schedule, space->schedules[0], &unknown) == GALV_OK) {
+        vpp = schedule->min_chunks; /* a V cannot do without its two */
+    }
     galv_strategy *s = &u->strategy;
     int32_t sp = 0, recompute = 0;
     galv_status status = only(&s->tp, &space->tp, 1, GALV_OPTION_TP, cli, err);

@@ -7,6 +7,7 @@
 #include "costmodel/device_law_internal.h"
 #include "costmodel/layer_internal.h"
 #include "costmodel/profile_use_internal.h"
+#include "plan/chunks.h"
 
 #define GALV_MAX_WARNINGS 32
 
@@ -66,16 +67,18 @@ static inline bool galv_is_megatron_deepspeed(const galv_workload *workload,
 }
 
 /* Ranks over which ZeRO spreads the dense parameters and the experts of a layer. */
-static inline double galv_dense_shards(const galv_strategy *strategy)
+static inline double galv_dense_shards(const galv_plan *plan,
+                                       const galv_strategy *strategy)
 {
-    return galv_strategy_gradient_ranks(strategy);
+    return galv_plan_n_copies(plan) * galv_strategy_gradient_ranks(strategy);
 }
 
 static inline double galv_expert_shards(const galv_workload *workload,
                                         const galv_layer_group *group,
+                                        const galv_plan *plan,
                                         const galv_strategy *strategy)
 {
-    return galv_strategy_expert_gradient_ranks(strategy) /
+    return galv_plan_n_copies(plan) * galv_strategy_expert_gradient_ranks(strategy) /
            galv_expert_tp(workload, group, strategy);
 }
 

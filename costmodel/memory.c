@@ -10,6 +10,11 @@
  * own. Source: Megatron-LM, docs/dist_optimizer; Rajbhandari et al. 2020 (arXiv
  * 1910.02054).
  *
+ * Where stages hold two copies of the model (plan/chunks.h: DualPipe), a rank holds the
+ * states of both its chunks, so twice of what is not sharded; but each layer is held by
+ * twice as many ranks, over which ZeRO spreads it, so as much as with one copy of what
+ * is. ZeRO-1 thus doubles weights and gradients and leaves the optimizer as it was.
+ *
  * Activations, rules that the schedule and the simulator rely on:
  *   - FORWARD ends by keeping what the layers need; BACKWARD ends by giving it back.
  *     Split, BACKWARD_INPUT gives half back and BACKWARD_WEIGHT the other half: inputs
@@ -39,32 +44,6 @@
 #define BUFFER_SLACK    0.02
 
 /* ---- throughout ---- */
-
-/* Virtual stages that a stage holds: one for each chunk, looped. V-shaped schedules
- * come back: chunk 1 of stage i is virtual stage 2p - 1 - i. DualPipe has two copies of
- * the model in opposite directions: stage i holds i and p - 1 - i. The names are those
- * of schedule/, which this room may not ask. */
-static int32_t count_held(const galv_plan *plan)
-{
-    return strcmp(plan->schedule, "dualpipe") == 0 ? 2 : plan->vpp;
-}
-
-static int32_t held_virtual_stage(const galv_plan *plan, int32_t stage, int32_t chunk)
-{
-    const char *name = plan->schedule;
-    if (plan->order != NULL) {
-        return galv_order_virtual_stage(plan->order, stage, chunk);
-    }
-    if (chunk == 1 && strcmp(name, "dualpipe") == 0) {
-        return plan->pp - 1 - stage;
-    }
-    bool v_shaped = strcmp(name, "zb-v") == 0 || strcmp(name, "dualpipev") == 0 ||
-                    strcmp(name, "v-half") == 0 || strcmp(name, "v-min") == 0;
-    if (chunk == 1 && v_shaped) {
-        return 2 * plan->pp - 1 - stage;
-    }
-    return chunk * plan->pp + stage;
-}
 
 typedef struct state_bytes {
     double weights, gradients, optimizer;
@@ -133,8 +112,8 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
 {
     memset(memory, 0, sizeof *memory);
     const galv_workload *workload = &model->job.workload;
-    for (int32_t chunk = 0; chunk < count_held(plan); chunk++) {
-        int32_t v = held_virtual_stage(plan, stage, chunk);
+    for (int32_t chunk = 0; chunk < galv_plan_n_chunks(plan); chunk++) {
+        int32_t v = galv_plan_virtual_stage(plan, stage, chunk);
         for (int32_t layer = plan->first_layer[v]; layer < plan->first_layer[v + 1];
              layer++) {
             const galv_layer_group *group = galv_model_layer(&model->job.model, layer);
@@ -142,9 +121,9 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
             galv_local_parameters local = galv_layer_local_parameters(
                 &model->job.model, group, strategy, workload, plan->pp);
             add_states(memory, workload, strategy, local.dense,
-                       galv_dense_shards(strategy));
+                       galv_dense_shards(plan, strategy));
             add_states(memory, workload, strategy, local.experts,
-                       galv_expert_shards(workload, group, strategy));
+                       galv_expert_shards(workload, group, plan, strategy));
         }
     }
     /* matrix-product workspace */
@@ -182,8 +161,8 @@ static double gathered_bytes(const galv_costmodel *model, const galv_plan *plan,
     galv_local_parameters local = galv_layer_local_parameters(
         &model->job.model, share->group, strategy, &model->job.workload, plan->pp);
     double parameters =
-        (galv_dense_shards(strategy) > 1 ? local.dense : 0) +
-        (galv_expert_shards(&model->job.workload, share->group, strategy) > 1
+        (galv_dense_shards(plan, strategy) > 1 ? local.dense : 0) +
+        (galv_expert_shards(&model->job.workload, share->group, plan, strategy) > 1
              ? local.experts
              : 0);
     return parameters * galv_weight_bytes(&model->job.workload);

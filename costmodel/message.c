@@ -93,6 +93,18 @@ static galv_group every_nth_rank(const galv_costmodel *model, const galv_plan *p
     return group;
 }
 
+/* The ranks that hold the same piece of an expert that tp cuts. */
+static galv_group ranks_of_cut_expert(const galv_costmodel *model,
+                                      const galv_plan *plan, int32_t stage, int32_t etp,
+                                      const galv_strategy *strategy)
+{
+    int32_t stride = etp * strategy->ep;
+    int32_t n = strategy->dp * strategy->cp / strategy->ep;
+    return galv_plan_n_copies(plan) > 1
+               ? galv_placement_both_copies(plan, &model->job.cluster, stage, stride, n)
+               : every_nth_rank(model, plan, stage, stride, n);
+}
+
 static double layer_message(const galv_layer_share *share,
                             const galv_strategy *strategy,
                             const galv_operation *operation, double element)
@@ -250,8 +262,7 @@ void galv_price_parameter_message(galv_cost *cost, const galv_costmodel *model,
         int32_t etp = galv_expert_tp(
             workload, galv_model_layer(&model->job.model, layer), strategy);
         galv_group group =
-            etp > 1 ? every_nth_rank(model, plan, operation->stage, etp * strategy->ep,
-                                     strategy->dp * strategy->cp / strategy->ep)
+            etp > 1 ? ranks_of_cut_expert(model, plan, operation->stage, etp, strategy)
                     : galv_placement_group(plan, cluster, GALV_GROUP_EXPERT_DP, layer,
                                            operation->stage, operation->stage);
         price_group(cost, model, law, kind, &group, experts, 1);

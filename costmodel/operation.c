@@ -281,11 +281,11 @@ galv_run_parameters galv_count_run(const galv_costmodel *model, const galv_plan 
         sum.experts += here * local.experts;
         bool sharded = strategy->zero > 0;
         sum.dense_shard +=
-            here * local.dense / (sharded ? galv_dense_shards(strategy) : 1);
+            here * local.dense / (sharded ? galv_dense_shards(plan, strategy) : 1);
         sum.experts_shard +=
             here * local.experts /
             (sharded ? galv_expert_shards(&model->job.workload,
-                                          &model->job.model.groups[g], strategy)
+                                          &model->job.model.groups[g], plan, strategy)
                      : 1);
         layer += here;
         left -= here;

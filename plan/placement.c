@@ -149,6 +149,48 @@ static galv_group describe_pair(const galv_plan *plan, const galv_cluster *clust
     return group;
 }
 
+galv_group galv_placement_both_copies(const galv_plan *plan,
+                                      const galv_cluster *cluster, int32_t stage,
+                                      int64_t stride, int64_t n)
+{
+    int64_t per_stage = stage_ranks(plan);
+    int64_t start = 0;
+    int32_t pool = pool_of_rank(cluster, stage * per_stage, &start);
+    int64_t domain = domain_size(&cluster->pools[pool]);
+    int32_t twin = plan->pp - 1 - stage;
+    int64_t firsts[2] = {(stage < twin ? stage : twin) * per_stage - start,
+                         (stage < twin ? twin : stage) * per_stage - start};
+    galv_group group = {(int32_t)(2 * n), 0, 0, 1};
+    /* as in describe(): what there is shows within `domain` blocks and offsets */
+    int64_t n_blocks = smaller(per_stage / (stride * n), domain);
+    int64_t n_offsets = smaller(stride, domain);
+    for (int64_t i = 0; i < n_blocks * n_offsets; i++) {
+        int64_t offset = i / n_offsets * stride * n + i % n_offsets;
+        galv_group halves[2] = {{0}, {0}};
+        walk_group(firsts[0] + offset, stride, n, domain, &halves[0]);
+        walk_group(firsts[1] + offset, stride, n, domain, &halves[1]);
+        bool meet = (firsts[0] + offset + (n - 1) * stride) / domain ==
+                    (firsts[1] + offset) / domain;
+        int32_t nodes = halves[0].n_nodes + halves[1].n_nodes - (meet ? 1 : 0);
+        int32_t most = halves[0].ranks_per_node > halves[1].ranks_per_node
+                           ? halves[0].ranks_per_node
+                           : halves[1].ranks_per_node;
+        if (nodes == 1) {
+            most = (int32_t)(2 * n);
+        }
+        if (nodes > group.n_nodes ||
+            (nodes == group.n_nodes && most > group.ranks_per_node)) {
+            group.n_nodes = nodes;
+            group.ranks_per_node = most;
+        }
+    }
+    if (group.n_nodes > 1) {
+        int64_t sharers = smaller(domain / group.ranks_per_node, per_stage / n);
+        group.sharers_per_node = (int32_t)(sharers > 1 ? sharers : 1);
+    }
+    return group;
+}
+
 /* Stage that holds a layer, for the pool its groups lie in: the schedules differ in how
  * chunks lie on stages, but pools only differ in mixed clusters, which are looped. */
 static int32_t stage_of_layer(const galv_plan *plan, int32_t layer)
@@ -205,6 +247,10 @@ galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *clust
     default:
         assert(!"unknown group kind");
         break;
+    }
+    if (galv_plan_n_copies(plan) > 1 &&
+        (kind == GALV_GROUP_DP || kind == GALV_GROUP_EXPERT_DP)) {
+        return galv_placement_both_copies(plan, cluster, from_stage, stride, n);
     }
     return describe(origin, per_stage, stride, n, domain);
 }

@@ -7,6 +7,7 @@
 #ifndef GALV_PLAN_PLACEMENT_H
 #define GALV_PLAN_PLACEMENT_H
 
+#include "plan/chunks.h"
 #include "plan/cluster.h"
 #include "plan/plan.h"
 
@@ -29,11 +30,19 @@ typedef struct galv_group {
                                  the same time (1 when n_nodes is 1) */
 } galv_group;
 
-/* Describes the group of a kind for a layer of a plan. `from_stage`, `to_stage` are
- * used for GALV_GROUP_PP and _TIED only. */
+/* Describes the group of a kind for a layer of a plan. `from_stage` and `to_stage` are
+ * used for GALV_GROUP_PP and _TIED; `from_stage` too for GALV_GROUP_DP and _EXPERT_DP
+ * of a two-way plan (plan/chunks.h), whose groups take in the ranks of the stage that
+ * holds the other copy. */
 galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *cluster,
                                 galv_group_kind kind, int32_t layer, int32_t from_stage,
                                 int32_t to_stage);
+
+/* Describes the groups of every `stride`-th rank, n of them on a stage of a two-way plan
+ * together with their partners on the stage that holds the other copy. */
+galv_group galv_placement_both_copies(const galv_plan *plan,
+                                      const galv_cluster *cluster, int32_t stage,
+                                      int64_t stride, int64_t n);
 
 /* Pool of a pipeline stage in a mixed cluster (0 when there is one). */
 int32_t galv_placement_pool(const galv_plan *plan, const galv_cluster *cluster,

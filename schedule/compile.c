@@ -24,24 +24,17 @@
  *     to the price of the step.
  *     Source: Megatron-LM, core/optimizer (clip_grad_norm over model-parallel ranks).
  */
-#include "schedule/compile_internal.h"
+#include "schedule/compile_layouts_internal.h"
+
+#include "plan/chunks.h"
 #include "schedule/mailbox_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define N_PASSES   4
-#define MOST_SLOTS 1e8
-
-/* Layouts of one chunk: as usual, and with the hooks of its first or last pass. */
-typedef struct chunk_layouts {
-    galv_pass_layout usual[N_PASSES];
-    galv_pass_layout hooked[N_PASSES];
-} chunk_layouts;
-
 /* What a rank did last. */
 typedef struct rank_state {
-    uint32_t carry[GALV_MAX_WAITS + 1];
+    uint32_t carry[GALV_MAX_EXITS + 2];
     int32_t n_carry;
     uint32_t unit_ends[2];
     uint32_t last_data_parallel; /* op on the DP queue */
@@ -57,48 +50,17 @@ typedef struct compiler {
     galv_arena *layouts_arena;
     galv_builder builder;
     galv_mailbox mailbox;
-    galv_chunk **chunks;    /* [pp][vpp] */
-    int32_t *stage_of;      /* [pp * vpp] by virtual stage */
-    rank_state *ranks;      /* [pp] */
-    galv_slot *slots;       /* [pp][slots of a stage] */
-    chunk_layouts *layouts; /* [vpp] of one stage */
-    uint32_t *stamped;      /* ops of the layout being stamped */
+    int32_t n_chunks;           /* of a stage */
+    int32_t n_virtual;          /* virtual stages of a copy */
+    galv_chunk **chunks;        /* [pp][n_chunks] */
+    int32_t *stage_of;          /* [copies][n_virtual] */
+    rank_state *ranks;          /* [pp] */
+    galv_slot *slots;           /* [pp][slots of a stage] */
+    galv_stage_layouts layouts; /* of one stage */
+    uint32_t *stamped;          /* ops of the layout being stamped */
     int32_t stamped_capacity;
-    uint32_t **gathers; /* [vpp] of one stage: last gather of each bucket */
+    uint32_t **gathers; /* [n_chunks] of one stage: last gather of each bucket */
 } compiler;
-
-galv_status galv_compile_shape(galv_schedule *schedule, galv_schedule_shape *shape,
-                               const galv_plan *plan, galv_err *err)
-{
-    shape->n_stages = plan->pp;
-    shape->n_chunks = plan->vpp;
-    shape->n_micro_batches = galv_plan_n_micro_batches(plan);
-    shape->group_size = plan->group_size;
-    shape->weights = NULL;
-    galv_status status = galv_schedule_of_plan(schedule, plan, err);
-    if (status == GALV_OK && (shape->n_micro_batches < 1 || plan->vpp > INT16_MAX ||
-                              plan->vpp < 1 || plan->pp < 1)) {
-        status = galv_fail(err, GALV_USAGE,
-                           "a plan of pp %d, vpp %d and %d micro-batches cannot run",
-                           (int)plan->pp, (int)plan->vpp, (int)shape->n_micro_batches);
-    }
-    double n_slots = 3.0 * shape->n_micro_batches * plan->vpp * plan->pp;
-    if (status == GALV_OK && n_slots > MOST_SLOTS) {
-        status = galv_fail(err, GALV_USAGE,
-                           "%d micro-batches on %d x %d stages are more than can be "
-                           "simulated; take larger micro-batches",
-                           (int)shape->n_micro_batches, (int)plan->pp, (int)plan->vpp);
-    }
-    if (status == GALV_OK && schedule->pairs) {
-        status =
-            galv_fail(err, GALV_UNAVAILABLE,
-                      "schedule %s cannot be compiled from a plan yet: passes that "
-                      "run beside each other%s are missing",
-                      plan->schedule,
-                      schedule->two_way ? " and a second copy of the layers" : "");
-    }
-    return status;
-}
 
 /* ---- operations outside of layouts ---- */
 
@@ -158,37 +120,25 @@ static uint32_t add_message(compiler *c, int kind, const galv_chunk *chunk,
 
 /* ---- a slot ---- */
 
-/* Adds the operations of a layout for a micro-batch; c->stamped[i] is op i. */
-static void stamp(compiler *c, const galv_pass_layout *layout, int32_t stage,
-                  int32_t chunk, int32_t micro_batch, uint32_t input)
+static galv_status make_room(compiler *c, const galv_pass_layout *layout, galv_err *err)
 {
-    rank_state *rank = &c->ranks[stage];
-    for (int32_t i = 0; i < layout->n_ops; i++) {
-        galv_pass_op *from = &layout->ops[i];
-        if (from->class_index == 0) {
-            from->class_index = galv_builder_class(&c->builder, &from->operation) + 1;
-        }
-        uint32_t op =
-            galv_builder_add(&c->builder, stage, from->class_index - 1, micro_batch);
-        if (from->operation.stream == GALV_STREAM_DP) {
-            rank->last_data_parallel = op;
-        }
-        c->stamped[i] = op;
-        if (from->enters) {
-            wait_for_carry(c, op, rank);
-            galv_builder_add_wait(&c->builder, op, input);
-        }
-        for (int32_t k = 0; k < from->n_waits; k++) {
-            galv_builder_add_wait(&c->builder, op, c->stamped[from->waits[k]]);
-        }
-        if (from->waits_unit > 0) {
-            galv_builder_add_wait(&c->builder, op,
-                                  rank->unit_ends[from->waits_unit - 1]);
-        }
-        if (from->gather >= 0 && c->gathers[chunk] != NULL) {
-            galv_builder_add_wait(&c->builder, op, c->gathers[chunk][from->gather]);
-        }
+    if (layout->n_ops <= c->stamped_capacity) {
+        return GALV_OK;
     }
+    uint32_t *grown = realloc(c->stamped, (size_t)layout->n_ops * sizeof *grown);
+    if (grown == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY,
+                         "a pass of %d operations does not fit in memory",
+                         (int)layout->n_ops);
+    }
+    c->stamped = grown;
+    c->stamped_capacity = layout->n_ops;
+    return GALV_OK;
+}
+
+/* What a stamped layout leaves behind for the passes after it. */
+static void leave_behind(compiler *c, const galv_pass_layout *layout, rank_state *rank)
+{
     if (layout->n_ops == 0) { /* no layers: the input goes on as it is */
         return;
     }
@@ -204,10 +154,62 @@ static void stamp(compiler *c, const galv_pass_layout *layout, int32_t stage,
     rank->unit_ends[0] = c->stamped[layout->unit_ends[0]];
 }
 
+/* Adds the operations of a layout for the micro-batch of a slot, of a pair for those of
+ * two; c->stamped[i] is op i. `inputs[n]` are what the slots wait for. */
+static galv_status stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
+                         const galv_slot *slots, const uint32_t *inputs, int n,
+                         galv_err *err)
+{
+    rank_state *rank = &c->ranks[stage];
+    galv_status status = make_room(c, layout, err);
+    for (int32_t i = 0; i < layout->n_ops && status == GALV_OK; i++) {
+        galv_pass_op *from = &layout->ops[i];
+        const galv_slot *slot = &slots[from->of];
+        if (from->class_index == 0) {
+            from->class_index = galv_builder_class(&c->builder, &from->operation) + 1;
+        }
+        uint32_t op = galv_builder_add(&c->builder, stage, from->class_index - 1,
+                                       slot->micro_batch);
+        if (from->operation.stream == GALV_STREAM_DP) {
+            rank->last_data_parallel = op;
+        }
+        c->stamped[i] = op;
+        if (from->enters) {
+            wait_for_carry(c, op, rank);
+            for (int k = 0; k < n; k++) {
+                galv_builder_add_wait(&c->builder, op, inputs[k]);
+            }
+        }
+        for (int32_t k = 0; k < from->n_waits; k++) {
+            galv_builder_add_wait(&c->builder, op, c->stamped[from->waits[k]]);
+        }
+        if (from->waits_unit > 0) {
+            galv_builder_add_wait(&c->builder, op,
+                                  rank->unit_ends[from->waits_unit - 1]);
+        }
+        if (from->gather >= 0 && c->gathers[slot->chunk] != NULL) {
+            galv_builder_add_wait(&c->builder, op,
+                                  c->gathers[slot->chunk][from->gather]);
+        }
+    }
+    if (status == GALV_OK) {
+        leave_behind(c, layout, rank);
+    }
+    return status;
+}
+
+/* The stage that holds a virtual stage of the copy that a chunk is of. */
+static int32_t stage_of(const compiler *c, const galv_chunk *chunk,
+                        int32_t virtual_stage)
+{
+    int32_t copy = c->schedule->two_way ? chunk->chunk : 0;
+    return c->stage_of[copy * c->n_virtual + virtual_stage];
+}
+
 /* The operation that a slot's first ones wait for, besides the carry; GALV_NO_OP. */
 static uint32_t add_input(compiler *c, const galv_chunk *chunk, const galv_slot *slot)
 {
-    int32_t last = c->plan->pp * c->plan->vpp - 1;
+    int32_t last = c->n_virtual - 1;
     bool forward = slot->pass == GALV_PASS_FORWARD;
     int32_t from = forward ? chunk->virtual_stage - 1 : chunk->virtual_stage + 1;
     if (slot->pass == GALV_PASS_BACKWARD_WEIGHT || from < 0) {
@@ -219,13 +221,13 @@ static uint32_t add_input(compiler *c, const galv_chunk *chunk, const galv_slot 
         direction = GALV_DIRECTION_FORWARD;
         from = last;
     }
-    if (c->stage_of[from] == chunk->stage) {
+    if (stage_of(c, chunk, from) == chunk->stage) {
         return c->mailbox
             .made_by[direction][(size_t)from * (size_t)c->shape.n_micro_batches +
                                 (size_t)slot->micro_batch];
     }
-    uint32_t recv = add_message(c, GALV_OP_RECV, chunk, direction, c->stage_of[from],
-                                slot->micro_batch);
+    uint32_t recv = add_message(c, GALV_OP_RECV, chunk, direction,
+                                stage_of(c, chunk, from), slot->micro_batch);
     galv_mailbox_want(&c->mailbox, direction, from, slot->micro_batch, recv);
     return recv;
 }
@@ -244,9 +246,9 @@ static void add_output(compiler *c, const galv_chunk *chunk, const galv_slot *sl
     int32_t to = forward ? chunk->virtual_stage + 1 : chunk->virtual_stage - 1;
     bool empty = chunk->first_layer == chunk->end_layer;
     uint32_t made_by = empty ? input : rank->carry[0];
-    if (to >= 0 && to < c->plan->pp * c->plan->vpp && c->stage_of[to] != chunk->stage) {
-        uint32_t send = add_message(c, GALV_OP_SEND, chunk, direction, c->stage_of[to],
-                                    slot->micro_batch);
+    if (to >= 0 && to < c->n_virtual && stage_of(c, chunk, to) != chunk->stage) {
+        uint32_t send = add_message(c, GALV_OP_SEND, chunk, direction,
+                                    stage_of(c, chunk, to), slot->micro_batch);
         if (empty) {
             galv_builder_add_wait(&c->builder, send, input);
         } else {
@@ -262,45 +264,6 @@ static void add_output(compiler *c, const galv_chunk *chunk, const galv_slot *sl
 }
 
 /* ---- a stage ---- */
-
-static galv_status lay_out_chunk(compiler *c, chunk_layouts *layouts,
-                                 const galv_chunk *chunk, galv_err *err)
-{
-    const galv_pass_hooks usual = {false, false};
-    const galv_pass_hooks hooked = {c->plan->overlap.param_gather,
-                                    c->plan->overlap.grad_reduce};
-    galv_status status = GALV_OK;
-    for (int pass = 0; pass < N_PASSES && status == GALV_OK; pass++) {
-        bool split =
-            pass == GALV_PASS_BACKWARD_INPUT || pass == GALV_PASS_BACKWARD_WEIGHT;
-        bool mixed = c->schedule->own != NULL && c->schedule->splits_backward;
-        if (pass != GALV_PASS_FORWARD && !mixed &&
-            split != c->schedule->splits_backward) {
-            continue;
-        }
-        status = galv_compile_pass(&layouts->usual[pass], c->job, c->plan, chunk, pass,
-                                   &usual, c->layouts_arena, err);
-        if (status == GALV_OK) {
-            status = galv_compile_pass(&layouts->hooked[pass], c->job, c->plan, chunk,
-                                       pass, &hooked, c->layouts_arena, err);
-        }
-        int32_t most = layouts->usual[pass].n_ops > layouts->hooked[pass].n_ops
-                           ? layouts->usual[pass].n_ops
-                           : layouts->hooked[pass].n_ops;
-        if (status == GALV_OK && most > c->stamped_capacity) {
-            uint32_t *grown = realloc(c->stamped, (size_t)most * sizeof *grown);
-            if (grown == NULL) {
-                return galv_fail(err, GALV_NO_MEMORY,
-                                 "a pass of %d operations does "
-                                 "not fit in memory",
-                                 (int)most);
-            }
-            c->stamped = grown;
-            c->stamped_capacity = most;
-        }
-    }
-    return status;
-}
 
 /* Gathers the parameters of a chunk that ZeRO-1 or 2 has stepped in shares. `after` =
  * GALV_NO_OP: at the begin of the iteration. */
@@ -329,6 +292,15 @@ static void gather_chunk(compiler *c, const galv_chunk *chunk, uint32_t *gathers
     }
 }
 
+/* The i-th chunk of a stage in the order of the layers, so that stages that hold copies
+ * of the same layers come to them in the same order. */
+static const galv_chunk *ith_chunk(const compiler *c, int32_t stage, int32_t i)
+{
+    bool turned = c->schedule->two_way &&
+                  c->chunks[stage][1].virtual_stage < c->chunks[stage][0].virtual_stage;
+    return &c->chunks[stage][turned ? 1 - i : i];
+}
+
 static galv_status begin_stage(compiler *c, int32_t stage, galv_err *err)
 {
     rank_state *rank = &c->ranks[stage];
@@ -336,26 +308,69 @@ static galv_status begin_stage(compiler *c, int32_t stage, galv_err *err)
     rank->unit_ends[0] = rank->unit_ends[1] = GALV_NO_OP;
     rank->last_data_parallel = GALV_NO_OP;
     galv_arena_reset(c->layouts_arena);
-    for (int32_t i = 0; i < c->plan->vpp; i++) {
-        const galv_chunk *chunk = &c->chunks[stage][i];
-        memset(&c->layouts[i], 0, sizeof c->layouts[i]);
-        galv_status status = lay_out_chunk(c, &c->layouts[i], chunk, err);
-        if (status != GALV_OK) {
-            return status;
-        }
-        c->gathers[i] = NULL;
+    for (int32_t i = 0; i < c->n_chunks; i++) {
+        const galv_chunk *chunk = ith_chunk(c, stage, i);
+        uint32_t **gathers = &c->gathers[chunk->chunk];
+        *gathers = NULL;
         if (c->plan->overlap.param_gather) {
-            c->gathers[i] =
-                GALV_NEW_ARRAY(c->layouts_arena, uint32_t, chunk->n_buckets);
-            if (c->gathers[i] == NULL) {
+            *gathers = GALV_NEW_ARRAY(c->layouts_arena, uint32_t, chunk->n_buckets);
+            if (*gathers == NULL) {
                 return galv_fail(err, GALV_NO_MEMORY, "no memory for buckets");
             }
-            memset(c->gathers[i], 0xff,
-                   (size_t)chunk->n_buckets * sizeof *c->gathers[i]);
-            gather_chunk(c, chunk, c->gathers[i], GALV_NO_OP);
+            memset(*gathers, 0xff, (size_t)chunk->n_buckets * sizeof **gathers);
+            gather_chunk(c, chunk, *gathers, GALV_NO_OP);
         }
     }
-    return GALV_OK;
+    return galv_stage_layouts_init(&c->layouts, c->job, c->plan, c->chunks[stage],
+                                   c->layouts_arena, err);
+}
+
+/* Micro-batches that go over a chunk: of two copies, a half over each. */
+static int32_t micro_batches_over(const compiler *c, int32_t chunk)
+{
+    int32_t m = c->shape.n_micro_batches;
+    return !c->schedule->two_way ? m : chunk == 0 ? m / 2 : m - m / 2;
+}
+
+/* Passes over a stage's chunks so far: [n_chunks] */
+typedef struct pass_counts {
+    int32_t *forward, *backward;
+} pass_counts;
+
+static galv_pass_key key_of(const compiler *c, const pass_counts *counts,
+                            const galv_slot *slot)
+{
+    galv_pass_key key = {slot->chunk, slot->pass, false};
+    if (slot->pass == GALV_PASS_FORWARD) {
+        key.hooked = counts->forward[slot->chunk]++ == 0;
+    } else if (slot->pass != GALV_PASS_BACKWARD_INPUT) {
+        key.hooked =
+            ++counts->backward[slot->chunk] == micro_batches_over(c, slot->chunk);
+    }
+    return key;
+}
+
+/* Adds the pass of a slot, or those of a pair. */
+static galv_status add_passes(compiler *c, int32_t stage, const galv_slot *slots, int n,
+                              const pass_counts *counts, galv_err *err)
+{
+    galv_pass_key keys[2];
+    galv_pass_layout *layout = NULL;
+    uint32_t inputs[2];
+    for (int i = 0; i < n; i++) {
+        keys[i] = key_of(c, counts, &slots[i]);
+    }
+    galv_status status = galv_stage_layouts_get(&layout, &c->layouts, keys, n, err);
+    for (int i = 0; i < n && status == GALV_OK; i++) {
+        inputs[i] = add_input(c, &c->chunks[stage][slots[i].chunk], &slots[i]);
+    }
+    if (status == GALV_OK) {
+        status = stamp(c, layout, stage, slots, inputs, n, err);
+    }
+    for (int i = 0; i < n && status == GALV_OK; i++) {
+        add_output(c, &c->chunks[stage][slots[i].chunk], &slots[i], inputs[i]);
+    }
+    return status;
 }
 
 static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
@@ -365,30 +380,21 @@ static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
         return status;
     }
     size_t n_slots = galv_schedule_n_slots(c->schedule, &c->shape);
-    int32_t *n_forward = GALV_NEW_ARRAY(c->layouts_arena, int32_t, c->plan->vpp);
-    int32_t *n_backward = GALV_NEW_ARRAY(c->layouts_arena, int32_t, c->plan->vpp);
-    if (n_forward == NULL || n_backward == NULL) {
+    const galv_slot *slots = &c->slots[(size_t)stage * n_slots];
+    pass_counts counts = {GALV_NEW_ARRAY(c->layouts_arena, int32_t, c->n_chunks),
+                          GALV_NEW_ARRAY(c->layouts_arena, int32_t, c->n_chunks)};
+    if (counts.forward == NULL || counts.backward == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for chunks");
     }
-    for (size_t i = 0; i < n_slots && !c->builder.failed; i++) {
-        const galv_slot *slot = &c->slots[(size_t)stage * n_slots + i];
-        if (slot->pass == GALV_PASS_NONE) {
+    for (size_t i = 0; i < n_slots && status == GALV_OK && !c->builder.failed;) {
+        if (slots[i].pass == GALV_PASS_NONE) {
             break;
         }
-        const galv_chunk *chunk = &c->chunks[stage][slot->chunk];
-        const chunk_layouts *layouts = &c->layouts[slot->chunk];
-        bool hooked = false;
-        if (slot->pass == GALV_PASS_FORWARD) {
-            hooked = n_forward[slot->chunk]++ == 0;
-        } else if (slot->pass != GALV_PASS_BACKWARD_INPUT) {
-            hooked = ++n_backward[slot->chunk] == c->shape.n_micro_batches;
-        }
-        uint32_t input = add_input(c, chunk, slot);
-        stamp(c, hooked ? &layouts->hooked[slot->pass] : &layouts->usual[slot->pass],
-              stage, slot->chunk, slot->micro_batch, input);
-        add_output(c, chunk, slot, input);
+        int n = slots[i].paired ? 2 : 1;
+        status = add_passes(c, stage, &slots[i], n, &counts, err);
+        i += (size_t)n;
     }
-    return GALV_OK;
+    return status;
 }
 
 /* ---- after the last backward ---- */
@@ -396,8 +402,8 @@ static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
 /* Without overlap, ZeRO-0 and 1 reduce all gradients when backward is over. */
 static void reduce_at_end(compiler *c, int32_t stage)
 {
-    for (int32_t i = c->plan->vpp - 1; i >= 0; i--) {
-        const galv_chunk *chunk = &c->chunks[stage][i];
+    for (int32_t i = c->n_chunks - 1; i >= 0; i--) {
+        const galv_chunk *chunk = ith_chunk(c, stage, i);
         for (int32_t b = chunk->n_buckets - 1; b >= 0; b--) {
             const galv_bucket *bucket = &chunk->buckets[b];
             int32_t zero = galv_plan_strategy(c->plan, bucket->first_layer)->zero;
@@ -418,12 +424,13 @@ static void reduce_at_end(compiler *c, int32_t stage)
 }
 
 /* First and last stage add up the gradients of their copies of the table: each waits
- * for what the other did before. */
+ * for what the other did before. In a two-way plan both stages hold the first and the
+ * last layers, and each adds up its own. */
 static void reduce_tied(compiler *c)
 {
-    int32_t n_virtual = c->plan->pp * c->plan->vpp;
+    int32_t n_virtual = c->n_virtual;
     int32_t ends[2] = {c->stage_of[0], c->stage_of[n_virtual - 1]};
-    if (!c->job->model.tied_embeddings || ends[0] == ends[1]) {
+    if (!c->job->model.tied_embeddings || ends[0] == ends[1] || c->schedule->two_way) {
         return;
     }
     uint32_t before[2];
@@ -433,7 +440,7 @@ static void reduce_tied(compiler *c)
     }
     for (int i = 0; i < 2; i++) {
         const galv_chunk *chunk = &c->chunks[ends[i]][0];
-        for (int32_t k = 0; k < c->plan->vpp; k++) { /* the chunk with the table */
+        for (int32_t k = 0; k < c->n_chunks; k++) { /* the chunk with the table */
             if (c->chunks[ends[i]][k].virtual_stage == (i == 0 ? 0 : n_virtual - 1)) {
                 chunk = &c->chunks[ends[i]][k];
             }
@@ -458,7 +465,7 @@ static void step(compiler *c)
 {
     for (int32_t stage = 0; stage < c->plan->pp; stage++) {
         uint32_t op = GALV_NO_OP;
-        for (int32_t i = 0; i < c->plan->vpp; i++) {
+        for (int32_t i = 0; i < c->n_chunks; i++) {
             const galv_chunk *chunk = &c->chunks[stage][i];
             if (chunk->first_layer == chunk->end_layer) {
                 continue;
@@ -476,8 +483,8 @@ static void step(compiler *c)
         c->ranks[stage].unit_ends[0] = op;
     }
     for (int32_t stage = 0; stage < c->plan->pp; stage++) {
-        for (int32_t i = 0; i < c->plan->vpp && !c->plan->overlap.param_gather; i++) {
-            gather_chunk(c, &c->chunks[stage][i], NULL, c->ranks[stage].unit_ends[0]);
+        for (int32_t i = 0; i < c->n_chunks && !c->plan->overlap.param_gather; i++) {
+            gather_chunk(c, ith_chunk(c, stage, i), NULL, c->ranks[stage].unit_ends[0]);
         }
     }
 }
@@ -487,25 +494,22 @@ static void step(compiler *c)
 static galv_status allocate(compiler *c, galv_err *err)
 {
     size_t n_stages = (size_t)c->plan->pp;
-    size_t n_chunks = (size_t)c->plan->vpp;
+    size_t n_chunks = (size_t)c->n_chunks;
     c->layouts_arena = galv_arena_new();
     c->chunks = calloc(n_stages, sizeof(galv_chunk *));
     c->stage_of = calloc(n_stages * n_chunks, sizeof *c->stage_of);
     c->ranks = calloc(n_stages, sizeof *c->ranks);
     c->slots = calloc(n_stages * galv_schedule_n_slots(c->schedule, &c->shape),
                       sizeof *c->slots);
-    c->layouts = calloc(n_chunks, sizeof *c->layouts);
     c->gathers = calloc(n_chunks, sizeof(uint32_t *));
     if (c->layouts_arena == NULL || c->chunks == NULL || c->stage_of == NULL ||
-        c->ranks == NULL || c->slots == NULL || c->layouts == NULL ||
-        c->gathers == NULL) {
+        c->ranks == NULL || c->slots == NULL || c->gathers == NULL) {
         return galv_fail(err, GALV_NO_MEMORY,
                          "a plan of %d stages does not fit in "
                          "memory",
                          (int)c->plan->pp);
     }
-    return galv_mailbox_init(&c->mailbox, c->plan->pp * c->plan->vpp,
-                             c->shape.n_micro_batches, err);
+    return galv_mailbox_init(&c->mailbox, c->n_virtual, c->shape.n_micro_batches, err);
 }
 
 static galv_status compile_all(compiler *c, galv_err *err)
@@ -514,8 +518,10 @@ static galv_status compile_all(compiler *c, galv_err *err)
     for (int32_t stage = 0; stage < c->plan->pp && status == GALV_OK; stage++) {
         status = galv_compile_chunks(&c->chunks[stage], c->job, c->plan, c->schedule,
                                      &c->shape, stage, c->arena, err);
-        for (int32_t i = 0; i < c->plan->vpp && status == GALV_OK; i++) {
-            c->stage_of[c->chunks[stage][i].virtual_stage] = stage;
+        for (int32_t i = 0; i < c->n_chunks && status == GALV_OK; i++) {
+            int32_t copy = c->schedule->two_way ? i : 0;
+            c->stage_of[copy * c->n_virtual + c->chunks[stage][i].virtual_stage] =
+                stage;
         }
     }
     for (int32_t stage = 0; stage < c->plan->pp && status == GALV_OK; stage++) {
@@ -527,6 +533,11 @@ static galv_status compile_all(compiler *c, galv_err *err)
     if (status == GALV_OK) {
         reduce_tied(c);
         step(c);
+        if (c->schedule->two_way) {
+            status = galv_compile_meet_copies(&c->builder, err);
+        }
+    }
+    if (status == GALV_OK) {
         status = galv_mailbox_deliver(&c->mailbox, &c->builder, err);
     }
     return status;
@@ -554,7 +565,9 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
         return status;
     }
     c.shape.weights = weights;
-    galv_builder_init(&c.builder, plan->pp, plan->vpp, c.shape.n_micro_batches);
+    c.n_chunks = galv_plan_n_chunks(plan);
+    c.n_virtual = plan->pp * plan->vpp;
+    galv_builder_init(&c.builder, plan->pp, c.n_chunks, c.shape.n_micro_batches);
     status = allocate(&c, err);
     if (status == GALV_OK) {
         status = compile_all(&c, err);
@@ -569,7 +582,6 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
     free(c.stage_of);
     free(c.ranks);
     free(c.slots);
-    free(c.layouts);
     free(c.gathers);
     free(c.stamped);
     return status;

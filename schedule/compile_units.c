@@ -30,6 +30,8 @@
  */
 #include "schedule/compile_writer_internal.h"
 
+#include "plan/chunks.h"
+
 #define BUCKET_PARAMETERS          40e6
 #define BUCKET_PARAMETERS_PER_RANK 1e6
 #define BUCKET_LAYERS              8
@@ -42,13 +44,12 @@ typedef struct unit {
 int galv_compile_reduced_parts(int parts[2], const galv_job *job, const galv_plan *plan,
                                int32_t layer)
 {
-    const galv_strategy *strategy = galv_plan_strategy(plan, layer);
     int n = 0;
-    if (galv_strategy_gradient_ranks(strategy) > 1) {
+    if (galv_plan_gradient_ranks(plan, layer) > 1) {
         parts[n++] = GALV_PART_DENSE;
     }
     if (galv_model_layer(&job->model, layer)->kind == GALV_LAYER_MOE_DECODER &&
-        galv_strategy_expert_gradient_ranks(strategy) > 1) {
+        galv_plan_expert_gradient_ranks(plan, layer) > 1) {
         parts[n++] = GALV_PART_EXPERTS;
     }
     return n;
@@ -364,9 +365,8 @@ static void fill_buckets(galv_chunk *chunk, const galv_job *job, const galv_plan
 {
     double parameters = 0;
     for (int32_t layer = chunk->first_layer; layer < chunk->end_layer; layer++) {
-        const galv_strategy *strategy = galv_plan_strategy(plan, layer);
         double enough =
-            BUCKET_PARAMETERS_PER_RANK * (double)galv_strategy_gradient_ranks(strategy);
+            BUCKET_PARAMETERS_PER_RANK * (double)galv_plan_gradient_ranks(plan, layer);
         if (enough < BUCKET_PARAMETERS) {
             enough = BUCKET_PARAMETERS;
         }
@@ -392,8 +392,9 @@ galv_status galv_compile_chunks(galv_chunk **chunks, const galv_job *job,
                                 const galv_schedule_shape *shape, int32_t stage,
                                 galv_arena *arena, galv_err *err)
 {
-    galv_chunk *made = GALV_NEW_ARRAY(arena, galv_chunk, plan->vpp);
-    for (int32_t i = 0; made != NULL && i < plan->vpp; i++) {
+    int32_t n_chunks = galv_plan_n_chunks(plan);
+    galv_chunk *made = GALV_NEW_ARRAY(arena, galv_chunk, n_chunks);
+    for (int32_t i = 0; made != NULL && i < n_chunks; i++) {
         made[i].stage = stage;
         made[i].chunk = i;
         made[i].virtual_stage = galv_schedule_virtual_stage(schedule, shape, stage, i);

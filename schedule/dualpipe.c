@@ -133,38 +133,59 @@ static void finish(order *o, size_t n_slots)
     }
 }
 
+/* Both begin with the forwards that fill the pipeline from a near end and need as many
+ * again while the first ones come back. */
 static galv_status check_micro_batches(const char *name,
-                                       const galv_schedule_shape *shape, int32_t least,
-                                       bool even, galv_err *err)
+                                       const galv_schedule_shape *shape, bool even,
+                                       galv_err *err)
 {
     int32_t m = shape->n_micro_batches;
-    if (m >= least && (!even || m % 2 == 0)) {
-        return GALV_OK;
+    int32_t least = 2 * shape->n_stages;
+    if (m < least) {
+        return galv_fail(
+            err, GALV_USAGE,
+            "schedule %s on %d stages cannot do %d micro-batches: it needs "
+            "two for each stage; the nearest is %d",
+            name, (int)shape->n_stages, (int)m, (int)least);
     }
-    return galv_fail(err, GALV_USAGE,
-                     "schedule %s on %d stages cannot do %d micro-batches; the nearest "
-                     "is %d",
-                     name, (int)shape->n_stages, (int)m,
-                     (int)(m < least ? least : m + 1));
+    if (even && m % 2 != 0) {
+        return galv_fail(err, GALV_USAGE,
+                         "schedule %s on %d stages cannot do %d micro-batches: a half "
+                         "of them enters at either end; the nearest is %d",
+                         name, (int)shape->n_stages, (int)m, (int)(m + 1));
+    }
+    return GALV_OK;
+}
+
+galv_status galv_check_dualpipe(const galv_schedule_shape *shape, galv_err *err)
+{
+    int32_t p = shape->n_stages;
+    if (p % 2 != 0) {
+        return galv_fail(
+            err, GALV_USAGE,
+            "schedule dualpipe needs an even number of stages, not %d: the "
+            "two directions meet between two of them; the nearest is %d",
+            (int)p, (int)(p + 1));
+    }
+    return check_micro_batches("dualpipe", shape, true, err);
+}
+
+galv_status galv_check_dualpipev(const galv_schedule_shape *shape, galv_err *err)
+{
+    return check_micro_batches("dualpipev", shape, false, err);
 }
 
 galv_status galv_order_dualpipe(galv_slot *slots, const galv_schedule_shape *shape,
                                 int32_t stage, galv_err *err)
 {
     galv_status status = galv_schedule_check_shape("dualpipe", shape, stage, err);
-    int32_t p = shape->n_stages;
-    if (status == GALV_OK && p % 2 != 0) {
-        status = galv_fail(err, GALV_USAGE,
-                           "schedule dualpipe needs an even number of stages, not %d; "
-                           "the nearest is %d",
-                           (int)p, (int)(p + 1));
-    }
     if (status == GALV_OK) {
-        status = check_micro_batches("dualpipe", shape, 2 * p, true, err);
+        status = galv_check_dualpipe(shape, err);
     }
     if (status != GALV_OK) {
         return status;
     }
+    int32_t p = shape->n_stages;
     int32_t k = shape->n_micro_batches / 2;
     int32_t near = stage < p / 2 ? 0 : 1; /* copy whose micro-batches enter here */
     order o = {.slots = slots,
@@ -181,8 +202,7 @@ galv_status galv_order_dualpipev(galv_slot *slots, const galv_schedule_shape *sh
 {
     galv_status status = galv_schedule_check_shape("dualpipev", shape, stage, err);
     if (status == GALV_OK) {
-        status =
-            check_micro_batches("dualpipev", shape, 2 * shape->n_stages, false, err);
+        status = galv_check_dualpipev(shape, err);
     }
     if (status != GALV_OK) {
         return status;

@@ -43,9 +43,9 @@ typedef struct galv_program {
 /* Compiles a plan: looks up its schedule, lays out each rank's compute queue slot by
  * slot, cuts layers at their collectives, and adds pipeline messages, gradient
  * reduction, ZeRO gathers and the optimizer step where the plan's overlap switches put
- * them. Errors: GALV_USAGE (schedule unknown or not possible for this shape),
- * GALV_UNAVAILABLE (a schedule with paired passes),
- * GALV_NO_MEMORY. */
+ * them. Passes that run beside each other are interleaved where one of them waits for a
+ * communication of its own, so that the other computes meanwhile. Errors: GALV_USAGE
+ * (schedule unknown or not possible for this shape), GALV_NO_MEMORY. */
 galv_status galv_program_compile(galv_program **program, const galv_job *job,
                                  const galv_plan *plan, galv_arena *arena,
                                  galv_err *err);
@@ -107,5 +107,13 @@ typedef struct galv_pass_ops {
 galv_status galv_program_pass(galv_pass_ops *pass_ops, const galv_job *job,
                               const galv_plan *plan, int32_t stage, int32_t chunk,
                               int pass, galv_arena *arena, galv_err *err);
+
+/* The same for a forward and a backward (galv_pass) of two chunks that run beside each
+ * other, in the order in which they take turns. Where they could but need not wait for
+ * something of each other, waits_for does not say so. */
+galv_status galv_program_pair(galv_pass_ops *pass_ops, const galv_job *job,
+                              const galv_plan *plan, int32_t stage,
+                              int32_t forward_chunk, int32_t backward_chunk,
+                              int backward_pass, galv_arena *arena, galv_err *err);
 
 #endif

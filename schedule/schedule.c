@@ -141,6 +141,7 @@ static const galv_schedule schedules[] = {
      .min_stages = 2,
      .pairs = true,
      .two_way = true,
+     .check = galv_check_dualpipe,
      .order = galv_order_dualpipe,
      .virtual_stage = galv_virtual_stage_two_way},
     {.name = "dualpipev",
@@ -151,6 +152,7 @@ static const galv_schedule schedules[] = {
      .max_chunks = 2,
      .min_stages = 2,
      .pairs = true,
+     .check = galv_check_dualpipev,
      .order = galv_order_dualpipev,
      .virtual_stage = galv_virtual_stage_v},
 };
@@ -316,6 +318,33 @@ galv_status galv_schedule_order(galv_slot *slots, const galv_schedule *schedule,
         status = schedule->order(&slots[(size_t)stage * n_slots], shape, stage, err);
     }
     return status;
+}
+
+bool galv_schedule_uses(const galv_schedule *schedule, int pass)
+{
+    bool mixed = schedule->own != NULL || schedule->pairs;
+    switch (pass) {
+    case GALV_PASS_FORWARD:
+        return true;
+    case GALV_PASS_BACKWARD:
+        return !schedule->splits_backward || mixed;
+    case GALV_PASS_BACKWARD_INPUT:
+    case GALV_PASS_BACKWARD_WEIGHT:
+        return schedule->splits_backward;
+    default:
+        return false;
+    }
+}
+
+galv_status galv_schedule_check(const galv_schedule *schedule,
+                                const galv_schedule_shape *shape, galv_err *err)
+{
+    if (schedule->own != NULL) {
+        return GALV_OK; /* galv_plan_set_order has seen to it */
+    }
+    galv_status status = galv_schedule_check_shape(schedule->name, shape, 0, err);
+    return status == GALV_OK && schedule->check != NULL ? schedule->check(shape, err)
+                                                        : status;
 }
 
 int32_t galv_schedule_n_virtual_stages(const galv_schedule *schedule,

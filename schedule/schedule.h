@@ -51,11 +51,13 @@ typedef struct galv_schedule {
                       run as they come; the others are tried when asked for by name */
     bool follows_costs; /* goes by galv_schedule_shape.weights */
     bool fills_memory;  /* wants the memory that there is for its limit */
-    bool pairs;         /* has paired slots: can be made a program by itself only
-                           (galv_program_from_schedule), not from a plan */
+    bool pairs;         /* has paired slots, and both whole and split backwards */
     bool two_way;       /* each stage holds two virtual stages of p, its own and that of
                            the stage opposite: two copies of all parameters. The first half
                            of the micro-batches enters at stage 0, the second at the last */
+    /* Can it do a shape whose counts are within the limits above? NULL = any. Errors:
+     * GALV_USAGE with the reason and the nearest that it can. */
+    galv_status (*check)(const galv_schedule_shape *shape, galv_err *err);
     /* Fills slots[galv_schedule_n_slots] with the order of one stage; NULL where
      * `order_all` does. Errors: GALV_USAGE when the shape is not one it can do, with
      * the nearest that is. */
@@ -94,6 +96,14 @@ galv_status galv_schedule_of_plan(galv_schedule *schedule, const galv_plan *plan
  * backwards are, the last slots are GALV_PASS_NONE. */
 size_t galv_schedule_n_slots(const galv_schedule *schedule,
                              const galv_schedule_shape *shape);
+
+/* Has a stage passes of this kind (galv_pass) in some order of the schedule? */
+bool galv_schedule_uses(const galv_schedule *schedule, int pass);
+
+/* Can the schedule do a shape? Without making an order. Errors: GALV_USAGE with the
+ * reason and the nearest that it can. */
+galv_status galv_schedule_check(const galv_schedule *schedule,
+                                const galv_schedule_shape *shape, galv_err *err);
 
 /* The orders of all stages: slots[n_stages * galv_schedule_n_slots], stage by stage.
  * Errors: GALV_USAGE when the shape is not one it can do, or weights are negative or

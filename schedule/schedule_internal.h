@@ -21,6 +21,8 @@ galv_status galv_order_zb_h2(galv_slot *slots, const galv_schedule_shape *shape,
                              int32_t stage, galv_err *err);
 galv_status galv_order_dualpipe(galv_slot *slots, const galv_schedule_shape *shape,
                                 int32_t stage, galv_err *err);
+galv_status galv_check_dualpipe(const galv_schedule_shape *shape, galv_err *err);
+galv_status galv_check_dualpipev(const galv_schedule_shape *shape, galv_err *err);
 galv_status galv_order_dualpipev(galv_slot *slots, const galv_schedule_shape *shape,
                                  int32_t stage, galv_err *err);
 galv_status galv_order_zb_auto(galv_slot *slots, const galv_schedule_shape *shape,

@@ -15,11 +15,16 @@
  * so the longest of them is added. Where the backward pass is split, weight gradients
  * may come last, so D_i is left out.
  *
+ * Where passes run beside each other their latencies do not add up, so that only the
+ * loads count; and of a backward that may be whole or split, what is less. Two copies
+ * of the model share the micro-batches.
+ *
  * Left out, since the schedule decides whether it is hidden: gradient reduction and
  * parameter gathers outside the passes, and pipeline messages. The bound stays true
  * without them. */
 #include "search/bound.h"
 
+#include "plan/chunks.h"
 #include "schedule/program.h"
 #include "schedule/schedule.h"
 
@@ -157,46 +162,81 @@ static double combine(const bounder *b, const stage_bound *stages,
     return passes + optimizer;
 }
 
+/* Adds a pass to what a stage does: those of one rank follow one another, unless some
+ * run beside each other. */
+static void add_pass(stage_bound *stage, const pass_bound *bound, double times,
+                     bool beside)
+{
+    stage->latency_s += beside ? 0 : times * bound->latency_s;
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        stage->load_s[stream] += times * bound->load_s[stream];
+    }
+}
+
+/* A backward that may be whole or split: of each stream, what is less. */
+static pass_bound less_of(const pass_bound *whole, const pass_bound *input,
+                          const pass_bound *weight)
+{
+    pass_bound less = *whole;
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        double split = input->load_s[stream] + weight->load_s[stream];
+        less.load_s[stream] = split < less.load_s[stream] ? split : less.load_s[stream];
+    }
+    return less;
+}
+
+static galv_status bound_chunk(stage_bound *stage_at, double *forward_s,
+                               double *backward_s, bounder *b,
+                               const galv_schedule *schedule, int32_t stage,
+                               int32_t chunk)
+{
+    const pass_bound *bounds[GALV_PASS_NONE] = {NULL};
+    int32_t s = galv_plan_virtual_stage(b->plan, stage, chunk);
+    double times = 1.0 / galv_plan_n_copies(b->plan);
+    for (int pass = 0; pass < GALV_PASS_NONE; pass++) {
+        galv_status status = galv_schedule_uses(schedule, pass)
+                                 ? bound_pass(&bounds[pass], b, stage, chunk, s, pass)
+                                 : GALV_OK;
+        if (status != GALV_OK) {
+            return status;
+        }
+    }
+    if (s < stage_at->first_virtual) {
+        stage_at->first_virtual = s;
+    }
+    stage_at->optimizer_s += optimizer_s(b, stage, chunk, s);
+    forward_s[s] = bounds[GALV_PASS_FORWARD]->latency_s;
+    add_pass(stage_at, bounds[GALV_PASS_FORWARD], times, schedule->pairs);
+    const pass_bound *whole = bounds[GALV_PASS_BACKWARD];
+    const pass_bound *input = bounds[GALV_PASS_BACKWARD_INPUT];
+    const pass_bound *weight = bounds[GALV_PASS_BACKWARD_WEIGHT];
+    backward_s[s] = (whole != NULL ? whole : input)->latency_s;
+    if (whole != NULL && input != NULL) {
+        pass_bound less = less_of(whole, input, weight);
+        add_pass(stage_at, &less, times, schedule->pairs);
+    } else if (whole != NULL) {
+        add_pass(stage_at, whole, times, schedule->pairs);
+    } else {
+        add_pass(stage_at, input, times, false);
+        add_pass(stage_at, weight, times, false);
+    }
+    return GALV_OK;
+}
+
 static galv_status bound_stages(stage_bound *stages, double *forward_s,
                                 double *backward_s, bounder *b,
                                 const galv_schedule *schedule)
 {
-    galv_schedule_shape shape = {b->plan->pp, b->plan->vpp,
-                                 galv_plan_n_micro_batches(b->plan),
-                                 b->plan->group_size, NULL};
-    int last_pass =
-        schedule->splits_backward ? GALV_PASS_BACKWARD_WEIGHT : GALV_PASS_BACKWARD;
+    galv_status status = GALV_OK;
     for (int32_t stage = 0; stage < b->plan->pp; stage++) {
         stages[stage].first_virtual = INT32_MAX;
-        for (int32_t chunk = 0; chunk < b->plan->vpp; chunk++) {
-            int32_t s = galv_schedule_virtual_stage(schedule, &shape, stage, chunk);
-            if (s < stages[stage].first_virtual) {
-                stages[stage].first_virtual = s;
-            }
-            stages[stage].optimizer_s += optimizer_s(b, stage, chunk, s);
-            for (int pass = 0; pass <= last_pass; pass++) {
-                const pass_bound *bound = NULL;
-                if ((pass == GALV_PASS_BACKWARD) == schedule->splits_backward &&
-                    pass != GALV_PASS_FORWARD) {
-                    continue;
-                }
-                galv_status status = bound_pass(&bound, b, stage, chunk, s, pass);
-                if (status != GALV_OK) {
-                    return status;
-                }
-                stages[stage].latency_s += bound->latency_s;
-                for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-                    stages[stage].load_s[stream] += bound->load_s[stream];
-                }
-                if (pass == GALV_PASS_FORWARD) {
-                    forward_s[s] = bound->latency_s;
-                } else if (pass != GALV_PASS_BACKWARD_WEIGHT) {
-                    backward_s[s] = bound->latency_s;
-                }
-            }
+        for (int32_t chunk = 0;
+             chunk < galv_plan_n_chunks(b->plan) && status == GALV_OK; chunk++) {
+            status = bound_chunk(&stages[stage], forward_s, backward_s, b, schedule,
+                                 stage, chunk);
         }
     }
-    return GALV_OK;
+    return status;
 }
 
 galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,

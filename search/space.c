@@ -101,6 +101,20 @@ static void add_leaf(walk *w)
     out->candidates[out->n_candidates++] = w->at;
 }
 
+/* Has the schedule an order for so many micro-batches? */
+static bool schedule_can(walk *w, int64_t n_micro_batches)
+{
+    galv_schedule_shape shape = {w->at.pp, w->at.vpp, 0, 0, NULL};
+    shape.n_micro_batches =
+        n_micro_batches < INT32_MAX ? (int32_t)n_micro_batches : INT32_MAX;
+    galv_err err = GALV_ERR_INIT;
+    if (galv_schedule_check(w->at.schedule, &shape, &err) != GALV_OK) {
+        w->reason = err;
+        return false;
+    }
+    return true;
+}
+
 static void walk_micro_batch(walk *w)
 {
     int64_t per_rank = w->job->workload.global_batch_size / w->at.strategy.dp;
@@ -123,6 +137,10 @@ static void walk_micro_batch(walk *w)
             continue;
         }
         w->at.micro_batch_size = (int32_t)c.values[i];
+        if (!schedule_can(w, per_rank / c.values[i])) {
+            cut(w, GALV_CUT_SCHEDULE, 1);
+            continue;
+        }
         add_leaf(w);
     }
 }
@@ -150,7 +168,8 @@ static void walk_recompute(walk *w)
 static void walk_zero(walk *w)
 {
     galv_choices c = w->space->zero;
-    bool alone = galv_strategy_gradient_ranks(&w->at.strategy) == 1;
+    bool alone = galv_strategy_gradient_ranks(&w->at.strategy) == 1 &&
+                 !w->at.schedule->two_way; /* whose copies are on several */
     if (c.n_values == 0) {
         for (int zero = 0; zero <= 3; zero++) {
             c.values[c.n_values++] = zero;
@@ -353,12 +372,6 @@ static void walk_schedule(walk *w)
         bool none = strcmp(schedule->name, "none") == 0;
         if (none != (w->at.pp == 1) || (!none && !schedule_asked(w->space, schedule))) {
             continue; /* one stage has no order to choose, several need one */
-        }
-        if (schedule->pairs) {
-            cut(w, GALV_CUT_SCHEDULE, 1);
-            galv_fail(&w->reason, GALV_USAGE,
-                      "schedule %s cannot be compiled from a plan yet", schedule->name);
-            continue;
         }
         galv_choices vpps = w->space->vpp;
         if (vpps.n_values == 0) {

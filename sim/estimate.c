@@ -1,15 +1,16 @@
 /* Peak memory from the order alone, without a clock.
  *
  * Each stage's slots are walked in their order with the prices that the simulator would
- * use. A pass counts as one step: what it changes for good (its net), and the highest
- * point that it reaches on the way (its crest, taken over its operations in program
- * order, each with its transient). On top comes the largest transient of any message of
- * the stage, since messages run on streams of their own and may be in flight at that
- * moment. So the estimate is at least what the simulator finds, up to gathers of ZeRO-3
- * that run ahead across the border of two passes, and more than it only by buffers that
- * are not held at the same moment. */
+ * use. A pass, or a pair of passes that take turns, counts as one step: what it changes
+ * for good (its net), and the highest point that it reaches on the way (its crest,
+ * taken over its operations in program order, each with its transient). On top comes
+ * the largest transient of any message of the stage, since messages run on streams of
+ * their own and may be in flight at that moment. So the estimate is at least what the
+ * simulator finds, up to gathers of ZeRO-3 that run ahead across the border of two
+ * passes, and more than it only by buffers that are not held at the same moment. */
 #include "sim/evaluate.h"
 
+#include "plan/chunks.h"
 #include "sim/pass_memory.h"
 #include "sim/prices.h"
 #include "sim/weigh.h"
@@ -26,36 +27,87 @@ static double sum(const double *bytes)
     return total;
 }
 
+/* What a pair of passes does, by the classes of their virtual stages. */
+typedef struct pair_memory {
+    struct pair_memory *next;
+    int32_t forward_class, backward_class;
+    int backward_pass;
+    galv_pass_memory memory;
+} pair_memory;
+
 typedef struct estimate {
+    const galv_costmodel *model;
+    const galv_plan *plan;
+    galv_arena *arena;
     galv_schedule schedule;
     galv_schedule_shape shape;
     galv_slot *slots;         /* [pp][slots of a stage] */
     galv_pass_memory *passes; /* [pp * vpp][4] by class of virtual stage and pass */
     bool *walked;             /* [pp * vpp] */
+    pair_memory *pairs;
     galv_prices *prices;
 } estimate;
 
+/* Two slots that run beside each other. */
+static galv_status walk_pair(galv_pass_memory *memory, estimate *e, int32_t stage,
+                             const galv_slot *slots, const int32_t *class_of,
+                             galv_err *err)
+{
+    int32_t forward = class_of[slots[0].chunk];
+    int32_t backward = class_of[slots[1].chunk];
+    for (const pair_memory *at = e->pairs; at != NULL; at = at->next) {
+        if (at->forward_class == forward && at->backward_class == backward &&
+            at->backward_pass == slots[1].pass) {
+            *memory = at->memory;
+            return GALV_OK;
+        }
+    }
+    pair_memory *made = GALV_NEW(e->arena, pair_memory);
+    if (made == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
+    }
+    galv_status status = galv_pair_memory_walk(
+        &made->memory, e->prices, galv_costmodel_job(e->model), e->plan, stage,
+        slots[0].chunk, slots[1].chunk, slots[1].pass, e->arena, err);
+    if (status == GALV_OK) {
+        made->forward_class = forward;
+        made->backward_class = backward;
+        made->backward_pass = slots[1].pass;
+        made->next = e->pairs;
+        e->pairs = made;
+        *memory = made->memory;
+    }
+    return status;
+}
+
 /* The schedule's highest point on one stage, over what the stage holds throughout. */
-static double walk_slots(const estimate *e, int32_t stage, const int32_t *class_of)
+static galv_status walk_slots(double *highest, estimate *e, int32_t stage,
+                              const int32_t *class_of, galv_err *err)
 {
     size_t n_slots = galv_schedule_n_slots(&e->schedule, &e->shape);
     const galv_slot *slots = &e->slots[(size_t)stage * n_slots];
     double now = 0;
-    double highest = 0;
-    for (size_t i = 0; i < n_slots && slots[i].pass != GALV_PASS_NONE; i++) {
-        const galv_pass_memory *memory =
-            &e->passes[4 * class_of[slots[i].chunk] + slots[i].pass];
-        double crest = now + memory->crest_bytes;
-        highest = crest > highest ? crest : highest;
-        now += memory->net_bytes;
+    *highest = 0;
+    for (size_t i = 0; i < n_slots && slots[i].pass != GALV_PASS_NONE;) {
+        galv_pass_memory memory =
+            e->passes[4 * class_of[slots[i].chunk] + slots[i].pass];
+        if (slots[i].paired) {
+            galv_status status = walk_pair(&memory, e, stage, &slots[i], class_of, err);
+            if (status != GALV_OK) {
+                return status;
+            }
+        }
+        double crest = now + memory.crest_bytes;
+        *highest = crest > *highest ? crest : *highest;
+        now += memory.net_bytes;
+        i += slots[i].paired ? 2 : 1;
     }
-    return highest;
+    return GALV_OK;
 }
 
 /* Walks the passes of a virtual stage, unless one like it was walked before. */
-static galv_status walk_passes(estimate *e, const galv_costmodel *model,
-                               const galv_plan *plan, int32_t class_of, int32_t stage,
-                               int32_t chunk, galv_arena *arena, galv_err *err)
+static galv_status walk_passes(estimate *e, int32_t class_of, int32_t stage,
+                               int32_t chunk, galv_err *err)
 {
     galv_status status = GALV_OK;
     if (e->walked[class_of]) {
@@ -63,33 +115,29 @@ static galv_status walk_passes(estimate *e, const galv_costmodel *model,
     }
     e->walked[class_of] = true;
     for (int pass = 0; pass < 4 && status == GALV_OK; pass++) {
-        bool split = pass >= GALV_PASS_BACKWARD_INPUT;
-        bool mixed = e->schedule.own != NULL && e->schedule.splits_backward;
-        if (pass == GALV_PASS_FORWARD || mixed ||
-            split == e->schedule.splits_backward) {
+        if (galv_schedule_uses(&e->schedule, pass)) {
             status = galv_pass_memory_walk(&e->passes[4 * class_of + pass], e->prices,
-                                           galv_costmodel_job(model), plan, stage,
-                                           chunk, pass, arena, err);
+                                           galv_costmodel_job(e->model), e->plan, stage,
+                                           chunk, pass, e->arena, err);
         }
     }
     return status;
 }
 
-static galv_status estimate_stage(double *peak_bytes, estimate *e,
-                                  const galv_costmodel *model, const galv_plan *plan,
-                                  int32_t stage, galv_arena *arena, galv_err *err)
+static galv_status estimate_stage(double *peak_bytes, estimate *e, int32_t stage,
+                                  galv_err *err)
 {
     double message = 0;
     double ahead = 0;
-    int32_t *class_of = GALV_NEW_ARRAY(arena, int32_t, plan->vpp);
+    int32_t n_chunks = galv_plan_n_chunks(e->plan);
+    int32_t *class_of = GALV_NEW_ARRAY(e->arena, int32_t, n_chunks);
     if (class_of == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
     }
-    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
-        int32_t v = galv_schedule_virtual_stage(&e->schedule, &e->shape, stage, chunk);
+    for (int32_t chunk = 0; chunk < n_chunks; chunk++) {
+        int32_t v = galv_plan_virtual_stage(e->plan, stage, chunk);
         class_of[chunk] = galv_prices_class(e->prices, v);
-        galv_status status =
-            walk_passes(e, model, plan, class_of[chunk], stage, chunk, arena, err);
+        galv_status status = walk_passes(e, class_of[chunk], stage, chunk, err);
         if (status != GALV_OK) {
             return status;
         }
@@ -99,18 +147,19 @@ static galv_status estimate_stage(double *peak_bytes, estimate *e,
             ahead = memory->ahead_bytes > ahead ? memory->ahead_bytes : ahead;
         }
     }
-    double highest = walk_slots(e, stage, class_of);
+    double highest = 0;
+    galv_status status = walk_slots(&highest, e, stage, class_of, err);
     galv_stage_memory base;
-    galv_costmodel_stage_memory(&base, model, plan, stage);
+    galv_costmodel_stage_memory(&base, e->model, e->plan, stage);
     *peak_bytes = sum(base.bytes) + highest + message + ahead;
-    return GALV_OK;
+    return status;
 }
 
 galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model,
                                  const galv_plan *plan, galv_prices *prices,
                                  galv_arena *arena, galv_err *err)
 {
-    estimate e = {.prices = prices};
+    estimate e = {.model = model, .plan = plan, .arena = arena, .prices = prices};
     galv_status status = galv_schedule_of_plan(&e.schedule, plan, err);
     if (status == GALV_OK && prices == NULL) {
         status = galv_prices_new(&e.prices, model, plan, arena, err);
@@ -141,7 +190,7 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
         status = galv_schedule_order(e.slots, &e.schedule, &e.shape, err);
     }
     for (int32_t stage = 0; stage < plan->pp && status == GALV_OK; stage++) {
-        status = estimate_stage(&peaks[stage], &e, model, plan, stage, arena, err);
+        status = estimate_stage(&peaks[stage], &e, stage, err);
     }
     if (status == GALV_OK) {
         memcpy(peak_bytes, peaks, (size_t)plan->pp * sizeof *peaks);

@@ -14,6 +14,7 @@
 #include "sim/evaluate.h"
 
 #include "base/units.h"
+#include "plan/chunks.h"
 #include "sim/weigh.h"
 
 #include <stdio.h>
@@ -71,15 +72,13 @@ static bool is_block(const galv_layer_group *group)
 
 /* Blocks of a stage; `first` and `last` get the layers of the blocks of its first
  * chunk, -1 when it has none. */
-static int32_t count_blocks(const galv_job *job, const galv_plan *plan,
-                            const galv_schedule *schedule, int32_t stage,
+static int32_t count_blocks(const galv_job *job, const galv_plan *plan, int32_t stage,
                             int32_t *first, int32_t *last)
 {
-    galv_schedule_shape shape = {plan->pp, plan->vpp, 1, 0, NULL};
     int32_t n = 0;
     *first = *last = -1;
-    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
-        int32_t s = galv_schedule_virtual_stage(schedule, &shape, stage, chunk);
+    for (int32_t chunk = 0; chunk < galv_plan_n_chunks(plan); chunk++) {
+        int32_t s = galv_plan_virtual_stage(plan, stage, chunk);
         for (int32_t layer = plan->first_layer[s]; layer < plan->first_layer[s + 1];
              layer++) {
             if (!is_block(galv_model_layer(&job->model, layer))) {
@@ -318,7 +317,6 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
                                galv_arena *arena, galv_err *err)
 {
     const galv_job *job = galv_costmodel_job(model);
-    galv_schedule schedule;
     int32_t *first = GALV_NEW_ARRAY(arena, int32_t, plan->pp);
     int32_t *last = GALV_NEW_ARRAY(arena, int32_t, plan->pp);
     result->n_stages = plan->pp;
@@ -327,10 +325,7 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
         return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages", (int)plan->pp);
     }
     double executed_flop = 0;
-    galv_status status = galv_schedule_of_plan(&schedule, plan, err);
-    if (status == GALV_OK) {
-        status = sum_costs(&executed_flop, result, program, costs, arena, err);
-    }
+    galv_status status = sum_costs(&executed_flop, result, program, costs, arena, err);
     if (status != GALV_OK) {
         return status;
     }
@@ -340,7 +335,7 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
     sum_ranks(result, program, sim);
     for (int32_t stage = 0; stage < plan->pp; stage++) {
         result->stages[stage].n_layers =
-            count_blocks(job, plan, &schedule, stage, &first[stage], &last[stage]);
+            count_blocks(job, plan, stage, &first[stage], &last[stage]);
     }
     result->memory_limit_bytes = galv_costmodel_memory_limit(model);
     result->fits = result->peak_memory_bytes <= result->memory_limit_bytes;

@@ -20,6 +20,8 @@
  * ranks are shared in all_ranks_rates.c. */
 #include "sim/network.h"
 
+#include "plan/chunks.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -51,7 +53,7 @@ typedef struct builder {
     double *using;  /* [n_links] of the group at hand */
     uint32_t *used; /* links with using > 0 */
     uint32_t n_used;
-    device_place *members; /* [per_stage] */
+    device_place *members; /* [2 * per_stage] */
     galv_link_use *uses;   /* of the route at hand, growing */
     size_t n_uses, most_uses;
     galv_arena *arena;
@@ -216,16 +218,20 @@ static void use_nics(builder *b, uint32_t begin, uint32_t end, double rate)
     }
 }
 
-static void use_ring(builder *b, uint32_t n, double rate)
+/* What the members [from, to) use of a ring of n. */
+static void use_ring(builder *b, uint32_t n, uint32_t from, uint32_t to, double rate)
 {
-    for (uint32_t begin = 0; begin < n;) {
+    for (uint32_t begin = 0; begin < to;) {
         uint32_t end = node_end(b, begin, n);
         uint32_t next = end < n ? end : 0; /* first member of the next node */
         uint32_t next_end = node_end(b, next, n);
-        use_nics(b, begin, end, rate);
-        for (uint32_t i = begin; i < end; i++) {
-            uint32_t to = next + (i - begin) % (next_end - next);
-            cross(b, &b->members[i], &b->members[to], rate / (end - begin));
+        bool own = begin >= from;
+        if (own) {
+            use_nics(b, begin, end, rate);
+        }
+        for (uint32_t i = begin; i < end && own; i++) {
+            uint32_t other = next + (i - begin) % (next_end - next);
+            cross(b, &b->members[i], &b->members[other], rate / (end - begin));
         }
         begin = end;
     }
@@ -280,6 +286,7 @@ static bool finish_group(builder *b)
 /* What tells routes apart. */
 typedef struct route_key {
     int32_t stage, peer_stage;
+    int32_t twin_stage; /* holds copies of the same layers and takes part; -1 = none */
     galv_meeting meeting;
     int kind; /* galv_group_kind */
     bool all_to_all;
@@ -289,10 +296,10 @@ typedef struct route_key {
 static bool same_key(const route_key *a, const route_key *b)
 {
     return a->stage == b->stage && a->peer_stage == b->peer_stage &&
-           a->meeting.stride == b->meeting.stride && a->meeting.n == b->meeting.n &&
-           a->kind == b->kind && a->all_to_all == b->all_to_all &&
-           a->n_nodes == b->n_nodes && a->ranks_per_node == b->ranks_per_node &&
-           a->sharers == b->sharers;
+           a->twin_stage == b->twin_stage && a->meeting.stride == b->meeting.stride &&
+           a->meeting.n == b->meeting.n && a->kind == b->kind &&
+           a->all_to_all == b->all_to_all && a->n_nodes == b->n_nodes &&
+           a->ranks_per_node == b->ranks_per_node && a->sharers == b->sharers;
 }
 
 /* Bytes per second that a group has of each of its nodes' networks. */
@@ -303,11 +310,34 @@ static double rate_of(const pool_place *pool, int32_t ranks_per_node, double sha
     return fmin(near, pool->device_rate * pool->domain_size / sharers);
 }
 
+/* A ring over the ranks of both stages that hold the copies of some layers. Either
+ * stage has an operation for it, which uses what its own members do. */
+static void use_group_of_copies(builder *b, const route_key *key, uint32_t first,
+                                double rate)
+{
+    bool before = key->stage < key->twin_stage;
+    uint32_t n = (uint32_t)key->meeting.n;
+    const int32_t stages[2] = {before ? key->stage : key->twin_stage,
+                               before ? key->twin_stage : key->stage};
+    for (uint32_t k = 0; k < 2 * n; k++) {
+        int64_t stage_rank = (int64_t)stages[k / n] * b->per_stage;
+        b->members[k] =
+            locate(b, stage_rank + first + k % n * (uint32_t)key->meeting.stride);
+    }
+    if (node_end(b, 0, 2 * n) < 2 * n) {
+        use_ring(b, 2 * n, before ? 0 : n, before ? n : 2 * n, rate);
+    }
+}
+
 static void use_group(builder *b, const route_key *key, uint32_t group, double rate)
 {
     uint32_t first = galv_meeting_first_place(key->meeting, group);
     int64_t stage_rank = (int64_t)key->stage * b->per_stage;
     uint32_t n = (uint32_t)key->meeting.n;
+    if (key->twin_stage >= 0) {
+        use_group_of_copies(b, key, first, rate);
+        return;
+    }
     for (uint32_t k = 0; k < n; k++) {
         b->members[k] =
             locate(b, stage_rank + first + k * (uint32_t)key->meeting.stride);
@@ -325,7 +355,7 @@ static void use_group(builder *b, const route_key *key, uint32_t group, double r
         if (key->all_to_all) {
             use_all_to_all(b, n, rate);
         } else {
-            use_ring(b, n, rate);
+            use_ring(b, n, 0, n, rate);
         }
     }
 }
@@ -362,8 +392,11 @@ static route_key key_of(const builder *b, const galv_operation *operation,
     *group = galv_placement_group(b->plan, b->cluster, (galv_group_kind)kind,
                                   operation->first_layer, operation->stage,
                                   pair ? operation->peer_stage : operation->stage);
+    bool copies = galv_plan_n_copies(b->plan) > 1 &&
+                  (kind == GALV_GROUP_DP || kind == GALV_GROUP_EXPERT_DP);
     route_key key = {operation->stage,
                      pair ? operation->peer_stage : -1,
+                     copies ? b->plan->pp - 1 - operation->stage : -1,
                      meeting,
                      kind,
                      operation->kind == GALV_OP_ALL_TO_ALL,
@@ -444,7 +477,7 @@ galv_status galv_network_new(galv_network **network, const galv_costmodel *model
             GALV_NEW_ARRAY(arena, galv_network_class, program->n_classes);
         b.using = GALV_NEW_ARRAY(arena, double, b.network->n_links);
         b.used = GALV_NEW_ARRAY(arena, uint32_t, b.network->n_links);
-        b.members = GALV_NEW_ARRAY(arena, device_place, b.per_stage);
+        b.members = GALV_NEW_ARRAY(arena, device_place, 2 * (size_t)b.per_stage);
     }
     if (b.network == NULL || b.network->capacities == NULL ||
         b.network->classes == NULL || b.using == NULL || b.used == NULL ||

@@ -13,25 +13,17 @@ static double sum(const double *bytes)
     return total;
 }
 
-galv_status galv_pass_memory_walk(galv_pass_memory *memory, galv_prices *prices,
-                                  const galv_job *job, const galv_plan *plan,
-                                  int32_t stage, int32_t chunk, int pass,
-                                  galv_arena *arena, galv_err *err)
+static galv_status walk(galv_pass_memory *memory, galv_prices *prices,
+                        const galv_pass_ops *ops, galv_err *err)
 {
-    galv_pass_ops ops = {0};
-    galv_status status =
-        galv_program_pass(&ops, job, plan, stage, chunk, pass, arena, err);
-    if (status != GALV_OK) {
-        return status;
-    }
     memset(memory, 0, sizeof *memory);
     double now = 0;
-    for (int32_t i = 0; i < ops.n_ops; i++) {
-        const galv_cost *cost = galv_prices_get(prices, &ops.ops[i]);
+    for (int32_t i = 0; i < ops->n_ops; i++) {
+        const galv_cost *cost = galv_prices_get(prices, &ops->ops[i]);
         if (cost == NULL) {
             return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
         }
-        bool message = ops.ops[i].stream != GALV_STREAM_COMPUTE;
+        bool message = ops->ops[i].stream != GALV_STREAM_COMPUTE;
         double taken = sum(cost->start_bytes);
         now += taken;
         if (message && cost->transient_bytes > memory->message_bytes) {
@@ -51,4 +43,27 @@ galv_status galv_pass_memory_walk(galv_pass_memory *memory, galv_prices *prices,
     }
     memory->net_bytes = now;
     return GALV_OK;
+}
+
+galv_status galv_pass_memory_walk(galv_pass_memory *memory, galv_prices *prices,
+                                  const galv_job *job, const galv_plan *plan,
+                                  int32_t stage, int32_t chunk, int pass,
+                                  galv_arena *arena, galv_err *err)
+{
+    galv_pass_ops ops = {0};
+    galv_status status =
+        galv_program_pass(&ops, job, plan, stage, chunk, pass, arena, err);
+    return status == GALV_OK ? walk(memory, prices, &ops, err) : status;
+}
+
+galv_status galv_pair_memory_walk(galv_pass_memory *memory, galv_prices *prices,
+                                  const galv_job *job, const galv_plan *plan,
+                                  int32_t stage, int32_t forward_chunk,
+                                  int32_t backward_chunk, int backward_pass,
+                                  galv_arena *arena, galv_err *err)
+{
+    galv_pass_ops ops = {0};
+    galv_status status = galv_program_pair(&ops, job, plan, stage, forward_chunk,
+                                           backward_chunk, backward_pass, arena, err);
+    return status == GALV_OK ? walk(memory, prices, &ops, err) : status;
 }

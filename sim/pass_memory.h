@@ -19,4 +19,12 @@ galv_status galv_pass_memory_walk(galv_pass_memory *memory, galv_prices *prices,
                                   int32_t stage, int32_t chunk, int pass,
                                   galv_arena *arena, galv_err *err);
 
+/* The same for a forward of a chunk and a backward (galv_pass) of another that run
+ * beside each other. */
+galv_status galv_pair_memory_walk(galv_pass_memory *memory, galv_prices *prices,
+                                  const galv_job *job, const galv_plan *plan,
+                                  int32_t stage, int32_t forward_chunk,
+                                  int32_t backward_chunk, int backward_pass,
+                                  galv_arena *arena, galv_err *err);
+
 #endif

@@ -7,7 +7,8 @@
  * once hides behind the rest of the chunk: chunks that agree in these are of one class.
  * The first layer stays in the key where the layers are not all alike (a bucket of
  * gradients that begins with the embedding, say). The stage counts only where it can
- * matter: messages between stages, and the pools of a mixed cluster. */
+ * matter: messages between stages, what two stages that hold copies of the same layers
+ * do together, and the pools of a mixed cluster. */
 #include "sim/prices.h"
 
 #include "plan/placement.h"
@@ -90,10 +91,12 @@ static bool alike_layers(const galv_prices *p, int32_t a, int32_t b)
 
 static void find_alike(galv_prices *p)
 {
+    /* what both copies do together depends on how far apart they are */
+    bool single = p->mixed || galv_plan_n_copies(p->plan) > 1;
     int32_t n_virtual = p->plan->pp * p->plan->vpp;
     for (int32_t v = 0; v < n_virtual; v++) {
         p->alike_to[v] = v;
-        for (int32_t u = 0; u < v && !p->mixed && p->alike_to[v] == v; u++) {
+        for (int32_t u = 0; u < v && !single && p->alike_to[v] == v; u++) {
             if (p->alike_to[u] == u && alike_layers(p, u, v)) {
                 p->alike_to[v] = u;
             }
@@ -153,7 +156,8 @@ static void make_key(uint64_t key[N_KEYS], const galv_prices *p,
                      const galv_operation *op)
 {
     bool message = op->kind == GALV_OP_SEND || op->kind == GALV_OP_RECV;
-    bool placed = message || p->mixed || op->part == GALV_PART_TIED;
+    bool both_copies = op->stream == GALV_STREAM_DP && galv_plan_n_copies(p->plan) > 1;
+    bool placed = message || p->mixed || op->part == GALV_PART_TIED || both_copies;
     int32_t layer = op->first_layer;
     key[0] = (uint64_t)op->kind | (uint64_t)op->stream << 8 | (uint64_t)op->part << 16 |
              (uint64_t)op->pass << 24 | (uint64_t)(uint32_t)op->n_layers << 32 |

@@ -21,7 +21,8 @@ const galv_cost *galv_prices_get(galv_prices *prices, const galv_operation *oper
 
 /* Virtual stages that hold alike layers under alike strategies are of one class: their
  * passes are the same operations at the same prices. The class of a virtual stage is
- * the first one of it; with several pools every virtual stage is its own. */
+ * the first one of it; with several pools, or two copies of the model, every virtual
+ * stage is its own. */
 int32_t galv_prices_class(const galv_prices *prices, int32_t virtual_stage);
 
 /* How many different prices were asked for. */

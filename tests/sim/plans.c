@@ -36,6 +36,15 @@ static const plan_case plan_cases[] = {
      {true, true, false, true}, NULL},
     {"zb-h1", "llama3-70b", 8, {8, 1, 1, 2, SP, 1, 0}, 4, 1, 32,
      {true, true, false, true}, "zb-h1"},
+    {"dualpipe", "llama3-70b", 8, {8, 1, 1, 2, SP, 1, 0}, 4, 1, 32,
+     {true, true, false, true}, "dualpipe"},
+    {"dualpipe, zero 3, no overlap", "llama3-8b", 1, {1, 1, 1, 2, GALV_SP_NONE, 3, 0},
+     4, 1, 32, {false, false, false, false}, "dualpipe"},
+    {"dualpipe, experts", "mixtral-8x7b", 8,
+     {1, 1, 8, 16, GALV_SP_NONE, 2, GALV_RECOMPUTE_FULL}, 4, 1, 256,
+     {true, true, false, true}, "dualpipe"},
+    {"dualpipev, experts", "mixtral-8x7b", 8, {1, 1, 8, 16, GALV_SP_NONE, 1, 0}, 4, 2,
+     176, {true, true, false, true}, "dualpipev"},
 };
 /* clang-format on */
 
