@@ -20,8 +20,10 @@ ALL_ROOMS := $(ROOMS) cli
 
 PKGS := gsl cairo jansson yaml-0.1
 ifeq ($(filter clean help deps uninstall dist,$(MAKECMDGOALS)),)
-ifneq ($(shell pkg-config --exists $(PKGS) && echo yes),yes)
-$(error libraries are missing: run `make deps` first, or see README.md (needed: $(PKGS), libcsv))
+# The executor alone needs neither GSL nor cairo.
+PKGS_NEEDED := $(if $(filter-out exec test-exec exec-test,$(or $(MAKECMDGOALS),all)),$(PKGS),jansson yaml-0.1)
+ifneq ($(shell pkg-config --exists $(PKGS_NEEDED) && echo yes),yes)
+$(error libraries are missing: run `make deps` first, or see README.md (needed: $(PKGS_NEEDED), libcsv))
 endif
 endif
 
@@ -38,7 +40,7 @@ OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-
 OPT_cov     := -O0 -g --coverage -fprofile-update=atomic
 
 BASE_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -DGALV_VERSION=\"$(VERSION)\" -I. \
-    -ffp-contract=off -fPIC -pthread $(WARNINGS) $(OPT_$(MODE)) $(shell pkg-config --cflags $(PKGS))
+    -ffp-contract=off -fPIC -pthread $(WARNINGS) $(OPT_$(MODE)) $(foreach package,$(PKGS),$(shell pkg-config --cflags $(package) 2>/dev/null))
 ALL_CFLAGS   = $(BASE_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LIBS        := $(shell pkg-config --libs $(PKGS)) -lcsv -lm -pthread
 ALL_LDFLAGS  = $(OPT_$(MODE)) $(LDFLAGS)
@@ -60,9 +62,11 @@ LIBRARY := $(BUILD)/libgalvatron.a
 SHARED  := $(BUILD)/libgalvatron.so.0
 PROGRAM := $(BUILD)/galvatron-sim
 
+comma := ,
+
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install docs docs-check fuzz fuzz-run cov bench lint fmt man \
+.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install exec exec-test test-exec docs docs-check fuzz fuzz-run cov bench lint fmt man \
     install uninstall dist clean help
 
 all: $(PROGRAM)
@@ -94,6 +98,46 @@ $(SHARED): $(LIB_OBJECTS)
 $(PROGRAM): $(CLI_OBJECTS) $(LIBRARY)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
+# ---- the executor: galvatron-exec ----
+# A program of its own, without GSL, built where MPI and OpenBLAS are found; its CUDA part
+# where nvcc and nccl.h are found too (CUDA=no leaves it out).
+MPI_PKG   := $(firstword $(foreach package,ompi-c mpich,$(shell pkg-config --exists $(package) && echo $(package))))
+BLAS_PKG  := $(shell pkg-config --exists openblas && echo openblas)
+EXEC_MISSING := $(if $(MPI_PKG),,MPI (pkg-config ompi-c or mpich)) $(if $(BLAS_PKG),,OpenBLAS (pkg-config openblas))
+EXEC      := $(if $(strip $(EXEC_MISSING)),,$(BUILD)/galvatron-exec)
+EXEC_PKGS := $(MPI_PKG) $(BLAS_PKG)
+EXEC_ROOMS  := base plan traces schedule
+EXEC_CFLAGS := $(if $(EXEC),$(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(EXEC_PKGS))))
+EXEC_LIBS    = $(shell pkg-config --libs $(EXEC_PKGS) jansson yaml-0.1) -lcsv -lm -pthread $(CUDA_LIBS)
+
+CUDA      ?= /usr/local/cuda
+NVCC      ?= $(firstword $(wildcard $(CUDA)/bin/nvcc) $(if $(filter no,$(CUDA)),,$(shell command -v nvcc)))
+CUDA_SOURCES := $(wildcard exec/*.cu) $(filter-out exec/cuda_absent.c,$(wildcard exec/cuda_*.c))
+NCCL_H    := $(firstword $(wildcard $(CUDA)/include/nccl.h /usr/include/nccl.h))
+HAVE_CUDA := $(and $(NVCC),$(NCCL_H),$(CUDA_SOURCES))
+CUDA_CFLAGS := -isystem $(CUDA)/include -isystem $(dir $(NCCL_H))
+CUDA_LIBS := $(if $(HAVE_CUDA),-L$(CUDA)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA)/lib64 -lcudart -lcublasLt -lnccl -lstdc++)
+CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
+    -gencode arch=compute_100,code=[sm_100,compute_100]
+EXEC_SOURCES := $(filter-out exec/cuda_%,$(wildcard exec/*.c)) $(if $(HAVE_CUDA),$(CUDA_SOURCES),exec/cuda_absent.c)
+EXEC_OBJECTS := $(patsubst %,$(BUILD)/obj/%.o,$(basename $(EXEC_SOURCES)))
+EXEC_BELOW   := $(foreach room,$(EXEC_ROOMS),$(call room_objects,$(room))) $(filter $(BUILD)/data/plan/%,$(DATA_OBJECTS))
+# The kernels of the host backend are the device here: they are worth -O3.
+$(EXEC_OBJECTS): ALL_CFLAGS += $(EXEC_CFLAGS) $(if $(filter release,$(MODE)),-O3)
+$(filter $(BUILD)/obj/exec/cuda_%,$(EXEC_OBJECTS)): ALL_CFLAGS += $(CUDA_CFLAGS)
+
+$(BUILD)/obj/exec/%.o: exec/%.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)$(NVCC) -O3 -std=c++17 $(CUDA_ARCH) -I. $(CUDA_CFLAGS) -Xcompiler -fPIC,-Wall \
+	    -MMD -MP -c $< -o $@
+
+$(BUILD)/galvatron-exec: $(EXEC_OBJECTS) $(EXEC_BELOW)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -o $@
+
+## make exec        build/galvatron-exec, where MPI and OpenBLAS are found
+exec: $(EXEC)
+	$(Q)$(if $(EXEC),$(if $(HAVE_CUDA),:,echo '  galvatron-exec without CUDA: $(if $(CUDA_SOURCES),nvcc or nccl.h is missing,not written yet)'),echo '  galvatron-exec is not built; missing: $(EXEC_MISSING)')
+
 # ---- tests ----
 # tests/ROOM/*.c becomes one Criterion program per room, linked with the rooms up to it:
 # `make test-plan` tests one room. tests/cli/*.t are golden command tests.
@@ -121,9 +165,32 @@ $(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
 
 tests: $(TEST_PROGRAMS)
 
+# The executor's: one Criterion program, and plain programs for several ranks
+# (tests/exec/mpi/NAME.c), run once for every number of ranks.
+EXEC_RANKS      := 2 4
+EXEC_TEST       := $(BUILD)/tests/test-exec
+EXEC_MPI_TESTS  := $(patsubst tests/exec/mpi/%.c,$(BUILD)/tests/exec-%,$(filter-out %_support.c,$(wildcard tests/exec/mpi/*.c)))
+EXEC_TEST_FILES := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/exec/*.c tests/exec/mpi/*.c))
+EXEC_TEST_BELOW := $(filter-out %/exec/main.o,$(EXEC_OBJECTS)) $(EXEC_BELOW)
+EXEC_TESTS       = $(if $(EXEC),$(EXEC_TEST) $(foreach ranks,$(EXEC_RANKS),$(EXEC_MPI_TESTS:%=mpi:$(ranks):%)))
+$(EXEC_TEST_FILES): TEST_CFLAGS += $(EXEC_CFLAGS)
+$(EXEC_TEST): $(filter $(BUILD)/obj/tests/exec/%,$(filter-out $(BUILD)/obj/tests/exec/mpi/%,$(EXEC_TEST_FILES))) \
+    $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c)) $(EXEC_TEST_BELOW)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -lcriterion -o $@
+$(EXEC_MPI_TESTS): $(BUILD)/tests/exec-%: $(BUILD)/obj/tests/exec/mpi/%.o \
+    $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/exec/mpi/*_support.c)) $(EXEC_TEST_BELOW)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -o $@
+
+## make exec-test   the executor's tests, on 1, 2 and 4 ranks
+exec-test test-exec: $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
+	$(Q)$(if $(EXEC),tools/run-tests.sh $(EXEC_TESTS),echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
+
 ## make test        build and run every test (release build)
-test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED)
-	$(Q)tools/run-tests.sh --program $(PROGRAM) $(TEST_PROGRAMS) tests/cli
+test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED) $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
+	$(Q)$(if $(EXEC),:,echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
+	$(Q)tools/run-tests.sh --program $(PROGRAM) $(TEST_PROGRAMS) $(EXEC_TESTS) tests/cli
 
 ## make asan-test   the same under the address and undefined-behaviour sanitizers
 asan-test:
@@ -170,7 +237,7 @@ bench: $(BENCHMARKS) $(PROGRAM)
 	$(Q)for script in $(filter-out benchmarks/accuracy.sh,$(wildcard benchmarks/*.sh)); do sh $$script $(PROGRAM) || exit 1; done
 
 # ---- checks of the source ----
-C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) tests/*/*.[ch] benchmarks/*.c galvatron.h)
+C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) exec/*.[ch] tests/*/*.[ch] tests/exec/mpi/*.[ch] benchmarks/*.c galvatron.h)
 ## make lint        include direction, house rules, formatting
 lint:
 	$(Q)tools/check-includes.sh
@@ -224,6 +291,7 @@ install: all lib man $(COMPLETIONS) $(BUILD)/galvatron.pc
 	$(INSTALL) -m 644 $(LIBRARY) $(DESTDIR)$(libdir)/
 	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(libdir)/
 	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(libdir)/libgalvatron.so
+	if [ -e $(BUILD)/galvatron-exec ]; then $(INSTALL) -m 755 $(BUILD)/galvatron-exec $(DESTDIR)$(bindir)/; fi
 	$(INSTALL) -m 644 $(BUILD)/galvatron.pc $(DESTDIR)$(libdir)/pkgconfig/
 	for header in galvatron.h $(HEADERS); do \
 	    $(INSTALL) -D -m 644 $$header $(DESTDIR)$(includedir)/galvatron/$$header || exit 1; done
@@ -237,7 +305,7 @@ install: all lib man $(COMPLETIONS) $(BUILD)/galvatron.pc
 
 ## make uninstall   remove what install put there
 uninstall:
-	rm -f $(DESTDIR)$(bindir)/galvatron-sim $(DESTDIR)$(libdir)/libgalvatron.a \
+	rm -f $(DESTDIR)$(bindir)/galvatron-sim $(DESTDIR)$(bindir)/galvatron-exec $(DESTDIR)$(libdir)/libgalvatron.a \
 	    $(DESTDIR)$(libdir)/libgalvatron.so $(DESTDIR)$(libdir)/$(notdir $(SHARED)) \
 	    $(DESTDIR)$(libdir)/pkgconfig/galvatron.pc \
 	    $(DESTDIR)$(mandir)/man1/galvatron-sim.1 $(COMMANDS:%=$(DESTDIR)$(mandir)/man1/galvatron-sim-%.1) \

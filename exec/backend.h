@@ -108,7 +108,7 @@ struct galv_backend {
     void (*synchronize)(galv_backend *b); /* all streams */
     /* Seconds from `reset_events` to the event. */
     double (*event_time_s)(galv_backend *b, galv_event event);
-    /* Forgets all events; time counts from here. */
+    /* Synchronizes and forgets all events; time counts from here. */
     void (*reset_events)(galv_backend *b);
 
     /* ---- communication; counts are of values ---- */
@@ -133,7 +133,9 @@ struct galv_backend {
                        const int64_t *recv_begin, const void *in,
                        const int64_t *send_begin, galv_element type);
     /* Messages between ranks of the communicator, matched in the order queued for each
-     * (sender, receiver). A send never blocks other work of its rank. */
+     * (sender, receiver). A send never blocks other work of its rank; sends and
+     * receives that are neighbours in a stream go on together if their buffers do not
+     * overlap, so two ranks may both send first. */
     void (*send)(galv_backend *b, galv_stream stream, galv_comm *comm, const void *data,
                  size_t n, galv_element type, int32_t to);
     void (*recv)(galv_backend *b, galv_stream stream, galv_comm *comm, void *data,
@@ -185,8 +187,8 @@ struct galv_backend {
     void (*norm)(galv_backend *b, galv_stream stream, void *y, float *mean, float *rstd,
                  const void *x, const void *weight, const void *bias, size_t rows,
                  size_t cols, float epsilon);
-    /* dx = gradient of x; dweight, dbias (both or NULL; dbias NULL for RMSNorm) are
-     * added to. */
+    /* `mean` NULL: RMSNorm. dx = gradient of x, NULL leaves it out; dweight and dbias
+     * are added to, NULL leaves them out (RMSNorm has no dbias). */
     void (*norm_backward)(galv_backend *b, galv_stream stream, void *dx, float *dweight,
                           float *dbias, const void *dy, const void *x,
                           const void *weight, const float *mean, const float *rstd,
@@ -250,13 +252,15 @@ struct galv_backend {
      * ones. Source: Jiang et al. 2024 (Mixtral, arXiv 2401.04088) section 2.1. */
     void (*route)(galv_backend *b, galv_stream stream, int32_t *experts, float *weights,
                   const float *logits, size_t rows, int32_t n_experts, int32_t topk);
+    /* dlogits are written; 0 for experts that were not chosen. */
     void (*route_backward)(galv_backend *b, galv_stream stream, float *dlogits,
                            const float *dweights, const int32_t *experts,
                            const float *weights, size_t rows, int32_t n_experts,
                            int32_t topk);
     /* out[row, :] = sum over k of weights[row, k] * in[place[row, k], :]; and backward:
      * din[place[row, k], :] = weights[row, k] * dout[row, :], dweights[row, k] = the
-     * product of dout[row, :] and in[place[row, k], :]. place int32. */
+     * product of dout[row, :] and in[place[row, k], :]. A place of -1 (a token that no
+     * expert took) gives nothing and gets dweights 0. */
     void (*combine)(galv_backend *b, galv_stream stream, void *out, const void *in,
                     const int32_t *place, const float *weights, size_t rows,
                     int32_t topk, size_t cols);

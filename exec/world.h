@@ -24,7 +24,8 @@ int32_t galv_world_local_rank(const galv_world *world);   /* among those of its 
 const char *galv_world_launcher(const galv_world *world); /* "mpirun", "alone"... */
 bool galv_world_has_mpi(const galv_world *world);
 
-/* Collective over all ranks. */
+/* Collective over all ranks. Synchronize the backend before these: while a rank waits
+ * here, its backend's communication may stand still. */
 galv_status galv_world_barrier(galv_world *world, galv_err *err);
 galv_status galv_world_broadcast(galv_world *world, void *data, size_t bytes,
                                  int32_t root, galv_err *err);

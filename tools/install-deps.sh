@@ -5,7 +5,7 @@ set -eu
 packages='build-essential pkg-config libgsl-dev libcsv-dev libcairo2-dev libjansson-dev
     libyaml-dev fonts-dejavu-core'
 if [ "${1-test}" = test ]; then
-    packages="$packages libcriterion-dev jq"
+    packages="$packages libcriterion-dev jq libopenmpi-dev openmpi-bin libopenblas-dev"
 fi
 missing=
 for package in $packages; do

@@ -1,0 +1,135 @@
+/* The host backend's beginning and end, and its errors.
+ *
+ * The device of a rank is one core: the BLAS is told to use one thread, so that ranks
+ * that share a machine do not compete, and so that its sums have one order. */
+#include "exec/host_internal.h"
+
+#include "exec/world_internal.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void galv_host_fail(host *h, galv_status status, const char *message)
+{
+    galv_fail(&h->err, status, "%s", message);
+}
+
+host *galv_host_enter(galv_backend *b, galv_stream stream)
+{
+    host *h = (host *)b;
+    if (h->n_waiting > 0) {
+        galv_host_progress(h);
+        galv_host_drain(h, stream);
+    }
+    return h->err.status == GALV_OK ? h : NULL;
+}
+
+static galv_status status(galv_backend *b, galv_err *err)
+{
+    const host *h = (const host *)b;
+    if (h->err.status != GALV_OK && err->status == GALV_OK) {
+        *err = h->err;
+    }
+    return h->err.status;
+}
+
+static void free_backend(galv_backend *b)
+{
+    host *h = (host *)b;
+    if (h == NULL) {
+        return;
+    }
+    galv_host_free_streams(h);
+    galv_host_free_memory(h);
+    free(h);
+}
+
+/* The processor's name, from the line "model name : ..." of /proc/cpuinfo. */
+static void name_device(char *name, size_t size)
+{
+    snprintf(name, size, "processor");
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    if (file == NULL) {
+        return;
+    }
+    char line[256];
+    while (fgets(line, sizeof line, file) != NULL) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
+            line[strcspn(line, "\n")] = '\0';
+            snprintf(name, size, "%.*s", (int)size - 1, colon + 2);
+            break;
+        }
+    }
+    fclose(file);
+}
+
+/* "OpenBLAS 0.3.21, Open MPI v4.1.4", from what the libraries say of themselves. */
+static void name_libraries(char *names, size_t size, bool has_mpi)
+{
+    char blas[64] = "BLAS";
+    const char *config = openblas_get_config();
+    if (strncmp(config, "OpenBLAS ", 9) == 0) {
+        snprintf(blas, sizeof blas, "OpenBLAS %.*s", (int)strcspn(config + 9, " "),
+                 config + 9);
+    }
+    char mpi[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length = 0;
+    if (!has_mpi || MPI_Get_library_version(mpi, &length) != MPI_SUCCESS) {
+        snprintf(names, size, "%s", blas);
+        return;
+    }
+    mpi[strcspn(mpi, ",\n")] = '\0';
+    snprintf(names, size, "%s, %.64s", blas, mpi);
+}
+
+static int tags_of_a_kind(MPI_Comm comm)
+{
+    void *limit = NULL;
+    int found = 0;
+    MPI_Comm_get_attr(comm, MPI_TAG_UB, (void *)&limit, &found);
+    int greatest = found ? *(int *)limit : 32767;
+    return greatest > 1 << 20 ? 1 << 19 : greatest / 2;
+}
+
+galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
+                                  galv_err *err)
+{
+    if (galv_world_size(world) > 1 && !galv_world_has_mpi(world)) {
+        galv_fail(err, GALV_UNAVAILABLE, "the host backend needs MPI for %d ranks",
+                  galv_world_size(world));
+        galv_hint(err, "start it with mpirun or srun");
+        return GALV_UNAVAILABLE;
+    }
+    host *h = calloc(1, sizeof *h);
+    if (h == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    openblas_set_num_threads(1);
+    h->mpi = galv_world_mpi(world);
+    if (h->mpi != MPI_COMM_NULL) {
+        h->n_tags = tags_of_a_kind(h->mpi);
+    }
+    galv_backend *b = &h->base;
+    b->name = "host";
+    name_device(b->device, sizeof b->device);
+    name_libraries(b->libraries, sizeof b->libraries, h->mpi != MPI_COMM_NULL);
+    b->element_bytes = HOST_VALUE_BYTES;
+    b->rank = galv_world_rank(world);
+    b->n_ranks = galv_world_size(world);
+    b->free = free_backend;
+    b->status = status;
+    galv_host_fill_memory(b);
+    galv_host_fill_streams(b);
+    galv_host_fill_comm(b);
+    galv_host_fill_traffic(b);
+    galv_host_fill_kernels(b);
+    galv_host_fill_attention(b);
+    galv_host_fill_loss(b);
+    galv_host_fill_moe(b);
+    h->start_s = galv_host_now_s();
+    *backend = b;
+    return GALV_OK;
+}

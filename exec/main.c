@@ -1,0 +1,56 @@
+/* galvatron-exec: the table of commands. */
+#include <stdio.h>
+#include <string.h>
+
+typedef struct command {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} command;
+
+static int show_help(int argc, char **argv);
+static int show_version(int argc, char **argv);
+
+static const command commands[] = {
+    {"help", "this list", show_help},
+    {"version", "the version", show_version},
+};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static int show_help(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("galvatron-exec: runs and measures training plans on real hardware.\n\n"
+           "Usage: galvatron-exec COMMAND [OPTION]..., under mpirun, srun or torchrun\n"
+           "       for more than one process\n\nCommands:\n");
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    return 0;
+}
+
+static int show_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("galvatron-exec %s\n", GALV_VERSION);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "help";
+    while (*name == '-') {
+        name++;
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr,
+            "galvatron-exec: unknown command '%s'\n"
+            "  commands: galvatron-exec help\n",
+            argv[1]);
+    return 2;
+}

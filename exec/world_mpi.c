@@ -1,0 +1,153 @@
+/* The world over MPI. What waits, looks and sleeps, so that a rank that waits for
+ * another does not take the processor from it. */
+#include "exec/world_internal.h"
+
+#include "exec/host_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct mpi_state {
+    MPI_Comm comm;
+} mpi_state;
+
+static galv_status lost(galv_err *err)
+{
+    return galv_fail(err, GALV_IO, "MPI failed: a process has gone?");
+}
+
+static galv_status wait_for(int started, MPI_Request *request, galv_err *err)
+{
+    if (started != MPI_SUCCESS) {
+        return lost(err);
+    }
+    int complete = 0;
+    for (int n_tries = 0; !complete; n_tries++) {
+        if (MPI_Test(request, &complete, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
+            return lost(err);
+        }
+        if (!complete) {
+            galv_host_nap(n_tries);
+        }
+    }
+    return GALV_OK;
+}
+
+static galv_status all_gather(galv_world *world, void *all, const void *one,
+                              size_t bytes, galv_err *err)
+{
+    if (bytes > INT32_MAX) {
+        return galv_fail(err, GALV_INTERNAL, "too much to gather among the ranks");
+    }
+    MPI_Request request;
+    int started = MPI_Iallgather(one, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE,
+                                 galv_world_mpi(world), &request);
+    return wait_for(started, &request, err);
+}
+
+/* In pieces, since counts of MPI are int. */
+static galv_status broadcast(galv_world *world, void *data, size_t bytes, int32_t root,
+                             galv_err *err)
+{
+    const size_t piece = (size_t)1 << 30;
+    for (size_t begin = 0; begin < bytes; begin += piece) {
+        size_t n = bytes - begin < piece ? bytes - begin : piece;
+        MPI_Request request;
+        int started = MPI_Ibcast((char *)data + begin, (int)n, MPI_BYTE, root,
+                                 galv_world_mpi(world), &request);
+        galv_status status = wait_for(started, &request, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+    }
+    return GALV_OK;
+}
+
+static galv_status send_to(galv_world *world, int32_t to, const void *data,
+                           size_t bytes, galv_err *err)
+{
+    MPI_Request request;
+    int started =
+        MPI_Isend(data, (int)bytes, MPI_BYTE, to, 0, galv_world_mpi(world), &request);
+    return wait_for(started, &request, err);
+}
+
+static galv_status recv_from(galv_world *world, int32_t from, void *data, size_t bytes,
+                             galv_err *err)
+{
+    MPI_Request request;
+    int started =
+        MPI_Irecv(data, (int)bytes, MPI_BYTE, from, 0, galv_world_mpi(world), &request);
+    return wait_for(started, &request, err);
+}
+
+static void abort_all(galv_world *world, int exit_status)
+{
+    MPI_Abort(galv_world_mpi(world), exit_status);
+}
+
+static void free_mpi(galv_world *world)
+{
+    mpi_state *state = world->state;
+    if (state->comm != MPI_COMM_NULL) {
+        MPI_Comm_free(&state->comm);
+    }
+    free(state);
+    MPI_Finalize();
+}
+
+static const galv_world_way way = {.free = free_mpi,
+                                   .all_gather = all_gather,
+                                   .broadcast = broadcast,
+                                   .send = send_to,
+                                   .recv = recv_from,
+                                   .abort = abort_all};
+
+static bool find_places(galv_world *world, MPI_Comm comm)
+{
+    int rank = 0;
+    int size = 1;
+    int local_rank = 0;
+    MPI_Comm node = MPI_COMM_NULL;
+    bool found = MPI_Comm_rank(comm, &rank) == MPI_SUCCESS &&
+                 MPI_Comm_size(comm, &size) == MPI_SUCCESS &&
+                 MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL,
+                                     &node) == MPI_SUCCESS &&
+                 MPI_Comm_rank(node, &local_rank) == MPI_SUCCESS;
+    if (node != MPI_COMM_NULL) {
+        MPI_Comm_free(&node);
+    }
+    world->rank = rank;
+    world->size = size;
+    world->local_rank = local_rank;
+    return found;
+}
+
+galv_status galv_world_join_mpi(galv_world *world, int *argc, char ***argv,
+                                galv_err *err)
+{
+    mpi_state *state = calloc(1, sizeof *state);
+    if (state == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    int provided = 0;
+    if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+        free(state);
+        return galv_fail(err, GALV_UNAVAILABLE, "MPI does not start");
+    }
+    state->comm = MPI_COMM_NULL;
+    world->state = state;
+    world->way = &way;
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    if (MPI_Comm_dup(MPI_COMM_WORLD, &state->comm) != MPI_SUCCESS ||
+        MPI_Comm_set_errhandler(state->comm, MPI_ERRORS_RETURN) != MPI_SUCCESS ||
+        !find_places(world, state->comm)) {
+        return galv_fail(err, GALV_UNAVAILABLE, "MPI does not tell who we are");
+    }
+    return GALV_OK;
+}
+
+MPI_Comm galv_world_mpi(const galv_world *world)
+{
+    return world->way == &way ? ((const mpi_state *)world->state)->comm : MPI_COMM_NULL;
+}
