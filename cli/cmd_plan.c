@@ -10,6 +10,7 @@
 #include "cli/config.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/phases.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "search/search.h"
@@ -473,6 +474,9 @@ static void print_next(const planning *p)
 
 int galv_cmd_plan(const galv_cli *cli)
 {
+    if (galv_cli_given(cli, GALV_OPTION_PHASES)) {
+        return galv_plan_phases(cli);
+    }
     planning p = {.cli = cli};
     galv_err err = GALV_ERR_INIT;
     galv_status status = read_options(&p, &err);

@@ -116,6 +116,10 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
     OPTION(TIME_LIMIT) "time-limit", 0, "TIME", NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),
         false, "none", "Stop searching after this long, with the best so far",
         "--time-limit 30s"},
+    OPTION(PHASES) "phases", 0, "FILE", NULL, IN(SEARCH), ON(PLAN), false, NULL,
+        "A plan for each phase of a run (CSV: tokens, and phase, seq_length, "
+        "global_batch), with the cost of switching",
+        "--phases phases.csv"},
     OPTION(DRY_RUN) "dry-run", 0, NULL, NULL, IN(SEARCH), ON(PLAN), false, NULL,
         "Count the plans that would be looked at, and stop", "--dry-run"},
 
@@ -166,8 +170,10 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
     OPTION(CHECKPOINT_TIME) "checkpoint-time", 0, "TIME", NULL, IN(COMMAND),
         ON(SIMULATE), false, "60s", "How long training stands still for a checkpoint",
         "--checkpoint-time 20s"},
-    OPTION(RESTART_TIME) "restart-time", 0, "TIME", NULL, IN(COMMAND), ON(SIMULATE),
-        false, "5min", "From a failure until training goes on", "--restart-time 10min"},
+    OPTION(RESTART_TIME) "restart-time", 0, "TIME", NULL, IN(COMMAND),
+        ON(SIMULATE) | ON(PLAN), false, "5min",
+        "From a failure, or a switch of plans (--phases), until training goes on",
+        "--restart-time 10min"},
     OPTION(SPARES) "spares", 0, "N", NULL, IN(COMMAND), ON(SIMULATE), false,
         "always one", "Nodes in reserve", "--spares 4"},
     OPTION(REPAIR_TIME) "repair-time", 0, "TIME", NULL, IN(COMMAND), ON(SIMULATE),
