@@ -32,6 +32,7 @@
 
 typedef struct bounder {
     const galv_plan *plan;
+    galv_plan one; /* the plan with one micro-batch: enough for its passes */
     const galv_job *job;
     galv_arena *arena;
     galv_err *err;
@@ -89,7 +90,7 @@ static galv_status bound_pass(const pass_bound **found, bounder *b, int32_t stag
     bound->known = true;
     galv_pass_ops ops = {0};
     galv_status status =
-        galv_program_pass(&ops, b->job, b->plan, stage, chunk, pass, b->arena, b->err);
+        galv_program_pass(&ops, b->job, &b->one, stage, chunk, pass, b->arena, b->err);
     if (status != GALV_OK) {
         return status;
     }
@@ -243,13 +244,14 @@ galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
                             const galv_plan *plan, galv_prices *prices,
                             galv_arena *arena, galv_err *err)
 {
-    bounder b = {plan, galv_costmodel_job(model), arena, err, prices, NULL};
+    bounder b = {plan, *plan, galv_costmodel_job(model), arena, err, prices, NULL};
     const galv_schedule *schedule = NULL;
     size_t n_virtual = (size_t)plan->pp * (size_t)plan->vpp;
     galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
     if (status != GALV_OK) {
         return status;
     }
+    b.one.global_batch_size = plan->global_batch_size / galv_plan_n_micro_batches(plan);
     stage_bound *stages = GALV_NEW_ARRAY(arena, stage_bound, plan->pp);
     double *forward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
     double *backward_s = GALV_NEW_ARRAY(arena, double, n_virtual);

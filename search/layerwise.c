@@ -238,7 +238,7 @@ static void judge_item(void *context, size_t item, int worker)
         memset(&result, 0, sizeof result);
         options.sim.stop_at_s = isfinite(l->result->best_s) ? l->result->best_s : 0;
         status = galv_evaluate(&result, l->model, plan, &options, arena, err);
-        l->ops[item] = galv_program_count(l->job, plan);
+        l->ops[item] = galv_evaluate_ops(l->job, plan);
         if (result.stopped) {
             c->fate = GALV_FATE_BOUNDED;
             c->bound_s = fmax(c->bound_s, l->result->best_s);

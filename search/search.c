@@ -287,7 +287,7 @@ static galv_status simulate_best_first(searcher *s, podium *best, uint64_t *n_si
             }
             if (galv_candidate_plan(&plan, &c->candidate, s->space, s->job,
                                     s->arenas[0], &ignored) == GALV_OK) {
-                n_ops += (uint64_t)galv_program_count(s->job, plan);
+                n_ops += (uint64_t)galv_evaluate_ops(s->job, plan);
             }
             galv_arena_reset(s->arenas[0]);
         }

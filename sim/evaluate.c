@@ -11,7 +11,7 @@
  * of provenance are of priced seconds over all operations, hidden ones included: they
  * tell how well founded the inputs are, not which of them decided the result.
  */
-#include "sim/evaluate.h"
+#include "sim/evaluate_internal.h"
 
 #include "base/units.h"
 #include "plan/chunks.h"
@@ -130,7 +130,7 @@ static void sum_ranks(galv_result *result, const galv_program *program,
 
 /* Executed FLOP of all ranks; fills the shares of provenance. Classes are counted
  * first, so that the sums take one pass over the costs. */
-static galv_status sum_costs(double *flop, galv_result *result,
+static galv_status sum_costs(galv_evaluation *sums, galv_result *result,
                              const galv_program *program, const galv_cost *costs,
                              galv_arena *arena, galv_err *err)
 {
@@ -142,9 +142,8 @@ static galv_status sum_costs(double *flop, galv_result *result,
         n_of[program->ops[op].class_index] += 1;
     }
     double total = 0;
-    *flop = 0;
     for (uint32_t i = 0; i < program->n_classes; i++) {
-        *flop += n_of[i] * costs[i].flop;
+        sums->executed_flop += n_of[i] * costs[i].flop;
         for (int p = 0; p < GALV_N_PROVENANCES; p++) {
             result->provenance[p] += n_of[i] * costs[i].provenance_s[p];
             total += n_of[i] * costs[i].provenance_s[p];
@@ -153,12 +152,13 @@ static galv_status sum_costs(double *flop, galv_result *result,
     for (int p = 0; p < GALV_N_PROVENANCES && total > 0; p++) {
         result->provenance[p] /= total;
     }
+    sums->priced_s = total;
     return GALV_OK;
 }
 
 /* Rates: of the job's tokens and samples, and of the devices' FLOP. */
-static void fill_rates(galv_result *result, const galv_costmodel *model,
-                       const galv_plan *plan, double executed_flop)
+void galv_evaluate_rates(galv_result *result, const galv_costmodel *model,
+                         const galv_plan *plan, double executed_flop)
 {
     const galv_job *job = galv_costmodel_job(model);
     double time_s = result->iteration_time_s;
@@ -311,11 +311,12 @@ static double clock_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static galv_status fill_result(galv_result *result, const galv_costmodel *model,
-                               const galv_plan *plan, const galv_program *program,
-                               const galv_cost *costs, const galv_sim_result *sim,
+static galv_status fill_result(galv_result *result, galv_evaluation *evaluation,
+                               const galv_costmodel *model, const galv_plan *plan,
+                               const galv_program *program, const galv_cost *costs,
                                galv_arena *arena, galv_err *err)
 {
+    const galv_sim_result *sim = &evaluation->sim;
     const galv_job *job = galv_costmodel_job(model);
     int32_t *first = GALV_NEW_ARRAY(arena, int32_t, plan->pp);
     int32_t *last = GALV_NEW_ARRAY(arena, int32_t, plan->pp);
@@ -324,8 +325,7 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
     if (first == NULL || last == NULL || result->stages == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages", (int)plan->pp);
     }
-    double executed_flop = 0;
-    galv_status status = sum_costs(&executed_flop, result, program, costs, arena, err);
+    galv_status status = sum_costs(evaluation, result, program, costs, arena, err);
     if (status != GALV_OK) {
         return status;
     }
@@ -339,7 +339,7 @@ static galv_status fill_result(galv_result *result, const galv_costmodel *model,
     }
     result->memory_limit_bytes = galv_costmodel_memory_limit(model);
     result->fits = result->peak_memory_bytes <= result->memory_limit_bytes;
-    fill_rates(result, model, plan, executed_flop);
+    galv_evaluate_rates(result, model, plan, evaluation->executed_flop);
     result->timeline = sim->timeline;
     if (sim->timeline.spans != NULL) {
         result->timeline.first_layer = first;
@@ -370,15 +370,16 @@ static galv_status attribute_peaks(galv_result *result, const galv_job *job,
     return status;
 }
 
-galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
-                          const galv_plan *plan, const galv_evaluate_options *options,
-                          galv_arena *arena, galv_err *err)
+galv_status galv_evaluate_whole(galv_result *result, galv_evaluation *evaluation,
+                                const galv_costmodel *model, const galv_plan *plan,
+                                const galv_evaluate_options *options, galv_arena *arena,
+                                galv_err *err)
 {
     double began_s = clock_s();
     galv_program *program = NULL;
     galv_cost *costs = NULL;
     galv_stage_memory *base = NULL;
-    galv_sim_result sim = {0};
+    galv_evaluation found = {0};
     galv_result made = {0};
     galv_sim_options sim_options = options->sim;
     bool attributes = options->attribute_peaks && !wants_all_ranks(options);
@@ -391,18 +392,19 @@ galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
     }
     if (status == GALV_OK) {
         sim_options.record_timeline |= attributes;
-        status = galv_simulate(&sim, program, costs, base, &sim_options, arena, err);
+        status =
+            galv_simulate(&found.sim, program, costs, base, &sim_options, arena, err);
     }
     if (status == GALV_OK && wants_all_ranks(options)) {
-        status = simulate_all_ranks(&sim, &made.cluster, model, plan, program, costs,
-                                    base, options, arena, err);
+        status = simulate_all_ranks(&found.sim, &made.cluster, model, plan, program,
+                                    costs, base, options, arena, err);
     }
     if (status == GALV_OK) {
-        status = fill_result(&made, model, plan, program, costs, &sim, arena, err);
+        status = fill_result(&made, &found, model, plan, program, costs, arena, err);
     }
     if (status == GALV_OK && attributes) {
         status = attribute_peaks(&made, galv_costmodel_job(model), program, costs, base,
-                                 &sim, err);
+                                 &found.sim, err);
     }
     if (status == GALV_OK) {
         made.wall_s = clock_s() - began_s;
@@ -410,6 +412,24 @@ galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
             memset(&made.timeline, 0, sizeof made.timeline);
         }
         *result = made;
+        *evaluation = found;
     }
     return status;
+}
+
+galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
+                          const galv_plan *plan, const galv_evaluate_options *options,
+                          galv_arena *arena, galv_err *err)
+{
+    galv_evaluation unused;
+    bool steady = false;
+    galv_status status = GALV_OK;
+    if (!options->whole && !options->sim.record_timeline && !wants_all_ranks(options) &&
+        galv_steady_is_long(plan)) {
+        status =
+            galv_steady_evaluate(result, &steady, model, plan, options, arena, err);
+    }
+    return steady || status != GALV_OK
+               ? status
+               : galv_evaluate_whole(result, &unused, model, plan, options, arena, err);
 }

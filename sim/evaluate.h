@@ -70,11 +70,14 @@ typedef struct galv_evaluate_options {
     int n_jobs;           /* threads for those; 0 = 1 */
     bool attribute_peaks; /* fill galv_peak whole, where the result is of the folded
                              simulation */
+    bool whole; /* simulate every micro-batch even where very many are alike: else an
+                   iteration that has settled into a rhythm is extended from shorter
+                   ones (sim/steady.c), unless its timeline is recorded */
 } galv_evaluate_options;
 
-#define GALV_EVALUATE_OPTIONS_INIT                             \
-    {                                                          \
-        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false \
+#define GALV_EVALUATE_OPTIONS_INIT                                    \
+    {                                                                 \
+        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false, false \
     }
 
 /* Evaluates one plan. A plan that does not fit in memory is simulated all the same,
@@ -84,6 +87,9 @@ typedef struct galv_evaluate_options {
 galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
                           const galv_plan *plan, const galv_evaluate_options *options,
                           galv_arena *arena, galv_err *err);
+
+/* About how many operations galv_evaluate plays for a plan, folded. */
+double galv_evaluate_ops(const galv_job *job, const galv_plan *plan);
 
 /* Prices every class of a program: costs[n_classes], owned by the arena. */
 galv_status galv_price_program(galv_cost **costs, const galv_costmodel *model,
