@@ -30,9 +30,11 @@
 
 #include <string.h>
 
+enum { FEW_ROUNDS = 4 };
+
 typedef struct bounder {
     const galv_plan *plan;
-    galv_plan one; /* the plan with one micro-batch: enough for its passes */
+    galv_plan few; /* the plan with few micro-batches: enough for its passes */
     const galv_job *job;
     galv_arena *arena;
     galv_err *err;
@@ -90,7 +92,7 @@ static galv_status bound_pass(const pass_bound **found, bounder *b, int32_t stag
     bound->known = true;
     galv_pass_ops ops = {0};
     galv_status status =
-        galv_program_pass(&ops, b->job, &b->one, stage, chunk, pass, b->arena, b->err);
+        galv_program_pass(&ops, b->job, &b->few, stage, chunk, pass, b->arena, b->err);
     if (status != GALV_OK) {
         return status;
     }
@@ -251,7 +253,9 @@ galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
     if (status != GALV_OK) {
         return status;
     }
-    b.one.global_batch_size = plan->global_batch_size / galv_plan_n_micro_batches(plan);
+    int64_t m = galv_plan_n_micro_batches(plan);
+    int64_t few = FEW_ROUNDS * (int64_t)plan->pp + m % (2 * (int64_t)plan->pp);
+    b.few.global_batch_size = plan->global_batch_size / m * (m < few ? m : few);
     stage_bound *stages = GALV_NEW_ARRAY(arena, stage_bound, plan->pp);
     double *forward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
     double *backward_s = GALV_NEW_ARRAY(arena, double, n_virtual);

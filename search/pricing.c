@@ -66,7 +66,7 @@ galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
 {
     galv_schedule schedule;
     int64_t m = galv_plan_n_micro_batches(plan);
-    int64_t few = (int64_t)SHORT_ROUNDS * plan->pp + m % plan->pp;
+    int64_t few = (int64_t)SHORT_ROUNDS * plan->pp + m % (2 * (int64_t)plan->pp);
     int64_t more = few + (int64_t)SHORT_ROUNDS * plan->pp;
     double short_bytes = 0;
     galv_status status = galv_schedule_of_plan(&schedule, plan, err);
