@@ -236,3 +236,42 @@ Test(costmodel_memory, stages_hold_what_their_schedule_gives_them)
         galv_costmodel_free(model);
     }
 }
+
+/* Two copies of the model: a stage holds its own layers and those of the stage
+ * opposite; what ZeRO shards, it shards over the ranks of both. */
+Test(costmodel_memory, copies_double_what_is_not_sharded)
+{
+    static const int states[] = {GALV_MEMORY_PARAMETERS, GALV_MEMORY_GRADIENTS,
+                                 GALV_MEMORY_OPTIMIZER};
+    galv_job job;
+    test_gpt_job(&job, 14, 1024, 16, 1024, 51200, 4, 32);
+    for (int32_t zero = 0; zero <= 3; zero++) {
+        galv_strategy s = GALV_STRATEGY_INIT;
+        s.dp = 8;
+        s.zero = zero;
+        test_plan one, two;
+        test_uniform_plan(&one, &job, &s, 4, 1);
+        two = one;
+        two.plan.strategies = &two.strategy;
+        two.plan.layer_strategy = two.layer_strategy;
+        two.plan.first_layer = two.first_layer;
+        strcpy(one.plan.schedule, "1f1b");
+        strcpy(two.plan.schedule, "dualpipe");
+        galv_costmodel *model = test_model(&job, NULL);
+        for (int32_t stage = 0; stage < 4; stage++) {
+            galv_stage_memory own, opposite, both;
+            galv_costmodel_stage_memory(&own, model, &one.plan, stage);
+            galv_costmodel_stage_memory(&opposite, model, &one.plan, 3 - stage);
+            galv_costmodel_stage_memory(&both, model, &two.plan, stage);
+            for (int k = 0; k < 3; k++) {
+                bool sharded = zero >= 3 - k;
+                double sum = own.bytes[states[k]] + opposite.bytes[states[k]];
+                cr_expect_float_eq(both.bytes[states[k]], sharded ? sum / 2 : sum,
+                                   1e-9 * sum, "zero %d, stage %d, use %d: %g, %g",
+                                   (int)zero, (int)stage, states[k],
+                                   both.bytes[states[k]], sum);
+            }
+        }
+        galv_costmodel_free(model);
+    }
+}

@@ -124,6 +124,69 @@ Test(plan_placement, groups_are_those_of_an_enumeration)
     }
 }
 
+/* Two copies of the model: the ranks of both stages that hold a layer, one by one. */
+static void brute_force_copies(const fixture *f, galv_group_kind kind, int32_t stage,
+                               int32_t *n_nodes, int32_t *n_ranks, int32_t *most)
+{
+    const galv_strategy *s = &f->strategy;
+    int32_t per_stage = s->tp * s->cp * s->dp;
+    int32_t per_node = f->cluster.pools[0].devices_per_node;
+    *n_nodes = *most = 0;
+    for (int32_t group = 0; group < per_stage; group++) {
+        int32_t on_node[512] = {0};
+        int32_t nodes = 0, ranks = 0, densest = 0;
+        for (int32_t rank = 0; rank < 2 * per_stage; rank++) {
+            int32_t place = rank % per_stage;
+            int32_t at = rank < per_stage ? stage : f->plan.pp - 1 - stage;
+            if (group_of(s, kind, place) != group) {
+                continue;
+            }
+            int32_t *here = &on_node[(at * per_stage + place) / per_node];
+            ranks++;
+            nodes += *here == 0;
+            *here += 1;
+            densest = *here > densest ? *here : densest;
+        }
+        if (ranks > 0 && (nodes > *n_nodes || (nodes == *n_nodes && densest > *most))) {
+            *n_nodes = nodes;
+            *n_ranks = ranks;
+            *most = densest;
+        }
+    }
+}
+
+Test(plan_placement, copies_of_a_layer_are_one_group)
+{
+    static const int32_t shapes[][6] = {/* tp cp ep dp pp devices per node */
+                                        {1, 1, 1, 1, 8, 8},    {1, 1, 1, 1, 16, 8},
+                                        {1, 1, 1, 4, 4, 8},    {2, 1, 4, 8, 4, 8},
+                                        {8, 1, 1, 16, 4, 8},   {1, 1, 64, 128, 16, 8},
+                                        {4, 2, 8, 4, 2, 8},    {1, 1, 4, 4, 2, 8},
+                                        {4, 1, 64, 32, 2, 72}, {1, 1, 2, 2, 6, 8}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const int32_t *d = shapes[i];
+        fixture f;
+        make(&f, d[0], d[1], d[2], d[3], d[4], d[5]);
+        strcpy(f.plan.schedule, "dualpipe");
+        for (int kind = GALV_GROUP_DP; kind <= GALV_GROUP_EXPERT_DP; kind++) {
+            for (int32_t stage = 0; stage < d[4]; stage++) {
+                int32_t layer = f.first_layer[stage];
+                galv_group group = galv_placement_group(
+                    &f.plan, &f.cluster, (galv_group_kind)kind, layer, stage, stage);
+                int32_t n_nodes = 0, n_ranks = 0, most = 0;
+                brute_force_copies(&f, (galv_group_kind)kind, stage, &n_nodes, &n_ranks,
+                                   &most);
+                cr_expect(group.n_nodes == n_nodes && group.n_ranks == n_ranks &&
+                              group.ranks_per_node == most,
+                          "case %zu kind %d stage %d: %d nodes of %d ranks, %d each; "
+                          "expected %d, %d, %d",
+                          i, kind, stage, group.n_nodes, group.n_ranks,
+                          group.ranks_per_node, n_nodes, n_ranks, most);
+            }
+        }
+    }
+}
+
 Test(plan_placement, groups_that_share_a_node_are_counted)
 {
     fixture f;
