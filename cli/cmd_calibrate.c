@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "cli/help.h"
 #include "cli/job.h"
+#include "cli/measured.h"
 #include "cli/output.h"
 #include "cli/report.h"
 
@@ -69,25 +70,6 @@ static galv_status add_cases(calibrating *c, const char *path, galv_err *err)
     return status == GALV_OK ? add_runs(c, runs, n_runs, err) : status;
 }
 
-/* The iteration of a measured file: a timeline where it is CSV, else a log. */
-static galv_status read_measured(galv_measured_run *run, const calibrating *c,
-                                 const char *path, galv_err *err)
-{
-    if (galv_path_has_extension(path, ".csv")) {
-        galv_timeline timeline = {0};
-        galv_status status =
-            galv_timeline_read_csv(&timeline, path, c->cli->arena, err);
-        if (status == GALV_OK && !(timeline.duration_s > 0)) {
-            return galv_fail_at(err, path, 0, 0, "no iteration in this timeline");
-        }
-        run->iteration_time_s = timeline.duration_s;
-        return status;
-    }
-    size_t n_iterations = 0;
-    return galv_megatron_log_read(&run->iteration_time_s, &run->noise_frac,
-                                  &n_iterations, path, c->cli->arena, err);
-}
-
 static galv_status add_plan(calibrating *c, galv_err *err)
 {
     const galv_cli *cli = c->cli;
@@ -100,7 +82,7 @@ static galv_status add_plan(calibrating *c, galv_err *err)
     for (size_t i = 1; i < cli->n_arguments && status == GALV_OK; i++) {
         galv_measured_run run = {
             .name = cli->arguments[i], .job = &c->setup.job, .plan = c->setup.plan};
-        status = read_measured(&run, c, cli->arguments[i], err);
+        status = galv_measured_read(&run, cli, cli->arguments[i], err);
         if (status == GALV_OK) {
             status = add_runs(c, &run, 1, err);
         }

@@ -9,6 +9,7 @@
 #include "cli/choices.h"
 #include "cli/config.h"
 #include "cli/interrupt.h"
+#include "cli/observed.h"
 #include "cli/output.h"
 #include "cli/phases.h"
 #include "cli/progress.h"
@@ -476,6 +477,9 @@ int galv_cmd_plan(const galv_cli *cli)
 {
     if (galv_cli_given(cli, GALV_OPTION_PHASES)) {
         return galv_plan_phases(cli);
+    }
+    if (galv_cli_given(cli, GALV_OPTION_OBSERVED) || cli->n_arguments > 0) {
+        return galv_plan_observed(cli);
     }
     planning p = {.cli = cli};
     galv_err err = GALV_ERR_INIT;

@@ -355,9 +355,15 @@ galv_status galv_setup_load(galv_setup *setup, const galv_cli *cli, const char *
 {
     memset(setup, 0, sizeof *setup);
     galv_status status = refuse_degrees(cli, err);
-    if (status == GALV_OK) {
-        status = galv_plan_load(&setup->job, &setup->plan, path, cli->arena, err);
-    }
+    return status == GALV_OK ? galv_setup_load_job(setup, cli, path, err) : status;
+}
+
+galv_status galv_setup_load_job(galv_setup *setup, const galv_cli *cli,
+                                const char *path, galv_err *err)
+{
+    memset(setup, 0, sizeof *setup);
+    galv_status status =
+        galv_plan_load(&setup->job, &setup->plan, path, cli->arena, err);
     if (status != GALV_OK) {
         return status;
     }

@@ -42,6 +42,10 @@ galv_status galv_setup_read_on(galv_setup *setup, const galv_cli *cli,
  * the cluster, the workload and the model. "-" is standard input. */
 galv_status galv_setup_load(galv_setup *setup, const galv_cli *cli, const char *path,
                             galv_err *err);
+/* The same, for a search that begins at the plan: options that restrict plans are not
+ * refused, they restrict the search. */
+galv_status galv_setup_load_job(galv_setup *setup, const galv_cli *cli,
+                                const char *path, galv_err *err);
 void galv_setup_release(galv_setup *setup);
 
 /* The cost model of the setup; its warnings are printed. Caller frees. */

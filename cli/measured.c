@@ -7,6 +7,7 @@
 #include "cli/measured.h"
 
 #include "accuracy/timeline_pair.h"
+#include "base/file.h"
 #include "base/units.h"
 #include "cli/output.h"
 #include "cli/report.h"
@@ -45,6 +46,23 @@ static galv_status simulate(galv_timeline *timeline, const galv_cli *cli,
     galv_costmodel_free(model);
     galv_setup_release(&setup);
     return status;
+}
+
+galv_status galv_measured_read(galv_measured_run *run, const galv_cli *cli,
+                               const char *path, galv_err *err)
+{
+    if (galv_path_has_extension(path, ".csv")) {
+        galv_timeline timeline = {0};
+        galv_status status = galv_timeline_read_csv(&timeline, path, cli->arena, err);
+        if (status == GALV_OK && !(timeline.duration_s > 0)) {
+            return galv_fail_at(err, path, 0, 0, "no iteration in this timeline");
+        }
+        run->iteration_time_s = timeline.duration_s;
+        return status;
+    }
+    size_t n_iterations = 0;
+    return galv_megatron_log_read(&run->iteration_time_s, &run->noise_frac,
+                                  &n_iterations, path, cli->arena, err);
 }
 
 /* ---- for people ---- */

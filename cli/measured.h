@@ -1,8 +1,15 @@
-/* One plan's predicted timeline beside a measured one. */
+/* What was measured of a plan: as one iteration, and as a timeline beside the predicted
+ * one. */
 #ifndef GALV_CLI_MEASURED_H
 #define GALV_CLI_MEASURED_H
 
+#include "accuracy/calibrate.h"
 #include "cli/job.h"
+
+/* The iteration of a measured file, iteration_time_s and noise_frac of a run: of a
+ * timeline where it is CSV, else of a Megatron-LM log. */
+galv_status galv_measured_read(galv_measured_run *run, const galv_cli *cli,
+                               const char *path, galv_err *err);
 
 /* Simulates the plan, reads the measured timeline, prints both: the iteration, and the
  * mean seconds of a rank by stream and kind of operation (table, or JSON under --json).

@@ -120,6 +120,10 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "A plan for each phase of a run (CSV: tokens, and phase, seq_length, "
         "global_batch), with the cost of switching",
         "--phases phases.csv"},
+    OPTION(OBSERVED) "observed", 0, "FILE", NULL, IN(SEARCH), ON(PLAN), true, NULL,
+        "What was measured of PLAN.json, a timeline (CSV) or a Megatron-LM log: "
+        "calibrate by it, and say whether to keep the plan or to change",
+        "--observed measured.csv"},
     OPTION(DRY_RUN) "dry-run", 0, NULL, NULL, IN(SEARCH), ON(PLAN), false, NULL,
         "Count the plans that would be looked at, and stop", "--dry-run"},
 
@@ -266,11 +270,14 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
 
 /* clang-format off */
 const galv_command galv_commands[GALV_N_COMMANDS] = {
-    COMMAND(PLAN, plan) "find the fastest plan that fits", "", 0, 0,
+    COMMAND(PLAN, plan) "find the fastest plan that fits", "[PLAN.json]", 0, 1,
         "Searches every plan for the job: degrees of parallelism, pipeline schedule, "
         "ZeRO, recomputation, micro-batch. The simulator judges each; the best are "
         "listed. Without a command, options alone mean this one.\n"
         "Options under \"How\" narrow the search; what is left open is tried.\n"
+        "With --observed it begins at a plan and what was measured of it, and says "
+        "whether another is worth the change; with --phases it plans a run whose batch "
+        "or sequence length changes.\n"
         "With -o DIR it writes plan.json, result.json, candidates.csv, timeline.png "
         "and trace.json; with -o FILE only that: .json the plan, .csv the candidates, "
         ".png, .svg or .pdf the timeline.",

@@ -49,9 +49,9 @@ $ galvatron-sim simulate --top 3
 2>   '--top' belongs to: plan
 ? 2
 
-$ galvatron-sim plan extra
-2> galvatron-sim: error: 'plan': unexpected argument 'extra'
-2>   usage: galvatron-sim plan [OPTIONS]
+$ galvatron-sim plan extra more
+2> galvatron-sim: error: 'plan': unexpected argument 'more'
+2>   usage: galvatron-sim plan [PLAN.json] [OPTIONS]
 ? 2
 
 $ galvatron-sim compare a.json
