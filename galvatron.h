@@ -45,6 +45,7 @@
 #include "plan/placement.h"
 #include "plan/plan.h"
 #include "plan/strategy.h"
+#include "plan/torus.h"
 #include "plan/workload.h"
 #include "schedule/program.h"
 #include "schedule/schedule.h"

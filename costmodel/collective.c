@@ -25,9 +25,13 @@
  * tree over two nodes moves half as much; no published curve of two nodes shows it.
  *
  * W: the network of a node over the groups that share it, but no more than the NICs
- * near the group's own ranks. Sources: NCCL src/graph/tuning.cc; SimAI calbusbw;
- * nccl-tests PERFORMANCE.md. Left out: rail-crossing, congestion of other jobs,
- * in-network reduction over InfiniBand. */
+ * near the group's own ranks; where NICs serve several buses (PCIe switches, host
+ * bridges), no more than the ways out of those. On a bus, B is no more than the group's
+ * part of the way out: a ring uses it once each way, an all-to-all r times (n - r)/n.
+ * On a torus W is what its links give (plan/torus.h), rings pass as many hops as its
+ * sides are long, and there are no trees. Sources: NCCL src/graph/tuning.cc; SimAI
+ * calbusbw; nccl-tests PERFORMANCE.md. Left out: rail-crossing, congestion of other
+ * jobs, in-network reduction over InfiniBand. */
 #include "costmodel/collective_internal.h"
 
 #include "costmodel/kernels_internal.h"
@@ -64,9 +68,23 @@ static int curve_kind(int kind)
     }
 }
 
-static double intra_time(const galv_collective_law *law, int kind, int32_t n,
-                         double bytes)
+/* What a ring, or an all-to-all, has of the way from bus to bus, as bus bandwidth. */
+static double rate_over_buses(const galv_collective_law *law, const galv_group *group,
+                              int kind)
 {
+    if (group->ranks_per_bus <= 0 || !(law->bus_bytes_per_s > 0)) {
+        return HUGE_VAL;
+    }
+    double own = law->bus_bytes_per_s / group->sharers_per_bus;
+    double n = group->ranks_per_node;
+    double r = group->ranks_per_bus;
+    return kind == GALV_OP_ALL_TO_ALL && n > r ? own * (n - 1) / (r * (n - r)) : own;
+}
+
+static double intra_time(const galv_collective_law *law, int kind,
+                         const galv_group *group, double bytes)
+{
+    int32_t n = group->n_ranks;
     int32_t known = n < GALV_MAX_CURVE_RANKS ? n : GALV_MAX_CURVE_RANKS;
     const galv_collective_curve *c = &law->curves[curve_kind(kind)][known];
     double alpha = c->alpha_s;
@@ -74,15 +92,18 @@ static double intra_time(const galv_collective_law *law, int kind, int32_t n,
         alpha += (n - known) * law->hop_intra_s / 2;
     }
     double moved = bytes + c->mid_bytes * bytes / (bytes + c->knee_bytes);
-    return alpha + moved * galv_collective_bus_factor(kind, n) / c->bytes_per_s;
+    double rate = fmin(c->bytes_per_s, rate_over_buses(law, group, kind));
+    return alpha + moved * galv_collective_bus_factor(kind, n) / rate;
 }
 
-/* Bytes per second of each node's network that one group has. */
-static double network_rate(const galv_collective_law *law, const galv_group *group)
+/* Bytes per second of each node's network that one group has; `share` of its links on a
+ * torus, else 0. */
+static double network_rate(const galv_collective_law *law, const galv_group *group,
+                           double share)
 {
     double near = group->ranks_per_node * law->nic_bytes_per_s;
     double shared = law->node_bytes_per_s / group->sharers_per_node;
-    return near < shared ? near : shared;
+    return (near < shared ? near : shared) * (share > 0 ? share : 1);
 }
 
 /* Protocols of low latency serve messages that are short for the group. */
@@ -104,12 +125,14 @@ static timing ring_time(const galv_collective_law *law, int kind,
 {
     double n = group->n_ranks;
     double nodes = group->n_nodes;
-    double rate = network_rate(law, group);
+    double rate = network_rate(law, group, group->ring_share);
     double rounds = kind == GALV_OP_ALL_REDUCE ? 2 : 1;
-    double hops =
-        rounds * ((nodes - 1) * law->hop_inter_s + (n - nodes) * law->hop_intra_s);
+    double far = group->n_hops > 0 ? group->n_hops : nodes - 1;
+    double hops = rounds * (far * law->hop_inter_s + (n - nodes) * law->hop_intra_s);
     double moved = galv_collective_bus_factor(kind, group->n_ranks) * bytes;
-    double ring = group->ranks_per_node > 1 ? law->ring_bytes_per_s : HUGE_VAL;
+    double ring = group->ranks_per_node > 1
+                      ? fmin(law->ring_bytes_per_s, rate_over_buses(law, group, kind))
+                      : HUGE_VAL;
     double slowest = rate < ring ? rate : ring;
     double scale = kind == GALV_OP_ALL_REDUCE ? 1 : hop_scale(bytes, n);
     timing t = {hops * scale + moved / slowest, hops * scale, moved / ring,
@@ -120,10 +143,12 @@ static timing ring_time(const galv_collective_law *law, int kind,
 static timing tree_time(const galv_collective_law *law, const galv_group *group,
                         double bytes)
 {
-    double rate = network_rate(law, group);
+    double rate = network_rate(law, group, 0);
     double per_node = group->ranks_per_node;
-    double inside =
-        per_node > 1 ? law->ring_bytes_per_s * 2 * per_node / (per_node - 1) : HUGE_VAL;
+    double inside = per_node > 1
+                        ? fmin(law->ring_bytes_per_s * 2 * per_node / (per_node - 1),
+                               rate_over_buses(law, group, GALV_OP_ALL_REDUCE))
+                        : HUGE_VAL;
     double hops = 2 * ((per_node - 1) * law->hop_intra_s +
                        log2(group->n_nodes) * law->hop_inter_s);
     double moved = 2 * bytes;
@@ -137,26 +162,32 @@ static timing all_to_all_time(const galv_collective_law *law, const galv_group *
 {
     double n = group->n_ranks;
     double per_node = group->ranks_per_node;
-    double rate = network_rate(law, group) / per_node;
+    double rate = network_rate(law, group, group->spread_share) / per_node;
     double inter = bytes * (n - per_node) / n / rate;
-    double intra = bytes * (per_node - 1) / n /
-                   law->curves[GALV_CURVE_ALL_TO_ALL][GALV_MAX_CURVE_RANKS].bytes_per_s;
-    double hops = 2 * law->hop_inter_s + 0.5e-6 * (n - per_node);
+    double inside =
+        fmin(law->curves[GALV_CURVE_ALL_TO_ALL][GALV_MAX_CURVE_RANKS].bytes_per_s,
+             rate_over_buses(law, group, GALV_OP_ALL_TO_ALL));
+    double intra = bytes * (per_node - 1) / n / inside;
+    double hops = group->n_hops > 0 ? group->n_hops * law->hop_inter_s
+                                    : 2 * law->hop_inter_s + 0.5e-6 * (n - per_node);
     timing t = {hops + (inter > intra ? inter / 0.93 : intra), hops, intra, inter};
     return t;
 }
 
-static timing step_time(const galv_collective_law *law, const galv_group *group,
-                        double bytes)
+/* To a peer; in a ring all send at once. */
+static timing step_time(const galv_collective_law *law, int kind,
+                        const galv_group *group, double bytes)
 {
     timing t = {0, 0, 0, 0};
     if (group->n_nodes > 1) {
-        double rate = network_rate(law, group);
+        double rate = network_rate(law, group, group->ring_share);
+        bool far = kind == GALV_OP_SEND && group->n_hops > 1;
         t.inter_s = bytes / rate;
-        t.latency_s = law->hop_inter_s;
-        t.time_s = law->hop_inter_s + t.inter_s;
+        t.latency_s = law->hop_inter_s * (far ? group->n_hops : 1);
+        t.time_s = t.latency_s + t.inter_s;
     } else {
-        t.intra_s = bytes / law->p2p_bytes_per_s;
+        t.intra_s = bytes / fmin(law->p2p_bytes_per_s,
+                                 rate_over_buses(law, group, GALV_OP_SEND));
         t.latency_s = law->p2p_alpha_s;
         t.time_s = law->p2p_alpha_s + t.intra_s;
     }
@@ -183,20 +214,20 @@ static timing time_of(const galv_collective_law *law, int kind, const galv_group
     timing t = {0, 0, 0, 0};
     if (kind == GALV_OP_RING_EXCHANGE || kind == GALV_OP_SEND) {
         double steps = n_steps(kind, group);
-        t = step_time(law, group, bytes);
+        t = step_time(law, kind, group, bytes);
         t.time_s *= steps;
         t.latency_s *= steps;
         t.intra_s *= steps;
         t.inter_s *= steps;
     } else if (group->n_nodes <= 1) {
-        t.time_s = intra_time(law, kind, group->n_ranks, bytes);
-        t.latency_s = intra_time(law, kind, group->n_ranks, 0);
+        t.time_s = intra_time(law, kind, group, bytes);
+        t.latency_s = intra_time(law, kind, group, 0);
         t.intra_s = t.time_s;
     } else if (kind == GALV_OP_ALL_TO_ALL) {
         t = all_to_all_time(law, group, bytes);
     } else {
         t = ring_time(law, kind, group, bytes);
-        if (kind == GALV_OP_ALL_REDUCE) {
+        if (kind == GALV_OP_ALL_REDUCE && group->n_hops == 0) {
             timing tree = tree_time(law, group, bytes);
             t = tree.time_s < t.time_s ? tree : t;
         }
@@ -208,11 +239,12 @@ static timing time_of(const galv_collective_law *law, int kind, const galv_group
 static double headroom(const galv_collective_law *law, int kind,
                        const galv_group *group, double bytes, const timing *priced)
 {
-    if (group->n_nodes <= 1 || group->sharers_per_node <= 1) {
+    if (group->sharers_per_node <= 1 && group->sharers_per_bus <= 1) {
         return 1;
     }
     galv_group alone = *group;
     alone.sharers_per_node = 1;
+    alone.sharers_per_bus = 1;
     timing t = time_of(law, kind, &alone, bytes);
     double ratio = (priced->time_s - priced->latency_s) / (t.time_s - t.latency_s);
     return ratio > 1 ? ratio : 1; /* false for NaN */

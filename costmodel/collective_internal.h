@@ -34,9 +34,9 @@ typedef struct galv_collective_law {
                                 neighbours are silent, usable */
     double node_bytes_per_s; /* all of a domain's network, usable */
     double link_bytes_per_s; /* scale-up link, nominal */
+    double bus_bytes_per_s;  /* a bus's way out, usable; 0 = all are switched */
     double hop_intra_s;      /* one step of a ring inside a node */
     double hop_inter_s;      /* one step between nodes */
-    double oversubscription;
     galv_provenance provenance;
 } galv_collective_law;
 

@@ -50,6 +50,10 @@ static galv_status init_laws(galv_costmodel *model, const galv_profile *profile,
         if (status != GALV_OK) {
             return status;
         }
+        if (model->job.cluster.torus[0] > 0) {
+            /* neighbours on wires of their own: no NIC, no NCCL between them */
+            model->laws[i].collective.hop_inter_s = pool->inter_latency_s;
+        }
         if (!model->laws[i].measured_device) {
             char text[160];
             snprintf(text, sizeof text,
@@ -123,8 +127,20 @@ double galv_costmodel_model_flop(const galv_costmodel *model)
 
 double galv_costmodel_peak_flop_per_s(const galv_costmodel *model)
 {
-    return galv_device_peak(&model->job.cluster.pools[0].device,
-                            model->job.workload.precision);
+    const galv_cluster *cluster = &model->job.cluster;
+    double sum = 0;
+    double n_devices = 0;
+    if (cluster->n_pools == 1) {
+        return galv_device_peak(&cluster->pools[0].device,
+                                model->job.workload.precision);
+    }
+    for (int32_t i = 0; i < cluster->n_pools; i++) {
+        const galv_pool *pool = &cluster->pools[i];
+        double n = (double)pool->n_nodes * pool->devices_per_node;
+        sum += n * galv_device_peak(&pool->device, model->job.workload.precision);
+        n_devices += n;
+    }
+    return n_devices > 0 ? sum / n_devices : 0;
 }
 
 double galv_costmodel_memory_limit(const galv_costmodel *model)
@@ -182,8 +198,11 @@ void galv_costmodel_collective(galv_cost *cost, const galv_costmodel *model, int
     clear(cost);
     int32_t per_node = ranks_per_node > 0 ? ranks_per_node : 1;
     per_node = per_node < n_ranks ? per_node : n_ranks;
-    galv_group group = {n_ranks, (n_ranks + per_node - 1) / per_node, per_node,
-                        sharers_per_node > 0 ? sharers_per_node : 1};
+    galv_group group = {.n_ranks = n_ranks,
+                        .n_nodes = (n_ranks + per_node - 1) / per_node,
+                        .ranks_per_node = per_node,
+                        .sharers_per_node =
+                            sharers_per_node > 0 ? sharers_per_node : 1};
     double time = 0;
     galv_provenance provenance = GALV_PROVENANCE_MEASURED;
     galv_collective_cost(cost, &model->laws[0].collective, kind, &group, message_bytes);

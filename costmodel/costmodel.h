@@ -58,7 +58,8 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
 double galv_costmodel_model_flop(const galv_costmodel *model);
 
 /* Peak FLOP/s that MFU is measured against: the device's dense peak in the workload's
- * precision (bf16 where the precision is not supported). */
+ * precision (bf16 where the precision is not supported); in a mixed cluster the mean
+ * over its devices. */
 double galv_costmodel_peak_flop_per_s(const galv_costmodel *model);
 
 /* Usable bytes of device memory: the workload's limit, else memory as sold less what

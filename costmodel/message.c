@@ -83,13 +83,15 @@ static galv_group every_nth_rank(const galv_costmodel *model, const galv_plan *p
     int32_t domain = pool->scaleup_domain > pool->devices_per_node
                          ? pool->scaleup_domain
                          : pool->devices_per_node;
-    galv_group group = {n, 1, n, 1};
+    galv_group group = {
+        .n_ranks = n, .n_nodes = 1, .ranks_per_node = n, .sharers_per_node = 1};
     if ((int64_t)n * stride <= domain) {
         return group;
     }
     group.ranks_per_node = domain > stride ? domain / stride : 1;
     group.n_nodes = (n + group.ranks_per_node - 1) / group.ranks_per_node;
     group.sharers_per_node = domain / group.ranks_per_node;
+    galv_placement_wire(&group, cluster, stride);
     return group;
 }
 
@@ -103,6 +105,26 @@ static galv_group ranks_of_cut_expert(const galv_costmodel *model,
     return galv_plan_n_copies(plan) > 1
                ? galv_placement_both_copies(plan, &model->job.cluster, stage, stride, n)
                : every_nth_rank(model, plan, stage, stride, n);
+}
+
+/* Between two stages; where they lie in different pools, at the pace of the slower. */
+static void price_pair(galv_cost *cost, const galv_costmodel *model,
+                       const galv_plan *plan, galv_group_kind kind,
+                       const galv_operation *operation, int collective, double bytes)
+{
+    const galv_cluster *cluster = &model->job.cluster;
+    int32_t stages[2] = {operation->stage, operation->peer_stage};
+    galv_cost prices[2];
+    bool mixed = galv_placement_pool(plan, cluster, stages[0]) !=
+                 galv_placement_pool(plan, cluster, stages[1]);
+    for (int i = 0; i < (mixed ? 2 : 1); i++) {
+        prices[i] = *cost;
+        galv_group pair = galv_placement_group(
+            plan, cluster, kind, operation->first_layer, stages[i], stages[1 - i]);
+        price_group(&prices[i], model, galv_costmodel_law(model, plan, stages[i]),
+                    collective, &pair, bytes, 1);
+    }
+    *cost = mixed && prices[1].work_s > prices[0].work_s ? prices[1] : prices[0];
 }
 
 static double layer_message(const galv_layer_share *share,
@@ -232,12 +254,11 @@ void galv_price_parameter_message(galv_cost *cost, const galv_costmodel *model,
     double dense = element * run.dense;
     double experts = element * run.experts;
     if (operation->part == GALV_PART_TIED) {
-        galv_group pair = galv_placement_group(plan, cluster, GALV_GROUP_TIED, layer,
-                                               operation->stage, operation->peer_stage);
         galv_local_parameters table = galv_layer_local_parameters(
             &model->job.model, galv_model_layer(&model->job.model, 0),
             galv_plan_strategy(plan, 0), workload, plan->pp);
-        price_group(cost, model, law, operation->kind, &pair, element * table.dense, 1);
+        price_pair(cost, model, plan, GALV_GROUP_TIED, operation, operation->kind,
+                   element * table.dense);
         return;
     }
     /* DeepSpeed's pipeline engine sums gradients whole on every rank, ZeRO-1 or not */
@@ -301,12 +322,9 @@ void galv_price_send(galv_cost *cost, const galv_costmodel *model,
         bytes *=
             1 + share.encoder_seq / share.seq; /* the encoder's output goes along */
     }
-    galv_group pair =
-        galv_placement_group(plan, &model->job.cluster, GALV_GROUP_PP, layer,
-                             operation->stage, operation->peer_stage);
     bool in_pieces = sends_pieces(&model->job.workload, strategy);
-    price_group(cost, model, law, GALV_OP_SEND, &pair,
-                in_pieces ? bytes / strategy->tp : bytes, 1);
+    price_pair(cost, model, plan, GALV_GROUP_PP, operation, GALV_OP_SEND,
+               in_pieces ? bytes / strategy->tp : bytes);
     if (in_pieces) {
         galv_group peers =
             galv_placement_group(plan, &model->job.cluster, GALV_GROUP_TP, layer,

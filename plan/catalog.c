@@ -15,6 +15,7 @@
 
 #include "base/csv.h"
 #include "base/words.h"
+#include "plan/cluster_network_internal.h"
 #include "plan/document_internal.h"
 
 #include <ctype.h>
@@ -115,10 +116,10 @@ static void row_text(row_reader *row, const char *column, char *buffer, size_t s
 static void row_sources(row_reader *row, char *buffer, size_t size)
 {
     char as_of[32] = "";
-    char sources[256] = "";
+    char sources[384] = "";
     row_text(row, "as_of", as_of, sizeof as_of);
     row_text(row, "sources", sources, sizeof sources);
-    char both[320];
+    char both[448];
     snprintf(both, sizeof both, "as of %s: %s", as_of, sources);
     copy(buffer, size, both);
 }
@@ -239,9 +240,20 @@ static galv_status read_cluster(galv_cluster *cluster, const galv_csv *table,
     if (pool->inter_latency_s <= 0) {
         pool->inter_latency_s = DEFAULT_INTER_LATENCY_S;
     }
+    pool->devices_per_bus = row_i32(&row, "devices_per_bus");
+    pool->bus_bytes_per_s = row_f64(&row, "bus_gb_per_s", 1e9);
     row_text(&row, "host", pool->host, sizeof pool->host);
     row_text(&row, "fabric", cluster->fabric, sizeof cluster->fabric);
     row_text(&row, "topology", cluster->topology, sizeof cluster->topology);
+    char levels[96] = "";
+    row_text(&row, "levels", levels, sizeof levels);
+    if (err->status == GALV_OK) {
+        galv_cluster_parse_levels(cluster, levels, err);
+    }
+    int32_t n_dims = row_i32(&row, "torus_dimensions");
+    if (n_dims > 0 && n_dims <= GALV_MAX_TORUS_DIM) {
+        galv_cluster_lay_torus(cluster, n_dims, 1);
+    }
     cluster->oversubscription = row_f64(&row, "oversubscription", 1);
     cluster->rail_optimized = row_i32(&row, "rail_optimized") != 0;
     cluster->node_power_w = row_f64(&row, "node_power_kw", 1e3);

@@ -4,15 +4,14 @@
  * bandwidth between nodes is kept per device and nominal, with the share of it that a
  * long message really gets beside it (inter_efficiency): measured RDMA goodput over
  * nominal where the catalog has it, else 0.94, the ratio of published InfiniBand runs
- * (23.5 of 25 GB/s on HDR). Above the NICs one number stands for the whole fabric, the
- * oversubscription of its top level.
+ * (23.5 of 25 GB/s on HDR). What lies above the NICs is in cluster_network.c.
  *
- * Left out: link failures, per-rail imbalance, and fabrics whose levels differ in more
- * than oversubscription (tori, dragonflies). */
+ * Left out: link failures, per-rail imbalance. */
 #include "plan/cluster.h"
 
 #include "base/units.h"
 #include "base/words.h"
+#include "plan/cluster_network_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -53,6 +52,10 @@ galv_status galv_cluster_set_nodes(galv_cluster *cluster, int32_t n_nodes,
                   "number");
         galv_hint(err, "give n_nodes of each pool in the cluster file");
         return GALV_USAGE;
+    }
+    int32_t n_dims = galv_cluster_n_torus_dims(cluster);
+    if (n_dims > 0 && n_nodes != cluster->pools[0].n_nodes) {
+        galv_cluster_lay_torus(cluster, n_dims, n_nodes);
     }
     cluster->pools[0].n_nodes = n_nodes;
     return GALV_OK;
@@ -113,10 +116,21 @@ static galv_status check_pool(const galv_pool *pool, int32_t index, galv_err *er
                          (int)index, (int)pool->scaleup_domain,
                          (int)pool->devices_per_node);
     }
+    if (pool->devices_per_bus < 0 || pool->devices_per_bus > pool->devices_per_node ||
+        (pool->devices_per_bus > 0 &&
+         pool->devices_per_node % pool->devices_per_bus != 0)) {
+        return galv_fail(err, GALV_INPUT,
+                         "pools[%d]: devices_per_bus %d does not divide "
+                         "devices_per_node %d",
+                         (int)index, (int)pool->devices_per_bus,
+                         (int)pool->devices_per_node);
+    }
+    double bus_least = pool->devices_per_bus > 0 ? 1 : 0;
     const struct {
         const char *name;
         double value, low, high;
     } rates[] = {
+        {"bus_bytes_per_s", pool->bus_bytes_per_s, bus_least, MAX_RATE},
         {"intra_bytes_per_s", pool->intra_bytes_per_s, 1, MAX_RATE},
         {"inter_bytes_per_s", pool->inter_bytes_per_s, 1, MAX_RATE},
         {"inter_efficiency", pool->inter_efficiency, 1e-6, 1},
@@ -149,17 +163,11 @@ galv_status galv_cluster_check(const galv_cluster *cluster, galv_err *err)
         return galv_fail(err, GALV_INPUT, "oversubscription %g is below 1",
                          cluster->oversubscription);
     }
-    if (cluster->nodes_per_leaf < 0 ||
-        !in_range(cluster->leaf_oversubscription, 0, 1e6)) {
-        return galv_fail(err, GALV_INPUT,
-                         "a leaf of %d nodes, oversubscribed %g times, cannot be",
-                         (int)cluster->nodes_per_leaf, cluster->leaf_oversubscription);
-    }
     if (!in_range(cluster->usd_per_device_hour, 0, 1e9) ||
         !in_range(cluster->node_power_w, 0, 1e9)) {
         return galv_fail(err, GALV_INPUT, "price and power must not be negative");
     }
-    return GALV_OK;
+    return galv_cluster_check_network(cluster, err);
 }
 
 /* ---- --set ---- */
@@ -178,8 +186,12 @@ typedef enum set_path {
     SET_USD,
     SET_DEVICES_PER_NODE,
     SET_INTER_NICS,
+    SET_BUS_DEVICES,
+    SET_BUS_BANDWIDTH,
     SET_LEAF_NODES,
     SET_LEAF_OVERSUBSCRIPTION,
+    SET_POD_NODES,
+    SET_POD_OVERSUBSCRIPTION,
     SET_SPINE_OVERSUBSCRIPTION,
     N_SET_PATHS
 } set_path;
@@ -195,8 +207,12 @@ static const char *const set_path_names[N_SET_PATHS] = {"intra.bandwidth",
                                                         "usd_per_device_hour",
                                                         "devices_per_node",
                                                         "inter.nics",
+                                                        "bus.devices",
+                                                        "bus.bandwidth",
                                                         "leaf.nodes",
                                                         "leaf.oversubscription",
+                                                        "pod.nodes",
+                                                        "pod.oversubscription",
                                                         "spine.oversubscription"};
 
 static galv_status parse_plain(double *number, set_path path, const char *text,
@@ -207,6 +223,7 @@ static galv_status parse_plain(double *number, set_path path, const char *text,
     switch (path) {
     case SET_INTRA_BANDWIDTH:
     case SET_INTER_BANDWIDTH:
+    case SET_BUS_BANDWIDTH:
     case SET_DEVICE_MEMORY_BANDWIDTH:
         return galv_parse_bandwidth(number, text, err);
     case SET_INTRA_LATENCY:
@@ -249,10 +266,18 @@ static double current_value(const galv_cluster *cluster, const galv_pool *pool,
         return cluster->usd_per_device_hour;
     case SET_INTER_NICS:
         return pool->nics_per_node;
+    case SET_BUS_DEVICES:
+        return pool->devices_per_bus;
+    case SET_BUS_BANDWIDTH:
+        return pool->bus_bytes_per_s;
     case SET_LEAF_NODES:
-        return cluster->nodes_per_leaf;
+        return cluster->n_levels > 0 ? cluster->levels[0].n_nodes : 0;
     case SET_LEAF_OVERSUBSCRIPTION:
-        return cluster->leaf_oversubscription > 1 ? cluster->leaf_oversubscription : 1;
+        return cluster->n_levels > 0 ? cluster->levels[0].oversubscription : 1;
+    case SET_POD_NODES:
+        return cluster->n_levels > 1 ? cluster->levels[1].n_nodes : 0;
+    case SET_POD_OVERSUBSCRIPTION:
+        return cluster->n_levels > 1 ? cluster->levels[1].oversubscription : 1;
     case SET_SPINE_OVERSUBSCRIPTION:
         return cluster->oversubscription;
     default:
@@ -271,8 +296,8 @@ static void set_devices_per_node(galv_pool *pool, double value)
 }
 
 /* A faster device is faster in every precision, a faster link to every peer. */
-static void set_value(galv_cluster *cluster, galv_pool *pool, set_path path,
-                      double value)
+static galv_status set_value(galv_cluster *cluster, galv_pool *pool, set_path path,
+                             double value, galv_err *err)
 {
     double old = current_value(cluster, pool, path);
     double ratio = old > 0 ? value / old : 1;
@@ -313,12 +338,24 @@ static void set_value(galv_cluster *cluster, galv_pool *pool, set_path path,
     case SET_INTER_NICS:
         pool->nics_per_node = (int32_t)value;
         break;
+    case SET_BUS_DEVICES:
+        pool->devices_per_bus = (int32_t)value;
+        break;
+    case SET_BUS_BANDWIDTH:
+        pool->bus_bytes_per_s = value;
+        break;
     case SET_LEAF_NODES:
-        cluster->nodes_per_leaf = (int32_t)value;
-        break;
+        if (!(value > 0)) { /* one switch for all */
+            cluster->n_levels = 0;
+            return GALV_OK;
+        }
+        return galv_cluster_set_level(cluster, 0, "leaf", value, 0, err);
     case SET_LEAF_OVERSUBSCRIPTION:
-        cluster->leaf_oversubscription = value;
-        break;
+        return galv_cluster_set_level(cluster, 0, "leaf", 0, value, err);
+    case SET_POD_NODES:
+        return galv_cluster_set_level(cluster, 1, "pod", value, 0, err);
+    case SET_POD_OVERSUBSCRIPTION:
+        return galv_cluster_set_level(cluster, 1, "pod", 0, value, err);
     case SET_SPINE_OVERSUBSCRIPTION:
         cluster->oversubscription = value;
         break;
@@ -326,6 +363,13 @@ static void set_value(galv_cluster *cluster, galv_pool *pool, set_path path,
         set_devices_per_node(pool, value);
         break;
     }
+    return GALV_OK;
+}
+
+static bool is_count(set_path path)
+{
+    return path == SET_DEVICES_PER_NODE || path == SET_INTER_NICS ||
+           path == SET_BUS_DEVICES || path == SET_LEAF_NODES || path == SET_POD_NODES;
 }
 
 /* Splits "path=value" and finds the path. */
@@ -390,10 +434,9 @@ galv_status galv_cluster_set(galv_cluster *cluster, const char *assignment,
         if (!in_range(value, 0, 1e21)) {
             return galv_fail(err, GALV_USAGE, "'%.80s' is out of range", assignment);
         }
-        bool counts = path == SET_DEVICES_PER_NODE || path == SET_INTER_NICS ||
-                      path == SET_LEAF_NODES;
-        int32_t most = path == SET_LEAF_NODES ? MAX_LEAF_NODES : MAX_PER_NODE;
-        if (counts && (value > most || floor(value) < value)) {
+        bool of_nodes = path == SET_LEAF_NODES || path == SET_POD_NODES;
+        int32_t most = of_nodes ? MAX_LEAF_NODES : MAX_PER_NODE;
+        if (is_count(path) && (value > most || floor(value) < value)) {
             return galv_fail(err, GALV_USAGE,
                              "%s must be a whole number up to %d, not %g",
                              set_path_names[path], (int)most, value);
@@ -401,7 +444,10 @@ galv_status galv_cluster_set(galv_cluster *cluster, const char *assignment,
         if (path == SET_DEVICE_MEMORY && value > 1e18) {
             return galv_fail(err, GALV_USAGE, "'%.80s' is out of range", assignment);
         }
-        set_value(&changed, pool, path, value);
+        status = set_value(&changed, pool, path, value, err);
+        if (status != GALV_OK) {
+            return status;
+        }
     }
     galv_err why = GALV_ERR_INIT;
     if (galv_cluster_check(&changed, &why) != GALV_OK) {

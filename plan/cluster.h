@@ -1,4 +1,10 @@
-/* The cluster: pools of identical nodes, and the network between them. */
+/* The cluster: pools of identical nodes, and the network between them.
+ *
+ * From the inside out: devices of one bus (a PCIe switch or host bridge) share its way
+ * out; devices of one scale-up domain (NVLink, xGMI) reach each other without the
+ * network; nodes have NICs; NICs meet in switches, level by level, whose ways up may be
+ * oversubscribed, and above the last level in a spine. Or there are no switches and
+ * nodes are wired to their neighbours, as a torus. */
 #ifndef GALV_PLAN_CLUSTER_H
 #define GALV_PLAN_CLUSTER_H
 
@@ -45,25 +51,44 @@ typedef struct galv_pool {
     double inter_efficiency;  /* share of nominal that a long message gets, 0..1 */
     double inter_latency_s;   /* one message, end to end */
     int32_t nics_per_node;
+    int32_t devices_per_bus; /* devices that share one way to the others, and to a NIC
+                                that serves not them alone: those of a PCIe switch or
+                                host bridge; 0 = no such thing: all are switched */
+    double bus_bytes_per_s;  /* of that way, one direction */
     char host[48];
 } galv_pool;
 
 #define GALV_MAX_POOLS 4
 
+/* A level of switches: groups of n_nodes nodes that reach each other under it, with a
+ * way up that carries 1 / oversubscription of what can come from below. */
+typedef struct galv_level {
+    char name[16]; /* "leaf", "pod" */
+    int32_t n_nodes;
+    double oversubscription; /* 1 = none */
+} galv_level;
+
+#define GALV_MAX_LEVELS    4
+#define GALV_MAX_TORUS_DIM 3
+
 typedef struct galv_cluster {
     char name[GALV_NAME_SIZE];
     int32_t n_pools;
     galv_pool pools[GALV_MAX_POOLS];
-    char fabric[48];         /* "InfiniBand NDR" */
-    char topology[64];       /* "rail-optimized fat tree" */
-    double oversubscription; /* of the top level, the spine; 1 = none */
-    bool rail_optimized;     /* the i-th NIC of every node is on leaf switch i */
-    int32_t nodes_per_leaf;  /* nodes under one leaf switch, or one group of them by
-                                rail; 0 = all: no leaf level */
-    double leaf_oversubscription; /* of a leaf's uplinks; 0 or 1 = none */
-    double usd_per_device_hour;   /* 0 = unknown */
-    double node_power_w;          /* one node under load; 0 = unknown */
-    char sources[256];
+    char fabric[48];                    /* "InfiniBand NDR" */
+    char topology[64];                  /* "rail-optimized fat tree" */
+    int32_t n_levels;                   /* 0 = one switch for all */
+    galv_level levels[GALV_MAX_LEVELS]; /* from the nodes up; each is a whole number of
+                                           the one before it */
+    double oversubscription; /* of the spine above the last level; 1 = none */
+    bool rail_optimized;     /* the first level has a switch for each NIC of a node:
+                                the i-th NICs of its nodes meet in switch i */
+    int32_t torus[GALV_MAX_TORUS_DIM]; /* nodes in each dimension, wired to their
+                                          neighbours in a ring; {0} = switched. Nodes
+                                          count through the first dimension first */
+    double usd_per_device_hour;        /* 0 = unknown */
+    double node_power_w;               /* one node under load; 0 = unknown */
+    char sources[384];
     char recalled_fields[192];
 } galv_cluster;
 
@@ -71,7 +96,11 @@ typedef struct galv_cluster {
 int64_t galv_cluster_n_devices(const galv_cluster *cluster);
 int32_t galv_cluster_n_nodes(const galv_cluster *cluster);
 
-/* Changes the number of nodes (of a cluster with one pool). 1 <= n_nodes <= 10^6. */
+/* Dimensions of the torus; 0 = switched. */
+int32_t galv_cluster_n_torus_dims(const galv_cluster *cluster);
+
+/* Changes the number of nodes (of a cluster with one pool). 1 <= n_nodes <= 10^6. A
+ * torus is laid out anew with as many dimensions, as near to a cube as they go. */
 galv_status galv_cluster_set_nodes(galv_cluster *cluster, int32_t n_nodes,
                                    galv_err *err);
 
@@ -83,9 +112,10 @@ galv_status galv_cluster_from_device(galv_cluster *cluster, const char *device_i
 /* "cluster.inter.bandwidth=2x", "inter.latency=5us", "device.memory=141GiB",
  * "intra.bandwidth=900GB/s": the what-if of --set, on every pool. Paths:
  * {intra,inter}.{bandwidth,latency}, inter.{efficiency,nics}, device.{memory,
- * memory_bandwidth,flops}, usd_per_device_hour, devices_per_node, leaf.{nodes,
- * oversubscription}, spine.oversubscription; an optional leading "cluster." is dropped.
- * A value ending in 'x' multiplies. Errors: GALV_USAGE. */
+ * memory_bandwidth,flops}, usd_per_device_hour, devices_per_node, bus.{devices,
+ * bandwidth}, {leaf,pod}.{nodes,oversubscription} (the first and the second level),
+ * spine.oversubscription; an optional leading "cluster." is dropped. A value ending in
+ * 'x' multiplies. Errors: GALV_USAGE. */
 galv_status galv_cluster_set(galv_cluster *cluster, const char *assignment,
                              galv_err *err);
 

@@ -10,8 +10,10 @@
 
 #include "base/file.h"
 #include "plan/catalog.h"
+#include "plan/cluster_network_internal.h"
 #include "plan/document_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 #define SCHEMA "galvatron-sim/cluster"
@@ -166,6 +168,8 @@ static void read_pool_fields(galv_json_object *o, galv_pool *pool)
     galv_json_f64(o, "inter_efficiency", GALV_OPTIONAL, 0, 1, &pool->inter_efficiency);
     galv_json_duration(o, "inter_latency_s", GALV_OPTIONAL, &pool->inter_latency_s);
     galv_json_i32(o, "nics_per_node", GALV_OPTIONAL, 0, 4096, &pool->nics_per_node);
+    galv_json_i32(o, "devices_per_bus", GALV_OPTIONAL, 0, 4096, &pool->devices_per_bus);
+    galv_json_bandwidth(o, "bus_bytes_per_s", GALV_OPTIONAL, &pool->bus_bytes_per_s);
     galv_json_string(o, "host", GALV_OPTIONAL, pool->host, sizeof pool->host);
 }
 
@@ -214,10 +218,122 @@ static void write_pool(const galv_pool *pool, galv_json_writer *writer)
     galv_json_key_f64(writer, "inter_efficiency", pool->inter_efficiency);
     galv_json_key_f64(writer, "inter_latency_s", pool->inter_latency_s);
     galv_json_key_i64(writer, "nics_per_node", pool->nics_per_node);
+    if (pool->devices_per_bus > 0) {
+        galv_json_key_i64(writer, "devices_per_bus", pool->devices_per_bus);
+        galv_json_key_f64(writer, "bus_bytes_per_s", pool->bus_bytes_per_s);
+    }
     galv_json_key_string(writer, "host", pool->host);
     galv_json_put_key(writer, "device");
     galv_device_to_json(&pool->device, writer);
     galv_json_end_object(writer);
+}
+
+/* ---- the network ---- */
+
+static void read_level(galv_level *level, galv_json_value value, galv_err *err)
+{
+    galv_json_object o;
+    galv_json_enter(&o, value, err);
+    *level = (galv_level){.name = "level", .oversubscription = 1};
+    galv_json_string(&o, "name", GALV_OPTIONAL, level->name, sizeof level->name);
+    galv_json_i32(&o, "n_nodes", GALV_REQUIRED, 1, 1000000, &level->n_nodes);
+    galv_json_f64(&o, "oversubscription", GALV_OPTIONAL, 1, 1e6,
+                  &level->oversubscription);
+    galv_json_leave(&o);
+}
+
+static void read_levels(galv_cluster *cluster, galv_json_value levels, galv_err *err)
+{
+    size_t n_levels = galv_json_length(levels);
+    if (n_levels > GALV_MAX_LEVELS) {
+        galv_json_fail(levels, err, "'levels' must hold up to %d levels",
+                       GALV_MAX_LEVELS);
+        return;
+    }
+    cluster->n_levels = (int32_t)n_levels;
+    for (size_t i = 0; i < n_levels; i++) {
+        read_level(&cluster->levels[i], galv_json_element(levels, i), err);
+    }
+}
+
+/* One level, said in short. */
+static void read_leaf(galv_cluster *cluster, galv_json_object *o)
+{
+    int32_t n_nodes = -1;
+    double oversubscription = 0;
+    galv_json_i32(o, "nodes_per_leaf", GALV_OPTIONAL, 0, 1000000, &n_nodes);
+    galv_json_f64(o, "leaf_oversubscription", GALV_OPTIONAL, 1, 1e6, &oversubscription);
+    if (n_nodes == 0) {
+        cluster->n_levels = 0;
+    } else if (n_nodes > 0 || (oversubscription > 0 && cluster->n_levels > 0)) {
+        galv_cluster_set_level(cluster, 0, "leaf", n_nodes, oversubscription, o->err);
+    }
+}
+
+static void read_torus(galv_cluster *cluster, galv_json_value torus, galv_err *err)
+{
+    size_t n_dims = galv_json_length(torus);
+    if (n_dims < 1 || n_dims > GALV_MAX_TORUS_DIM) {
+        galv_json_fail(torus, err,
+                       "'torus' must hold the nodes in each of 1 to %d dimensions",
+                       GALV_MAX_TORUS_DIM);
+        return;
+    }
+    memset(cluster->torus, 0, sizeof cluster->torus);
+    for (size_t i = 0; i < n_dims; i++) {
+        double nodes = 0;
+        galv_json_value element = galv_json_element(torus, i);
+        if (galv_json_to_f64(&nodes, element, 1, 1e6, err) == GALV_OK &&
+            floor(nodes) < nodes) {
+            galv_json_fail(element, err, "%g is no number of nodes", nodes);
+        }
+        cluster->torus[i] = err->status == GALV_OK ? (int32_t)nodes : 0;
+    }
+    cluster->n_levels = 0;
+}
+
+static void read_network(galv_cluster *cluster, galv_json_value torus,
+                         galv_json_object *o)
+{
+    galv_json_f64(o, "oversubscription", GALV_OPTIONAL, 1, 1e6,
+                  &cluster->oversubscription);
+    galv_json_bool(o, "rail_optimized", GALV_OPTIONAL, &cluster->rail_optimized);
+    if (galv_json_type_of(torus) != GALV_JSON_ABSENT) {
+        read_torus(cluster, torus, o->err);
+    }
+    galv_json_value levels = galv_json_get(o, "levels", GALV_OPTIONAL);
+    if (galv_json_type_of(levels) != GALV_JSON_ABSENT) {
+        read_levels(cluster, levels, o->err);
+    }
+    read_leaf(cluster, o);
+}
+
+static void write_network(const galv_cluster *cluster, galv_json_writer *writer)
+{
+    galv_json_key_f64(writer, "oversubscription", cluster->oversubscription);
+    galv_json_key_bool(writer, "rail_optimized", cluster->rail_optimized);
+    if (cluster->n_levels > 0) {
+        galv_json_put_key(writer, "levels");
+        galv_json_begin_array(writer, false);
+        for (int32_t i = 0; i < cluster->n_levels; i++) {
+            galv_json_begin_object(writer, true);
+            galv_json_key_string(writer, "name", cluster->levels[i].name);
+            galv_json_key_i64(writer, "n_nodes", cluster->levels[i].n_nodes);
+            galv_json_key_f64(writer, "oversubscription",
+                              cluster->levels[i].oversubscription);
+            galv_json_end_object(writer);
+        }
+        galv_json_end_array(writer);
+    }
+    int32_t n_dims = galv_cluster_n_torus_dims(cluster);
+    if (n_dims > 0) {
+        galv_json_put_key(writer, "torus");
+        galv_json_begin_array(writer, true);
+        for (int32_t i = 0; i < n_dims; i++) {
+            galv_json_put_i64(writer, cluster->torus[i]);
+        }
+        galv_json_end_array(writer);
+    }
 }
 
 /* ---- clusters ---- */
@@ -256,6 +372,26 @@ static void read_pools(galv_cluster *cluster, galv_json_object *o)
     }
 }
 
+/* A torus says how many nodes there are, if nothing else does; one that comes from a
+ * catalog has as many as there are. */
+static void fit_torus(galv_cluster *cluster, bool told)
+{
+    int32_t n_dims = galv_cluster_n_torus_dims(cluster);
+    galv_pool *pool = &cluster->pools[0];
+    int64_t n_nodes = 1;
+    for (int32_t i = 0; i < n_dims; i++) {
+        n_nodes *= cluster->torus[i];
+    }
+    if (n_dims == 0 || cluster->n_pools != 1 || n_nodes == pool->n_nodes) {
+        return;
+    }
+    if (!told) {
+        galv_cluster_lay_torus(cluster, n_dims, pool->n_nodes);
+    } else if (pool->n_nodes == 1 && n_nodes <= 1000000) {
+        pool->n_nodes = (int32_t)n_nodes;
+    }
+}
+
 galv_status galv_cluster_from_json(galv_cluster *cluster, galv_json_value value,
                                    galv_err *err)
 {
@@ -269,13 +405,8 @@ galv_status galv_cluster_from_json(galv_cluster *cluster, galv_json_value value,
     galv_json_string(&o, "fabric", GALV_OPTIONAL, read.fabric, sizeof read.fabric);
     galv_json_string(&o, "topology", GALV_OPTIONAL, read.topology,
                      sizeof read.topology);
-    galv_json_f64(&o, "oversubscription", GALV_OPTIONAL, 1, 1e6,
-                  &read.oversubscription);
-    galv_json_bool(&o, "rail_optimized", GALV_OPTIONAL, &read.rail_optimized);
-    galv_json_i32(&o, "nodes_per_leaf", GALV_OPTIONAL, 0, 1000000,
-                  &read.nodes_per_leaf);
-    galv_json_f64(&o, "leaf_oversubscription", GALV_OPTIONAL, 1, 1e6,
-                  &read.leaf_oversubscription);
+    galv_json_value torus = galv_json_get(&o, "torus", GALV_OPTIONAL);
+    read_network(&read, torus, &o);
     galv_json_f64(&o, "usd_per_device_hour", GALV_OPTIONAL, 0, 1e9,
                   &read.usd_per_device_hour);
     galv_json_f64(&o, "node_power_w", GALV_OPTIONAL, 0, 1e9, &read.node_power_w);
@@ -283,6 +414,7 @@ galv_status galv_cluster_from_json(galv_cluster *cluster, galv_json_value value,
     galv_json_string(&o, "recalled_fields", GALV_OPTIONAL, read.recalled_fields,
                      sizeof read.recalled_fields);
     read_pools(&read, &o);
+    fit_torus(&read, galv_json_type_of(torus) != GALV_JSON_ABSENT);
     galv_status status = galv_json_leave(&o);
     if (status != GALV_OK) {
         return status;
@@ -302,14 +434,7 @@ void galv_cluster_to_json(const galv_cluster *cluster, galv_json_writer *writer)
     galv_json_key_string(writer, "name", cluster->name);
     galv_json_key_string(writer, "fabric", cluster->fabric);
     galv_json_key_string(writer, "topology", cluster->topology);
-    galv_json_key_f64(writer, "oversubscription", cluster->oversubscription);
-    galv_json_key_bool(writer, "rail_optimized", cluster->rail_optimized);
-    if (cluster->nodes_per_leaf > 0) {
-        galv_json_key_i64(writer, "nodes_per_leaf", cluster->nodes_per_leaf);
-        galv_json_key_f64(
-            writer, "leaf_oversubscription",
-            cluster->leaf_oversubscription > 1 ? cluster->leaf_oversubscription : 1);
-    }
+    write_network(cluster, writer);
     galv_json_key_f64(writer, "usd_per_device_hour", cluster->usd_per_device_hour);
     galv_json_key_f64(writer, "node_power_w", cluster->node_power_w);
     galv_json_key_string(writer, "sources", cluster->sources);

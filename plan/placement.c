@@ -9,8 +9,11 @@
  * do not, the groups of one period of the pattern are walked and the one that spans
  * most domains is taken. Experts follow Megatron Core with whole experts: the ranks of
  * an expert-parallel group are neighbours, those that share an expert are ep apart.
- * Pools of a mixed cluster follow each other in rank order. */
+ * Pools of a mixed cluster follow each other in rank order. Groups on buses are
+ * described as if they began with a bus, those on a torus by plan/torus.c. */
 #include "plan/placement.h"
+
+#include "plan/torus.h"
 
 #include <assert.h>
 
@@ -87,7 +90,10 @@ static void walk_group(int64_t first, int64_t stride, int64_t n, int64_t domain,
 static galv_group describe(int64_t origin, int64_t n_total, int64_t stride, int64_t n,
                            int64_t domain)
 {
-    galv_group group = {(int32_t)n, 1, (int32_t)n, 1};
+    galv_group group = {.n_ranks = (int32_t)n,
+                        .n_nodes = 1,
+                        .ranks_per_node = (int32_t)n,
+                        .sharers_per_node = 1};
     int64_t block = stride * n;
     if (n == 1 || (origin % block == 0 && domain % block == 0)) {
         return group;
@@ -119,11 +125,42 @@ static galv_group describe(int64_t origin, int64_t n_total, int64_t stride, int6
     return group;
 }
 
+/* Does the group span several buses of a domain, and with how many others? */
+static void describe_bus(galv_group *group, const galv_pool *pool, int64_t n_total,
+                         int64_t stride)
+{
+    int64_t bus = pool->devices_per_bus;
+    if (bus <= 0 || group->ranks_per_node <= 1 ||
+        group->ranks_per_node * stride <= bus) {
+        return;
+    }
+    int64_t ranks = bus > stride ? bus / stride : 1;
+    int64_t sharers = smaller(bus / ranks, n_total / group->n_ranks);
+    group->ranks_per_bus = (int32_t)ranks;
+    group->sharers_per_bus = (int32_t)(sharers > 1 ? sharers : 1);
+}
+
+/* On a torus: every node that a group touches, as a box of it. */
+bool galv_placement_wire(galv_group *group, const galv_cluster *cluster, int64_t stride)
+{
+    if (cluster->torus[0] == 0 || group->n_nodes <= 1) {
+        return true;
+    }
+    int64_t domain = domain_size(&cluster->pools[0]);
+    int64_t block = stride * group->n_ranks;
+    if (stride % domain == 0) {
+        return galv_torus_fill_group(group, cluster, stride / domain, group->n_ranks);
+    }
+    return block % domain == 0 && domain % stride == 0 &&
+           galv_torus_fill_group(group, cluster, 1, block / domain);
+}
+
 /* Ranks of one stage and their partners on another. */
 static galv_group describe_pair(const galv_plan *plan, const galv_cluster *cluster,
                                 int32_t from_stage, int32_t to_stage)
 {
-    galv_group group = {2, 1, 2, 1};
+    galv_group group = {
+        .n_ranks = 2, .n_nodes = 1, .ranks_per_node = 2, .sharers_per_node = 1};
     int64_t per_stage = stage_ranks(plan);
     if (from_stage == to_stage) {
         group.n_ranks = 1;
@@ -146,6 +183,11 @@ static galv_group describe_pair(const galv_plan *plan, const galv_cluster *clust
         group.ranks_per_node = 1;
         group.sharers_per_node = (int32_t)smaller(per_stage, domain);
     }
+    if (crosses && cluster->torus[0] > 0) {
+        int64_t n_nodes = per_stage > domain ? per_stage / domain : 1;
+        galv_torus_fill_pair(&group, cluster, from_stage * per_stage / domain,
+                             to_stage * per_stage / domain, n_nodes);
+    }
     return group;
 }
 
@@ -160,7 +202,7 @@ galv_group galv_placement_both_copies(const galv_plan *plan,
     int32_t twin = plan->pp - 1 - stage;
     int64_t firsts[2] = {(stage < twin ? stage : twin) * per_stage - start,
                          (stage < twin ? twin : stage) * per_stage - start};
-    galv_group group = {(int32_t)(2 * n), 0, 0, 1};
+    galv_group group = {.n_ranks = (int32_t)(2 * n), .sharers_per_node = 1};
     /* as in describe(): what there is shows within `domain` blocks and offsets */
     int64_t n_blocks = smaller(per_stage / (stride * n), domain);
     int64_t n_offsets = smaller(stride, domain);
@@ -204,6 +246,32 @@ static int32_t stage_of_layer(const galv_plan *plan, int32_t layer)
     return plan->pp - 1;
 }
 
+/* Ranks of a group of a strategy, and how far apart. */
+static int64_t stride_of(const galv_strategy *s, galv_group_kind kind, int64_t *n)
+{
+    switch (kind) {
+    case GALV_GROUP_TP:
+        *n = s->tp;
+        return 1;
+    case GALV_GROUP_CP:
+        *n = s->cp;
+        return s->tp;
+    case GALV_GROUP_EP:
+        *n = s->ep;
+        return 1;
+    case GALV_GROUP_DP:
+        *n = galv_strategy_gradient_ranks(s);
+        return s->sp == GALV_SP_ULYSSES ? 1 : s->tp;
+    case GALV_GROUP_EXPERT_DP:
+        *n = galv_strategy_expert_gradient_ranks(s);
+        return s->ep;
+    default:
+        assert(!"unknown group kind");
+        *n = 1;
+        return 1;
+    }
+}
+
 galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *cluster,
                                 galv_group_kind kind, int32_t layer, int32_t from_stage,
                                 int32_t to_stage)
@@ -212,7 +280,9 @@ galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *clust
         return describe_pair(plan, cluster, from_stage, to_stage);
     }
     if (kind == GALV_GROUP_TIED) {
-        return describe_pair(plan, cluster, 0, plan->pp - 1);
+        return from_stage == to_stage
+                   ? describe_pair(plan, cluster, 0, plan->pp - 1)
+                   : describe_pair(plan, cluster, from_stage, to_stage);
     }
     const galv_strategy *s = galv_plan_strategy(plan, layer);
     int64_t per_stage = (int64_t)s->tp * s->cp * s->dp;
@@ -223,34 +293,43 @@ galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *clust
     /* within one pool all stages are described by the one that begins worst; a stage
      * that is a whole number of domains, or a part of one, begins like any other */
     int64_t origin = first - pool_start;
-    int64_t stride = 1;
     int64_t n = 1;
-    switch (kind) {
-    case GALV_GROUP_TP:
-        n = s->tp;
-        break;
-    case GALV_GROUP_CP:
-        stride = s->tp;
-        n = s->cp;
-        break;
-    case GALV_GROUP_EP:
-        n = s->ep;
-        break;
-    case GALV_GROUP_DP:
-        stride = s->sp == GALV_SP_ULYSSES ? 1 : s->tp;
-        n = galv_strategy_gradient_ranks(s);
-        break;
-    case GALV_GROUP_EXPERT_DP:
-        stride = s->ep;
-        n = galv_strategy_expert_gradient_ranks(s);
-        break;
-    default:
-        assert(!"unknown group kind");
-        break;
-    }
+    int64_t stride = stride_of(s, kind, &n);
     if (galv_plan_n_copies(plan) > 1 &&
         (kind == GALV_GROUP_DP || kind == GALV_GROUP_EXPERT_DP)) {
         return galv_placement_both_copies(plan, cluster, from_stage, stride, n);
     }
-    return describe(origin, per_stage, stride, n, domain);
+    galv_group group = describe(origin, per_stage, stride, n, domain);
+    describe_bus(&group, &cluster->pools[pool], per_stage, stride);
+    galv_placement_wire(&group, cluster, stride);
+    return group;
+}
+
+galv_status galv_placement_check(const galv_plan *plan, const galv_cluster *cluster,
+                                 galv_err *err)
+{
+    static const galv_group_kind kinds[] = {GALV_GROUP_TP, GALV_GROUP_CP, GALV_GROUP_EP,
+                                            GALV_GROUP_DP, GALV_GROUP_EXPERT_DP};
+    static const char *const names[] = {"tp", "cp", "ep", "dp", "expert dp"};
+    for (int32_t layer = 0; cluster->torus[0] > 0 && layer < plan->n_layers; layer++) {
+        for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+            galv_group group =
+                galv_placement_group(plan, cluster, kinds[i], layer, 0, 0);
+            if (group.n_nodes > 1 && !(group.ring_share > 0)) {
+                int64_t n = 1;
+                int64_t stride =
+                    stride_of(galv_plan_strategy(plan, layer), kinds[i], &n);
+                galv_fail(err, GALV_USAGE,
+                          "%s groups of %lld ranks, %lld apart, are no boxes of the "
+                          "torus of %d x %d x %d",
+                          names[i], (long long)n, (long long)stride,
+                          (int)cluster->torus[0],
+                          (int)(cluster->torus[1] > 0 ? cluster->torus[1] : 1),
+                          (int)(cluster->torus[2] > 0 ? cluster->torus[2] : 1));
+                galv_hint(err, "degrees that divide its sides in turn fit");
+                return GALV_USAGE;
+            }
+        }
+    }
+    return GALV_OK;
 }

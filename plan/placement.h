@@ -3,7 +3,10 @@
  * Rank order is that of Megatron Core: tp fastest, then cp, dp, pp. A group of stride k
  * and size n takes ranks r, r + k, ..., r + (n-1) k. All groups of a kind are alike
  * when degrees divide the node; where they do not, the group that spans most nodes is
- * described, since it is the one that the others wait for. */
+ * described, since it is the one that the others wait for.
+ *
+ * On a torus the nodes of a group must be a box of it: whole dimensions, or a line, or
+ * every k-th node of these. */
 #ifndef GALV_PLAN_PLACEMENT_H
 #define GALV_PLAN_PLACEMENT_H
 
@@ -28,6 +31,14 @@ typedef struct galv_group {
     int32_t ranks_per_node;   /* most ranks of the group in one domain */
     int32_t sharers_per_node; /* groups of the same kind that use one node's network at
                                  the same time (1 when n_nodes is 1) */
+    int32_t ranks_per_bus;    /* most ranks of the group on one bus, where it spans
+                                 several inside a domain; 0 = it does not */
+    int32_t sharers_per_bus;  /* groups of the kind that use a bus's way out with it */
+    /* On a torus; 0 elsewhere. The shares are of all links of a node, when every group
+     * of the kind uses them at once. */
+    int32_t n_hops;      /* from the first to the last of a ring, or to the peer */
+    double ring_share;   /* that rings along its dimensions (a message: its way) have */
+    double spread_share; /* that an all-to-all within it has */
 } galv_group;
 
 /* Describes the group of a kind for a layer of a plan. `from_stage` and `to_stage` are
@@ -43,6 +54,16 @@ galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *clust
 galv_group galv_placement_both_copies(const galv_plan *plan,
                                       const galv_cluster *cluster, int32_t stage,
                                       int64_t stride, int64_t n);
+
+/* Fills what a torus makes of a group of ranks `stride` apart, if there is a torus and
+ * the group spans nodes. False: it is no box of it. */
+bool galv_placement_wire(galv_group *group, const galv_cluster *cluster,
+                         int64_t stride);
+
+/* Do the groups of a plan lie on the cluster in a way that can be priced? On switches
+ * always; on a torus, see above. Errors: GALV_USAGE, naming the group. */
+galv_status galv_placement_check(const galv_plan *plan, const galv_cluster *cluster,
+                                 galv_err *err);
 
 /* Pool of a pipeline stage in a mixed cluster (0 when there is one). */
 int32_t galv_placement_pool(const galv_plan *plan, const galv_cluster *cluster,

@@ -6,6 +6,7 @@
  * virtual stage holds a layer, and that a stage does not straddle two pools. Not
  * checked here: memory (simulated), and whether a schedule of that name exists and
  * takes these stages (the schedule's own business). */
+#include "plan/placement.h"
 #include "plan/plan.h"
 
 #include <stdio.h>
@@ -301,6 +302,9 @@ galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err
     }
     if (status == GALV_OK) {
         status = check_order(plan, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_placement_check(plan, &job->cluster, err);
     }
     return status;
 }

@@ -223,7 +223,7 @@ Test(plan_cluster, leaves_rails_and_spine_can_be_set_and_written)
     cr_assert_eq(galv_cluster_load(&cluster, "dgx-h100", 64, &err), GALV_OK);
     cluster.n_pools = 2;
     cluster.pools[1] = cluster.pools[0];
-    cr_expect_eq(cluster.nodes_per_leaf, 0);
+    cr_expect_eq(cluster.n_levels, 1, "a scalable unit of the catalog");
     cr_expect_eq(galv_cluster_set(&cluster, "leaf.nodes=16", &err), GALV_OK);
     cr_expect_eq(galv_cluster_set(&cluster, "leaf.oversubscription=2", &err), GALV_OK);
     cr_expect_eq(galv_cluster_set(&cluster, "leaf.oversubscription=3x", &err), GALV_OK);
@@ -231,8 +231,8 @@ Test(plan_cluster, leaves_rails_and_spine_can_be_set_and_written)
                  GALV_OK);
     cr_expect_eq(galv_cluster_set(&cluster, "inter.nics=4", &err), GALV_OK, "%s",
                  err.message);
-    cr_expect_eq(cluster.nodes_per_leaf, 16);
-    cr_expect_eq(cluster.leaf_oversubscription, 6);
+    cr_expect_eq(cluster.levels[0].n_nodes, 16);
+    cr_expect_eq(cluster.levels[0].oversubscription, 6);
     cr_expect_eq(cluster.oversubscription, 4);
     cr_expect_eq(cluster.pools[1].nics_per_node, 4);
     galv_err wrong = GALV_ERR_INIT;
@@ -249,7 +249,7 @@ Test(plan_cluster, leaves_rails_and_spine_can_be_set_and_written)
     galv_err read_err = GALV_ERR_INIT;
     cr_assert_eq(parse(&read, galv_text_string(&text), &read_err), GALV_OK, "%s",
                  read_err.message);
-    cr_expect_eq(read.nodes_per_leaf, 16);
-    cr_expect_eq(read.leaf_oversubscription, 6);
+    cr_expect_eq(read.levels[0].n_nodes, 16);
+    cr_expect_eq(read.levels[0].oversubscription, 6);
     galv_text_release(&text);
 }
