@@ -233,8 +233,8 @@ galv_group galv_placement_both_copies(const galv_plan *plan,
     return group;
 }
 
-/* Stage that holds a layer, for the pool its groups lie in: the schedules differ in how
- * chunks lie on stages, but pools only differ in mixed clusters, which are looped. */
+/* Stage that holds a layer where chunks are looped. The schedules differ in how chunks
+ * lie on stages, but in one pool stages are alike. */
 static int32_t stage_of_layer(const galv_plan *plan, int32_t layer)
 {
     int32_t n_virtual = plan->pp * plan->vpp;
@@ -286,7 +286,8 @@ galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *clust
     }
     const galv_strategy *s = galv_plan_strategy(plan, layer);
     int64_t per_stage = (int64_t)s->tp * s->cp * s->dp;
-    int64_t first = stage_of_layer(plan, layer) * per_stage;
+    int32_t stage = cluster->n_pools > 1 ? from_stage : stage_of_layer(plan, layer);
+    int64_t first = stage * per_stage;
     int64_t pool_start = 0;
     int32_t pool = pool_of_rank(cluster, first, &pool_start);
     int64_t domain = domain_size(&cluster->pools[pool]);

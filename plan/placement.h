@@ -41,16 +41,16 @@ typedef struct galv_group {
     double spread_share; /* that an all-to-all within it has */
 } galv_group;
 
-/* Describes the group of a kind for a layer of a plan. `from_stage` and `to_stage` are
- * used for GALV_GROUP_PP and _TIED; `from_stage` too for GALV_GROUP_DP and _EXPERT_DP
- * of a two-way plan (plan/chunks.h), whose groups take in the ranks of the stage that
- * holds the other copy. */
+/* Describes the group of a kind for a layer of a plan, on the stage `from_stage`.
+ * `to_stage` is used for GALV_GROUP_PP and _TIED (the same stage twice: the first and
+ * the last). In a two-way plan (plan/chunks.h) groups of GALV_GROUP_DP and _EXPERT_DP
+ * take in the ranks of the stage that holds the other copy. */
 galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *cluster,
                                 galv_group_kind kind, int32_t layer, int32_t from_stage,
                                 int32_t to_stage);
 
-/* Describes the groups of every `stride`-th rank, n of them on a stage of a two-way plan
- * together with their partners on the stage that holds the other copy. */
+/* Describes the groups of every `stride`-th rank, n of them on a stage of a two-way
+ * plan together with their partners on the stage that holds the other copy. */
 galv_group galv_placement_both_copies(const galv_plan *plan,
                                       const galv_cluster *cluster, int32_t stage,
                                       int64_t stride, int64_t n);

@@ -230,10 +230,9 @@ typedef struct route_key {
 static bool same_key(const route_key *a, const route_key *b)
 {
     return a->stage == b->stage && a->peer_stage == b->peer_stage &&
-           a->twin_stage == b->twin_stage &&
-           a->meeting.stride == b->meeting.stride && a->meeting.n == b->meeting.n &&
-           a->kind == b->kind && a->all_to_all == b->all_to_all &&
-           a->group.n_nodes == b->group.n_nodes &&
+           a->twin_stage == b->twin_stage && a->meeting.stride == b->meeting.stride &&
+           a->meeting.n == b->meeting.n && a->kind == b->kind &&
+           a->all_to_all == b->all_to_all && a->group.n_nodes == b->group.n_nodes &&
            a->group.ranks_per_node == b->group.ranks_per_node &&
            a->group.sharers_per_node == b->group.sharers_per_node;
 }
