@@ -83,6 +83,8 @@
 #include "sim/reference.h"
 #include "sim/simulate.h"
 #include "sim/stage_times.h"
+#include "sim/straggling.h"
+#include "sim/unfold.h"
 #include "sim/weigh.h"
 #include "traces/cases.h"
 #include "traces/galvatron.h"

@@ -10,8 +10,10 @@
 #include "cli/config.h"
 #include "cli/job.h"
 #include "cli/output.h"
+#include "cli/path_report.h"
 #include "cli/report.h"
 #include "cli/table.h"
+#include "cli/whole_cluster.h"
 #include "schedule/program.h"
 #include "sim/critical_path.h"
 
@@ -24,6 +26,8 @@ typedef struct explaining {
     const galv_cli *cli;
     galv_setup setup;
     galv_costmodel *model;
+    galv_evaluate_options options; /* of the plan, and of all that could be otherwise */
+    galv_differences differences;
     galv_result result;
 } explaining;
 
@@ -167,55 +171,6 @@ static void print_terms(const explaining *x, const terms *t, int32_t stage)
     galv_cli_print_table(x->cli, &table);
 }
 
-/* ---- the critical path ---- */
-
-/* Each stage's share of the path, and why it idles; shares of the iteration. */
-static void print_bubbles(const explaining *x, const galv_critical_path *path)
-{
-    static const galv_column columns[] = {
-        {"stage", "", false, 0, 0},      {"on path", "%", false, 0, 0},
-        {"idle", "%", false, 0, 0},      {"warm-up", "%", false, 1, 0},
-        {"upstream", "%", false, 1, 0},  {"downstream", "%", false, 1, 0},
-        {"cool-down", "%", false, 1, 0}, {"message", "%", false, 1, 0},
-        {"step", "%", false, 1, 0}};
-    galv_table table;
-    galv_table_init(&table, x->cli->arena, columns, sizeof columns / sizeof columns[0]);
-    for (int32_t i = 0; i < path->n_ranks; i++) {
-        const galv_rank_time *rank = &path->ranks[i];
-        double on_path_s = 0;
-        for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
-            on_path_s += rank->path_s[part];
-        }
-        galv_table_row(&table);
-        galv_table_cell(&table, "%d", (int)i);
-        galv_table_cell(&table, "%.1f", 100 * on_path_s / path->duration_s);
-        galv_table_cell(&table, "%.1f",
-                        100 * rank->spent_s[GALV_BREAKDOWN_BUBBLE] / path->duration_s);
-        for (int cause = 0; cause < GALV_N_BUBBLES; cause++) {
-            galv_table_cell(&table, "%.1f",
-                            100 * rank->bubble_s[cause] / path->duration_s);
-        }
-    }
-    galv_print(x->cli, "\n");
-    galv_cli_print_table(x->cli, &table);
-}
-
-static void print_path(const explaining *x, const galv_critical_path *path)
-{
-    char ops[32], hops[32], slowed[32];
-    galv_print(x->cli, "\ncritical path: the chain of operations that sets the end\n");
-    galv_report_share_line(x->cli, "its time", path->spent_s, galv_breakdown_names,
-                           GALV_N_BREAKDOWNS, path->duration_s);
-    galv_print(x->cli, "  %-16s %s operations, %s changes of stage; %s lost to what\n",
-               "its shape", galv_print_count(ops, sizeof ops, (int64_t)path->n_ops),
-               galv_print_count(hops, sizeof hops, (int64_t)path->n_hops),
-               galv_print_seconds(slowed, sizeof slowed, path->slowed_s));
-    galv_print(x->cli, "  %-16s runs beside them\n", "");
-    if (path->n_ranks > 1 && path->duration_s > 0) {
-        print_bubbles(x, path);
-    }
-}
-
 /* ---- what would help ---- */
 
 static const struct {
@@ -235,7 +190,6 @@ static galv_status pull(double *time_s, const explaining *x, const char *assignm
     galv_job job = x->setup.job;
     galv_costmodel *model = NULL;
     galv_result result;
-    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
     galv_arena *arena = galv_arena_new();
     if (arena == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
@@ -245,7 +199,7 @@ static galv_status pull(double *time_s, const explaining *x, const char *assignm
         status = galv_costmodel_new(&model, &job, x->setup.profile, err);
     }
     if (status == GALV_OK) {
-        status = galv_evaluate(&result, model, x->setup.plan, &options, arena, err);
+        status = galv_evaluate(&result, model, x->setup.plan, &x->options, arena, err);
     }
     if (status == GALV_OK) {
         *time_s = result.iteration_time_s;
@@ -332,12 +286,11 @@ static galv_status try_variant(variant *v, const explaining *x, galv_err *err)
     galv_strategy *changed = GALV_NEW_ARRAY(arena, galv_strategy, plan.n_strategies);
     galv_result result;
     galv_err why = GALV_ERR_INIT;
-    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
     if (changed != NULL && change_strategies(changed, x->setup.plan, v)) {
         plan.strategies = changed;
-        v->possible =
-            galv_plan_check(&plan, &x->setup.job, &why) == GALV_OK &&
-            galv_evaluate(&result, x->model, &plan, &options, arena, &why) == GALV_OK;
+        v->possible = galv_plan_check(&plan, &x->setup.job, &why) == GALV_OK &&
+                      galv_evaluate(&result, x->model, &plan, &x->options, arena,
+                                    &why) == GALV_OK;
     }
     if (v->possible) {
         v->time_s = result.iteration_time_s;
@@ -501,6 +454,7 @@ static galv_status document(const explaining *x, const terms *t, int32_t stage,
         galv_json_end_object(&writer);
     }
     galv_json_end_array(&writer);
+    galv_whole_cluster_to_json(&x->result, &x->options, &writer);
     galv_json_put_key(&writer, "critical_path");
     galv_critical_path_to_json(path, &writer);
     galv_json_put_key(&writer, "variants");
@@ -526,10 +480,16 @@ static galv_status explain_it(explaining *x, galv_err *err)
     double times_s[N_LEVERS] = {0};
     variant variants[N_VARIANTS];
     memcpy(variants, all_variants, sizeof variants);
-    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
-    options.attribute_peaks = true;
-    galv_status status = galv_setup_costmodel(&x->model, &x->setup, x->cli, err);
+    const galv_evaluate_options usual = GALV_EVALUATE_OPTIONS_INIT;
+    x->options = usual;
+    galv_status status =
+        galv_whole_cluster_read(&x->options, &x->differences, x->cli, &x->setup, err);
     if (status == GALV_OK) {
+        status = galv_setup_costmodel(&x->model, &x->setup, x->cli, err);
+    }
+    if (status == GALV_OK) {
+        galv_evaluate_options options = x->options;
+        options.attribute_peaks = true;
         status = galv_evaluate(&x->result, x->model, x->setup.plan, &options,
                                x->cli->arena, err);
     }
@@ -540,8 +500,12 @@ static galv_status explain_it(explaining *x, galv_err *err)
     int32_t stage = busiest_stage(&x->result);
     status = gather_terms(&t, stage, x, err);
     if (status == GALV_OK) {
-        status = galv_critical_path_of_plan(&path, x->model, x->setup.plan,
-                                            x->cli->arena, err);
+        status =
+            x->result.cluster.n_ranks > 0
+                ? galv_critical_path_of_all_ranks(&path, x->model, x->setup.plan,
+                                                  &x->options, 0, x->cli->arena, err)
+                : galv_critical_path_of_plan(&path, x->model, x->setup.plan,
+                                             x->cli->arena, err);
     }
     for (size_t i = 0; status == GALV_OK && i < N_LEVERS; i++) {
         status = pull(&times_s[i], x, levers[i].assignment, err);
@@ -559,11 +523,15 @@ static galv_status explain_it(explaining *x, galv_err *err)
     galv_report_result(x->cli, &x->setup, x->model, x->setup.plan, &x->result, "Plan");
     galv_print(x->cli, "\n");
     galv_report_stages(x->cli, &x->result);
+    galv_whole_cluster_print(x->cli, &x->result, &x->options);
+    if (x->result.cluster.n_ranks > 0) {
+        galv_print(x->cli, "\n");
+    }
     print_memory_verdict(x);
     if (galv_cli_given(x->cli, GALV_OPTION_WIDE)) {
         print_peaks(x);
     }
-    print_path(x, &path);
+    galv_path_report_print(x->cli, &path);
     print_terms(x, &t, stage);
     print_variants(x, variants);
     print_levers(x, times_s);

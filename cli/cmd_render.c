@@ -223,7 +223,7 @@ static void fill_bar(galv_breakdown_row *row, const double *seconds)
     row->pp_s = seconds[GALV_BREAKDOWN_PP];
     row->dp_s = seconds[GALV_BREAKDOWN_DP];
     row->optimizer_s = seconds[GALV_BREAKDOWN_OPTIMIZER];
-    row->bubble_s = seconds[GALV_BREAKDOWN_BUBBLE];
+    row->bubble_s = seconds[GALV_BREAKDOWN_BUBBLE] + seconds[GALV_BREAKDOWN_STRAGGLING];
 }
 
 /* Bars of a document with several plans, as it states them. */
@@ -238,6 +238,12 @@ static galv_status bars_of_plans(galv_breakdown_row *rows, galv_json_value plans
         galv_status status =
             galv_json_to_string(&name, galv_json_member(plan, "name"), err);
         for (int k = 0; status == GALV_OK && k < GALV_N_BREAKDOWNS; k++) {
+            seconds[k] = 0;
+            if (k == GALV_BREAKDOWN_STRAGGLING && /* not in documents of 1.0 at first */
+                galv_json_type_of(galv_json_member(parts, galv_breakdown_names[k])) ==
+                    GALV_JSON_ABSENT) {
+                continue;
+            }
             status = galv_json_to_f64(&seconds[k],
                                       galv_json_member(parts, galv_breakdown_names[k]),
                                       0, 1e18, err);

@@ -41,6 +41,7 @@ typedef struct simulation {
     galv_second_opinion galvatron;
     galv_check check;        /* n_ops 0: not asked for */
     galv_critical_path path; /* n_ranks 0: not asked for */
+    const char *no_path;     /* why it is left out, NULL: it is not */
 } simulation;
 
 static galv_status read_plan(simulation *s, galv_err *err)
@@ -156,6 +157,9 @@ static galv_status document(galv_text *out, const simulation *s, galv_err *err)
         galv_json_put_key(&writer, "critical_path");
         galv_critical_path_to_json(&s->path, &writer);
     }
+    if (s->no_path != NULL) {
+        galv_json_key_string(&writer, "critical_path_left_out", s->no_path);
+    }
     galv_whole_cluster_to_json(&s->result, &s->options, &writer);
     galv_run_days_to_json(&s->run, &writer);
     galv_second_opinion_to_json(&s->galvatron, &writer);
@@ -263,10 +267,49 @@ static bool wants_document(const simulation *s)
             (s->target.folder != NULL || galv_target_is(&s->target, ".json")));
 }
 
+/* --check, of every rank where every rank was simulated. */
+static galv_status check_it(simulation *s, galv_err *err)
+{
+    const galv_evaluate_options *o = &s->options;
+    galv_arena *arena = s->cli->arena;
+    if (s->result.cluster.n_ranks == 0) {
+        return galv_check_plan(&s->check, s->model, s->plan, arena, err);
+    }
+    if (o->share_network || o->differences->n_slow_links > 0) {
+        galv_fail(err, GALV_USAGE,
+                  "--check: the second simulator has no shared network");
+        galv_hint(err, "without --contention and --slow-link it checks every rank");
+        return GALV_USAGE;
+    }
+    return galv_check_all_ranks(&s->check, s->model, s->plan, o->differences,
+                                (uint32_t)s->result.cluster.spread.median_run, arena,
+                                err);
+}
+
+/* The critical path, of every rank where every rank was simulated. One too large to be
+ * written out is left out, with the reason. */
+static galv_status find_path(simulation *s, galv_err *err)
+{
+    galv_arena *arena = s->cli->arena;
+    galv_err why = GALV_ERR_INIT;
+    if (s->result.cluster.n_ranks == 0) {
+        return galv_critical_path_of_plan(&s->path, s->model, s->plan, arena, err);
+    }
+    galv_status status = galv_critical_path_of_all_ranks(
+        &s->path, s->model, s->plan, &s->options,
+        (uint32_t)s->result.cluster.spread.median_run, arena, &why);
+    if (status != GALV_USAGE) {
+        *err = why;
+        return status;
+    }
+    s->no_path = galv_arena_strdup(arena, why.message);
+    return s->no_path == NULL ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
+                              : GALV_OK;
+}
+
 /* What was asked for beside the iteration itself. */
 static galv_status look_further(simulation *s, galv_err *err)
 {
-    galv_arena *arena = s->cli->arena;
     galv_status status =
         galv_run_days_play(&s->run, s->cli, &s->setup, s->plan, &s->result, err);
     if (status == GALV_OK) {
@@ -274,13 +317,9 @@ static galv_status look_further(simulation *s, galv_err *err)
             galv_second_opinion_read(&s->galvatron, s->cli, &s->setup, s->plan, err);
     }
     if (status == GALV_OK && galv_cli_given(s->cli, GALV_OPTION_CHECK)) {
-        status = galv_check_plan(&s->check, s->model, s->plan, arena, err);
+        status = check_it(s, err);
     }
-    bool folded = s->result.cluster.n_ranks == 0; /* the path is of that simulation */
-    if (status == GALV_OK && folded && wants_document(s)) {
-        status = galv_critical_path_of_plan(&s->path, s->model, s->plan, arena, err);
-    }
-    return status;
+    return status == GALV_OK && wants_document(s) ? find_path(s, err) : status;
 }
 
 static galv_status simulate_it(simulation *s, galv_err *err)

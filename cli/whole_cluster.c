@@ -130,8 +130,11 @@ void galv_whole_cluster_print(const galv_cli *cli, const galv_result *result,
     galv_print(cli, "  %-16s %+.2f %% on %s with ranks alike\n", "step",
                100 * (time_s / c->folded_time_s - 1),
                galv_print_seconds(alike, sizeof alike, c->folded_time_s));
-    galv_print(cli, "  %-16s %.2f %% of the step, waiting for slower ranks\n",
+    galv_print(cli, "  %-16s %.2f %% of the step, in collectives for others\n",
                "waiting", 100 * c->waiting_s / time_s);
+    galv_print(cli, "  %-16s %.2f %% of the step, idle because ranks or links differ\n",
+               "straggling",
+               100 * result->breakdown_s[GALV_BREAKDOWN_STRAGGLING] / time_s);
     if (c->slowest_busy_s > c->stage_busy_s * (1 + 1e-9)) {
         galv_print(cli, "  %-16s rank %lld computes %s, its stage %s\n", "slowest",
                    (long long)c->slowest_rank,

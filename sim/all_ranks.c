@@ -120,12 +120,14 @@ static void touch(all_ranks *s, uint32_t rank_index)
 static void record(all_ranks *s, const meeting_slot *slot, uint32_t rank_index)
 {
     const rank_state *rank = &s->ranks[rank_index];
-    if ((int32_t)rank->place != s->options->record_place) {
+    bool every = s->options->record_place == GALV_EVERY_PLACE;
+    if (!every && (int32_t)rank->place != s->options->record_place) {
         return;
     }
-    galv_span *span = &s->spans[slot->op];
+    size_t row = every ? rank->place : 0;
+    galv_span *span = &s->spans[row * s->program->n_ops + slot->op];
     galv_sim_fill_span(span, s->program, slot->op, &s->classes[slot->class_index].hot);
-    span->rank = (int32_t)rank->stage;
+    span->rank = (int32_t)(every ? rank_index : rank->stage);
     span->start_s = slot->start_s;
     span->end_s = s->now_s;
 }
@@ -447,7 +449,7 @@ static void finish_rank(all_ranks *s, uint32_t rank_index)
     galv_rank_result *result = &s->results[rank_index];
     count_time(s, rank);
     result->end_s = rank->end_s;
-    memcpy(result->spent_s, rank->spent_s, sizeof result->spent_s);
+    memcpy(result->spent_s, rank->spent_s, sizeof rank->spent_s);
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
         result->comm_s[stream] =
             s->queues[(size_t)rank_index * GALV_N_STREAMS + (size_t)stream].busy_s;
@@ -486,7 +488,7 @@ galv_status galv_all_ranks_simulate(galv_all_ranks_result *result,
         waited_s[i] = s.ranks[i].waited_s;
     }
     galv_all_ranks_result made = {0};
-    if (s.spans != NULL) {
+    if (options->record_place >= 0) {
         status = make_timeline(&made.sim.timeline, &s, arena, err);
     }
     made.ranks_per_stage = ranks_per_stage;
@@ -495,6 +497,7 @@ galv_status galv_all_ranks_simulate(galv_all_ranks_result *result,
     made.sim.n_ranks = (int32_t)s.n_ranks;
     made.sim.ranks = s.results;
     made.waited_s = waited_s;
+    made.spans = options->record_place == GALV_EVERY_PLACE ? s.spans : NULL;
     made.n_flow_changes = s.n_flow_changes;
     made.n_held_up = s.n_held_up;
     if (status == GALV_OK) {

@@ -15,12 +15,15 @@
 #include "sim/network.h"
 #include "sim/simulate.h"
 
+#define GALV_EVERY_PLACE (-2)
+
 typedef struct galv_all_ranks_options {
     const galv_differences *differences; /* NULL: none */
     uint32_t run;                        /* which draw of the random numbers */
     const galv_network *network; /* whose links are shared by all; NULL: each rank has
                                     its share for itself, as in the folded simulation */
-    int32_t record_place;        /* place whose pipeline the timeline shows; -1: none */
+    int32_t record_place;        /* place whose pipeline the timeline shows; -1: none;
+                                    GALV_EVERY_PLACE: no timeline, but all spans */
 } galv_all_ranks_options;
 
 #define GALV_ALL_RANKS_OPTIONS_INIT \
@@ -33,6 +36,8 @@ typedef struct galv_all_ranks_result {
     galv_sim_result sim; /* of all ranks; its timeline has one row per stage */
     double *waited_s;    /* [n_ranks] of the bubble: time in which the rank did nothing
                             but wait for others in a collective */
+    galv_span *spans;    /* [ranks_per_stage][n_ops of the program], asked for by
+                            GALV_EVERY_PLACE; their rank is that of the cluster */
     uint64_t n_flow_changes; /* flows that began, ended or changed on the network */
     uint64_t n_held_up;      /* changes that left a flow slower than priced: its links
                                 carry more than the price reckons with */

@@ -57,7 +57,7 @@ typedef struct rank_state {
     uint8_t breakdown; /* what the time since counted_s goes to */
     bool changed;
     double intra, inter; /* shares of its links in use, as rates know them */
-    double spent_s[GALV_N_BREAKDOWNS];
+    double spent_s[GALV_BREAKDOWN_BUBBLE + 1]; /* straggling is told afterwards */
     double waited_s;
 } rank_state;
 
@@ -105,7 +105,7 @@ typedef struct all_ranks {
     uint64_t n_flow_changes, n_held_up;
     double now_s;
     uint64_t n_done, n_events;
-    galv_span *spans; /* [n_ops] of the recorded place; NULL = none */
+    galv_span *spans; /* [n_ops] of each recorded place; NULL = none */
 } all_ranks;
 
 /* Fills the state from its program, costs, options and per_stage (all_ranks_setup.c).

@@ -173,15 +173,18 @@ static galv_status allocate(all_ranks *s, galv_arena *arena, galv_err *err)
     s->is_ready = GALV_NEW_ARRAY(arena, uint8_t, s->n_queues);
     s->changed = GALV_NEW_ARRAY(arena, uint32_t, s->n_ranks);
     s->changed_slots = GALV_NEW_ARRAY(arena, uint32_t, s->n_slots);
-    if (s->options->record_place >= 0) {
-        s->spans = GALV_NEW_ARRAY(arena, galv_span, program->n_ops);
+    bool every = s->options->record_place == GALV_EVERY_PLACE;
+    bool records = every || s->options->record_place >= 0;
+    if (records) {
+        s->spans = GALV_NEW_ARRAY(arena, galv_span,
+                                  (size_t)program->n_ops * (every ? s->per_stage : 1));
     }
     if (s->before == NULL || s->after == NULL || s->first_after == NULL ||
         s->queues == NULL || s->ranks == NULL || s->results == NULL ||
         s->accounts == NULL || s->slots == NULL || s->ends == NULL || s->heap == NULL ||
         s->heap_place == NULL || s->ready == NULL || s->is_ready == NULL ||
         s->changed == NULL || s->changed_slots == NULL ||
-        (s->options->record_place >= 0 && s->spans == NULL)) {
+        (records && s->spans == NULL)) {
         return galv_fail(err, GALV_NO_MEMORY,
                          "a simulation of %u ranks does not fit in memory",
                          (unsigned)s->n_ranks);

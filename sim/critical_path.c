@@ -17,6 +17,11 @@
  * counts as the message's. After the last operation of a rank all is counted as
  * waiting for the step.
  *
+ * Every rank by itself. A collective begins when the last of its ranks has come, so
+ * what any of them waits for may have held it up, and the path goes over to that rank.
+ * A rank that is itself through with all that goes before waits for the others: cause
+ * "collective".
+ *
  * Left out: what would be critical next. A path that is nearly as long as this one may
  * run elsewhere, so shortening the path by a second need not gain one. */
 #include "sim/critical_path.h"
@@ -40,6 +45,7 @@ typedef struct finding {
     const galv_cost *costs;
     const galv_span *spans; /* [n_ops] by op */
     double duration_s;
+    const galv_unfolded_program *unfolded; /* NULL: one rank for each stage */
 } finding;
 
 static const galv_operation *class_of(const finding *f, uint32_t op)
@@ -64,21 +70,48 @@ static uint32_t later(const finding *f, uint32_t a, uint32_t b, int32_t rank)
     return a < b ? a : b;
 }
 
-/* What held up an operation: the last to end of all that it waited for; NO_OP when it
- * waited for nothing. */
-static uint32_t held_up_by(const finding *f, uint32_t op)
+/* The later of `found` and all that an operation waits for on its own rank. */
+static uint32_t later_before(const finding *f, uint32_t found, uint32_t op,
+                             int32_t rank)
 {
     const galv_span *span = &f->spans[op];
-    uint32_t found = NO_OP;
     if (op > 0 && f->spans[op - 1].rank == span->rank &&
         f->spans[op - 1].stream == span->stream) {
-        found = op - 1;
+        found = later(f, found, op - 1, rank);
     }
     for (uint32_t i = f->program->ops[op].first_dependency;
          i < f->program->ops[op + 1].first_dependency; i++) {
-        found = later(f, found, f->program->dependencies[i], span->rank);
+        found = later(f, found, f->program->dependencies[i], rank);
     }
     return found;
+}
+
+static uint32_t next_member(const finding *f, uint32_t op)
+{
+    return f->unfolded == NULL ? op : f->unfolded->next_member[op];
+}
+
+/* What held up an operation: the last to end of all that it waited for, on any rank of
+ * a collective; NO_OP when it waited for nothing. */
+static uint32_t held_up_by(const finding *f, uint32_t op)
+{
+    uint32_t found = NO_OP;
+    uint32_t member = op;
+    do {
+        found = later_before(f, found, member, f->spans[op].rank);
+        member = next_member(f, member);
+    } while (member != op);
+    return found;
+}
+
+/* Was a collective held up by what another of its ranks waited for? */
+static bool waits_for_others(const finding *f, uint32_t op)
+{
+    if (next_member(f, op) == op) {
+        return false;
+    }
+    uint32_t own = later_before(f, NO_OP, op, f->spans[op].rank);
+    return own == NO_OP || f->spans[own].end_s < f->spans[op].start_s;
 }
 
 /* ---- the path ---- */
@@ -165,7 +198,9 @@ static void sum_path(galv_critical_path *path, const finding *f)
         }
         path->spent_s[part] += length_s;
         own->path_s[part] += length_s;
-        if (f->costs != NULL) {
+        if (f->unfolded != NULL) {
+            path->slowed_s += fmax(length_s - f->unfolded->work_s[op], 0);
+        } else if (f->costs != NULL) {
             double alone_s = f->costs[f->program->ops[op].class_index].work_s;
             path->slowed_s += fmax(length_s - alone_s, 0);
         }
@@ -247,6 +282,9 @@ static galv_bubble cause_of(const finding *f, const sweep *s, double from_s,
     if (by != NO_OP && class_of(f, by)->kind == GALV_OP_SEND) {
         kind = class_of(f, by)->pass;
     }
+    if (waits_for_others(f, waits)) {
+        return GALV_BUBBLE_COLLECTIVE;
+    }
     if (f->spans[waits].start_s <= s->first_compute_s) {
         return GALV_BUBBLE_WARM_UP;
     }
@@ -272,12 +310,14 @@ static void count_bubble(galv_rank_time *time, const finding *f, const sweep *s,
         return;
     }
     uint32_t by = waited_for(f, &op);
+    galv_bubble cause = cause_of(f, s, from_s, op, by);
     double message_s = 0;
-    if (by != NO_OP && f->spans[by].kind == GALV_OP_SEND) {
+    if (by != NO_OP && f->spans[by].kind == GALV_OP_SEND &&
+        cause != GALV_BUBBLE_COLLECTIVE) {
         message_s = fmax(to_s - fmax(from_s, f->spans[by].start_s), 0);
     }
     time->bubble_s[GALV_BUBBLE_MESSAGE] += message_s;
-    time->bubble_s[cause_of(f, s, from_s, op, by)] += to_s - from_s - message_s;
+    time->bubble_s[cause] += to_s - from_s - message_s;
 }
 
 /* Goes on past what has ended by `now_s`; the first stream that runs then, -1 = none,
@@ -324,35 +364,100 @@ static void sum_rank(galv_rank_time *time, const finding *f, int32_t rank)
 
 /* ---- the whole ---- */
 
-galv_status galv_critical_path_find(galv_critical_path *path,
-                                    const galv_program *program, const galv_cost *costs,
-                                    const galv_timeline *timeline, galv_arena *arena,
-                                    galv_err *err)
+static galv_status find(galv_critical_path *path, const finding *f,
+                        const galv_timeline *timeline, galv_arena *arena, galv_err *err)
 {
     galv_critical_path made = {0};
-    finding f = {program, costs, timeline->spans, timeline->duration_s};
+    const galv_program *program = f->program;
     if (timeline->n_spans != program->n_ops || timeline->n_ranks != program->n_ranks) {
         return galv_fail(err, GALV_INPUT,
                          "a timeline of %zu operations, the program has %u",
                          timeline->n_spans, (unsigned)program->n_ops);
     }
     made.duration_s = timeline->duration_s;
+    made.ranks_per_stage = f->unfolded == NULL ? 1 : f->unfolded->ranks_per_stage;
     made.n_ranks = program->n_ranks;
     made.ranks = GALV_NEW_ARRAY(arena, galv_rank_time, program->n_ranks);
     if (made.ranks == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for %d ranks",
                          (int)program->n_ranks);
     }
-    galv_status status = walk_back(&made, &f, arena, err);
+    galv_status status = walk_back(&made, f, arena, err);
     if (status != GALV_OK) {
         return status;
     }
-    sum_path(&made, &f);
+    sum_path(&made, f);
     for (int32_t rank = 0; rank < program->n_ranks; rank++) {
-        sum_rank(&made.ranks[rank], &f, rank);
+        sum_rank(&made.ranks[rank], f, rank);
     }
     *path = made;
     return GALV_OK;
+}
+
+galv_status galv_critical_path_find(galv_critical_path *path,
+                                    const galv_program *program, const galv_cost *costs,
+                                    const galv_timeline *timeline, galv_arena *arena,
+                                    galv_err *err)
+{
+    finding f = {program, costs, timeline->spans, timeline->duration_s, NULL};
+    return find(path, &f, timeline, arena, err);
+}
+
+galv_status galv_critical_path_find_all(galv_critical_path *path,
+                                        const galv_unfolded_program *unfolded,
+                                        const galv_timeline *timeline,
+                                        galv_arena *arena, galv_err *err)
+{
+    finding f = {unfolded->program, NULL, timeline->spans, timeline->duration_s,
+                 unfolded};
+    return find(path, &f, timeline, arena, err);
+}
+
+galv_status galv_critical_path_of_all_ranks(galv_critical_path *path,
+                                            const galv_costmodel *model,
+                                            const galv_plan *plan,
+                                            const galv_evaluate_options *options,
+                                            uint32_t run, galv_arena *arena,
+                                            galv_err *err)
+{
+    galv_program *program = NULL;
+    galv_cost *costs = NULL;
+    galv_meeting *meetings = NULL;
+    galv_network *network = NULL;
+    int32_t per_stage = 0;
+    galv_unfolded_program unfolded = {0};
+    galv_all_ranks_result all = {0};
+    galv_timeline timeline = {0};
+    const galv_differences *differences = options->differences;
+    bool shared = options->share_network ||
+                  (differences != NULL && differences->n_slow_links > 0);
+    galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
+    if (status == GALV_OK) {
+        status = galv_price_program(&costs, model, plan, program, arena, err);
+    }
+    if (status == GALV_OK) {
+        status =
+            galv_meetings_of_plan(&meetings, &per_stage, plan, program, arena, err);
+    }
+    if (status == GALV_OK) { /* first, since it says what is too large */
+        status = galv_unfold(&unfolded, program, costs, meetings, per_stage,
+                             differences, run, arena, err);
+    }
+    if (status == GALV_OK && shared) {
+        status = galv_network_new(&network, model, plan, program, costs, meetings,
+                                  per_stage, differences, arena, err);
+    }
+    galv_all_ranks_options chosen = {differences, run, network, GALV_EVERY_PLACE};
+    if (status == GALV_OK) {
+        status = galv_all_ranks_simulate(&all, program, costs, NULL, meetings,
+                                         per_stage, &chosen, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_unfold_timeline(&timeline, &unfolded, program, &all, arena, err);
+    }
+    return status == GALV_OK
+               ? galv_critical_path_find_all(path, &unfolded, &timeline, arena, err)
+               : status;
 }
 
 galv_status galv_critical_path_of_plan(galv_critical_path *path,
@@ -426,6 +531,7 @@ void galv_critical_path_to_json(const galv_critical_path *path,
     galv_json_key_f64(writer, "slowed_s", path->slowed_s);
     put_seconds(writer, "spent_s", galv_breakdown_names, path->spent_s,
                 GALV_N_BREAKDOWNS);
+    galv_json_key_i64(writer, "ranks_per_stage", path->ranks_per_stage);
     galv_json_put_key(writer, "ranks");
     galv_json_begin_array(writer, false);
     for (int32_t rank = 0; rank < path->n_ranks; rank++) {

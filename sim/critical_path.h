@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "sim/evaluate.h"
+#include "sim/unfold.h"
 
 /* Why nothing runs on a rank. X(name, word) */
 #define GALV_BUBBLE_TABLE(X)                                                         \
@@ -13,7 +14,8 @@
     X(DOWNSTREAM, "downstream") /* a backward that comes in is not done yet */       \
     X(COOL_DOWN, "cool_down")   /* the same, its own forwards being over */          \
     X(MESSAGE, "message")       /* what it waits for is done and on its way to it */ \
-    X(STEP, "step")             /* others' gradients are not ready, or it is done */
+    X(STEP, "step")             /* others' gradients are not ready, or it is done */ \
+    X(COLLECTIVE, "collective") /* others have not come to its collective */
 
 typedef enum galv_bubble {
 #define GALV_ENUM(name, word) GALV_BUBBLE_##name,
@@ -55,6 +57,7 @@ typedef struct galv_critical_path {
     size_t n_hops;   /* how often it changes ranks */
     size_t n_segments;
     galv_path_segment *segments; /* [n_segments] in time, without those of no length */
+    int32_t ranks_per_stage;     /* 1 where one rank stands for a stage */
     int32_t n_ranks;
     galv_rank_time *ranks; /* [n_ranks] */
 } galv_critical_path;      /* arrays are owned by the arena */
@@ -69,6 +72,23 @@ galv_status galv_critical_path_find(galv_critical_path *path,
                                     const galv_program *program, const galv_cost *costs,
                                     const galv_timeline *timeline, galv_arena *arena,
                                     galv_err *err);
+
+/* The same for every rank by itself. What a collective waits for is what any of its
+ * ranks waits for, so that the path goes from a rank to the one that held it up;
+ * slowed_s leaves out what differences between ranks make. */
+galv_status galv_critical_path_find_all(galv_critical_path *path,
+                                        const galv_unfolded_program *unfolded,
+                                        const galv_timeline *timeline,
+                                        galv_arena *arena, galv_err *err);
+
+/* Compiles and prices a plan, simulates every rank of it as `options` say, in draw
+ * `run`, and finds the path. Errors: as galv_evaluate and galv_unfold (too large). */
+galv_status galv_critical_path_of_all_ranks(galv_critical_path *path,
+                                            const galv_costmodel *model,
+                                            const galv_plan *plan,
+                                            const galv_evaluate_options *options,
+                                            uint32_t run, galv_arena *arena,
+                                            galv_err *err);
 
 /* Compiles, prices and simulates a plan and finds its path. Errors: as
  * galv_evaluate. */

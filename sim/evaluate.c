@@ -15,6 +15,7 @@
 
 #include "base/units.h"
 #include "plan/chunks.h"
+#include "sim/straggling.h"
 #include "sim/weigh.h"
 
 #include <stdio.h>
@@ -258,13 +259,50 @@ static void sum_cluster(galv_cluster_result *cluster, const galv_all_ranks_resul
     }
 }
 
+/* Tells what every rank idles because of differences. Where the network is shared, the
+ * undisturbed replay is one of every rank, too, on the same network without slow links;
+ * else the folded simulation is the same. */
+static galv_status tell_straggling(galv_all_ranks_result *all,
+                                   const galv_sim_result *folded,
+                                   const galv_unfolded *u, const galv_costmodel *model,
+                                   const galv_plan *plan, galv_err *err)
+{
+    galv_undisturbed undisturbed = {folded->ranks, NULL, folded->n_ranks};
+    if (u->network == NULL) {
+        galv_straggling_split(all, &undisturbed);
+        return GALV_OK;
+    }
+    galv_all_ranks_result alike = {0};
+    galv_all_ranks_options options = GALV_ALL_RANKS_OPTIONS_INIT;
+    galv_network *network = NULL;
+    galv_arena *arena = galv_arena_new();
+    if (arena == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_status status =
+        galv_network_new(&network, model, plan, u->program, u->costs, u->meetings,
+                         u->ranks_per_stage, NULL, arena, err);
+    options.network = network;
+    if (status == GALV_OK) {
+        status =
+            galv_all_ranks_simulate(&alike, u->program, u->costs, u->base, u->meetings,
+                                    u->ranks_per_stage, &options, arena, err);
+    }
+    if (status == GALV_OK) {
+        undisturbed =
+            (galv_undisturbed){alike.sim.ranks, alike.waited_s, alike.sim.n_ranks};
+        galv_straggling_split(all, &undisturbed);
+    }
+    galv_arena_free(arena);
+    return status;
+}
+
 /* Replaces the folded simulation by that of every rank. */
-static galv_status
-simulate_all_ranks(galv_sim_result *sim, galv_cluster_result *cluster,
-                   const galv_costmodel *model, const galv_plan *plan,
-                   const galv_program *program, const galv_cost *costs,
-                   const galv_stage_memory *base, const galv_evaluate_options *options,
-                   galv_arena *arena, galv_err *err)
+static galv_status simulate_all_ranks(
+    galv_sim_result *sim, galv_cluster_result *cluster, galv_unfolded *unfolded,
+    const galv_costmodel *model, const galv_plan *plan, const galv_program *program,
+    const galv_cost *costs, const galv_stage_memory *base,
+    const galv_evaluate_options *options, galv_arena *arena, galv_err *err)
 {
     galv_unfolded u = {program, costs, base, NULL, 0, NULL, options->differences};
     galv_meeting *meetings = NULL;
@@ -294,11 +332,55 @@ simulate_all_ranks(galv_sim_result *sim, galv_cluster_result *cluster,
         status = galv_all_ranks_simulate(&all, program, costs, base, meetings,
                                          u.ranks_per_stage, &chosen, arena, err);
     }
+    if (status == GALV_OK && (slow_links || galv_differences_of_ranks(u.differences))) {
+        status = tell_straggling(&all, sim, &u, model, plan, err);
+    }
     if (status == GALV_OK) {
         cluster->folded_time_s = sim->iteration_time_s;
         sum_cluster(cluster, &all);
         *sim = all.sim;
+        *unfolded = u;
     }
+    return status;
+}
+
+/* What was held at the peaks, where every rank is simulated. The fullest rank of each
+ * stage stands for it; its place is replayed with its operations recorded. Ranks alike
+ * are fullest at the same place, so that is one replay more. */
+static galv_status attribute_places(galv_result *result, const galv_job *job,
+                                    const galv_unfolded *u, uint32_t run,
+                                    const galv_sim_result *sim, galv_err *err)
+{
+    int32_t last = galv_model_n_layers(&job->model) - 1;
+    bool has_head = galv_model_layer(&job->model, last)->kind == GALV_LAYER_HEAD;
+    galv_all_ranks_options chosen = {u->differences, run, u->network, -1};
+    galv_all_ranks_result all = {0};
+    galv_status status = GALV_OK;
+    galv_arena *arena = galv_arena_new();
+    if (arena == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (int32_t stage = 0; stage < result->n_stages && status == GALV_OK; stage++) {
+        int32_t n = u->ranks_per_stage;
+        const galv_rank_result *ranks = &sim->ranks[(size_t)stage * (size_t)n];
+        int32_t place = 0;
+        for (int32_t i = 1; i < n; i++) {
+            place = ranks[i].peak_bytes > ranks[place].peak_bytes ? i : place;
+        }
+        if (place != chosen.record_place) {
+            chosen.record_place = place;
+            galv_arena_reset(arena);
+            status = galv_all_ranks_simulate(&all, u->program, u->costs, u->base,
+                                             u->meetings, n, &chosen, arena, err);
+        }
+        if (status == GALV_OK) {
+            status =
+                galv_peak_attribute(&result->stages[stage].peak, u->program, u->costs,
+                                    all.sim.timeline.spans, &ranks[place], stage,
+                                    &u->base[stage], has_head ? last : -1, err);
+        }
+    }
+    galv_arena_free(arena);
     return status;
 }
 
@@ -382,7 +464,8 @@ galv_status galv_evaluate_whole(galv_result *result, galv_evaluation *evaluation
     galv_evaluation found = {0};
     galv_result made = {0};
     galv_sim_options sim_options = options->sim;
-    bool attributes = options->attribute_peaks && !wants_all_ranks(options);
+    galv_unfolded unfolded = {0};
+    bool every = wants_all_ranks(options);
     galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
     if (status == GALV_OK) {
         status = galv_price_program(&costs, model, plan, program, arena, err);
@@ -391,20 +474,23 @@ galv_status galv_evaluate_whole(galv_result *result, galv_evaluation *evaluation
         status = price_stages(&base, model, plan, arena, err);
     }
     if (status == GALV_OK) {
-        sim_options.record_timeline |= attributes;
+        sim_options.record_timeline |= options->attribute_peaks && !every;
         status =
             galv_simulate(&found.sim, program, costs, base, &sim_options, arena, err);
     }
-    if (status == GALV_OK && wants_all_ranks(options)) {
-        status = simulate_all_ranks(&found.sim, &made.cluster, model, plan, program,
-                                    costs, base, options, arena, err);
+    if (status == GALV_OK && every) {
+        status = simulate_all_ranks(&found.sim, &made.cluster, &unfolded, model, plan,
+                                    program, costs, base, options, arena, err);
     }
     if (status == GALV_OK) {
         status = fill_result(&made, &found, model, plan, program, costs, arena, err);
     }
-    if (status == GALV_OK && attributes) {
-        status = attribute_peaks(&made, galv_costmodel_job(model), program, costs, base,
-                                 &found.sim, err);
+    if (status == GALV_OK && options->attribute_peaks) {
+        const galv_job *job = galv_costmodel_job(model);
+        uint32_t run = (uint32_t)made.cluster.spread.median_run;
+        status =
+            every ? attribute_places(&made, job, &unfolded, run, &found.sim, err)
+                  : attribute_peaks(&made, job, program, costs, base, &found.sim, err);
     }
     if (status == GALV_OK) {
         made.wall_s = clock_s() - began_s;

@@ -26,8 +26,8 @@ typedef struct galv_stage_result {
 typedef struct galv_cluster_result {
     int64_t n_ranks;       /* simulated one by one; 0: folded */
     double folded_time_s;  /* the iteration without differences, nothing shared */
-    double waiting_s;      /* of the bubble, mean over ranks: waiting for the slower
-                              ranks of one's own collectives */
+    double waiting_s;      /* idle, mean over ranks: waiting for the slower ranks of
+                              one's own collectives */
     int64_t slowest_rank;  /* computes longest */
     double slowest_busy_s; /* its computation; the mean over its stage: */
     double stage_busy_s;
@@ -68,8 +68,8 @@ typedef struct galv_evaluate_options {
     const galv_differences *differences; /* NULL: none */
     int32_t n_runs;       /* > 0: draw so many iterations and show their spread */
     int n_jobs;           /* threads for those; 0 = 1 */
-    bool attribute_peaks; /* fill galv_peak whole, where the result is of the folded
-                             simulation */
+    bool attribute_peaks; /* fill galv_peak whole; where every rank is simulated, of the
+                             fullest rank of each stage */
     bool whole; /* simulate every micro-batch even where very many are alike: else an
                    iteration that has settled into a rhythm is extended from shorter
                    ones (sim/steady.c), unless its timeline is recorded */

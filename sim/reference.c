@@ -13,6 +13,10 @@
  * every end comes before every start. The engine goes rank by rank there, so the peak
  * of a rank may differ where an end and a start of the same moment change its memory.
  *
+ * Every rank by itself: the ranks of a collective are a ring of operations. They start
+ * when all of them can; the links of every rank of the ring slow it, by the worst, and
+ * computation on any of them does.
+ *
  * Shared with the engine: the program, the costs, and how memory is counted (an
  * operation's transient goes before its other changes at its end). */
 #include "sim/reference.h"
@@ -25,6 +29,7 @@
 
 typedef struct activity {
     bool running;
+    bool rated; /* its rate is that of this moment */
     uint32_t op;
     const galv_cost *cost;
     long double left_s; /* of the work, at rate 1 */
@@ -34,10 +39,12 @@ typedef struct activity {
 typedef struct reference {
     const galv_program *program;
     const galv_cost *costs;
-    activity *activities; /* [n_queues] */
-    uint32_t *head;       /* [n_queues] first op that has not ended */
-    bool *done;           /* [n_ops] */
-    double *held_bytes;   /* [n_ranks * GALV_N_MEMORY_USES] */
+    const galv_unfolded_program *unfolded; /* NULL: ranks that never meet */
+    uint32_t *queue_of;                    /* [n_ops] where they do */
+    activity *activities;                  /* [n_queues] */
+    uint32_t *head;                        /* [n_queues] first op that has not ended */
+    bool *done;                            /* [n_ops] */
+    double *held_bytes;                    /* [n_ranks * GALV_N_MEMORY_USES] */
     long double now_s;
     uint32_t n_done;
     galv_reference_result result;
@@ -77,7 +84,20 @@ static void end_activity(reference *r, uint32_t queue)
                   -a->cost->transient_bytes);
 }
 
-static bool can_start(const reference *r, uint32_t queue)
+/* The same collective on the next rank of its group; the op itself where alone. */
+static uint32_t next_member(const reference *r, uint32_t op)
+{
+    return r->unfolded == NULL ? op : r->unfolded->next_member[op];
+}
+
+static uint32_t queue_of_member(const reference *r, uint32_t queue, uint32_t op,
+                                uint32_t member)
+{
+    return member == op ? queue : r->queue_of[member];
+}
+
+/* Has the turn of a queue's next operation come? */
+static bool has_turn(const reference *r, uint32_t queue)
 {
     uint32_t op = r->head[queue];
     if (r->activities[queue].running || op == r->program->queue_begin[queue + 1]) {
@@ -92,16 +112,52 @@ static bool can_start(const reference *r, uint32_t queue)
     return true;
 }
 
+/* And that of the same collective on all its ranks? */
+static bool can_start(const reference *r, uint32_t queue)
+{
+    if (!has_turn(r, queue)) {
+        return false;
+    }
+    uint32_t op = r->head[queue];
+    for (uint32_t other = next_member(r, op); other != op;
+         other = next_member(r, other)) {
+        uint32_t of = r->queue_of[other];
+        if (r->head[of] != other || !has_turn(r, of)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void start_activity(reference *r, uint32_t queue)
 {
     activity *a = &r->activities[queue];
     a->running = true;
     a->op = r->head[queue];
     a->cost = &r->costs[r->program->ops[a->op].class_index];
-    a->left_s = (long double)a->cost->work_s;
+    a->left_s = (long double)(r->unfolded == NULL ? a->cost->work_s
+                                                  : r->unfolded->work_s[a->op]);
     r->result.start_s[a->op] = (double)r->now_s;
     change_memory(r, queue / GALV_N_STREAMS, a->cost->start_bytes,
                   a->cost->transient_bytes);
+}
+
+/* Starts what comes next in a queue, on all ranks that do it together. */
+static void start_together(reference *r, uint32_t queue)
+{
+    uint32_t op = r->head[queue];
+    uint32_t member = op;
+    do {
+        start_activity(r, queue_of_member(r, queue, op, member));
+        member = next_member(r, member);
+    } while (member != op);
+    if (r->activities[queue].left_s > 0) {
+        return;
+    }
+    do {
+        end_activity(r, queue_of_member(r, queue, op, member));
+        member = next_member(r, member);
+    } while (member != op);
 }
 
 static void start_all(reference *r)
@@ -111,11 +167,8 @@ static void start_all(reference *r)
         started = false;
         for (uint32_t queue = 0; queue < count_queues(r); queue++) {
             while (can_start(r, queue)) {
-                start_activity(r, queue);
+                start_together(r, queue);
                 started = true;
-                if (r->activities[queue].left_s <= 0) {
-                    end_activity(r, queue);
-                }
             }
         }
     }
@@ -123,36 +176,80 @@ static void start_all(reference *r)
 
 /* ---- rates ---- */
 
-/* The rate of one activity, from those that run beside it on its rank: streams[] are
- * the rank's activities, `stream` the one that is meant. */
-static long double rate_of(const activity *streams, int stream)
+/* How much computation is slowed by what is communicated beside it on its rank:
+ * streams[] are the rank's activities. */
+static long double computation_slowed(const activity *streams)
 {
-    const activity *a = &streams[stream];
-    long double intra = 0;
-    long double inter = 0;
     long double slowdown = 1;
     for (int other = 0; other < GALV_N_STREAMS; other++) {
         if (streams[other].running && other != GALV_STREAM_COMPUTE) {
-            intra += (long double)streams[other].cost->intra_share;
-            inter += (long double)streams[other].cost->inter_share;
             slowdown =
                 fmaxl(slowdown, (long double)streams[other].cost->compute_slowdown);
         }
     }
-    if (stream == GALV_STREAM_COMPUTE) {
-        return 1 / slowdown;
+    return slowdown;
+}
+
+/* How much the links of one rank slow a communication that uses them. */
+static long double slowed_by_links(const activity *streams, const galv_cost *cost)
+{
+    long double intra = 0;
+    long double inter = 0;
+    for (int other = 0; other < GALV_N_STREAMS; other++) {
+        if (streams[other].running && other != GALV_STREAM_COMPUTE) {
+            intra += (long double)streams[other].cost->intra_share;
+            inter += (long double)streams[other].cost->inter_share;
+        }
     }
     long double slowed = 1;
-    if (a->cost->intra_share > 0) {
+    if (cost->intra_share > 0) {
         slowed = fmaxl(slowed, intra);
     }
-    if (a->cost->inter_share > 0) {
+    if (cost->inter_share > 0) {
         slowed = fmaxl(slowed, inter);
     }
-    if (streams[GALV_STREAM_COMPUTE].running) {
-        slowed *= fmaxl(1, (long double)a->cost->comm_slowdown);
+    return slowed;
+}
+
+/* The rate of a communication, from what runs beside it on all its ranks. */
+static long double communication_rate(const reference *r, uint32_t queue)
+{
+    uint32_t op = r->head[queue];
+    uint32_t member = op;
+    const galv_cost *cost = r->activities[queue].cost;
+    long double slowed = 1;
+    bool beside = false;
+    do {
+        uint32_t of = queue_of_member(r, queue, op, member);
+        const activity *streams = &r->activities[of - of % GALV_N_STREAMS];
+        slowed = fmaxl(slowed, slowed_by_links(streams, cost));
+        beside |= streams[GALV_STREAM_COMPUTE].running;
+        member = next_member(r, member);
+    } while (member != op);
+    if (beside) {
+        slowed *= fmaxl(1, (long double)cost->comm_slowdown);
     }
     return 1 / slowed;
+}
+
+static void set_rate(reference *r, uint32_t queue)
+{
+    activity *a = &r->activities[queue];
+    if (queue % GALV_N_STREAMS == GALV_STREAM_COMPUTE) {
+        a->rate = 1 / computation_slowed(&r->activities[queue]);
+        return;
+    }
+    if (a->rated) { /* with another rank of its group */
+        return;
+    }
+    long double rate = communication_rate(r, queue);
+    uint32_t member = a->op;
+    do {
+        activity *of = &r->activities[queue_of_member(r, queue, a->op, member)];
+        of->rate = rate;
+        of->rated = true;
+        member = next_member(r, member);
+    } while (member != a->op);
 }
 
 /* ---- the clock ---- */
@@ -162,10 +259,12 @@ static long double set_rates(reference *r)
 {
     long double soonest = (long double)INFINITY;
     for (uint32_t queue = 0; queue < count_queues(r); queue++) {
+        r->activities[queue].rated = false;
+    }
+    for (uint32_t queue = 0; queue < count_queues(r); queue++) {
         activity *a = &r->activities[queue];
         if (a->running) {
-            uint32_t first = queue - queue % GALV_N_STREAMS;
-            a->rate = rate_of(&r->activities[first], (int)(queue - first));
+            set_rate(r, queue);
             soonest = fminl(soonest, a->left_s / a->rate);
         }
     }
@@ -230,23 +329,58 @@ static bool set_up(reference *r, const galv_stage_memory *base, galv_arena *aren
     return true;
 }
 
+static galv_status run(galv_reference_result *result, reference *r,
+                       const galv_stage_memory *base, galv_arena *arena, galv_err *err)
+{
+    if (!set_up(r, base, arena)) {
+        return galv_fail(err, GALV_NO_MEMORY,
+                         "a check of %u operations does not fit in memory",
+                         (unsigned)r->program->n_ops);
+    }
+    galv_status status = play(r, err);
+    if (status == GALV_OK) {
+        r->result.iteration_time_s = (double)r->now_s;
+        *result = r->result;
+    }
+    return status;
+}
+
 galv_status galv_reference_simulate(galv_reference_result *result,
                                     const galv_program *program, const galv_cost *costs,
                                     const galv_stage_memory *base, galv_arena *arena,
                                     galv_err *err)
 {
     reference r = {.program = program, .costs = costs};
-    if (!set_up(&r, base, arena)) {
-        return galv_fail(err, GALV_NO_MEMORY,
-                         "a check of %u operations does not fit in memory",
-                         (unsigned)program->n_ops);
+    return run(result, &r, base, arena, err);
+}
+
+galv_status galv_reference_simulate_all(galv_reference_result *result,
+                                        const galv_unfolded_program *unfolded,
+                                        const galv_cost *costs,
+                                        const galv_stage_memory *base,
+                                        galv_arena *arena, galv_err *err)
+{
+    const galv_program *program = unfolded->program;
+    reference r = {.program = program, .costs = costs, .unfolded = unfolded};
+    galv_stage_memory *of_ranks = NULL;
+    r.queue_of = GALV_NEW_ARRAY(arena, uint32_t, program->n_ops);
+    if (base != NULL) {
+        of_ranks = GALV_NEW_ARRAY(arena, galv_stage_memory, program->n_ranks);
     }
-    galv_status status = play(&r, err);
-    if (status == GALV_OK) {
-        r.result.iteration_time_s = (double)r.now_s;
-        *result = r.result;
+    if (r.queue_of == NULL || (base != NULL && of_ranks == NULL)) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %d ranks",
+                         (int)program->n_ranks);
     }
-    return status;
+    for (uint32_t queue = 0; queue < count_queues(&r); queue++) {
+        for (uint32_t op = program->queue_begin[queue];
+             op < program->queue_begin[queue + 1]; op++) {
+            r.queue_of[op] = queue;
+        }
+    }
+    for (int32_t rank = 0; base != NULL && rank < program->n_ranks; rank++) {
+        of_ranks[rank] = base[rank / unfolded->ranks_per_stage];
+    }
+    return run(result, &r, of_ranks, arena, err);
 }
 
 /* ---- comparing ---- */
@@ -289,32 +423,104 @@ galv_status galv_check_results(galv_check *check, const galv_program *program,
     return GALV_OK;
 }
 
+/* A plan compiled, and priced. */
+typedef struct stand {
+    galv_program *program;
+    galv_cost *costs;
+    galv_stage_memory *base;
+} stand;
+
+static galv_status prepare(stand *s, const galv_costmodel *model, const galv_plan *plan,
+                           galv_arena *arena, galv_err *err)
+{
+    s->base = GALV_NEW_ARRAY(arena, galv_stage_memory, plan->pp);
+    if (s->base == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages", (int)plan->pp);
+    }
+    for (int32_t stage = 0; stage < plan->pp; stage++) {
+        galv_costmodel_stage_memory(&s->base[stage], model, plan, stage);
+    }
+    galv_status status = galv_program_of_plan(&s->program, model, plan, arena, err);
+    return status == GALV_OK
+               ? galv_price_program(&s->costs, model, plan, s->program, arena, err)
+               : status;
+}
+
 galv_status galv_check_plan(galv_check *check, const galv_costmodel *model,
                             const galv_plan *plan, galv_arena *arena, galv_err *err)
 {
-    galv_program *program = NULL;
-    galv_cost *costs = NULL;
+    stand s = {0};
     galv_sim_result sim = {0};
     galv_reference_result naive = {0};
     galv_sim_options options = GALV_SIM_OPTIONS_INIT;
     options.record_timeline = true;
-    galv_stage_memory *base = GALV_NEW_ARRAY(arena, galv_stage_memory, plan->pp);
-    if (base == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages", (int)plan->pp);
-    }
-    for (int32_t stage = 0; stage < plan->pp; stage++) {
-        galv_costmodel_stage_memory(&base[stage], model, plan, stage);
-    }
-    galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
+    galv_status status = prepare(&s, model, plan, arena, err);
     if (status == GALV_OK) {
-        status = galv_price_program(&costs, model, plan, program, arena, err);
+        status = galv_simulate(&sim, s.program, s.costs, s.base, &options, arena, err);
     }
     if (status == GALV_OK) {
-        status = galv_simulate(&sim, program, costs, base, &options, arena, err);
-    }
-    if (status == GALV_OK) {
-        status = galv_reference_simulate(&naive, program, costs, base, arena, err);
+        status =
+            galv_reference_simulate(&naive, s.program, s.costs, s.base, arena, err);
     }
     return status != GALV_OK ? status
-                             : galv_check_results(check, program, &sim, &naive, err);
+                             : galv_check_results(check, s.program, &sim, &naive, err);
+}
+
+static galv_status refuse_large(const galv_program *program, int32_t ranks_per_stage,
+                                galv_err *err)
+{
+    double n = ranks_per_stage;
+    double n_ranks = n * program->n_ranks;
+    double n_ops = n * program->n_ops;
+    if (n_ranks * n_ops <= GALV_MOST_CHECKED) {
+        return GALV_OK;
+    }
+    galv_fail(err, GALV_USAGE,
+              "%.0f operations of %.0f ranks are too many for the second simulator: at "
+              "most %.0f operations of so many ranks",
+              n_ops, n_ranks, floor(GALV_MOST_CHECKED / n_ranks));
+    galv_hint(err, "a smaller cluster or fewer micro-batches, or the check of one rank "
+                   "for each stage, without --all-ranks");
+    return GALV_USAGE;
+}
+
+galv_status galv_check_all_ranks(galv_check *check, const galv_costmodel *model,
+                                 const galv_plan *plan,
+                                 const galv_differences *differences,
+                                 uint32_t run_index, galv_arena *arena, galv_err *err)
+{
+    stand s = {0};
+    galv_meeting *meetings = NULL;
+    int32_t per_stage = 0;
+    galv_all_ranks_result all = {0};
+    galv_unfolded_program unfolded = {0};
+    galv_reference_result naive = {0};
+    galv_all_ranks_options options = {differences, run_index, NULL, GALV_EVERY_PLACE};
+    galv_status status = prepare(&s, model, plan, arena, err);
+    if (status == GALV_OK) {
+        status =
+            galv_meetings_of_plan(&meetings, &per_stage, plan, s.program, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = refuse_large(s.program, per_stage, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_unfold(&unfolded, s.program, s.costs, meetings, per_stage,
+                             differences, run_index, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_all_ranks_simulate(&all, s.program, s.costs, s.base, meetings,
+                                         per_stage, &options, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_unfold_timeline(&all.sim.timeline, &unfolded, s.program, &all,
+                                      arena, err);
+    }
+    if (status == GALV_OK) {
+        status =
+            galv_reference_simulate_all(&naive, &unfolded, s.costs, s.base, arena, err);
+    }
+    return status != GALV_OK
+               ? status
+               : galv_check_results(check, unfolded.program, &all.sim, &naive, err);
 }

@@ -8,6 +8,7 @@
 
 #include "costmodel/costmodel.h"
 #include "sim/evaluate.h"
+#include "sim/unfold.h"
 
 typedef struct galv_reference_result {
     double iteration_time_s;
@@ -22,6 +23,15 @@ galv_status galv_reference_simulate(galv_reference_result *result,
                                     const galv_program *program, const galv_cost *costs,
                                     const galv_stage_memory *base, galv_arena *arena,
                                     galv_err *err);
+
+/* The same for every rank by itself: the ranks of a collective begin it when all of
+ * them can, at the pace of the slowest, and end it together. base[n_ranks of the folded
+ * program], each for a stage. The network is not shared. Errors: as galv_simulate. */
+galv_status galv_reference_simulate_all(galv_reference_result *result,
+                                        const galv_unfolded_program *unfolded,
+                                        const galv_cost *costs,
+                                        const galv_stage_memory *base,
+                                        galv_arena *arena, galv_err *err);
 
 /* How far two simulations of one program are apart. */
 typedef struct galv_check {
@@ -40,6 +50,17 @@ typedef struct galv_check {
 galv_status galv_check_results(galv_check *check, const galv_program *program,
                                const galv_sim_result *sim,
                                const galv_reference_result *reference, galv_err *err);
+
+/* Operations times ranks that the check of every rank takes at most. */
+#define GALV_MOST_CHECKED 100000000
+
+/* Compiles and prices a plan and plays every rank of it with both, in draw `run` of the
+ * differences (NULL: none), which have no slow links. Errors: as galv_evaluate, and
+ * GALV_USAGE where that would be more than GALV_MOST_CHECKED. */
+galv_status galv_check_all_ranks(galv_check *check, const galv_costmodel *model,
+                                 const galv_plan *plan,
+                                 const galv_differences *differences, uint32_t run,
+                                 galv_arena *arena, galv_err *err);
 
 /* Compiles and prices a plan and plays it with both. Errors: as galv_evaluate. */
 galv_status galv_check_plan(galv_check *check, const galv_costmodel *model,

@@ -27,7 +27,8 @@
     X(PP, "pp") /* only its own message is in flight */      \
     X(DP, "dp")                                              \
     X(OPTIMIZER, "optimizer")                                \
-    X(BUBBLE, "bubble") /* nothing runs */
+    X(BUBBLE, "bubble")         /* nothing runs */           \
+    X(STRAGGLING, "straggling") /* nothing runs, because ranks or links differ */
 
 typedef enum galv_breakdown {
 #define GALV_ENUM(name, word) GALV_BREAKDOWN_##name,

@@ -8,7 +8,8 @@ $ galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 --str
 > All 16 ranks, each by itself (seed 1)
 > 
 ~ ^  step +\+[0-9.]+ % on .* with ranks alike$
-~ ^  waiting +[0-9.]+ % of the step, waiting for slower ranks$
+~ ^  waiting +[0-9.]+ % of the step, in collectives for others$
+~ ^  straggling +[0-9.]+ % of the step, idle because ranks or links differ$
 ~ ^  slowest +rank 5 computes .*, its stage .*$
 
 # Everything waits for the slowest; a share of all ranks can be named, too.
@@ -38,3 +39,36 @@ $ galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 --str
 
 $ for o in '--straggler 16=1.1' '--straggler x=1.1' '--straggler 1=0' '--straggler 1.5=2' '--jitter 3' '--jitter 0.1,0.1,0.1' '--jitter -1' '--slow-link 9=0.5' '--slow-link 1=2' '--slow-link 1=0'; do galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 $o >out 2>err; echo "$o $?"; test ! -s out || echo output; grep -q '^galvatron-sim: error: ' err || cat err; done | grep -v ' 2$'
 ? 1
+
+# Straggling is a part of its own: nothing without differences, and all parts add up.
+$ for o in --all-ranks --contention '--straggler 5=1.2' '--jitter 0.1,0.1' '--slow-link 1=0.1'; do galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 --mc-runs 3 $o --json | jq -c '[.breakdown_s.straggling > 0, (([.breakdown_s[]] | add) / .iteration_time_s - 1 | fabs) < 1e-12]'; done
+> [false,true]
+> [false,true]
+> [true,true]
+> [true,true]
+> [true,true]
+
+# The critical path of every rank goes through the slow one; explain shows it, too.
+$ galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 --straggler 5=1.5 --json >slow.json; jq -e '.critical_path as $c | ($c.ranks | length) == 16 and $c.ranks_per_stage == 8 and ([$c.ranks[] | .path_s.compute] | index(max)) == 5 and (([$c.spent_s[]] | add) / .iteration_time_s - 1 | fabs) < 1e-12 and ([$c.ranks[] | ([.spent_s[]] | add) / $c.duration_s - 1 | fabs] | max) < 1e-9 and .stages[0].peak.micro_batches_held == 2' slow.json
+> true
+
+$ galvatron-sim explain slow.json --straggler 5=1.5 --json | jq -e --slurpfile s slow.json '.iteration_time_s == $s[0].iteration_time_s and .critical_path.ranks_per_stage == 8 and .breakdown_s.straggling > 0'
+> true
+
+# The second simulator replays every rank, where that is not too large.
+$ galvatron-sim simulate -m llama3-8b -n 1 --tp 2 --pp 2 --global-batch 8 --straggler 3=1.3 --jitter 0.1,0.1 --mc-runs 3 --check --json | jq -e '.check.operations > 1000 and .check.time_frac < 1e-9 and .check.memory_frac < 1e-9 and (.check.iteration_time_s / .iteration_time_s - 1 | fabs) < 1e-9'
+> true
+
+$ galvatron-sim simulate -m llama3-8b -n 16 --tp 4 --pp 2 --global-batch 512 --all-ranks --check
+2~ error: 1081728 operations of 128 ranks are too many for the second simulator: at most [0-9]+ operations of so many ranks$
+2...
+? 2
+
+$ galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 --contention --check
+2> galvatron-sim: error: --check: the second simulator has no shared network
+2...
+? 2
+
+$ galvatron-sim simulate -m llama3-8b -n 16 --tp 4 --pp 2 --global-batch 512 --all-ranks --json | jq -r '.critical_path_left_out, has("critical_path")'
+> 1081728 operations of 128 ranks are too many to be written out: at most 1000000
+> false
