@@ -1,0 +1,261 @@
+#include "tests/exec/world_script.h"
+
+#include "tests/exec/support.h"
+#include "tests/support/leaks.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+GALV_TEST_SUITE(exec_world);
+
+/* A port that is free now. */
+static int free_port(void)
+{
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    cr_assert(bind(listener, (struct sockaddr *)&address, size) == 0);
+    cr_assert(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+    close(listener);
+    return ntohs(address.sin_port);
+}
+
+static void set_number(const char *name, int number)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", number);
+    setenv(name, text, 1);
+}
+
+static void clear_environment(void)
+{
+    static const char *const names[] = {"RANK",
+                                        "WORLD_SIZE",
+                                        "LOCAL_RANK",
+                                        "MASTER_ADDR",
+                                        "MASTER_PORT",
+                                        "PMI_SIZE",
+                                        "OMPI_COMM_WORLD_SIZE",
+                                        "PMIX_RANK",
+                                        "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        unsetenv(names[i]);
+    }
+}
+
+static void set_torchrun(int rank, int size, int port)
+{
+    clear_environment();
+    set_number("RANK", rank);
+    set_number("LOCAL_RANK", rank);
+    set_number("WORLD_SIZE", size);
+    set_number("MASTER_PORT", port);
+    setenv("MASTER_ADDR", "127.0.0.1", 1);
+}
+
+static galv_world *join_or_leave(void)
+{
+    galv_world *world = NULL;
+    galv_err err = GALV_ERR_INIT;
+    int argc = 0;
+    char **argv = NULL;
+    if (galv_world_new(&world, &argc, &argv, &err) != GALV_OK) {
+        fprintf(stderr, "%s (%s)\n", err.message, err.hint);
+        _exit(90);
+    }
+    return world;
+}
+
+/* Starts `size` processes as torchrun would, each of which runs `run` and leaves with
+ * its answer; returns the statuses of waitpid. */
+static void start(int size, int (*run)(galv_world *world), int *statuses)
+{
+    int port = free_port();
+    pid_t pids[8];
+    for (int rank = 0; rank < size; rank++) {
+        pids[rank] = fork();
+        cr_assert(pids[rank] >= 0);
+        if (pids[rank] == 0) {
+            set_torchrun(rank, size, port);
+            galv_world *world = join_or_leave();
+            int answer = run(world);
+            galv_world_free(world);
+            galv_test_check_leaks();
+            _exit(answer);
+        }
+    }
+    for (int rank = 0; rank < size; rank++) {
+        waitpid(pids[rank], &statuses[rank], 0);
+    }
+}
+
+Test(exec_world, over_tcp_does_what_any_world_does, .timeout = 60)
+{
+    int statuses[4];
+    start(4, world_script, statuses);
+    for (int rank = 0; rank < 4; rank++) {
+        cr_expect_eq(statuses[rank], 0, "rank %d: %x", rank, statuses[rank]);
+    }
+}
+
+/* As in a collective that never ends. */
+static int hang(void)
+{
+    while (pause() != 0) {
+    }
+    return 0;
+}
+
+static int die_as_rank_2(galv_world *world)
+{
+    if (galv_world_rank(world) == 2) {
+        raise(SIGKILL);
+    }
+    return hang();
+}
+
+Test(exec_world, a_killed_rank_ends_all_others_wherever_they_hang, .timeout = 60)
+{
+    int statuses[4];
+    start(4, die_as_rank_2, statuses);
+    for (int rank = 0; rank < 4; rank++) {
+        int status = statuses[rank];
+        if (rank == 2) {
+            cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        } else {
+            cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "rank %d: %x",
+                      rank, status);
+        }
+    }
+}
+
+static int die_as_rank_0(galv_world *world)
+{
+    if (galv_world_rank(world) == 0) {
+        raise(SIGKILL);
+    }
+    return hang();
+}
+
+Test(exec_world, the_death_of_rank_0_ends_all_others, .timeout = 60)
+{
+    int statuses[3];
+    start(3, die_as_rank_0, statuses);
+    for (int rank = 1; rank < 3; rank++) {
+        cr_expect(WIFEXITED(statuses[rank]) && WEXITSTATUS(statuses[rank]) == 1);
+    }
+}
+
+static int abort_as_rank_1(galv_world *world)
+{
+    if (galv_world_rank(world) == 1) {
+        galv_world_abort(world, 3);
+    }
+    return hang();
+}
+
+Test(exec_world, abort_ends_all_with_its_status, .timeout = 60)
+{
+    int statuses[3];
+    start(3, abort_as_rank_1, statuses);
+    for (int rank = 0; rank < 3; rank++) {
+        cr_expect(WIFEXITED(statuses[rank]) && WEXITSTATUS(statuses[rank]) == 3,
+                  "rank %d: %x", rank, statuses[rank]);
+    }
+}
+
+static int leave_early(galv_world *world)
+{
+    if (galv_world_rank(world) != 1) {
+        /* rank 1 has left by then, and that is no death */
+        sleep(1);
+    }
+    return 0;
+}
+
+Test(exec_world, a_rank_that_leaves_in_order_takes_nobody_with_it, .timeout = 60)
+{
+    int statuses[3];
+    start(3, leave_early, statuses);
+    for (int rank = 0; rank < 3; rank++) {
+        cr_expect_eq(statuses[rank], 0, "rank %d: %x", rank, statuses[rank]);
+    }
+}
+
+static galv_status join_status(galv_err *err)
+{
+    galv_world *world = NULL;
+    int argc = 0;
+    char **argv = NULL;
+    galv_status status = galv_world_new(&world, &argc, &argv, err);
+    if (status == GALV_OK) {
+        galv_world_free(world);
+    }
+    return status;
+}
+
+Test(exec_world, a_wrong_environment_is_told_with_what_to_set)
+{
+    galv_err err = GALV_ERR_INIT;
+    set_torchrun(2, 2, 1);
+    cr_expect_eq(join_status(&err), GALV_USAGE);
+    cr_expect_str_eq(err.message, "RANK 2 is not below WORLD_SIZE 2");
+    err = (galv_err)GALV_ERR_INIT;
+    setenv("RANK", "first", 1);
+    cr_expect_eq(join_status(&err), GALV_USAGE);
+    cr_expect_str_eq(err.message, "RANK is not a whole number: 'first'");
+    err = (galv_err)GALV_ERR_INIT;
+    unsetenv("RANK");
+    cr_expect_eq(join_status(&err), GALV_USAGE);
+    cr_expect_str_eq(err.message,
+                     "WORLD_SIZE is 2, but RANK or MASTER_ADDR is not set");
+    err = (galv_err)GALV_ERR_INIT;
+    set_torchrun(1, 2, free_port());
+    setenv("GALV_CONNECT_S", "0.1", 1);
+    cr_expect_eq(join_status(&err), GALV_UNAVAILABLE);
+    cr_expect(strstr(err.message, "rank 0 does not answer at 127.0.0.1") != NULL);
+    err = (galv_err)GALV_ERR_INIT;
+    set_torchrun(0, 2, free_port());
+    cr_expect_eq(join_status(&err), GALV_UNAVAILABLE);
+    cr_expect(strstr(err.message, "rank 1 did not come") != NULL);
+}
+
+Test(exec_world, alone_is_a_world_too)
+{
+    clear_environment();
+    galv_world *world = NULL;
+    galv_err err = GALV_ERR_INIT;
+    int argc = 0;
+    char **argv = NULL;
+    cr_assert_eq(galv_world_new(&world, &argc, &argv, &err), GALV_OK);
+    cr_expect_eq(world_script(world), 0);
+    cr_expect_str_eq(galv_world_launcher(world), "alone");
+    cr_expect_not(galv_world_has_mpi(world));
+    galv_world_free(world);
+    set_torchrun(0, 1, 1); /* a torchrun of one process needs no connection */
+    cr_assert_eq(galv_world_new(&world, &argc, &argv, &err), GALV_OK);
+    cr_expect_eq(galv_world_size(world), 1);
+    galv_world_free(world);
+}
+
+Test(exec_world, the_host_backend_wants_mpi_for_more_than_one_rank, .timeout = 60)
+{
+    int port = free_port();
+    pid_t pid = fork();
+    set_torchrun(pid == 0 ? 1 : 0, 2, port);
+    galv_world *world = join_or_leave();
+    galv_backend *backend = NULL;
+    galv_err err = GALV_ERR_INIT;
+    galv_status status = galv_host_backend_new(&backend, world, &err);
+    galv_world_free(world);
+    if (pid == 0) {
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+    cr_expect_eq(status, GALV_UNAVAILABLE);
+    cr_expect_str_eq(err.message, "the host backend needs MPI for 2 ranks");
+}
