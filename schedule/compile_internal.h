@@ -23,11 +23,12 @@ typedef struct galv_chunk {
     galv_bucket *buckets; /* in the order of layers; together all layers */
 } galv_chunk;
 
-/* What is different in the first and the last pass over a chunk. */
+/* What is different in the first and the last pass over a chunk, and in a pair. */
 typedef struct galv_pass_hooks {
     bool wait_for_parameters; /* forward: each bucket waits for its gather */
     bool reduce_gradients;    /* backward: reduce buckets as they are done (ZeRO 0, 1;
                                  higher stages reduce in every pass) */
+    bool beside;              /* the pass runs beside another, and hides what it can */
 } galv_pass_hooks;
 
 typedef struct galv_pass_op {
@@ -69,7 +70,8 @@ galv_status galv_compile_pass(galv_pass_layout *layout, const galv_job *job,
  * A pass is cut into stretches where its computation waits for a communication of its
  * own. The passes take turns stretch by stretch, each in proportion to how many it has,
  * backward first: while what one has sent is on its way, the other computes. Where
- * neither is cut there is nothing to hide, and forward goes first.
+ * neither is cut there is nothing to hide, and forward goes first. Both are laid out
+ * with hooks.beside.
  * Source: DeepSeek-AI 2024, arXiv 2412.19437 section 3.2.1 and figure 4 (attention,
  * dispatch, MLP and combine of one beside those of the other). */
 galv_status galv_compile_pair(galv_pass_layout *layout, const galv_pass_layout *forward,

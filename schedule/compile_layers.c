@@ -29,6 +29,13 @@
  * Source: Megatron-LM, core/tensor_parallel/layers.py,
  * LinearWithGradAccumulationAndAsyncCommunication; Korthikanti et al. 2022.
  *
+ * Beside another pass, layers of experts go further: the backward of each part is two
+ * operations, and the weights of what came before are computed once the next exchange
+ * is on its way. So while DISPATCH or COMBINE of backward is under way there are the
+ * part's own weights to compute, then the other pass's turn.
+ * Source: DeepSeek-AI 2024, arXiv 2412.19437 figure 4: MLP(B), MLP(W), MLP(F), ATTN(B),
+ * ATTN(W), ATTN(F) over the exchanges.
+ *
  * overlap.tp_comm (products that overlap their own collectives in rings): the
  * collective around a part runs beside the next part, and the one after that waits for
  * it. That is the time of a full overlap, one part late.
@@ -223,10 +230,42 @@ static void reduce_after(galv_pass_writer *w, int part)
     }
 }
 
+void galv_pass_finish_weights(galv_pass_writer *w)
+{
+    int32_t first_layer = w->first_layer;
+    int32_t n_layers = w->n_layers;
+    for (int32_t i = 0; i < w->n_late && !w->failed; i++) {
+        w->first_layer = w->late[i].first_layer;
+        w->n_layers = w->late[i].n_layers;
+        w->last_compute = galv_pass_append(w, GALV_OP_BACKWARD_WEIGHT,
+                                           GALV_STREAM_COMPUTE, w->late[i].part);
+    }
+    w->first_layer = first_layer;
+    w->n_layers = n_layers;
+    w->n_late = 0;
+}
+
+/* Computes a part of backward, or its inputs alone where its weights can wait. */
+static void compute_backward(galv_pass_writer *w, int kind, int part)
+{
+    bool late = kind == GALV_OP_BACKWARD && w->hooks->beside &&
+                w->group->kind == GALV_LAYER_MOE_DECODER && w->strategy->ep > 1;
+    if (!late) {
+        galv_pass_compute(w, kind, part);
+        return;
+    }
+    if (w->n_late == GALV_MAX_LATE) {
+        galv_pass_finish_weights(w);
+    }
+    galv_pass_compute(w, GALV_OP_BACKWARD_INPUT, part);
+    w->late[w->n_late++] = (galv_late_weights){w->first_layer, w->n_layers, part};
+}
+
 static void exchange_heads(galv_pass_writer *w)
 {
     if (w->strategy->tp > 1 && w->strategy->sp == GALV_SP_ULYSSES) {
         communicate(w, GALV_OP_ALL_TO_ALL, GALV_STREAM_TP, GALV_PART_ATTENTION);
+        galv_pass_finish_weights(w);
     }
 }
 
@@ -242,6 +281,7 @@ static void exchange_tokens(galv_pass_writer *w, int part)
 {
     if (w->strategy->ep > 1) {
         communicate(w, GALV_OP_ALL_TO_ALL, GALV_STREAM_EP, part);
+        galv_pass_finish_weights(w);
     }
 }
 
@@ -331,7 +371,7 @@ static void backward_part(galv_pass_writer *w, int kind, int part)
     if (galv_compile_cuts_weights(w->strategy)) {
         backward_tensor_parallel(w, kind, part, true, true);
     } else {
-        galv_pass_compute(w, kind, part);
+        compute_backward(w, kind, part);
     }
 }
 
@@ -348,12 +388,12 @@ void galv_pass_backward_cut(galv_pass_writer *w, int kind)
     } else {
         galv_pass_compute(w, kind, GALV_PART_COMBINE);
         exchange_tokens(w, GALV_PART_COMBINE);
-        galv_pass_compute(w, kind, GALV_PART_EXPERTS);
+        compute_backward(w, kind, GALV_PART_EXPERTS);
         exchange_tokens(w, GALV_PART_EXPERTS);
         if (shares_experts_over_tp(w)) {
             backward_part(w, kind, GALV_PART_ROUTER);
         } else {
-            galv_pass_compute(w, kind, GALV_PART_ROUTER);
+            compute_backward(w, kind, GALV_PART_ROUTER);
         }
         join_tokens(w, GALV_PART_ROUTER);
     }

@@ -12,7 +12,7 @@ galv_status galv_stage_layouts_init(galv_stage_layouts *layouts, const galv_job 
 {
     galv_stage_layouts made = {job, plan, chunks, NULL, NULL, arena};
     made.passes = GALV_NEW_ARRAY(arena, galv_pass_layout *,
-                                 2 * N_PASSES * (size_t)galv_plan_n_chunks(plan));
+                                 4 * N_PASSES * (size_t)galv_plan_n_chunks(plan));
     if (made.passes == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for the passes of a stage");
     }
@@ -21,14 +21,15 @@ galv_status galv_stage_layouts_init(galv_stage_layouts *layouts, const galv_job 
 }
 
 static galv_status get_pass(galv_pass_layout **layout, galv_stage_layouts *l,
-                            const galv_pass_key *key, galv_err *err)
+                            const galv_pass_key *key, bool beside, galv_err *err)
 {
-    galv_pass_layout **place =
-        &l->passes[(key->chunk * N_PASSES + key->pass) * 2 + (key->hooked ? 1 : 0)];
+    galv_pass_layout **place = &l->passes[(key->chunk * N_PASSES + key->pass) * 4 +
+                                          (key->hooked ? 2 : 0) + (beside ? 1 : 0)];
     galv_status status = GALV_OK;
     if (*place == NULL) {
         const galv_pass_hooks hooks = {key->hooked && l->plan->overlap.param_gather,
-                                       key->hooked && l->plan->overlap.grad_reduce};
+                                       key->hooked && l->plan->overlap.grad_reduce,
+                                       beside};
         galv_pass_layout *made = GALV_NEW(l->arena, galv_pass_layout);
         status = made == NULL
                      ? galv_fail(err, GALV_NO_MEMORY, "no memory for a pass")
@@ -51,7 +52,7 @@ galv_status galv_stage_layouts_get(galv_pass_layout **layout, galv_stage_layouts
     galv_pass_layout *passes[2] = {NULL, NULL};
     galv_status status = GALV_OK;
     if (n_keys == 1) {
-        return get_pass(layout, l, keys, err);
+        return get_pass(layout, l, keys, false, err);
     }
     for (galv_pair_layout *at = l->pairs; at != NULL; at = at->next) {
         if (same_key(&at->keys[0], &keys[0]) && same_key(&at->keys[1], &keys[1])) {
@@ -60,7 +61,7 @@ galv_status galv_stage_layouts_get(galv_pass_layout **layout, galv_stage_layouts
         }
     }
     for (int i = 0; i < 2 && status == GALV_OK; i++) {
-        status = get_pass(&passes[i], l, &keys[i], err);
+        status = get_pass(&passes[i], l, &keys[i], true, err);
     }
     galv_pair_layout *made = GALV_NEW(l->arena, galv_pair_layout);
     if (status == GALV_OK && made == NULL) {

@@ -22,8 +22,8 @@ typedef struct galv_stage_layouts {
     const galv_job *job;
     const galv_plan *plan;
     const galv_chunk *chunks;  /* of the stage */
-    galv_pass_layout **passes; /* [chunks * 4 * 2] by chunk, pass, hooked; NULL = not
-                                  made yet */
+    galv_pass_layout **passes; /* [chunks * 4 * 2 * 2] by chunk, pass, hooked, beside;
+                                  NULL = not made yet */
     galv_pair_layout *pairs;
     galv_arena *arena;
 } galv_stage_layouts;

@@ -10,13 +10,11 @@
  * forward, (attention, router) dispatch (experts) combine, and the mirror image in
  * backward; after as many turns each exchange of one has stood beside a computation of
  * the other: dispatch beside the backward of the experts, combine beside the backward
- * of attention. A backward that recomputes has twice as many stretches as its forward,
- * so that two of its stretches follow one another where forward has run out of its
- * share. Which stretch comes next is a matter of counts alone; a schedule knows no
- * costs.
- *
- * Left out: cutting the backward of a part into inputs and weights, so that its own
- * exchange hides behind its weights too. */
+ * of attention. Exchanges of backward stand beside weight gradients too, as those wait
+ * for nobody (compile_layers.c). A backward that recomputes has twice as many stretches
+ * as its forward, so that two of its stretches follow one another where forward has run
+ * out of its share. Which stretch comes next is a matter of counts alone; a schedule
+ * knows no costs. */
 #include "schedule/compile_internal.h"
 
 #include <string.h>

@@ -80,7 +80,7 @@ static bool count_chunk(double *per_micro_batch, double *once, const galv_job *j
                         const galv_plan *plan, const galv_chunk *chunk,
                         const galv_schedule *schedule, galv_arena *arena)
 {
-    const galv_pass_hooks hooked = {true, true};
+    const galv_pass_hooks hooked = {true, true, true};
     galv_err err = GALV_ERR_INIT;
     double counts[GALV_PASS_NONE] = {0};
     for (int pass = GALV_PASS_FORWARD; pass < GALV_PASS_NONE; pass++) {

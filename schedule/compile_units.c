@@ -260,6 +260,10 @@ static void compute_unit(galv_pass_writer *w, const unit *u)
     } else {
         galv_pass_compute(w, kind, GALV_PART_WHOLE);
     }
+    if (w->n_late > 0 && reduces_here(w, u->first_layer)) {
+        galv_pass_finish_weights(w);
+        galv_pass_join(w, w->last_compute);
+    }
 }
 
 /* Goes through the units in the order of the pass. */
@@ -330,6 +334,10 @@ galv_status galv_compile_pass(galv_pass_layout *layout, const galv_job *job,
             units[n_units] = unit_at(&w, layer);
         }
         write_units(&w, units, n_units, ends);
+        if (w.n_late > 0) {
+            galv_pass_finish_weights(&w);
+            galv_pass_join(&w, w.last_compute);
+        }
     }
     if (units == NULL || ends == NULL || w.failed) {
         return galv_fail(err, GALV_NO_MEMORY,

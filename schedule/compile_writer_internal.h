@@ -5,6 +5,14 @@
 
 #include "schedule/compile_internal.h"
 
+/* Weight gradients that can be computed at any time from now on. */
+typedef struct galv_late_weights {
+    int32_t first_layer, n_layers;
+    int part;
+} galv_late_weights;
+
+#define GALV_MAX_LATE 4
+
 typedef struct galv_pass_writer {
     const galv_job *job;
     const galv_plan *plan;
@@ -28,6 +36,8 @@ typedef struct galv_pass_writer {
     int32_t sides[2]; /* run beside the next computation; join after it */
     int32_t n_sides;
     int32_t hidden, due; /* overlapped tp collectives, see essay; -1 = none */
+    galv_late_weights late[GALV_MAX_LATE]; /* gradients that wait for an exchange */
+    int32_t n_late;
     int32_t last_compute;
 } galv_pass_writer;
 
@@ -50,6 +60,9 @@ void galv_pass_compute(galv_pass_writer *w, int kind, int part);
 
 /* Appends a collective on the layers at hand that what follows waits for. */
 void galv_pass_communicate(galv_pass_writer *w, int kind, int stream, int part);
+
+/* Computes the weight gradients that are still to be done. */
+void galv_pass_finish_weights(galv_pass_writer *w);
 
 /* Forward of the cut layer at hand; `kind` is GALV_OP_FORWARD or _RECOMPUTE. */
 void galv_pass_forward_cut(galv_pass_writer *w, int kind);

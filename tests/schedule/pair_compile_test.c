@@ -66,12 +66,17 @@ Test(schedule_pair_compile, passes_take_turns_where_they_wait_for_an_exchange)
         {"experts",
          GALV_LAYER_MOE_DECODER,
          {1, 1, 2, 2, GALV_SP_NONE, 1, GALV_RECOMPUTE_NONE},
-         " B.c epB.c F.a F.r epF.e B.e epB.e F.e epF.c B.r B.a F.c"},
+         " B.c epB.c F.a F.r epF.e I.e epB.e W.e F.e epF.c I.r I.a W.r W.a F.c"},
         {"experts, recomputed: backward has twice the turns",
          GALV_LAYER_MOE_DECODER,
          {1, 1, 2, 2, GALV_SP_NONE, 1, GALV_RECOMPUTE_FULL},
-         " R.a R.r epR.e F.a F.r epF.e R.e epR.c F.e epF.c R.c B.c epB.c B.e epB.e F.c "
-         "B.r B.a"},
+         " R.a R.r epR.e F.a F.r epF.e R.e epR.c F.e epF.c R.c B.c epB.c I.e epB.e W.e "
+         "F.c I.r I.a W.r W.a"},
+        {"gradients reduced in every pass: weights are done by then",
+         GALV_LAYER_MOE_DECODER,
+         {1, 1, 2, 2, GALV_SP_NONE, 2, GALV_RECOMPUTE_NONE},
+         " B.c epB.c F.a F.r epF.e I.e epB.e W.e F.e epF.c I.r I.a W.r W.a dpB.d dpB.e "
+         "F.c"},
         {"tensor parallel",
          GALV_LAYER_DECODER,
          {2, 1, 1, 1, GALV_SP_NONE, 0, GALV_RECOMPUTE_NONE},

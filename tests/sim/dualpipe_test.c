@@ -203,21 +203,26 @@ Test(sim_dualpipe, without_communication_a_plan_is_its_schedule)
 
 /* ---- exchanges of experts ---- */
 
-/* Every part of a layer of experts takes 1, and every exchange 1. */
+/* Every part of a layer of experts takes 1, and its weight gradients `weight_s` more,
+ * an exchange `exchange_s`. */
 static galv_cost *price_experts(const galv_job *job, const galv_program *program,
-                                galv_arena *arena)
+                                double weight_s, double exchange_s, galv_arena *arena)
 {
     galv_cost *costs = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
     for (uint32_t k = 0; k < program->n_classes; k++) {
         const galv_operation *class = &program->classes[k];
         bool block = galv_model_layer(&job->model, class->first_layer)->kind ==
                      GALV_LAYER_MOE_DECODER;
-        bool pass =
-            class->stream == GALV_STREAM_COMPUTE && class->kind != GALV_OP_OPTIMIZER;
         costs[k].compute_slowdown = costs[k].comm_slowdown = 1;
-        costs[k].work_s = block && (pass || class->stream == GALV_STREAM_EP) ? 1 : 0;
-        if (class->kind == GALV_OP_BACKWARD_WEIGHT) {
-            costs[k].work_s = 0; /* in a whole backward, its time is that for inputs */
+        if (block && class->stream == GALV_STREAM_EP) {
+            costs[k].work_s = exchange_s;
+        } else if (block && class->stream == GALV_STREAM_COMPUTE) {
+            bool has_weights = class->part != GALV_PART_COMBINE;
+            costs[k].work_s = class->kind == GALV_OP_OPTIMIZER         ? 0
+                              : class->kind == GALV_OP_BACKWARD_WEIGHT ? weight_s
+                              : class->kind == GALV_OP_BACKWARD && has_weights
+                                  ? 1 + weight_s
+                                  : 1;
         }
     }
     return costs;
@@ -241,17 +246,28 @@ static int32_t count_pairs(const char *name, const galv_plan *plan, int32_t m,
     return pairs;
 }
 
-/* By hand. A pass by itself takes 4 and shows both of its exchanges: 6. Side by side,
- * with F: attention and router, experts, combine; B: combine, experts, router and
- * attention; and d, c the exchanges,
+/* By hand. A pass by itself shows both of its exchanges. Side by side, with F:
+ * attention and router, experts, combine; B: combine, experts, router and attention,
+ * each for inputs and, later, for weights; all of 1, exchanges too, weights free:
+ *
  *     compute   B-c  F-a F-r  B-e  F-e  B-r B-a  F-c
  *     ends        1    2   3    4    5    6   7    8
- *     exchange       c      d(3-4) d(4-5) c(5-6)
- * nothing waits: 8, and no exchange is exposed. So of 4 exchanges for each micro-batch
- * a stage shows all but 4 for each of its pairs, unless it waits for others anyway. */
+ *     exchange       c      d(3-4) d(4-5) c(5-6)      nothing waits
+ *
+ * With weights of 1 and exchanges of 2, one behind the other from 3 to 9:
+ *
+ *     compute   B-c  F-a F-r  B-e W-e  F-e  .  B-r B-a W-r W-a  F-c
+ *     ends        1    2   3    4   5    6       8   9  10  11   12
+ *     exchange     c(1-3)  d(3-5)  d(5-7)  c(7-9)     B-r waits from 6 to 7
+ *
+ * So of 4 exchanges for each micro-batch a stage shows all but those of its pairs, and
+ * with them what a pair shows. */
 Test(sim_dualpipe, pairs_hide_the_exchanges_of_experts)
 {
     static const galv_strategy experts = {1, 1, 2, 2, GALV_SP_NONE, 1, 0};
+    static const struct {
+        double weight_s, exchange_s, shown_s; /* of a pair */
+    } prices[] = {{0, 1, 0}, {1, 2, 1}};
     static const struct {
         const char *schedule;
         int32_t p, m;
@@ -260,31 +276,37 @@ Test(sim_dualpipe, pairs_hide_the_exchanges_of_experts)
                  {"dualpipe", 4, 20},
                  {"dualpipev", 2, 4},
                  {"dualpipev", 4, 13}};
-    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+    for (size_t k = 0; k < 2 * sizeof cases / sizeof cases[0]; k++) {
         galv_arena *arena = galv_arena_new();
         galv_job job, other;
-        int32_t m = cases[k].m;
-        galv_plan *plan = make_plan(&job, GALV_LAYER_MOE_DECODER, cases[k].schedule,
-                                    experts, cases[k].p, m, arena);
-        galv_plan *plain = make_plan(&other, GALV_LAYER_MOE_DECODER, "1f1b", experts,
-                                     cases[k].p, m, arena);
+        const char *name = cases[k / 2].schedule;
+        int32_t p = cases[k / 2].p;
+        int32_t m = cases[k / 2].m;
+        double weight_s = prices[k % 2].weight_s;
+        double exchange_s = prices[k % 2].exchange_s;
+        galv_plan *plan =
+            make_plan(&job, GALV_LAYER_MOE_DECODER, name, experts, p, m, arena);
+        galv_plan *plain =
+            make_plan(&other, GALV_LAYER_MOE_DECODER, "1f1b", experts, p, m, arena);
         galv_program *program = compile(&job, plan, arena);
-        galv_sim_result r =
-            simulate(program, price_experts(&job, program, arena), arena);
+        galv_sim_result r = simulate(
+            program, price_experts(&job, program, weight_s, exchange_s, arena), arena);
         for (int32_t rank = 0; rank < r.n_ranks; rank++) {
-            int32_t pairs = count_pairs(cases[k].schedule, plan, m, rank, arena);
-            double shown = 4.0 * m * plan->vpp - 4.0 * pairs;
+            int32_t pairs = count_pairs(name, plan, m, rank, arena);
+            double shown = 4 * exchange_s * (m * plan->vpp - pairs) +
+                           prices[k % 2].shown_s * pairs;
             cr_expect_gt(pairs, 0);
             cr_expect_float_eq(r.ranks[rank].spent_s[GALV_BREAKDOWN_EP], shown, 1e-9,
-                               "%s %d, rank %d: %g, not %g", cases[k].schedule,
-                               (int)cases[k].p, (int)rank,
+                               "%s %d, rank %d: %g, not %g", name, (int)p, (int)rank,
                                r.ranks[rank].spent_s[GALV_BREAKDOWN_EP], shown);
         }
         galv_program *sequential = compile(&other, plain, arena);
-        galv_sim_result s =
-            simulate(sequential, price_experts(&other, sequential, arena), arena);
+        galv_sim_result s = simulate(
+            sequential, price_experts(&other, sequential, weight_s, exchange_s, arena),
+            arena);
         for (int32_t rank = 0; rank < s.n_ranks; rank++) { /* 1F1B hides none */
-            cr_expect_float_eq(s.ranks[rank].spent_s[GALV_BREAKDOWN_EP], 4.0 * m, 1e-9);
+            cr_expect_float_eq(s.ranks[rank].spent_s[GALV_BREAKDOWN_EP],
+                               4 * exchange_s * m, 1e-9);
         }
         galv_arena_free(arena);
     }

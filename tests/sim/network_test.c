@@ -230,7 +230,7 @@ Test(sim_network, without_a_full_link_the_answer_is_the_folded_one)
         cr_assert_eq(galv_all_ranks_simulate(&all, program, costs, NULL, meetings,
                                              per_stage, &shared, p.arena, &err),
                      GALV_OK, "%s", err.message);
-        double tolerance = all.n_held_up > 0 ? 3e-4 : 1e-12;
+        double tolerance = all.n_held_up > 0 ? 5e-4 : 1e-12;
         n_free += all.n_held_up == 0 && all.n_flow_changes > 0;
         cr_expect_float_eq(all.sim.iteration_time_s / folded.iteration_time_s, 1,
                            tolerance, "%s: %g shared, %g folded", p.name,
