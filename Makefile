@@ -231,6 +231,13 @@ BENCHMARKS := $(patsubst benchmarks/%.c,$(BUILD)/benchmarks/%,$(wildcard benchma
 $(BUILD)/benchmarks/%: $(BUILD)/obj/benchmarks/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+COMPARE := $(BUILD)/benchmarks/compare-galvatron
+$(COMPARE): $(BUILD)/obj/benchmarks/compare_galvatron.o $(BUILD)/obj/benchmarks/galvatron_run.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+.PHONY: compare-galvatron
+## make compare-galvatron  the program behind benchmarks/compare-galvatron RUNS_DIR
+compare-galvatron: $(COMPARE)
 ## make bench       run the benchmarks: work done, rate, peak memory, machine
 bench: $(BENCHMARKS) $(PROGRAM)
 	$(Q)for program in $(BENCHMARKS); do $$program || exit 1; done
