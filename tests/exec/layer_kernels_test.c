@@ -253,18 +253,20 @@ Test(exec_layer_kernels, rotation_turns_pairs_by_position_and_back)
 
 Test(exec_layer_kernels, embedding_reads_its_part_and_adds_gradients_there)
 {
-    double table[3 * 2] = {1, 2, 3, 4, 5, 6}; /* tokens 10, 11, 12 */
+    /* tokens 10, 11, 12, and what is not the table's */
+    double table[4 * 2] = {1, 2, 3, 4, 5, 6, -9, -9};
     static const int32_t tokens[5] = {11, 9, 12, 11, 13};
     device d = device_open();
-    float *t = put(&d, table, 6);
+    float *t = put(&d, table, 8);
     int32_t *tok = put_int(&d, tokens, 5);
     float *out = put_all(&d, NAN, 10);
     d.b->embed(d.b, on, out, t, tok, 10, 13, 5, 2);
     expect_close("out", &d, out, (double[]){3, 4, 0, 0, 5, 6, 3, 4, 0, 0}, 10, 0);
     float *dout = put(&d, (double[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 10);
-    float *dtable = put_all(&d, 100, 6);
+    float *dtable = put_all(&d, 100, 8);
     d.b->embed_backward(d.b, on, dtable, dout, tok, 10, 13, 5, 2);
-    expect_close("dtable", &d, dtable, (double[]){100, 100, 108, 110, 105, 106}, 6, 0);
+    expect_close("dtable", &d, dtable,
+                 (double[]){100, 100, 108, 110, 105, 106, 100, 100}, 8, 0);
     GIVE_BACK(&d, t, tok, out, dout, dtable);
     device_close(&d);
 }
