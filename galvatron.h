@@ -99,6 +99,7 @@
 #include "viz/memory_figure.h"
 #include "viz/palette.h"
 #include "viz/pareto_figure.h"
+#include "viz/plan_map_figure.h"
 #include "viz/scaling_figure.h"
 #include "viz/timeline_figure.h"
 #include "viz/timelines_figure.h"

@@ -15,6 +15,8 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "cli/sweep_jobs.h"
+#include "viz/plan_map_figure.h"
 #include "viz/scaling_figure.h"
 
 #include <stdio.h>
@@ -24,6 +26,7 @@ typedef struct sweeping {
     galv_setup setup;
     galv_cluster *clusters;
     size_t n_clusters;
+    galv_sweep_jobs jobs;
     galv_space space;
     galv_search_options options;
     galv_target target;
@@ -44,6 +47,14 @@ static galv_status read_input(sweeping *s, galv_err *err)
     }
     if (status == GALV_OK) {
         status = galv_setup_read_on(&s->setup, cli, &s->clusters[0], err);
+    }
+    if (status == GALV_OK) {
+        galv_job base = s->setup.job;
+        if (!galv_cli_given(cli, GALV_OPTION_GLOBAL_BATCH)) {
+            base.workload.global_batch_size = 0;
+        }
+        status =
+            galv_sweep_jobs_read(&s->jobs, &base, s->clusters, s->n_clusters, cli, err);
     }
     if (status == GALV_OK) {
         status = galv_space_read(&s->space, cli, err);
@@ -77,15 +88,34 @@ static void cell_si(galv_table *table, double value)
     }
 }
 
-static void add_point(galv_table *table, const galv_sweep_point *p, bool many_gpus)
+/* What the points differ in besides their size. */
+static void cells_of_job(galv_table *table, const sweeping *s,
+                         const galv_sweep_point *p)
+{
+    char text[32];
+    if (galv_cli_given(s->cli, GALV_OPTION_GPU)) {
+        galv_table_cell(table, "%s", p->device);
+    }
+    if (s->jobs.n_seq_lengths > 1) {
+        galv_table_cell(table, "%d", (int)p->job->workload.seq_length);
+    }
+    if (s->jobs.n_limits > 1) {
+        galv_table_cell(
+            table, "%s",
+            galv_print_bytes(text, sizeof text, p->job->workload.memory_limit_bytes));
+    }
+    if (s->jobs.n_batches > 1) {
+        galv_table_cell(table, "%lld", (long long)p->job->workload.global_batch_size);
+    }
+}
+
+static void add_point(galv_table *table, const sweeping *s, const galv_sweep_point *p)
 {
     char line[160];
     galv_table_row(table);
     galv_table_cell(table, "%d", p->n_nodes);
     galv_table_cell(table, "%lld", (long long)p->n_devices);
-    if (many_gpus) {
-        galv_table_cell(table, "%s", p->device);
-    }
+    cells_of_job(table, s, p);
     if (p->status != GALV_OK) {
         galv_table_cell(table, "%s",
                         p->status == GALV_INFEASIBLE ? "nothing fits" : "no plan");
@@ -94,14 +124,17 @@ static void add_point(galv_table *table, const galv_sweep_point *p, bool many_gp
     galv_table_cell(table, "%s", galv_plan_print(line, sizeof line, p->plan));
     cell_number(table, p->result.iteration_time_s);
     cell_number(table, p->result.tokens_per_s_per_gpu);
-    galv_table_cell(table, "%.1f", 100 * p->scaling_frac);
+    if (s->n_clusters > 1) {
+        galv_table_cell(table, "%.1f", 100 * p->scaling_frac);
+    }
     galv_table_cell(table, "%.1f", 100 * p->result.mfu);
+    galv_table_cell(table, "%.1f", p->result.peak_memory_bytes / 0x1p30);
     cell_number(table, p->usd_per_hour);
     if (p->job->workload.tokens_to_train > 0) {
         cell_number(table, p->days);
         cell_si(table, p->usd);
     }
-    galv_table_cell(table, "%s", p->on_front ? "*" : "");
+    galv_table_cell(table, "%s", s->n_clusters > 1 && p->on_front ? "*" : "");
 }
 
 static void print_table(const sweeping *s)
@@ -114,11 +147,23 @@ static void print_table(const sweeping *s)
     if (many_gpus) {
         columns[n++] = (galv_column){"gpu", "", true, 0, 0};
     }
+    if (s->jobs.n_seq_lengths > 1) {
+        columns[n++] = (galv_column){"seq", "", false, 0, 0};
+    }
+    if (s->jobs.n_limits > 1) {
+        columns[n++] = (galv_column){"limit", "", false, 0, 0};
+    }
+    if (s->jobs.n_batches > 1) {
+        columns[n++] = (galv_column){"batch", "", false, 0, 0};
+    }
     columns[n++] = (galv_column){"plan", "", true, 0, 0};
     columns[n++] = (galv_column){"step", "s", false, 0, 0};
     columns[n++] = (galv_column){"tok/s/GPU", "", false, 2, 0};
-    columns[n++] = (galv_column){"scaling", "%", false, 1, 0};
+    if (s->n_clusters > 1) {
+        columns[n++] = (galv_column){"scaling", "%", false, 1, 0};
+    }
     columns[n++] = (galv_column){"MFU", "%", false, 1, 0};
+    columns[n++] = (galv_column){"memory", "GiB", false, 4, 0};
     columns[n++] = (galv_column){"$/h", "", false, 3, 0};
     if (galv_cli_given(s->cli, GALV_OPTION_TOKENS)) {
         columns[n++] = (galv_column){"days", "", false, 0, 0};
@@ -129,8 +174,8 @@ static void print_table(const sweeping *s)
     galv_table_init(&table, s->cli->arena, columns, n);
     bool front = false;
     for (size_t i = 0; i < s->n_points; i++) {
-        add_point(&table, &s->points[i], many_gpus);
-        front = front || s->points[i].on_front;
+        add_point(&table, s, &s->points[i]);
+        front = front || (s->n_clusters > 1 && s->points[i].on_front);
     }
     galv_cli_print_table(s->cli, &table);
     if (front) {
@@ -152,9 +197,27 @@ static void print_head(const sweeping *s)
              galv_print_si(tokens, sizeof tokens,
                            (double)w->global_batch_size * w->seq_length),
              galv_cli_given(s->cli, GALV_OPTION_GLOBAL_BATCH) ? "" : " everywhere");
-    galv_report_parts(s->cli, sequence, global_batch,
+    galv_report_parts(s->cli, s->jobs.n_seq_lengths > 1 ? "" : sequence,
+                      s->jobs.n_batches > 1 ? "" : global_batch,
                       galv_precision_names[w->precision], (char *)NULL);
     galv_print(s->cli, "\n");
+}
+
+/* "batch 64, limit 20.0 GiB: " */
+static void say_job(galv_text *line, const sweeping *s, const galv_sweep_point *p)
+{
+    const galv_workload *w = &p->job->workload;
+    char text[32];
+    if (s->jobs.n_seq_lengths > 1) {
+        galv_text_printf(line, "seq %d: ", (int)w->seq_length);
+    }
+    if (s->jobs.n_limits > 1) {
+        galv_text_printf(line, "limit %s: ",
+                         galv_print_bytes(text, sizeof text, w->memory_limit_bytes));
+    }
+    if (s->jobs.n_batches > 1) {
+        galv_text_printf(line, "batch %lld: ", (long long)w->global_batch_size);
+    }
 }
 
 static void print_sweep(const sweeping *s)
@@ -165,14 +228,16 @@ static void print_sweep(const sweeping *s)
         const galv_sweep_point *p = &s->points[i];
         if (p->status != GALV_OK) {
             galv_text line = GALV_TEXT_INIT;
-            galv_text_printf(&line, "%d x %s: %s", p->n_nodes, p->cluster, p->why_not);
+            galv_text_printf(&line, "%d x %s: ", p->n_nodes, p->cluster);
+            say_job(&line, s, p);
+            galv_text_printf(&line, "%s", p->why_not);
             galv_print(s->cli, "%.79s\n", galv_text_string(&line));
             galv_text_release(&line);
         }
     }
     if (s->interrupted) {
         galv_print(s->cli, "interrupted: %zu of %zu points\n", s->n_points,
-                   s->n_clusters);
+                   s->jobs.n_jobs);
     }
 }
 
@@ -195,6 +260,10 @@ static void put_point(galv_json_writer *writer, const galv_sweep_point *p)
     galv_json_key_i64(writer, "gpus", p->n_devices);
     galv_json_key_string(writer, "gpu", p->device);
     galv_json_key_string(writer, "cluster", p->cluster);
+    galv_json_key_i64(writer, "seq_length", p->job->workload.seq_length);
+    galv_json_key_i64(writer, "global_batch_size", p->job->workload.global_batch_size);
+    galv_json_key_f64(writer, "memory_limit_bytes_asked",
+                      p->job->workload.memory_limit_bytes);
     if (p->status != GALV_OK) {
         galv_json_key_bool(writer, "fits", false);
         galv_json_key_string(writer, "why_not", p->why_not);
@@ -241,7 +310,8 @@ static galv_status document(galv_text *out, const sweeping *s, galv_err *err)
 
 static void put_csv(galv_text *out, const sweeping *s)
 {
-    galv_text_append(out, "nodes,gpus,gpu,cluster,fits,plan,iteration_time_s,"
+    galv_text_append(out, "nodes,gpus,gpu,cluster,seq_length,global_batch_size,"
+                          "memory_limit_bytes,fits,plan,iteration_time_s,"
                           "tokens_per_s,tokens_per_s_per_gpu,scaling_frac,mfu,"
                           "peak_memory_bytes,usd_per_hour,days,usd,usd_per_tokens,"
                           "on_front,why_not\n");
@@ -253,6 +323,9 @@ static void put_csv(galv_text *out, const sweeping *s)
         galv_csv_put_i64(out, p->n_devices, false);
         galv_csv_put(out, p->device, false);
         galv_csv_put(out, p->cluster, false);
+        galv_csv_put_i64(out, p->job->workload.seq_length, false);
+        galv_csv_put_i64(out, p->job->workload.global_batch_size, false);
+        galv_csv_put_f64(out, p->job->workload.memory_limit_bytes, false);
         galv_csv_put_i64(out, ok ? 1 : 0, false);
         galv_csv_put(out, ok ? galv_plan_print(line, sizeof line, p->plan) : "", false);
         const double values[] = {p->result.iteration_time_s,
@@ -280,8 +353,67 @@ static void put_csv(galv_text *out, const sweeping *s)
 
 /* ---- files ---- */
 
+/* One cluster, many conditions: a map of two of them, the batch (or the sequence
+ * length) and the memory limit. A point's place follows from the order of the jobs. */
+static galv_status draw_map(const sweeping *s, const char *path, galv_err *err)
+{
+    galv_arena *arena = s->cli->arena;
+    bool by_length = s->jobs.n_batches == 1 && s->jobs.n_seq_lengths > 1;
+    size_t n_columns = by_length ? s->jobs.n_seq_lengths : s->jobs.n_batches;
+    size_t n_rows = s->jobs.n_limits;
+    galv_map_cell *cells = GALV_NEW_ARRAY(arena, galv_map_cell, n_rows * n_columns);
+    const char **columns = GALV_NEW_ARRAY(arena, const char *, n_columns);
+    const char **rows = GALV_NEW_ARRAY(arena, const char *, n_rows);
+    if (cells == NULL || columns == NULL || rows == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < s->n_points; i++) {
+        const galv_sweep_point *p = &s->points[i];
+        const galv_workload *w = &p->job->workload;
+        size_t column = by_length ? i / n_rows : i % n_columns;
+        size_t row = by_length ? i % n_rows : i / n_columns;
+        char text[160], rate[32];
+        columns[column] = galv_arena_strdup(
+            arena, galv_print_count(text, sizeof text,
+                                    by_length ? w->seq_length : w->global_batch_size));
+        rows[row] = galv_arena_strdup(
+            arena, w->memory_limit_bytes > 0
+                       ? galv_print_bytes(text, sizeof text, w->memory_limit_bytes)
+                       : "all of it");
+        if (p->status == GALV_OK) {
+            galv_map_cell *cell = &cells[row * n_columns + column];
+            cell->plan =
+                galv_arena_strdup(arena, galv_plan_print(text, sizeof text, p->plan));
+            snprintf(
+                text, sizeof text, "%s tok/s/GPU",
+                galv_print_number(rate, sizeof rate, p->result.tokens_per_s_per_gpu));
+            cell->value = galv_arena_strdup(arena, text);
+        }
+    }
+    char title[160];
+    snprintf(title, sizeof title, "Best plans for %s on %d x %s",
+             s->setup.job.model.name, (int)s->points[0].n_nodes, s->points[0].cluster);
+    galv_plan_map map = {.title = title,
+                         .x_title = by_length ? "sequence length (tokens)"
+                                              : "global batch (samples)",
+                         .y_title = "memory budget of one GPU",
+                         .n_columns = n_columns,
+                         .n_rows = n_rows,
+                         .columns = columns,
+                         .rows = rows,
+                         .cells = cells};
+    galv_figure_options figure = GALV_FIGURE_OPTIONS_INIT;
+    figure.footer = GALV_FOOTER;
+    return galv_plan_map_draw(&map, path, &figure, err);
+}
+
 static galv_status draw(const sweeping *s, const char *path, galv_err *err)
 {
+    bool two_of_three = s->jobs.n_batches == 1 || s->jobs.n_seq_lengths == 1;
+    if (s->n_clusters == 1 && s->jobs.n_jobs > 1 && two_of_three &&
+        s->n_points == s->jobs.n_jobs) {
+        return draw_map(s, path, err);
+    }
     galv_figure_options figure = GALV_FIGURE_OPTIONS_INIT;
     figure.footer = GALV_FOOTER;
     galv_scaling_point *rows =
@@ -352,7 +484,7 @@ static galv_status run_sweep(sweeping *s, galv_err *err)
     s->options.progress = galv_progress_show;
     s->options.progress_context = &progress;
     galv_status status =
-        galv_sweep(&s->points, &s->n_points, &s->setup.job, s->clusters, s->n_clusters,
+        galv_sweep(&s->points, &s->n_points, s->jobs.jobs, s->jobs.n_jobs,
                    s->setup.profile, &s->space, &s->options, s->cli->arena, err);
     galv_progress_end(&progress);
     if (status == GALV_INTERRUPTED && s->n_points > 0) {

@@ -184,24 +184,39 @@ static galv_status read_words_of_workload(galv_workload *w, const galv_cli *cli,
     return status;
 }
 
+/* A sweep takes lists here (cli/sweep_jobs.h); its first value stands for them. */
+static galv_status read_count(int64_t *value, const galv_cli *cli, galv_option_id id,
+                              int64_t high, galv_err *err)
+{
+    int64_t values[MAX_SWEEP] = {*value};
+    size_t n = 1;
+    if (cli->command->id != GALV_COMMAND_SWEEP) {
+        return galv_cli_count(value, cli, id, 1, high, err);
+    }
+    galv_status status = galv_cli_counts(values, &n, MAX_SWEEP, cli, id, 1, high, err);
+    if (status == GALV_OK) {
+        *value = values[0];
+    }
+    return status;
+}
+
 static galv_status read_workload(galv_workload *w, const galv_cli *cli, galv_err *err)
 {
     galv_status status = read_words_of_workload(w, cli, err);
     int64_t seq_length = w->seq_length;
     int64_t tokens = (int64_t)w->tokens_to_train;
     if (status == GALV_OK) {
-        status =
-            galv_cli_count(&seq_length, cli, GALV_OPTION_SEQ_LENGTH, 1, 1 << 28, err);
+        status = read_count(&seq_length, cli, GALV_OPTION_SEQ_LENGTH, 1 << 28, err);
     }
     if (status == GALV_OK) {
-        status = galv_cli_count(&w->global_batch_size, cli, GALV_OPTION_GLOBAL_BATCH, 1,
-                                (int64_t)1 << 40, err);
+        status = read_count(&w->global_batch_size, cli, GALV_OPTION_GLOBAL_BATCH,
+                            (int64_t)1 << 40, err);
     }
     if (status == GALV_OK) {
         status = galv_cli_count(&tokens, cli, GALV_OPTION_TOKENS, 1,
                                 1000000000000000000, err);
     }
-    if (status == GALV_OK) {
+    if (status == GALV_OK && cli->command->id != GALV_COMMAND_SWEEP) {
         status =
             galv_cli_bytes(&w->memory_limit_bytes, cli, GALV_OPTION_MEMORY_LIMIT, err);
     }

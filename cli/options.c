@@ -46,9 +46,9 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         false, NULL, "GPUs in one node", "--gpus-per-node 4"},
     OPTION(SEQ_LENGTH) "seq-length", 0, "TOKENS", NULL, IN(JOB),
         JOB | LOADED | ON(IMPORT), false,
-        "the model's", "Tokens of one sample", "--seq-length 8192"},
+        "the model's", "Tokens of one sample (sweep: a list)", "--seq-length 8192"},
     OPTION(GLOBAL_BATCH) "global-batch", 0, "SAMPLES", NULL, IN(JOB), JOB | LOADED,
-        false, "about 4 Mi tokens", "Samples of one optimizer step",
+        false, "about 4 Mi tokens", "Samples of one optimizer step (sweep: a list)",
         "--global-batch 512"},
     OPTION(PRECISION) "precision", 0, "WORD", "fp32|tf32|bf16|fp16|fp8|mxfp8|nvfp4",
         IN(JOB), JOB | LOADED | ON(IMPORT), false, "bf16",
@@ -64,7 +64,7 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         JOB | LOADED, false, NULL, "Attention with its matrix in memory",
         "--no-flash-attention"},
     OPTION(MEMORY_LIMIT) "memory-limit", 0, "SIZE", NULL, IN(JOB), JOB | LOADED, false,
-        "what the GPU has", "Bytes a plan may use on each GPU", "--memory-limit 72GiB"},
+        "what the GPU has", "Bytes a plan may use on each GPU (sweep: a list)", "--memory-limit 72GiB"},
     OPTION(TOKENS) "tokens", 0, "COUNT", NULL, IN(JOB), JOB, false, NULL,
         "Tokens of the whole training: gives days and, with a price, money",
         "--tokens 15T"},
@@ -288,16 +288,20 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
          {"galvatron-sim plan -n 64 -o out", "and write the files"}},
         galv_cmd_plan},
     COMMAND(SWEEP, sweep) "find the best plan for many clusters", "", 0, 0,
-        "Runs the search of `plan` for every number of nodes and every GPU given, and "
-        "puts the answers side by side. A star marks the Pareto front: no other point "
-        "is both faster and cheaper.\n"
+        "Runs the search of `plan` for every number of nodes, GPU, global batch, memory "
+        "limit and sequence length given, and puts the answers side by side. A star "
+        "marks the Pareto front: no other point is both faster and cheaper.\n"
         "With -o FILE it writes the table (.csv), the document (.json) or the chart "
-        "(.png, .svg, .pdf); with -o DIR all three.",
+        "(.png, .svg, .pdf): how it scales, or for one cluster a map of the best plans "
+        "by batch and memory limit; with -o DIR all three.",
         {{"galvatron-sim sweep -n 8..512:x2", "how it scales"},
          {"galvatron-sim sweep -n 16 --gpu h100-sxm-80gb,h200-sxm-141gb",
           "which GPU to buy"},
          {"galvatron-sim sweep -n 8..64:x2 --tokens 2T -o scaling.png",
-          "days and money, and a chart"}},
+          "days and money, and a chart"},
+         {"galvatron-sim sweep -n 8 --global-batch 128..2048:x2 --memory-limit "
+          "40GiB,60GiB,79GiB -o map.png",
+          "how the best plan changes"}},
         galv_cmd_sweep},
     COMMAND(SIMULATE, simulate) "simulate one plan: time, memory, where it goes",
         "[PLAN.json]", 0, 1,

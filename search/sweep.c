@@ -1,4 +1,4 @@
-/* One search per cluster, in order, then what compares them: scaling, money, front. */
+/* One search per job, in order, then what compares them: scaling, money, front. */
 #include "search/sweep.h"
 
 #include <math.h>
@@ -31,9 +31,8 @@ static void fail_point(galv_sweep_point *point, galv_status status, const galv_e
 }
 
 /* Searches one cluster. Only what would fail everywhere is returned as an error. */
-static galv_status sweep_point(galv_sweep_point *point, const galv_job *base,
-                               const galv_cluster *cluster, const galv_profile *profile,
-                               const galv_space *space,
+static galv_status sweep_point(galv_sweep_point *point, const galv_job *job,
+                               const galv_profile *profile, const galv_space *space,
                                const galv_search_options *options, galv_arena *arena,
                                galv_err *err)
 {
@@ -45,8 +44,8 @@ static galv_status sweep_point(galv_sweep_point *point, const galv_job *base,
     if (!point->job) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    *point->job = *base;
-    point->job->cluster = *cluster;
+    const galv_cluster *cluster = &job->cluster;
+    *point->job = *job;
     galv_job_fill_defaults(point->job);
     point->n_nodes = galv_cluster_n_nodes(cluster);
     point->n_devices = galv_cluster_n_devices(cluster);
@@ -74,6 +73,13 @@ static galv_status sweep_point(galv_sweep_point *point, const galv_job *base,
                              : GALV_OK;
 }
 
+static bool same_work(const galv_job *a, const galv_job *b)
+{
+    return a->workload.seq_length == b->workload.seq_length &&
+           a->workload.global_batch_size == b->workload.global_batch_size &&
+           a->workload.memory_limit_bytes == b->workload.memory_limit_bytes;
+}
+
 static void compare_points(galv_sweep_point *points, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -88,6 +94,7 @@ static void compare_points(galv_sweep_point *points, size_t n)
                 continue;
             }
             if (strcmp(other->device, points[i].device) == 0 &&
+                same_work(other->job, points[i].job) &&
                 (!smallest || other->n_devices < smallest->n_devices)) {
                 smallest = other;
             }
@@ -106,41 +113,43 @@ static void compare_points(galv_sweep_point *points, size_t n)
     }
 }
 
-/* The batch that every cluster gets: that of the one with most devices. */
-static int64_t common_batch(const galv_job *base, const galv_cluster *clusters,
-                            size_t n)
+/* The batch of jobs that name none: the usual one of the largest cluster. */
+static int64_t common_batch(const galv_job *jobs, size_t n)
 {
-    galv_job job = *base;
+    galv_job job = {0};
     int64_t most = -1;
     for (size_t i = 0; i < n; i++) {
-        if (galv_cluster_n_devices(&clusters[i]) > most) {
-            most = galv_cluster_n_devices(&clusters[i]);
-            job.cluster = clusters[i];
+        if (jobs[i].workload.global_batch_size == 0 &&
+            galv_cluster_n_devices(&jobs[i].cluster) > most) {
+            most = galv_cluster_n_devices(&jobs[i].cluster);
+            job = jobs[i];
         }
+    }
+    if (most < 0) {
+        return 0;
     }
     galv_job_fill_defaults(&job);
     return job.workload.global_batch_size;
 }
 
 galv_status galv_sweep(galv_sweep_point **points, size_t *n_points,
-                       const galv_job *base, const galv_cluster *clusters,
-                       size_t n_clusters, const galv_profile *profile,
+                       const galv_job *jobs, size_t n_jobs, const galv_profile *profile,
                        const galv_space *space, const galv_search_options *options,
                        galv_arena *arena, galv_err *err)
 {
-    galv_job job = *base;
     galv_status status = GALV_OK;
     size_t done = 0;
-    galv_sweep_point *made = GALV_NEW_ARRAY(arena, galv_sweep_point, n_clusters + 1);
+    galv_sweep_point *made = GALV_NEW_ARRAY(arena, galv_sweep_point, n_jobs + 1);
     if (!made) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    if (job.workload.global_batch_size == 0 && n_clusters > 0) {
-        job.workload.global_batch_size = common_batch(base, clusters, n_clusters);
-    }
-    while (done < n_clusters && status == GALV_OK) {
-        status = sweep_point(&made[done], &job, &clusters[done], profile, space,
-                             options, arena, err);
+    int64_t batch = common_batch(jobs, n_jobs);
+    while (done < n_jobs && status == GALV_OK) {
+        galv_job job = jobs[done];
+        if (job.workload.global_batch_size == 0) {
+            job.workload.global_batch_size = batch;
+        }
+        status = sweep_point(&made[done], &job, profile, space, options, arena, err);
         done += status == GALV_OK || made[done].plan != NULL;
     }
     if (status != GALV_OK && status != GALV_INTERRUPTED) {

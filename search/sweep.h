@@ -20,18 +20,18 @@ typedef struct galv_sweep_point {
     double usd;            /* for that; 0 = unknown */
     double usd_per_tokens; /* dollars for 1e12 tokens; 0 = unknown */
     double scaling_frac;   /* tokens/s per device against the smallest cluster of
-                              the same device in this sweep; 1 for that one */
+                              the same device and workload in this sweep; 1 for that
+                              one */
     bool on_front;         /* no other point is both faster and cheaper */
 } galv_sweep_point;
 
-/* Searches every cluster (top_k 1 each) in order; points[n_clusters] owned by the
- * arena. A cluster that nothing fits on is a point with a status, not an error. Stops
- * early, with the points done so far and GALV_INTERRUPTED, when options->cancel is set.
- * `base` gives model and workload; with workload.global_batch_size 0 each cluster gets
- * the batch of the largest one (strong scaling). */
+/* Searches every job (top_k 1 each) in order: one model on many clusters, or with many
+ * batches and memory limits; points[n_jobs] owned by the arena. A job that nothing fits
+ * is a point with a status, not an error. Stops early, with the points done so far and
+ * GALV_INTERRUPTED, when options->cancel is set. Jobs with workload.global_batch_size 0
+ * get the usual batch of the largest cluster among them (strong scaling). */
 galv_status galv_sweep(galv_sweep_point **points, size_t *n_points,
-                       const galv_job *base, const galv_cluster *clusters,
-                       size_t n_clusters, const galv_profile *profile,
+                       const galv_job *jobs, size_t n_jobs, const galv_profile *profile,
                        const galv_space *space, const galv_search_options *options,
                        galv_arena *arena, galv_err *err);
 

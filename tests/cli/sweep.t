@@ -99,6 +99,30 @@ $ galvatron-sim validate v/plan.json w.csv -o pair.png | grep -A1 'largest parts
 $ galvatron-sim validate v/plan.json w.csv --json | jq -e '([.parts[] | .measured_s - .predicted_s] | add) as $d | ($d - (.measured_iteration_time_s - .predicted_iteration_time_s) | fabs) < 1e-9 and .causes[0].part == "recompute" and (.stages | length) == 2'
 > true
 
+# Batch and memory limit as lists: a map of the best plans; less memory is never faster.
+$ galvatron-sim sweep -m llama3-8b -n 1 --global-batch 16,32 --memory-limit 40GiB,79GiB -o map.png -o map.json | sed -n '2,6p'
+> seq 8192 · bf16
+> 
+~ ^nodes +GPUs +limit +batch +plan +step
+...
+2> wrote map.json
+
+$ jq -e '[.points[] | .iteration_time_s] as $t | ($t | length) == 4 and $t[2] <= $t[0] and $t[3] <= $t[1]' map.json
+> true
+
+$ galvatron-sim sweep -m llama3-8b -n 1 --global-batch 16,32 --memory-limit 1GiB,79GiB -o map.png --csv | cut -d, -f6-8 | sort | uniq -c | sed 's/^ *//'
+~ ^1 16,1073741824,0$
+~ ^1 16,8.*,1$
+~ ^1 32,1073741824,0$
+~ ^1 32,8.*,1$
+~ ^1 global_batch_size,memory_limit_bytes,fits$
+2> wrote map.png
+
+$ galvatron-sim sweep -m llama3-8b -n 1 --memory-limit 40GiB,much
+2~ ^galvatron-sim: error: --memory-limit much
+2...
+? 2
+
 # import
 $ galvatron-sim import huggingface llama-config.json | jq -r .schema
 > galvatron-sim/model

@@ -340,9 +340,13 @@ Test(search, sweep_compares_clusters_with_the_smallest_and_marks_the_front)
                          i == 1 ? 2 : 1, &w.err),
                      GALV_OK, "%s", w.err.message);
     }
-    cr_assert_eq(galv_sweep(&points, &n, &w.job, clusters, 3, NULL, &space, &options,
-                            w.arena, &w.err),
-                 GALV_OK, "%s", w.err.message);
+    galv_job jobs[3] = {w.job, w.job, w.job};
+    for (int i = 0; i < 3; i++) {
+        jobs[i].cluster = clusters[i];
+    }
+    cr_assert_eq(
+        galv_sweep(&points, &n, jobs, 3, NULL, &space, &options, w.arena, &w.err),
+        GALV_OK, "%s", w.err.message);
     cr_assert_eq(n, 3);
     cr_expect_eq(points[0].scaling_frac, 1.0);
     cr_expect(points[1].scaling_frac > 0.7 && points[1].scaling_frac < 1.02, "%g",

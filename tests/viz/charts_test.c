@@ -5,6 +5,7 @@
 #include "viz/breakdown_figure.h"
 #include "viz/memory_figure.h"
 #include "viz/pareto_figure.h"
+#include "viz/plan_map_figure.h"
 #include "viz/scaling_figure.h"
 
 #include <criterion/criterion.h>
@@ -488,4 +489,53 @@ Test(viz_charts, every_chart_is_written_and_refuses_unknown_endings)
         }
         remove_path(path);
     }
+}
+
+/* Eleven layouts, one of them twice, and a hole. */
+Test(viz_charts, cells_of_a_plan_map_share_a_colour_exactly_when_they_share_a_layout)
+{
+    enum { COLUMNS = 4, ROWS = 3 };
+    char names[COLUMNS * ROWS][80];
+    galv_map_cell cells[COLUMNS * ROWS];
+    const char *columns[COLUMNS] = {"32", "64", "128", "100 000"};
+    const char *rows[ROWS] = {"20 GiB", "40 GiB", "all of it"};
+    for (int i = 0; i < COLUMNS * ROWS; i++) {
+        snprintf(names[i], sizeof names[i],
+                 "tp%d pp16 dp128 v10 mb1 zero1 sp recompute", i == 7 ? 2 : i);
+        cells[i] = (galv_map_cell){names[i], NULL, "10200 tok/s/GPU"};
+    }
+    cells[5] = (galv_map_cell){NULL, NULL, NULL};
+    galv_plan_map map = {"Best plans", "global batch", "memory budget",
+                         COLUMNS,      ROWS,           columns,
+                         rows,         cells};
+    galv_canvas *canvas = NULL;
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_plan_map_compose(&canvas, &map, NULL, &err), GALV_OK, "%s",
+                 err.message);
+    expect_clean(canvas, "plan map");
+    galv_fill fills[COLUMNS * ROWS];
+    bool drawn[COLUMNS * ROWS] = {false};
+    for (size_t i = 0; i < galv_canvas_n_items(canvas); i++) {
+        const galv_item *item = galv_canvas_item(canvas, i);
+        if (item->kind == GALV_ITEM_RECT && item->row >= 0 &&
+            strcmp(item->tag, "cell") == 0) {
+            fills[item->row] = item->fill;
+            drawn[item->row] = true;
+            cr_expect_geq(galv_color_contrast(item->fill.color, GALV_COLOR_TEXT), 4.5);
+        }
+    }
+    cr_expect_not(drawn[5], "a cell where nothing fits is coloured");
+    for (int a = 0; a < COLUMNS * ROWS; a++) {
+        for (int b = 0; b < a; b++) {
+            if (drawn[a] && drawn[b]) {
+                bool alike = fills[a].color == fills[b].color &&
+                             fills[a].hatch == fills[b].hatch;
+                cr_expect_eq(alike, strcmp(names[a], names[b]) == 0, "cells %d, %d", a,
+                             b);
+            }
+        }
+    }
+    galv_canvas_free(canvas);
+    map.n_rows = 0;
+    cr_expect_eq(galv_plan_map_compose(&canvas, &map, NULL, &err), GALV_INPUT);
 }
