@@ -45,12 +45,6 @@ typedef struct galv_knob_info {
 
 extern const galv_knob_info galv_knobs[GALV_N_KNOBS];
 
-/* The value compiled in (costmodel/data/insitu.csv) of a factor for a device and a
- * workload; a factor row of `profile` (NULL allowed) wins. NAN when there is none of
- * that name. */
-double galv_factor_value(const char *name, const galv_device *device,
-                         const galv_workload *workload, const galv_profile *profile);
-
 /* The value of a knob's factor at x, given its value at 0; within its limits. */
 double galv_knob_value(galv_knob knob, double at_zero, double x);
 

@@ -24,8 +24,9 @@ typedef struct galv_residual {
     const char *source;
     const char *family;
     galv_run_kind kind;
-    double log_ratio;    /* ln(measured / predicted) */
-    size_t source_index; /* rows of one source have the same, < n */
+    double log_ratio;        /* ln(measured / predicted) of the time; NAN = not timed */
+    double memory_log_ratio; /* the same of the peak; NAN = not measured */
+    size_t source_index;     /* rows of one source have the same, < n */
 } galv_residual;
 
 typedef struct galv_residuals {
@@ -58,15 +59,25 @@ galv_status galv_residuals_builtin(galv_residuals *residuals, galv_arena *arena,
 galv_status galv_residuals_read_table(galv_residuals *residuals, const galv_csv *table,
                                       galv_arena *arena, galv_err *err);
 
-/* Writes the timed cases of a validation as CSV: case_id, source, family, one column
- * for each feature, measured_over_predicted. Stage times alone are left out. */
+/* Writes the cases of a validation that were timed or whose peak was measured as CSV:
+ * case_id, source, family, one column for each feature, host_share,
+ * measured_over_predicted, memory_measured_over_predicted. Stage times alone are left
+ * out. */
 void galv_residuals_print(galv_text *out, const galv_validation *validation);
 
 /* The interval for a run of a kind. `left_out` may be NULL. O(n). */
 void galv_interval_find(galv_interval *interval, const galv_residuals *residuals,
                         const galv_run_kind *kind, const galv_left_out *left_out);
 
-/* The same for a plan and its result, by the residuals compiled in. */
+/* The same for the peak of memory: measured / predicted - 1. */
+void galv_memory_interval_find(galv_interval *interval, const galv_residuals *residuals,
+                               const galv_run_kind *kind,
+                               const galv_left_out *left_out);
+
+/* Both for a plan and its result, by the residuals compiled in. */
+galv_status galv_memory_interval_of(galv_interval *interval, const galv_job *job,
+                                    const galv_plan *plan, const galv_result *result,
+                                    galv_err *err);
 galv_status galv_interval_of(galv_interval *interval, const galv_job *job,
                              const galv_plan *plan, const galv_result *result,
                              galv_err *err);
@@ -80,9 +91,9 @@ char *galv_interval_print(char *buffer, size_t size, const galv_interval *interv
 void galv_interval_to_json(const galv_interval *interval, double iteration_time_s,
                            galv_json_writer *writer);
 
-/* Writes the members of a result (galv_result_to_json) and of the interval around its
- * iteration time into an open JSON object; without the interval when none can be
- * made. */
+/* Writes the members of a result (galv_result_to_json), of the interval around its
+ * iteration time, and peak_memory_interval_bytes [low, high] (null where nothing is
+ * validated), into an open JSON object; without the intervals when none can be made. */
 void galv_prediction_to_json(const galv_result *result, const galv_job *job,
                              const galv_plan *plan, galv_json_writer *writer);
 

@@ -8,6 +8,8 @@
  * and micro-batches. */
 #include "accuracy/run_kind.h"
 
+#include "costmodel/costmodel.h"
+
 #include <string.h>
 
 #define GALV_WORD(id, word) word,
@@ -64,7 +66,8 @@ static const char *recompute_word(const galv_plan *plan, int32_t middle)
     return galv_recompute_names[recompute];
 }
 
-static const char *pace_word(const galv_plan *plan, const galv_result *result)
+/* Seconds that one layer's passes of one micro-batch compute, in the mean. */
+static double pass_time(const galv_plan *plan, const galv_result *result)
 {
     double n_layers = 0;
     for (int32_t i = 0; i < result->n_stages; i++) {
@@ -74,7 +77,21 @@ static const char *pace_word(const galv_plan *plan, const galv_result *result)
     double n_passes = mean_layers * galv_plan_n_micro_batches(plan);
     double computed_s = result->breakdown_s[GALV_BREAKDOWN_COMPUTE] +
                         result->breakdown_s[GALV_BREAKDOWN_RECOMPUTE];
-    return computed_s < GALV_LAUNCH_PACE_S * n_passes ? "launch" : "kernel";
+    return n_passes > 0 ? computed_s / n_passes : 0;
+}
+
+/* What the host needs to launch the same passes, over that. */
+static double host_share(const galv_job *job, const galv_plan *plan, double pass_s)
+{
+    const galv_device *device = &job->cluster.pools[0].device;
+    const galv_strategy *s = galv_plan_strategy(plan, plan->n_layers / 2);
+    double forward =
+        galv_costmodel_factor("host_forward_us", device, &job->workload, NULL);
+    double backward =
+        galv_costmodel_factor("host_backward_us", device, &job->workload, NULL);
+    double host_s =
+        1e-6 * (forward * (s->recompute == GALV_RECOMPUTE_FULL ? 2 : 1) + backward);
+    return host_s < pass_s ? host_s / pass_s : 1;
 }
 
 static bool has_experts(const galv_model *model)
@@ -95,12 +112,14 @@ void galv_run_kind_init(galv_run_kind *kind, const galv_job *job, const galv_pla
     /* The middle layer: embedding and head may have strategies of their own. */
     const galv_strategy *s = galv_plan_strategy(plan, plan->n_layers / 2);
     int zero = (int)s->zero;
-    *kind = (galv_run_kind){{""}};
+    *kind = (galv_run_kind){.host_share = 0};
     put(kind, GALV_FEATURE_SOFTWARE, galv_software_names[job->workload.software]);
     put(kind, GALV_FEATURE_GENERATION, galv_generation(&pool->device));
     put(kind, GALV_FEATURE_PRECISION, precision_word(job->workload.precision));
     if (result != NULL && result->n_stages > 0) {
-        put(kind, GALV_FEATURE_PACE, pace_word(plan, result));
+        double pass_s = pass_time(plan, result);
+        put(kind, GALV_FEATURE_PACE, pass_s < GALV_LAUNCH_PACE_S ? "launch" : "kernel");
+        kind->host_share = host_share(job, plan, pass_s);
     }
     int64_t domain = pool->scaleup_domain > pool->devices_per_node
                          ? pool->scaleup_domain

@@ -39,6 +39,8 @@ extern const char *const galv_feature_names[GALV_N_FEATURES];
 
 typedef struct galv_run_kind {
     char words[GALV_N_FEATURES][24]; /* "" = unknown */
+    double host_share; /* launches of a layer's passes over what they compute; 0 =
+                          unknown. Near 1 the host sets the pace */
 } galv_run_kind;
 
 /* The kind of a run, from what is run and what it was predicted to take (for the pace

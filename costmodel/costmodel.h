@@ -79,6 +79,14 @@ void galv_costmodel_collective(galv_cost *cost, const galv_costmodel *model, int
                                int32_t n_ranks, int32_t ranks_per_node,
                                int32_t sharers_per_node, double message_bytes);
 
+/* The value that a named factor ("gemm", "host_forward_us"...:
+ * costmodel/data/insitu.csv) has for a device and a workload; rows of `profile` (NULL
+ * allowed) win over those compiled in. NAN when there is no factor of that name, or no
+ * memory. */
+double galv_costmodel_factor(const char *name, const galv_device *device,
+                             const galv_workload *workload,
+                             const galv_profile *profile);
+
 /* Warnings the user should see (extrapolation beyond the profile and how far, device
  * without measurements): `n` of them, owned by the model. Fixed when it is made. */
 const char *const *galv_costmodel_warnings(const galv_costmodel *model, size_t *n);

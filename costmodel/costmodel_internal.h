@@ -58,12 +58,15 @@ static inline double galv_gradient_bytes(const galv_workload *workload)
     return workload->grad_precision <= GALV_TF32 ? 4 : 2;
 }
 
-/* Is it Megatron-DeepSpeed? Megatron-LM had no ZeRO of its own before 2023. */
-static inline bool galv_is_megatron_deepspeed(const galv_workload *workload,
-                                              int32_t zero)
+/* Can a tensor-parallel collective run beside the products of a backward pass?
+ * Megatron-LM starts it before the weight gradients since the end of 2021
+ * (release 3.0); the code that Megatron-DeepSpeed left it at, and SC'21's, waits for
+ * it. */
+static inline bool galv_tp_runs_beside(const galv_workload *workload, int32_t zero)
 {
-    return workload->software == GALV_SOFTWARE_MEGATRON && zero > 0 &&
-           workload->software_year > 0 && workload->software_year <= 2022;
+    bool early = workload->software_year > 0 && workload->software_year <= 2021;
+    return !(workload->software == GALV_SOFTWARE_MEGATRON &&
+             (early || galv_is_megatron_deepspeed(workload, zero)));
 }
 
 /* Ranks over which ZeRO spreads the dense parameters and the experts of a layer. */

@@ -11,6 +11,7 @@
 
 #include "base/csv.h"
 #include "base/words.h"
+#include "costmodel/costmodel.h"
 
 #include <math.h>
 #include <string.h>
@@ -191,6 +192,28 @@ static void override_factors(galv_device_law *law, const galv_profile *profile,
             law->measured_overlap = true;
         }
     }
+}
+
+double galv_costmodel_factor(const char *name, const galv_device *device,
+                             const galv_workload *workload, const galv_profile *profile)
+{
+    galv_err err = GALV_ERR_INIT;
+    table insitu;
+    galv_device_law law;
+    double value = (double)NAN;
+    int f = galv_word_index(factor_names, GALV_N_FACTORS, name);
+    galv_arena *arena = galv_arena_new();
+    if (f >= 0 && arena != NULL) {
+        open_table(&insitu, "insitu.csv", galv_data_insitu_csv,
+                   galv_data_insitu_csv_length, arena, &err);
+        if (insitu.status == GALV_OK) {
+            read_factors(&law, &insitu, device, workload);
+            override_factors(&law, profile, device, workload);
+            value = law.factors[f];
+        }
+    }
+    galv_arena_free(arena);
+    return value;
 }
 
 /* ---- matrix products ---- */

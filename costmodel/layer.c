@@ -63,6 +63,11 @@ double galv_padded_vocab(double vocab, double tp, galv_software software)
 int32_t galv_expert_tp(const galv_workload *workload, const galv_layer_group *group,
                        const galv_strategy *strategy)
 {
+    if (workload->expert_tp > 0 && group->kind == GALV_LAYER_MOE_DECODER) {
+        int32_t ranks = strategy->dp * strategy->cp * strategy->tp;
+        return ranks % (strategy->ep * workload->expert_tp) == 0 ? workload->expert_tp
+                                                                 : 1;
+    }
     bool cut = workload->software == GALV_SOFTWARE_MEGATRON &&
                group->kind == GALV_LAYER_MOE_DECODER &&
                strategy->sp != GALV_SP_ULYSSES &&
@@ -107,6 +112,9 @@ void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *fact
     share->vocab =
         galv_padded_vocab(group->vocab_size, share->tp, workload->software) / share->tp;
     share->head_tokens = facts->image ? samples : share->tokens;
+    share->sums_apart = galv_is_megatron_deepspeed(workload, strategy->zero) &&
+                        workload->precision == GALV_BF16 &&
+                        workload->grad_precision <= GALV_TF32;
 }
 
 /* Is checkpointing PyTorch's own, and not Megatron's? */
@@ -122,6 +130,12 @@ bool galv_layer_is_op_selective(const galv_layer_share *share, galv_recompute re
 }
 
 /* ---- building blocks ---- */
+
+/* Bytes moved per element of a weight's gradient after the product that makes it, by
+ * DeepSpeed's BF16_Optimizer and each micro-batch: added to the 16-bit gradient (6 less
+ * the 4 that the product's law has), converted to fp32 (6), added to the sum (12),
+ * cleared (2). Source: DeepSpeed, runtime/bf16_optimizer.py, update_hp_grads. */
+#define SUMMED_APART_BYTES 22.0
 
 typedef struct walk {
     galv_cost *cost;
@@ -157,6 +171,9 @@ static void add_product(walk *w, const galv_gemm_law *law, double rows, double i
     if (w->for_weight) {
         time += galv_gemm_time(law, 1, out, in, rows, w->weight_bytes);
         passes++;
+        if (w->share->sums_apart) {
+            time += SUMMED_APART_BYTES * in * out / w->law->memory.stream_bytes_per_s;
+        }
     }
     galv_cost_add(w->cost, w->count * time, law->provenance, w->count * passes * flop);
 }
@@ -226,16 +243,20 @@ static void residual(walk *w, double rows)
 }
 
 /* Law of the core's products: 16 bits under the 8-bit kinds too. Heads whose rows are
- * not whole units of 16 bytes leave the tensor cores. Source: NVIDIA, Matrix
- * Multiplication Background, section 4; BigScience's sweeps, where head sizes of 108
- * run at two thirds of the speed of 104 and 112. */
-static const galv_gemm_law *core_law(const walk *w)
+ * not whole units of 16 bytes leave the tensor cores for the vector units, which take
+ * two 16-bit numbers where they take one of fp32 (`room` holds that law). Source:
+ * NVIDIA, Matrix Multiplication Background, section 4, and the A100's white paper;
+ * BigScience's sweeps, where head sizes of 108 run at two thirds of the speed of 104
+ * and 112. */
+static const galv_gemm_law *core_law(const walk *w, galv_gemm_law *room)
 {
     const galv_layer_share *s = w->share;
     galv_precision precision = s->workload->precision;
     bool aligned = fmod(s->qk_dim, 8) == 0 && fmod(s->v_dim, 8) == 0;
     if (!aligned) {
-        return &w->law->gemm[GALV_FP32];
+        *room = w->law->gemm[GALV_FP32];
+        room->factor *= precision <= GALV_TF32 ? 1 : 0.5;
+        return room;
     }
     return &w->law->gemm[precision > GALV_FP16 ? GALV_BF16 : precision];
 }
@@ -244,7 +265,8 @@ static const galv_gemm_law *core_law(const walk *w)
 static void unfused_core(walk *w, double seq_q, double seq_kv, bool again)
 {
     const galv_layer_share *s = w->share;
-    const galv_gemm_law *law = core_law(w);
+    galv_gemm_law room;
+    const galv_gemm_law *law = core_law(w, &room);
     double batch = s->samples * s->heads;
     double flop = galv_attention_flop(s->samples, s->heads, seq_q, seq_kv, s->qk_dim,
                                       s->v_dim, false);
@@ -270,6 +292,45 @@ static void unfused_core(walk *w, double seq_q, double seq_kv, bool again)
     galv_cost_add(w->cost, w->count * backward, law->provenance, w->count * 2 * flop);
 }
 
+/* Work of a step of ring attention after the first, over what the first does, which is
+ * causal. Balanced, each rank has an early and a late part of the sequence, and a step
+ * leaves out the half that it must not see: 1. PyTorch's ring does so between two
+ * ranks. From four on its steps take what whole squares take: at 32k tokens a rank of
+ * Llama-3 8B, 7.3 s each over all layers (59.8 s on 8 ranks less 30.6 s on 4, over 4)
+ * where the step of two ranks takes 4.5 (12.9 s on 2 less 8.4 s on 1), and a whole
+ * square at FlashAttention-2's 0.35 of peak takes 7.3. Twice the work at 1.2 times the
+ * speed, for it has no mask. Source: torchtitan, llama3_h100_202412. */
+static double step_work(const galv_layer_share *s, bool masked)
+{
+    return masked && is_pytorch(s) && s->cp > 2 ? 1.63 : 1;
+}
+
+/* Seconds of one pass over the core, forward or backward: under context parallelism one
+ * kernel over the rank's own keys and cp - 1 over those that come around, which need no
+ * mask. Adds to `done` what is executed. */
+static double fused_pass(const walk *w, bool backward, double seq_q, double seq_kv,
+                         bool masked, double *done)
+{
+    const galv_layer_share *s = w->share;
+    const galv_attention_law *law = &w->law->attention;
+    double piece = seq_kv / s->cp;
+    double flop =
+        (backward ? 2.5 : 1) * galv_attention_flop(s->samples, s->heads, seq_q, piece,
+                                                   s->qk_dim, s->v_dim, masked);
+    double time = galv_attention_time(law, backward, masked, flop, piece, s->qk_dim);
+    *done += flop;
+    if (s->cp > 1) {
+        double step = step_work(s, masked) * flop;
+        /* half of the queries or half of the keys: rows of three quarters in the mean
+         */
+        double rows = masked ? 0.75 * piece : piece;
+        time += (s->cp - 1) *
+                galv_attention_time(law, backward, false, step, rows, s->qk_dim);
+        *done += (s->cp - 1) * step;
+    }
+    return time;
+}
+
 static void core(walk *w, double seq_kv, bool masked, bool again)
 {
     const galv_layer_share *s = w->share;
@@ -278,26 +339,16 @@ static void core(walk *w, double seq_kv, bool masked, bool again)
         unfused_core(w, seq_q, seq_kv, again);
         return;
     }
-    double flop = galv_attention_flop(s->samples, s->heads, seq_q, seq_kv, s->qk_dim,
-                                      s->v_dim, masked);
-    /* ring attention: cp kernels, each over a piece of the keys */
-    double piece = seq_kv / s->cp;
-    double kernels = s->cp;
     double time = 0;
     double done = 0;
-    double dim = s->qk_dim;
-    const galv_attention_law *law = &w->law->attention;
     if (w->forward) {
-        time += kernels *
-                galv_attention_time(law, false, masked, flop / kernels, piece, dim);
-        done += flop;
+        time += fused_pass(w, false, seq_q, seq_kv, masked, &done);
     }
     if (w->for_input) {
-        time += kernels * galv_attention_time(law, true, masked, 2.5 * flop / kernels,
-                                              piece, dim);
-        done += 2.5 * flop;
+        time += fused_pass(w, true, seq_q, seq_kv, masked, &done);
     }
-    galv_cost_add(w->cost, w->count * time, law->provenance, w->count * done);
+    galv_cost_add(w->cost, w->count * time, w->law->attention.provenance,
+                  w->count * done);
 }
 
 /* ---- parts ---- */
@@ -464,45 +515,6 @@ static void embedding(walk *w)
     moved(w, (6 + mask) * elements, (10 + mask) * elements, 2);
 }
 
-/* ---- the host ---- */
-
-/* Share of a block's kernel launches that a part has. */
-static double launch_share(const galv_layer_group *group, int part)
-{
-    bool moe = group->kind == GALV_LAYER_MOE_DECODER;
-    double cross = group->kind == GALV_LAYER_CROSS_DECODER ? 0.5 : 0;
-    switch (part) {
-    case GALV_PART_WHOLE:
-        return moe ? 1.6 : group->num_attention_heads > 0 ? 1 + cross : 0;
-    case GALV_PART_ATTENTION:
-        return 0.55 + cross;
-    case GALV_PART_MLP:
-        return moe ? 0 : 0.45;
-    case GALV_PART_ROUTER:
-        return moe ? 0.55 : 0;
-    case GALV_PART_EXPERTS:
-        return moe ? 0.3 : 0;
-    case GALV_PART_COMBINE:
-        return moe ? 0.2 : 0;
-    default:
-        return 0;
-    }
-}
-
-double galv_layer_host_time(const galv_device_law *law, const galv_layer_share *share,
-                            int part, int pass)
-{
-    bool forward = pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE;
-    double us =
-        law->factors[forward ? GALV_FACTOR_HOST_FORWARD : GALV_FACTOR_HOST_BACKWARD];
-    if (pass == GALV_OP_BACKWARD_INPUT) {
-        us *= 0.65;
-    } else if (pass == GALV_OP_BACKWARD_WEIGHT) {
-        us *= 0.35;
-    }
-    return 1e-6 * us * launch_share(share->group, part);
-}
-
 /* ---- a layer ---- */
 
 static void add_part(walk *w, galv_recompute recompute, int part)
@@ -544,7 +556,8 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
               pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE,
               backward || split_input,
               backward || split_weight,
-              share->workload->grad_precision <= GALV_TF32 ? 8 : 4,
+              share->workload->grad_precision <= GALV_TF32 && !share->sums_apart ? 8
+                                                                                 : 4,
               galv_layer_is_op_selective(share, recompute) ? 0.5 : 0,
               pass == GALV_OP_RECOMPUTE && is_pytorch(share)};
     switch (share->group->kind) {

@@ -27,8 +27,9 @@ typedef struct galv_layer_share {
     double vocab;       /* padded, on this rank */
     double head_tokens; /* rows of the logits */
     bool rotary;
-    bool fused;  /* flash attention */
-    bool masked; /* causal, and the kernel skips */
+    bool fused;      /* flash attention */
+    bool masked;     /* causal, and the kernel skips */
+    bool sums_apart; /* gradients of weights are summed by kernels of their own */
 } galv_layer_share;
 
 /* What does not change with the strategy, for one model. */
@@ -40,10 +41,19 @@ typedef struct galv_model_facts {
     bool image; /* the head sees one token per image */
 } galv_model_facts;
 
+/* Is it Megatron-DeepSpeed? Megatron-LM had no ZeRO of its own before 2023. */
+static inline bool galv_is_megatron_deepspeed(const galv_workload *workload,
+                                              int32_t zero)
+{
+    return workload->software == GALV_SOFTWARE_MEGATRON && zero > 0 &&
+           workload->software_year > 0 && workload->software_year <= 2022;
+}
+
 /* Ranks that each expert is cut over. Megatron-LM cuts experts by tp unless told
  * otherwise (--expert-tensor-parallel-size), which is told where ep takes the
  * tensor-parallel ranks too, and for experts narrower than the model, which nobody
- * cuts: DeepSeek-V2 and -V3, Qwen3. Others do not cut them. */
+ * cuts: DeepSeek-V2 and -V3, Qwen3. Others do not cut them. A workload that states
+ * expert_tp is believed where the ranks of a stage are a multiple of ep times it. */
 int32_t galv_expert_tp(const galv_workload *workload, const galv_layer_group *group,
                        const galv_strategy *strategy);
 

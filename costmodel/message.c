@@ -24,6 +24,13 @@
 #include <math.h>
 #include <string.h>
 
+/* Half the speed for both while both run: as long as one after the other. */
+static void run_alone(galv_cost *cost)
+{
+    cost->compute_slowdown = 2;
+    cost->comm_slowdown = 2;
+}
+
 /* Prices a group's collective, from measurements where there are any. */
 static void price_group(galv_cost *cost, const galv_costmodel *model,
                         const galv_device_law *law, int kind, const galv_group *group,
@@ -72,6 +79,9 @@ static void price_group(galv_cost *cost, const galv_costmodel *model,
     galv_cost_set_slowdowns(cost, law->factors[GALV_FACTOR_COMPUTE_SLOWDOWN],
                             law->factors[GALV_FACTOR_COMM_SLOWDOWN],
                             law->measured_overlap);
+    if (model->job.workload.launch_blocking) {
+        run_alone(cost);
+    }
 }
 
 /* The group of every `stride`-th of n * stride ranks that follow each other. */
@@ -101,7 +111,7 @@ static galv_group ranks_of_cut_expert(const galv_costmodel *model,
                                       const galv_strategy *strategy)
 {
     int32_t stride = etp * strategy->ep;
-    int32_t n = strategy->dp * strategy->cp / strategy->ep;
+    int32_t n = galv_strategy_expert_gradient_ranks(strategy) / etp;
     return galv_plan_n_copies(plan) > 1
                ? galv_placement_both_copies(plan, &model->job.cluster, stage, stride, n)
                : every_nth_rank(model, plan, stage, stride, n);
@@ -187,19 +197,16 @@ static double sent_once_per_node(const galv_workload *workload, const galv_group
 static void price_cut_experts(galv_cost *cost, const galv_costmodel *model,
                               const galv_device_law *law, const galv_plan *plan,
                               const galv_operation *operation, double bytes,
-                              double topk)
+                              double topk, int32_t expert_tp)
 {
-    int32_t layer = operation->first_layer;
-    const galv_strategy *strategy = galv_plan_strategy(plan, layer);
+    const galv_strategy *strategy = galv_plan_strategy(plan, operation->first_layer);
     double times = operation->n_layers > 1 ? operation->n_layers : 1;
     galv_group group =
-        every_nth_rank(model, plan, operation->stage, strategy->tp, strategy->ep);
+        every_nth_rank(model, plan, operation->stage, expert_tp, strategy->ep);
     double sent = sent_once_per_node(&model->job.workload, &group, topk);
     price_group(cost, model, law, operation->kind, &group, sent * bytes, times);
-    galv_group parts = galv_placement_group(plan, &model->job.cluster, GALV_GROUP_TP,
-                                            layer, operation->stage, operation->stage);
-    price_group(cost, model, law, GALV_OP_ALL_GATHER, &parts, bytes * strategy->tp,
-                times);
+    galv_group parts = every_nth_rank(model, plan, operation->stage, 1, expert_tp);
+    price_group(cost, model, law, GALV_OP_ALL_GATHER, &parts, bytes * expert_tp, times);
 }
 
 void galv_price_layer_message(galv_cost *cost, const galv_costmodel *model,
@@ -223,7 +230,7 @@ void galv_price_layer_message(galv_cost *cost, const galv_costmodel *model,
                                  galv_weight_bytes(&model->job.workload));
     if (operation->stream == GALV_STREAM_EP && share.expert_tp > 1) {
         price_cut_experts(cost, model, law, plan, operation, bytes,
-                          share.group->moe_router_topk);
+                          share.group->moe_router_topk, (int32_t)share.expert_tp);
         return;
     }
     if (operation->stream == GALV_STREAM_EP) {
@@ -236,6 +243,10 @@ void galv_price_layer_message(galv_cost *cost, const galv_costmodel *model,
         double waits_s = 1e-6 * times * law->factors[GALV_FACTOR_STREAMS];
         galv_cost_add(cost, waits_s, GALV_PROVENANCE_FITTED, 0);
         cost->latency_s += waits_s;
+    }
+    if (operation->stream == GALV_STREAM_TP &&
+        !galv_tp_runs_beside(&model->job.workload, strategy->zero)) {
+        run_alone(cost);
     }
 }
 

@@ -17,6 +17,7 @@ const char *const galv_software_names[GALV_N_SOFTWARES] = {
 #undef GALV_WORD
 
 #define MAX_SEQ_LENGTH  (1 << 28)
+#define MAX_EXPERT_TP   1024
 #define MAX_BATCH       ((int64_t)1 << 40)
 #define MAX_TOKENS      1e18
 #define MAX_LIMIT_BYTES 1e18
@@ -88,6 +89,10 @@ galv_status galv_workload_check(const galv_workload *workload, galv_err *err)
           workload->memory_limit_bytes <= MAX_LIMIT_BYTES)) {
         return galv_fail(err, GALV_USAGE, "memory limit must be a positive number");
     }
+    if (workload->expert_tp < 0 || workload->expert_tp > MAX_EXPERT_TP) {
+        return galv_fail(err, GALV_USAGE, "experts cut over %d ranks",
+                         (int)workload->expert_tp);
+    }
     return GALV_OK;
 }
 
@@ -117,6 +122,8 @@ galv_status galv_workload_from_json(galv_workload *workload, galv_json_value val
                   &read.tokens_to_train);
     galv_json_f64(&o, "memory_limit_bytes", GALV_OPTIONAL, 0, MAX_LIMIT_BYTES,
                   &read.memory_limit_bytes);
+    galv_json_i32(&o, "expert_tp", GALV_OPTIONAL, 0, MAX_EXPERT_TP, &read.expert_tp);
+    galv_json_bool(&o, "launch_blocking", GALV_OPTIONAL, &read.launch_blocking);
     galv_status status = galv_json_leave(&o);
     if (status != GALV_OK) {
         return status;
@@ -149,5 +156,11 @@ void galv_workload_to_json(const galv_workload *workload, galv_json_writer *writ
     galv_json_key_i64(writer, "software_year", workload->software_year);
     galv_json_key_f64(writer, "tokens_to_train", workload->tokens_to_train);
     galv_json_key_f64(writer, "memory_limit_bytes", workload->memory_limit_bytes);
+    if (workload->expert_tp > 0) {
+        galv_json_key_i64(writer, "expert_tp", workload->expert_tp);
+    }
+    if (workload->launch_blocking) {
+        galv_json_key_bool(writer, "launch_blocking", true);
+    }
     galv_json_end_object(writer);
 }

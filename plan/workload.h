@@ -59,12 +59,16 @@ typedef struct galv_workload {
     int32_t software_year;     /* 0 = current */
     double tokens_to_train;    /* 0 = not asked */
     double memory_limit_bytes; /* per device; 0 = what the device has to offer */
+    int32_t expert_tp;         /* ranks that each expert is cut over (Megatron Core,
+                                  --expert-tensor-parallel-size); 0 = as the software does */
+    bool launch_blocking; /* CUDA_LAUNCH_BLOCKING=1: the host waits for each kernel */
 } galv_workload;
 
 /* bf16, fp32 gradients, fused attention, megatron, batch 0 (chosen later). */
-#define GALV_WORKLOAD_INIT                                                      \
-    {                                                                           \
-        0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0 \
+#define GALV_WORKLOAD_INIT                                                          \
+    {                                                                               \
+        0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0, 0, \
+            false                                                                   \
     }
 
 galv_status galv_workload_check(const galv_workload *workload, galv_err *err);

@@ -1,6 +1,7 @@
 /* From a case to a job and a plan: what the row states, and what its software implies.
  *
- * Nothing here depends on a single source or on the notes of a row: what a publication
+ * Nothing here depends on a single source, or on the notes of a row beyond the
+ * environment that they state (cases.h): what a publication
  * leaves open is decided by software, year and family alone, so that one rule stands
  * for every case and can be wrong for all of them only together. The rules are listed
  * in the header. Left out: capacity factors, gradients reduced in bf16 where a recipe
@@ -124,6 +125,8 @@ static galv_workload make_workload(const galv_case *c)
     w.grad_precision = gradient_precision(c, w.software, w.precision);
     w.flash_attention = c->flash_attention;
     w.causal = c->causal_attention;
+    w.expert_tp = c->expert_tp;
+    w.launch_blocking = c->launch_blocking;
     return w;
 }
 

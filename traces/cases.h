@@ -39,6 +39,8 @@ typedef struct galv_case {
     int64_t global_batch_size;
     bool flash_attention, overlap_grad_reduce, overlap_param_gather, tp_comm_overlap;
     bool causal_attention;
+    int32_t expert_tp; /* ranks that an expert is cut over; 0 = as the software does */
+    bool launch_blocking;     /* the host waits for each kernel */
     const char *stage_layers; /* "2-3-3-2"; "" = even */
     double iteration_time_s;  /* measured; 0 = not measured */
     double peak_memory_bytes; /* measured; 0 = not measured */
@@ -56,7 +58,9 @@ typedef struct galv_case {
  * degrees, micro_batch_size: 1; dp: num_gpus / (tp cp pp); gpus_per_node: 8; precision
  * bf16; software other; recompute none; sp, zero: 0; num_query_groups: the heads;
  * ffn_hidden_size: 4 x hidden (where nothing is gated); flash_attention,
- * causal_attention, overlap_grad_reduce, overlap_param_gather: 1; tp_comm_overlap: 0.
+ * causal_attention, overlap_grad_reduce, overlap_param_gather: 1; tp_comm_overlap: 0;
+ * expert_tp: as the software does; launch_blocking: 1 where the notes state
+ * CUDA_LAUNCH_BLOCKING=1, else 0.
  * Errors: GALV_INPUT for a number out of range, an unknown word, an absent or repeated
  * case_id, a row with neither a model nor stage times. */
 galv_status galv_cases_read(galv_case **cases, size_t *n_cases, const char *path,

@@ -2,6 +2,7 @@
  * enough to come near others of its stack, and broken input is told. */
 #include "accuracy/calibrate.h"
 #include "accuracy/validation.h"
+#include "costmodel/costmodel.h"
 #include "sim/evaluate.h"
 #include "tests/support/leaks.h"
 
@@ -171,9 +172,9 @@ Test(sim_calibrate, a_planted_factor_is_found_again)
         galv_measured_run *runs = NULL;
         size_t n = 0;
         cr_assert_eq(galv_runs_from_cases(&runs, &n, cases, 1, arena, &err), GALV_OK);
-        double builtin =
-            galv_factor_value(planted[p].name, &runs[0].job->cluster.pools[0].device,
-                              &runs[0].job->workload, NULL);
+        double builtin = galv_costmodel_factor(planted[p].name,
+                                               &runs[0].job->cluster.pools[0].device,
+                                               &runs[0].job->workload, NULL);
         double truth = planted[p].times * builtin;
         galv_profile *profile = galv_profile_new();
         plant(profile, planted[p].name, truth);

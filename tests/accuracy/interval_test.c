@@ -25,7 +25,7 @@ static galv_status read(galv_residuals *residuals, const char *text, galv_arena 
 
 static galv_run_kind kind_of(const char *software)
 {
-    galv_run_kind kind = {{""}};
+    galv_run_kind kind = {{""}, 0};
     const char *const words[] = {software, "Hopper", "16-bit", "kernel", "one",  "1",
                                  "none",   "dense",  "tp1",    "none",   "fused"};
     for (int f = 0; f < GALV_N_FEATURES; f++) {
@@ -89,6 +89,56 @@ Test(sim_interval, the_spread_of_sources_is_joined_by_its_formula)
     galv_arena_free(arena);
 }
 
+/* Runs that all hit leave nothing but the host's part: 0.19 times its share. */
+Test(sim_interval, the_share_of_the_host_widens_it)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_residuals residuals;
+    galv_interval interval;
+    galv_text text = GALV_TEXT_INIT;
+    galv_text_append(&text, HEAD);
+    add(&text, "s", "megatron", 8, 1);
+    cr_assert_eq(read(&residuals, galv_text_string(&text), arena, &err), GALV_OK);
+    galv_run_kind kind = kind_of("megatron");
+    kind.host_share = 0.5;
+    galv_interval_find(&interval, &residuals, &kind, NULL);
+    cr_expect_float_eq(log(1 + interval.high_frac), 0.095, 1e-9);
+    cr_expect_float_eq(log(1 + interval.low_frac), -0.095, 1e-9);
+    galv_text_release(&text);
+    galv_arena_free(arena);
+}
+
+/* Peaks and times have residuals of their own: a row may have one or both. */
+Test(sim_interval, peaks_have_an_interval_of_their_own)
+{
+    static const char rows[] =
+        "case_id,source,family,software,generation,precision,zero,recompute,"
+        "measured_over_predicted,memory_measured_over_predicted\n"
+        "a,s,gpt,megatron,Hopper,16-bit,1,none,,1.1\n"
+        "b,s,gpt,megatron,Hopper,16-bit,1,none,1,1.1\n"
+        "c,s,gpt,megatron,Hopper,16-bit,1,none,1,1.1\n"
+        "d,s,gpt,megatron,Hopper,16-bit,1,none,1,\n";
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_residuals residuals;
+    galv_interval interval;
+    cr_assert_eq(read(&residuals, rows, arena, &err), GALV_OK, "%s", err.message);
+    galv_run_kind kind = kind_of("megatron");
+    galv_memory_interval_find(&interval, &residuals, &kind, NULL);
+    double half = 1.6448536269514722 * sqrt(acos(-1) / 2) * log(1.1) * sqrt(2);
+    cr_expect_eq(interval.n_runs, 3);
+    cr_expect_float_eq(log(1 + interval.low_frac), log(1.1) - half, 1e-9);
+    cr_expect_float_eq(log(1 + interval.high_frac), log(1.1) + half, 1e-9);
+    galv_interval_find(&interval, &residuals, &kind, NULL);
+    cr_expect_eq(interval.n_runs, 3);
+    cr_expect_float_eq(interval.high_frac, 0, 1e-9);
+    kind = kind_of("eager");
+    galv_memory_interval_find(&interval, &residuals, &kind, NULL);
+    cr_expect_not(interval.validated);
+    galv_arena_free(arena);
+}
+
 Test(sim_interval, without_like_runs_it_says_so)
 {
     galv_arena *arena = galv_arena_new();
@@ -146,7 +196,7 @@ typedef struct coverage {
     size_t n;         /* with an interval */
 } coverage;
 
-static coverage cover(const galv_residuals *residuals, bool by_family)
+static coverage cover(const galv_residuals *residuals, bool by_family, bool memory)
 {
     static size_t n_of[4096], inside_of[4096];
     coverage c = {0, 0, 0};
@@ -157,12 +207,17 @@ static coverage cover(const galv_residuals *residuals, bool by_family)
         galv_left_out left_out = {by_family ? NULL : r->source,
                                   by_family ? r->family : NULL};
         galv_interval interval;
-        galv_interval_find(&interval, residuals, &r->kind, &left_out);
-        if (!interval.validated) {
+        double ratio = memory ? r->memory_log_ratio : r->log_ratio;
+        if (memory) {
+            galv_memory_interval_find(&interval, residuals, &r->kind, &left_out);
+        } else {
+            galv_interval_find(&interval, residuals, &r->kind, &left_out);
+        }
+        if (!interval.validated || isnan(ratio)) {
             continue;
         }
-        bool inside = r->log_ratio >= log(1 + interval.low_frac) &&
-                      r->log_ratio <= log(1 + interval.high_frac);
+        bool inside =
+            ratio >= log(1 + interval.low_frac) && ratio <= log(1 + interval.high_frac);
         c.n++;
         c.cases += inside;
         n_of[r->source_index]++;
@@ -191,12 +246,15 @@ Test(sim_interval, about_nine_in_ten_left_out_runs_lie_inside)
                  err.message);
     cr_assert_gt(residuals.n, 500);
     cr_assert_lt(residuals.n, 4096);
-    coverage source = cover(&residuals, false);
-    coverage family = cover(&residuals, true);
+    coverage source = cover(&residuals, false, false);
+    coverage family = cover(&residuals, true, false);
     cr_expect_gt(source.n, 300);
     cr_expect(source.by_source >= 0.85 && source.by_source <= 0.99, "%.3f",
               source.by_source);
-    cr_expect(source.cases >= 0.80, "%.3f of the cases", source.cases);
+    cr_expect(source.cases >= 0.88, "%.3f of the cases", source.cases);
     cr_expect(family.cases >= 0.85, "%.3f of %zu", family.cases, family.n);
+    coverage peaks = cover(&residuals, false, true);
+    cr_expect_gt(peaks.n, 80);
+    cr_expect(peaks.by_source >= 0.8, "%.3f of %zu peaks", peaks.by_source, peaks.n);
     galv_arena_free(arena);
 }
