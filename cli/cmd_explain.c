@@ -7,6 +7,7 @@
  * simulated again with one number of the cluster doubled. */
 #include "accuracy/interval.h"
 #include "base/units.h"
+#include "cli/best_instead.h"
 #include "cli/config.h"
 #include "cli/job.h"
 #include "cli/output.h"
@@ -29,6 +30,8 @@ typedef struct explaining {
     galv_evaluate_options options; /* of the plan, and of all that could be otherwise */
     galv_differences differences;
     galv_result result;
+    bool compared; /* with `best`: not where ranks differ, which no search knows */
+    galv_best_instead best;
 } explaining;
 
 /* ---- the largest terms ---- */
@@ -471,6 +474,9 @@ static galv_status document(const explaining *x, const terms *t, int32_t stage,
         galv_json_end_object(&writer);
     }
     galv_json_end_array(&writer);
+    if (x->compared) {
+        galv_best_instead_to_json(&x->best, &x->setup, &writer);
+    }
     return galv_cli_end_json(x->cli, &writer, err);
 }
 
@@ -516,6 +522,13 @@ static galv_status explain_it(explaining *x, galv_err *err)
     if (status != GALV_OK) {
         return status;
     }
+    x->compared = x->result.cluster.n_ranks == 0;
+    if (x->compared) {
+        status = galv_best_instead_find(&x->best, x->cli, x->model, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+    }
     if (galv_cli_given(x->cli, GALV_OPTION_JSON)) {
         return document(x, &t, stage, times_s, variants, &path, err);
     }
@@ -535,6 +548,9 @@ static galv_status explain_it(explaining *x, galv_err *err)
     print_terms(x, &t, stage);
     print_variants(x, variants);
     print_levers(x, times_s);
+    if (x->compared) {
+        galv_best_instead_print(&x->best, x->cli, &x->result);
+    }
     return GALV_OK;
 }
 

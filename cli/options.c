@@ -10,7 +10,8 @@
 #define ON(id)   (1u << GALV_COMMAND_##id)
 #define JOB      (ON(PLAN) | ON(SWEEP) | ON(SIMULATE))
 #define LOADED   (ON(EXPLAIN) | ON(COMPARE) | ON(RENDER))
-#define PARALLEL (ON(PLAN) | ON(SWEEP) | ON(VALIDATE) | ON(CALIBRATE))
+#define PARALLEL \
+    (ON(PLAN) | ON(SWEEP) | ON(EXPLAIN) | ON(VALIDATE) | ON(CALIBRATE))
 #define RESULTS \
     (JOB | ON(EXPLAIN) | ON(COMPARE) | ON(VALIDATE) | ON(CALIBRATE) | ON(CATALOG))
 #define ALL ((1u << GALV_N_COMMANDS) - 1u)
@@ -329,7 +330,8 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
     COMMAND(EXPLAIN, explain) "say why a plan takes that long",
         "PLAN.json", 1, 1,
         "Where the time of one iteration goes, what fills the memory of each stage, "
-        "which operations cost most, and where the numbers come from.",
+        "which operations cost most, where the numbers come from, and by what parts "
+        "the best plan of the same job is faster.",
         {{"galvatron-sim explain out/plan.json", "all of it"}},
         galv_cmd_explain},
     COMMAND(COMPARE, compare) "two plans side by side", "A.json B.json", 2, 2,
