@@ -77,6 +77,9 @@ $ galvatron-sim explain a/plan.json
 ~ ^--recompute full +.* fits$
 ...
 ~ --set inter.latency=0.5x$
+> 
+> against the best plan of this job
+...
 
 $ galvatron-sim explain a/plan.json --json | jq -e '(.terms | length) > 3 and (.what_if | length) > 3 and .terms[0].total_s >= .terms[1].total_s and ((([.critical_path.spent_s[]] | add) / .critical_path.duration_s - 1) | fabs < 1e-9)'
 > true
