@@ -112,7 +112,7 @@ EXEC_LIBS    = $(shell pkg-config --libs $(EXEC_PKGS) jansson yaml-0.1) -lcsv -l
 
 CUDA      ?= /usr/local/cuda
 NVCC      ?= $(firstword $(wildcard $(CUDA)/bin/nvcc) $(if $(filter no,$(CUDA)),,$(shell command -v nvcc)))
-CUDA_SOURCES := $(wildcard exec/*.cu) $(filter-out exec/cuda_absent.c,$(wildcard exec/cuda_*.c))
+CUDA_SOURCES := $(strip $(wildcard exec/*.cu) $(filter-out exec/cuda_absent.c,$(wildcard exec/cuda_*.c)))
 NCCL_H    := $(firstword $(wildcard $(CUDA)/include/nccl.h /usr/include/nccl.h))
 HAVE_CUDA := $(and $(NVCC),$(NCCL_H),$(CUDA_SOURCES))
 CUDA_CFLAGS := -isystem $(CUDA)/include -isystem $(dir $(NCCL_H))
