@@ -172,7 +172,7 @@ EXEC_TEST       := $(BUILD)/tests/test-exec
 EXEC_MPI_TESTS  := $(patsubst tests/exec/mpi/%.c,$(BUILD)/tests/exec-%,$(filter-out %_support.c,$(wildcard tests/exec/mpi/*.c)))
 EXEC_TEST_FILES := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/exec/*.c tests/exec/mpi/*.c))
 EXEC_TEST_BELOW := $(filter-out %/exec/main.o,$(EXEC_OBJECTS)) $(EXEC_BELOW)
-EXEC_TESTS       = $(if $(EXEC),$(EXEC_TEST) $(foreach ranks,$(EXEC_RANKS),$(EXEC_MPI_TESTS:%=mpi:$(ranks):%)))
+EXEC_TESTS       = $(if $(EXEC),$(EXEC_TEST) $(foreach ranks,$(EXEC_RANKS),$(EXEC_MPI_TESTS:%=mpi:$(ranks):%)) $(foreach ranks,1 8,mpi:$(ranks):$(BUILD)/tests/exec-matrix))
 $(EXEC_TEST_FILES): TEST_CFLAGS += $(EXEC_CFLAGS)
 $(EXEC_TEST): $(filter $(BUILD)/obj/tests/exec/%,$(filter-out $(BUILD)/obj/tests/exec/mpi/%,$(EXEC_TEST_FILES))) \
     $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c)) $(EXEC_TEST_BELOW)
@@ -183,7 +183,7 @@ $(EXEC_MPI_TESTS): $(BUILD)/tests/exec-%: $(BUILD)/obj/tests/exec/mpi/%.o \
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -o $@
 
-## make exec-test   the executor's tests, on 1, 2 and 4 ranks
+## make exec-test   the executor's tests, on 1 to 8 ranks
 exec-test test-exec: $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
 	$(Q)$(if $(EXEC),tools/run-tests.sh $(EXEC_TESTS),echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
 

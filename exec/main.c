@@ -1,4 +1,6 @@
 /* galvatron-exec: the table of commands. */
+#include "exec/commands.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +13,7 @@ static int show_help(int argc, char **argv);
 static int show_version(int argc, char **argv);
 
 static const command commands[] = {
+    {"run", "train by a plan, and measure it", galv_exec_run},
     {"help", "this list", show_help},
     {"version", "the version", show_version},
 };

@@ -1,0 +1,348 @@
+/* Whatever the plan, the same mathematics: losses and gradient norms of a few steps
+ * equal those of one rank that knows nothing of parallelism.
+ *
+ * Every rank first trains the model alone (a world of its own of one rank), then all
+ * together by the plan. What one rank computes is held against differences of the loss
+ * in tests/exec/model_test.c. Plans are those of the world's size. */
+#include "exec/host.h"
+#include "exec/trainer.h"
+#include "exec/world_internal.h"
+#include "schedule/schedule.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS = 3, BATCH = 8, SEQ = 32, MOST_LAYERS = 16 };
+#define TOLERANCE 1e-5
+
+/* Words: a model (gpt llama tied moe shared few), degrees (tp2 cp2 ep2 dp2 pp2 vpp2
+ * mb2 zero1), sp (megatron ulysses), recomputation (selective full), a schedule's name,
+ * overlaps switched (late: gradients and gathers at the end; rings: tp-comm; waiting:
+ * messages). After "/" the strategy of every other layer. */
+static const char *const cases[] = {
+#include "tests/exec/mpi/matrix_cases.h"
+};
+
+/* ---- models ---- */
+
+static void make_model(galv_model *m, const char *name)
+{
+    bool gpt = strcmp(name, "gpt") == 0 || strcmp(name, "tied") == 0;
+    bool moe = strcmp(name, "moe") == 0 || strcmp(name, "shared") == 0;
+    memset(m, 0, sizeof *m);
+    snprintf(m->name, sizeof m->name, "%s", name);
+    snprintf(m->family, sizeof m->family, "gpt");
+    m->seq_length = SEQ;
+    m->n_groups = 3;
+    m->tied_embeddings = strcmp(name, "tied") == 0;
+    for (int i = 0; i < 3; i++) {
+        galv_layer_group *g = &m->groups[i];
+        g->n_layers = i == 1 ? 4 : 1;
+        g->hidden_size = 32;
+        g->normalization = gpt ? GALV_LAYERNORM : GALV_RMSNORM;
+        g->linear_bias = gpt;
+    }
+    m->groups[0].kind = GALV_LAYER_EMBEDDING;
+    m->groups[2].kind = GALV_LAYER_HEAD;
+    m->groups[0].vocab_size = m->groups[2].vocab_size = 97;
+    m->groups[0].max_positions = gpt ? 37 : 0;
+    galv_layer_group *g = &m->groups[1];
+    g->kind = moe ? GALV_LAYER_MOE_DECODER : GALV_LAYER_DECODER;
+    g->num_attention_heads = 4;
+    g->num_query_groups = gpt ? 4 : strcmp(name, "few") == 0 ? 1 : 2;
+    g->kv_channels = 8;
+    g->gated_linear_unit = !gpt;
+    g->qkv_bias = strcmp(name, "few") == 0;
+    if (moe) {
+        g->num_experts = 4;
+        g->moe_router_topk = 2;
+        g->moe_ffn_hidden_size = 24;
+        g->moe_shared_ffn_hidden_size = strcmp(name, "shared") == 0 ? 16 : 0;
+    } else {
+        g->ffn_hidden_size = 64;
+    }
+}
+
+/* ---- plans ---- */
+
+typedef struct spec {
+    char model[16];
+    galv_uniform_plan uniform;
+    galv_strategy strategies[2];
+    char schedule[24];
+    bool uneven;
+} spec;
+
+static int number_after(const char *word, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return strncmp(word, prefix, n) == 0 && word[n] >= '0' && word[n] <= '9'
+               ? atoi(word + n)
+               : 0;
+}
+
+static void read_word(spec *s, galv_strategy *to, const char *word)
+{
+    const struct {
+        const char *prefix;
+        int32_t *value;
+    } numbers[] = {{"tp", &to->tp},        {"cp", &to->cp},
+                   {"ep", &to->ep},        {"dp", &to->dp},
+                   {"pp", &s->uniform.pp}, {"vpp", &s->uniform.vpp},
+                   {"zero", &to->zero},    {"mb", &s->uniform.micro_batch_size}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        int n = number_after(word, numbers[i].prefix);
+        if (n > 0) {
+            *numbers[i].value = n;
+            return;
+        }
+    }
+    if (strcmp(word, "megatron") == 0) {
+        to->sp = GALV_SP_MEGATRON;
+    } else if (strcmp(word, "ulysses") == 0) {
+        to->sp = GALV_SP_ULYSSES;
+    } else if (strcmp(word, "selective") == 0) {
+        to->recompute = GALV_RECOMPUTE_SELECTIVE;
+    } else if (strcmp(word, "full") == 0) {
+        to->recompute = GALV_RECOMPUTE_FULL;
+    } else if (strcmp(word, "late") == 0) {
+        s->uniform.overlap.grad_reduce = s->uniform.overlap.param_gather = false;
+    } else if (strcmp(word, "rings") == 0) {
+        s->uniform.overlap.tp_comm = true;
+    } else if (strcmp(word, "waiting") == 0) {
+        s->uniform.overlap.p2p = false;
+    } else if (strcmp(word, "uneven") == 0) {
+        s->uneven = true;
+    } else if (s->model[0] == '\0') {
+        snprintf(s->model, sizeof s->model, "%s", word);
+    } else {
+        snprintf(s->schedule, sizeof s->schedule, "%s", word);
+    }
+}
+
+static void read_spec(spec *s, const char *text)
+{
+    char words[160];
+    const galv_strategy plain = GALV_STRATEGY_INIT;
+    memset(s, 0, sizeof *s);
+    s->uniform.pp = s->uniform.vpp = s->uniform.micro_batch_size = 1;
+    s->uniform.overlap = (galv_overlap)GALV_OVERLAP_INIT;
+    s->strategies[0] = s->strategies[1] = plain;
+    snprintf(words, sizeof words, "%s", text);
+    galv_strategy *to = &s->strategies[0];
+    bool two = false;
+    for (char *word = strtok(words, " "); word != NULL; word = strtok(NULL, " ")) {
+        if (strcmp(word, "/") == 0) {
+            two = true;
+            to = &s->strategies[1];
+        } else {
+            read_word(s, to, word);
+        }
+    }
+    if (!two) {
+        s->strategies[1] = s->strategies[0];
+    }
+}
+
+static int devices_of(const spec *s)
+{
+    const galv_strategy *a = &s->strategies[0];
+    return a->tp * a->cp * a->dp * s->uniform.pp;
+}
+
+static void make_job(galv_job *job, const char *model, int n_devices)
+{
+    memset(job, 0, sizeof *job);
+    make_model(&job->model, model);
+    galv_err err = GALV_ERR_INIT;
+    if (galv_cluster_load(&job->cluster, "dgx-h100", 1, &err) != GALV_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(1);
+    }
+    job->cluster.pools[0].n_nodes = 1;
+    job->cluster.pools[0].devices_per_node = n_devices;
+    job->workload = (galv_workload)GALV_WORKLOAD_INIT;
+    job->workload.seq_length = SEQ;
+    job->workload.global_batch_size = BATCH;
+    job->workload.precision = GALV_FP32;
+}
+
+static galv_status make_plan(galv_plan **plan, const galv_job *job, spec *s,
+                             galv_arena *arena, galv_err *err)
+{
+    galv_strategy layers[MOST_LAYERS];
+    static const int32_t uneven[4][8] = {
+        {4}, {1, 3}, {1, 2, 1}, {2, 1, 1, 0}}; /* by virtual stages, less one */
+    int32_t n = galv_model_n_layers(&job->model);
+    for (int32_t i = 0; i < n; i++) {
+        layers[i] = galv_plan_strategy_for(&s->strategies[i % 2],
+                                           galv_model_layer(&job->model, i));
+    }
+    s->uniform.schedule = s->schedule[0] != '\0' ? s->schedule : NULL;
+    s->uniform.stage_blocks =
+        s->uneven ? uneven[s->uniform.pp * s->uniform.vpp - 1] : NULL;
+    return galv_plan_make_layered(plan, job, &s->uniform, layers, arena, err);
+}
+
+/* ---- runs ---- */
+
+typedef struct result {
+    double loss[STEPS], norm[STEPS];
+} result;
+
+static galv_status train(result *r, const galv_job *job, const galv_plan *plan,
+                         galv_world *world, galv_err *err)
+{
+    galv_backend *backend = NULL;
+    galv_trainer *trainer = NULL;
+    galv_trainer_options options = GALV_TRAINER_OPTIONS_INIT;
+    options.learning_rate = 3e-3F;
+    options.epsilon = 1e-5F; /* rounding is not blown up where gradients vanish */
+    options.seed = 7;
+    galv_status status = galv_host_backend_new(&backend, world, err);
+    if (status == GALV_OK) {
+        status = galv_trainer_new(&trainer, job, plan, backend, world, &options, err);
+    }
+    for (int step = 0; step < STEPS && status == GALV_OK; step++) {
+        galv_step_result taken = {0};
+        status = galv_trainer_step(trainer, &taken, err);
+        r->loss[step] = taken.loss;
+        r->norm[step] = taken.gradient_norm;
+    }
+    galv_trainer_free(trainer);
+    if (backend != NULL) {
+        backend->free(backend);
+    }
+    return status;
+}
+
+/* One rank alone, by a plan of one rank. */
+static galv_status train_alone(result *r, const char *model, galv_err *err)
+{
+    struct galv_world alone = {0, 1, 0, "alone", NULL, NULL};
+    galv_job job;
+    galv_plan *plan = NULL;
+    galv_arena *arena = galv_arena_new();
+    spec s;
+    read_spec(&s, model);
+    make_job(&job, s.model, 1);
+    galv_status status = make_plan(&plan, &job, &s, arena, err);
+    if (status == GALV_OK) {
+        status = train(r, &job, plan, &alone, err);
+    }
+    galv_arena_free(arena);
+    return status;
+}
+
+static double difference(const result *a, const result *b)
+{
+    double most = 0;
+    for (int step = 0; step < STEPS; step++) {
+        double loss = fabs(a->loss[step] / b->loss[step] - 1);
+        double norm = fabs(a->norm[step] / b->norm[step] - 1);
+        most = loss > most ? loss : most;
+        most = norm > most ? norm : most;
+        if (!isfinite(loss) || !isfinite(norm)) {
+            return INFINITY;
+        }
+    }
+    return most;
+}
+
+/* What one rank gets for a model, kept from case to case. */
+typedef struct reference {
+    char model[16];
+    result result;
+} reference;
+
+enum { MOST_MODELS = 16 };
+
+static galv_status find_reference(const result **r, reference *known, const char *model,
+                                  galv_err *err)
+{
+    int i = 0;
+    while (known[i].model[0] != '\0' && strcmp(known[i].model, model) != 0) {
+        i++;
+    }
+    galv_status status = GALV_OK;
+    if (known[i].model[0] == '\0') {
+        status = train_alone(&known[i].result, model, err);
+        snprintf(known[i].model, sizeof known[i].model, "%s", model);
+    }
+    *r = &known[i].result;
+    return status;
+}
+
+/* Returns whether the case passed. */
+static bool run_case(const char *text, reference *known, galv_world *world)
+{
+    const result *alone = NULL;
+    result together;
+    galv_err err = GALV_ERR_INIT;
+    galv_job job;
+    galv_plan *plan = NULL;
+    galv_arena *arena = galv_arena_new();
+    bool speaks = galv_world_rank(world) == 0;
+    spec s;
+    read_spec(&s, text);
+    make_job(&job, s.model, devices_of(&s));
+    galv_status status = find_reference(&alone, known, s.model, &err);
+    if (status == GALV_OK) {
+        status = make_plan(&plan, &job, &s, arena, &err);
+    }
+    if (status == GALV_OK) {
+        status = train(&together, &job, plan, world, &err);
+    }
+    galv_arena_free(arena);
+    if (status != GALV_OK) {
+        if (speaks) {
+            printf("FAIL  %-60s %s\n", text, err.message);
+        }
+        return false;
+    }
+    double most = difference(&together, alone);
+    if (speaks) {
+        printf("%s  %-60s %.1e\n", most <= TOLERANCE ? "ok  " : "FAIL", text, most);
+        if (most > TOLERANCE) {
+            for (int step = 0; step < STEPS; step++) {
+                printf("      step %d: loss %.8f, alone %.8f; norm %.8f, alone %.8f\n",
+                       step + 1, together.loss[step], alone->loss[step],
+                       together.norm[step], alone->norm[step]);
+            }
+        }
+        fflush(stdout);
+    }
+    return most <= TOLERANCE;
+}
+
+int main(int argc, char **argv)
+{
+    galv_world *world = NULL;
+    galv_err err = GALV_ERR_INIT;
+    if (galv_world_new(&world, &argc, &argv, &err) != GALV_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    reference known[MOST_MODELS + 1];
+    memset(known, 0, sizeof known);
+    int n_failed = 0;
+    int n_run = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        spec s;
+        read_spec(&s, cases[i]);
+        if (devices_of(&s) == galv_world_size(world) &&
+            (argc < 2 || strstr(cases[i], argv[1]) != NULL)) {
+            n_run++;
+            n_failed += !run_case(cases[i], known, world);
+        }
+    }
+    if (galv_world_rank(world) == 0) {
+        printf(
+            "[====] Synthesis: Tested: %d | Passing: %d | Failing: %d | Crashing: 0 \n",
+            n_run, n_run - n_failed, n_failed);
+    }
+    galv_world_free(world);
+    return n_failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,42 @@
+/* One rank: what changes nothing. */
+"gpt", "llama", "few", "tied", "llama mb2", "llama mb8", "llama full",
+    "llama selective", "llama full mb4", "gpt late",
+    /* pipelines */
+    "llama pp2 1f1b", "gpt pp2 gpipe", "tied pp2 1f1b", "llama pp2 full",
+    "llama pp2 uneven", "llama pp2 waiting", "llama pp2 vpp2 interleaved",
+    "llama pp2 vpp2 breadth-first", "llama pp2 zb-h1", "gpt pp2 zb-h2",
+    "llama pp2 vpp2 zb-v", "tied pp2 vpp2 zb-v", "llama pp2 zb-auto", "llama pp4 1f1b",
+    "tied pp4 1f1b", "llama pp4 zb-h1", "llama pp4 uneven gpipe",
+    "llama pp2 vpp3 interleaved",
+    /* data */
+    "gpt dp2", "llama dp2 zero1", "gpt dp2 zero2", "llama dp2 zero3", "tied dp2 zero3",
+    "tied dp2 zero2", "tied dp2 zero1", "llama dp2 zero1 late", "llama dp2 zero2 late",
+    "llama dp2 zero3 late", "llama dp2 zero3 full", "tied dp4", "llama dp4 zero1",
+    "llama dp4 zero2", "llama dp4 zero3", "llama dp2 mb2 zero2", "tied dp2 pp2",
+    "tied dp2 pp2 zero1", "tied dp2 pp2 zero2", "tied dp2 pp2 zero3",
+    "llama dp2 pp2 zero3 zb-h1", "llama dp2 pp2 zero2 vpp2 zb-v",
+    "llama dp2 pp2 vpp2 interleaved zero1",
+    /* tensor */
+    "gpt tp2", "llama tp2", "few tp2", "tied tp2", "gpt tp2 megatron",
+    "llama tp2 megatron", "few tp2 megatron", "tied tp2 megatron", "gpt tp4",
+    "llama tp4", "few tp4", "llama tp4 megatron", "few tp4 megatron",
+    "llama tp2 megatron full", "llama tp2 full", "llama tp2 megatron selective",
+    "llama tp2 megatron mb2", "llama tp2 megatron rings", "llama tp2 rings",
+    "tied tp2 pp2", "tied tp2 pp2 megatron zb-h1", "gpt tp2 dp2 zero1 megatron",
+    "few tp2 dp2 zero2 megatron", "few tp2 dp2 zero3 megatron", "few tp2 dp2 megatron",
+    "llama tp2 dp2 zero3 full",
+    /* ulysses */
+    "gpt tp2 ulysses", "llama tp2 ulysses", "few tp2 ulysses", "tied tp2 ulysses",
+    "llama tp4 ulysses", "few tp4 ulysses", "llama tp2 ulysses selective",
+    "llama tp2 ulysses full", "llama tp2 ulysses mb2", "llama tp2 ulysses zero3",
+    "llama tp2 ulysses dp2 zero2", "llama tp2 ulysses pp2 zb-h1",
+    /* context */
+    "gpt cp2", "llama cp2", "llama cp4", "llama cp2 full", "llama cp2 selective",
+    "llama cp2 mb2", "llama cp2 zero3", "llama cp2 tp2", "llama cp2 tp2 megatron",
+    "llama cp2 tp2 ulysses", "llama cp2 dp2 zero2", "llama cp2 pp2 zb-h1",
+    "tied cp2 pp2 ",
+    /* eight ranks: three dimensions at once */
+    "llama tp2 megatron dp2 pp2 zero1", "few tp2 cp2 dp2 zero3",
+    "tied tp2 dp2 pp2 zero2 zb-h1", "llama cp2 dp2 pp2 vpp2 interleaved zero3 full",
+    "llama tp2 ulysses cp2 pp2 zb-h2", "gpt tp2 megatron pp2 vpp2 zb-v dp2 zero3",
+    "few tp4 megatron pp2 full", "tied dp8 zero3", "llama pp4 dp2 zero2",
