@@ -67,24 +67,22 @@ static bool same_operation(const galv_operation *a, const galv_operation *b)
            a->peer_stage == b->peer_stage;
 }
 
-/* FNV-1a over the fields. */
-static uint32_t hash_operation(const galv_operation *operation)
+static uint64_t mix(uint64_t hash, uint32_t low, uint32_t high)
 {
-    uint32_t fields[] = {(uint32_t)operation->kind | (uint32_t)operation->stream << 8 |
-                             (uint32_t)operation->part << 16 |
-                             (uint32_t)operation->pass << 24,
-                         (uint32_t)operation->stage,
-                         (uint32_t)operation->chunk,
-                         (uint32_t)operation->first_layer,
-                         (uint32_t)operation->n_layers,
-                         (uint32_t)operation->peer_stage};
-    uint32_t hash = 2166136261U;
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        for (int shift = 0; shift < 32; shift += 8) {
-            hash = (hash ^ ((fields[i] >> shift) & 0xffU)) * 16777619U;
-        }
-    }
-    return hash;
+    hash = (hash ^ low ^ (uint64_t)high << 32) * 0x9e3779b97f4a7c15U;
+    return hash ^ hash >> 29;
+}
+
+/* Over the fields, two at a time: every op of a program is looked up once, so this is a
+ * good part of making one. The order of classes does not depend on it. */
+static size_t hash_operation(const galv_operation *operation)
+{
+    uint32_t words = (uint32_t)operation->kind | (uint32_t)operation->stream << 8 |
+                     (uint32_t)operation->part << 16 | (uint32_t)operation->pass << 24;
+    uint64_t hash = mix(0, words, (uint32_t)operation->stage);
+    hash = mix(hash, (uint32_t)operation->chunk, (uint32_t)operation->first_layer);
+    hash = mix(hash, (uint32_t)operation->n_layers, (uint32_t)operation->peer_stage);
+    return (size_t)(hash ^ hash >> 32);
 }
 
 /* Doubles the hash table when it is half full. */

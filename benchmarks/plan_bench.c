@@ -1,0 +1,200 @@
+/* How long one answer takes, from plan to result, on one core, and in how much memory.
+ *
+ *   build/benchmarks/plan_bench [REPETITIONS]
+ *
+ * Measured: MT-NLG 530B with tp8 pp35 dp12 on 3360 A100, 160 micro-batches, every
+ * operation of one replica simulated (Smith et al. 2022, arXiv 2201.11990, section 5;
+ * here with tensor-parallel layers cut at their collectives); a plan for 512 H100; and
+ * making the order of zb-auto for 32 stages and 128 micro-batches with uneven
+ * costs, 8 plays of the greedy. Each line is the best of the repetitions by the clock
+ * of the processor, with everything made anew, and the memory that a process of its own
+ * took for it. */
+#include "plan/cluster.h"
+#include "plan/model.h"
+#include "sim/evaluate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static double clock_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+typedef struct plan_case {
+    const char *name;
+    const char *model, *cluster;
+    int32_t nodes, global_batch, seq_length;
+    galv_uniform_plan plan;
+    bool whole;
+} plan_case;
+
+typedef struct answer {
+    double best_s;
+    double work; /* operations, or slots of an order */
+    double step_s;
+} answer;
+
+static galv_status answer_plan(answer *a, const plan_case *c, galv_arena *arena,
+                               galv_err *err)
+{
+    galv_job job;
+    galv_plan *plan = NULL;
+    galv_costmodel *model = NULL;
+    galv_result result;
+    galv_workload workload = GALV_WORKLOAD_INIT;
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    memset(&job, 0, sizeof job);
+    job.workload = workload;
+    job.workload.global_batch_size = c->global_batch;
+    job.workload.seq_length = c->seq_length;
+    options.whole = c->whole;
+    galv_status status = galv_model_load(&job.model, c->model, err);
+    if (status == GALV_OK) {
+        status = galv_cluster_load(&job.cluster, c->cluster, c->nodes, err);
+    }
+    if (status == GALV_OK) {
+        galv_job_fill_defaults(&job);
+        status = galv_plan_make_uniform(&plan, &job, &c->plan, arena, err);
+    }
+    double began_s = clock_s();
+    if (status == GALV_OK) {
+        status = galv_costmodel_new(&model, &job, NULL, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_evaluate(&result, model, plan, &options, arena, err);
+    }
+    double took_s = clock_s() - began_s;
+    if (status == GALV_OK) {
+        a->best_s = a->best_s > 0 && a->best_s < took_s ? a->best_s : took_s;
+        a->work = galv_program_count(&job, plan);
+        a->step_s = result.iteration_time_s;
+    }
+    galv_costmodel_free(model);
+    return status;
+}
+
+static galv_status answer_order(answer *a, galv_err *err)
+{
+    enum { P = 32, M = 128 };
+    galv_stage_weights stages[P];
+    const galv_schedule *schedule = NULL;
+    for (int i = 0; i < P; i++) {
+        stages[i] = (galv_stage_weights){1 + 0.01 * (i % 5), 1.1 + 0.01 * (i % 3), 0.8};
+    }
+    galv_schedule_weights weights = {stages, 0.03, 2.0 * P, false};
+    galv_schedule_shape shape = {P, 1, M, 0, &weights};
+    galv_status status = galv_schedule_find(&schedule, "zb-auto", err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    size_t n = galv_schedule_n_slots(schedule, &shape) * P;
+    galv_slot *slots = calloc(n, sizeof *slots);
+    if (slots == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    double began_s = clock_s();
+    status = galv_schedule_order(slots, schedule, &shape, err);
+    double took_s = clock_s() - began_s;
+    a->best_s = a->best_s > 0 && a->best_s < took_s ? a->best_s : took_s;
+    a->work = (double)n;
+    free(slots);
+    return status;
+}
+
+static void print_machine(void)
+{
+    struct utsname names;
+    char line[256];
+    FILE *cpus = fopen("/proc/cpuinfo", "r");
+    if (uname(&names) == 0) {
+        printf("machine: %s %s, ", names.sysname, names.machine);
+    }
+    while (cpus != NULL && fgets(line, sizeof line, cpus) != NULL) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
+            printf("%s", colon + 2);
+            break;
+        }
+    }
+    if (cpus != NULL) {
+        fclose(cpus);
+    }
+}
+
+/* Measures in a process of its own, so that the peak memory is of this line. */
+static int measure(const char *name, const plan_case *c, int repetitions)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child != 0) {
+        int how = 0;
+        return child < 0 || waitpid(child, &how, 0) < 0 || how != 0 ? 1 : 0;
+    }
+    galv_err err = GALV_ERR_INIT;
+    answer a = {0};
+    struct rusage usage;
+    galv_arena *arena = galv_arena_new();
+    for (int i = 0; i < repetitions && arena != NULL && err.status == GALV_OK; i++) {
+        galv_arena_reset(arena);
+        if (c != NULL) {
+            answer_plan(&a, c, arena, &err);
+        } else {
+            answer_order(&a, &err);
+        }
+    }
+    galv_arena_free(arena);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("%-38s %9.0f %9.2f %8.1f %9.3f %9.1f\n", name, a.work, 1e3 * a.best_s,
+           1e-6 * a.work / a.best_s, a.step_s, (double)usage.ru_maxrss / 1024);
+    if (err.status != GALV_OK) {
+        fprintf(stderr, "plan_bench: %s\n", err.message);
+    }
+    fflush(stdout);
+    _exit(err.status == GALV_OK ? 0 : 1);
+}
+
+int main(int argc, char **argv)
+{
+#define MT_NLG                                                               \
+    {                                                                        \
+        {8, 1, 1, 12, GALV_SP_NONE, 1, GALV_RECOMPUTE_FULL}, 35, 1, NULL, 1, \
+            GALV_OVERLAP_INIT, NULL                                          \
+    }
+    static const plan_case cases[] = {
+        {"MT-NLG 530B, 3360 GPUs", "mt-nlg-530b", "dgx-a100", 420, 1920, 2048, MT_NLG,
+         true},
+        {"Llama 3 70B, 512 GPUs, tp8 pp4",
+         "llama3-70b",
+         "dgx-h100",
+         64,
+         1024,
+         8192,
+         {{8, 1, 1, 16, GALV_SP_MEGATRON, 1, 0},
+          4,
+          1,
+          NULL,
+          1,
+          GALV_OVERLAP_INIT,
+          NULL},
+         false},
+    };
+    int repetitions = argc > 1 ? atoi(argv[1]) : 5;
+    int failed = 0;
+    print_machine();
+    printf("%-38s %9s %9s %8s %9s %9s\n", "from plan to result", "ops", "ms", "Mops/s",
+           "step s", "peak MiB");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        failed |= measure(cases[i].name, &cases[i], repetitions);
+    }
+    failed |= measure("order of zb-auto, p 32, m 128", NULL, repetitions);
+    return failed;
+}
