@@ -350,6 +350,17 @@ static int show_schedule(const galv_cli *cli, const char *name, galv_err *err)
     }
     galv_print(cli, "  backward         %s\n",
                s->splits_backward ? "split: for inputs, for weights" : "whole");
+    if (s->pairs) {
+        galv_print(cli, "  passes           a forward and a backward side by side\n");
+    }
+    if (s->two_way) {
+        galv_print(cli,
+                   "  copies           2 of the model; what ZeRO shards, it shards "
+                   "over both\n");
+    }
+    if (s->needs != NULL) {
+        galv_print(cli, "  needs            %s\n", s->needs);
+    }
     print_wrapped(cli, "source", s->source);
     return 0;
 }
@@ -366,6 +377,11 @@ static void put_schedule(galv_json_writer *writer, const galv_schedule *s)
     galv_json_key_i64(writer, "min_chunks", s->min_chunks);
     galv_json_key_i64(writer, "max_chunks", s->max_chunks);
     galv_json_key_i64(writer, "min_stages", s->min_stages);
+    galv_json_key_bool(writer, "pairs_passes", s->pairs);
+    galv_json_key_i64(writer, "copies", s->two_way ? 2 : 1);
+    if (s->needs != NULL) {
+        galv_json_key_string(writer, "needs", s->needs);
+    }
     galv_json_end_object(writer);
 }
 

@@ -100,7 +100,7 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
     OPTION(SCHEDULE) "schedule", 0, "LIST", NULL, IN(STRATEGY), JOB, false, "open",
         "Pipeline schedules by name, see `catalog schedules`; simulate: or an order in "
         "a .csv file",
-        "--schedule 1f1b,interleaved"},
+        "--schedule 1f1b,dualpipev"},
     OPTION(OVERLAP) "overlap", 0, "LIST", "none|grad-reduce|param-gather|tp-comm|p2p",
         IN(STRATEGY), JOB, false, "all but tp-comm",
         "Communication hidden behind computation where it can be; with --stage-times "
@@ -307,8 +307,8 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
     COMMAND(SIMULATE, simulate) "simulate one plan: time, memory, where it goes",
         "[PLAN.json]", 0, 1,
         "Simulates one iteration of a plan, read from a file (- is standard input) or "
-        "given by degrees. What is not given by hand is 1; data parallelism takes the "
-        "GPUs that are left, with ZeRO-1; sequence parallelism goes with --tp. "
+        "given by degrees. What is not given by hand is 1, chunks as few as the schedule "
+        "takes; data parallelism takes the GPUs that are left, with ZeRO-1; sequence parallelism goes with --tp. "
         "simulate predicts; run measures.\n"
         "With --cost-model galvatron it also says what Galvatron's own cost model, fed "
         "by the profiles that Galvatron made, makes of the plan.\n"

@@ -3,11 +3,12 @@
  *
  * Checked: that arrays hold what they say, that degrees multiply to the cluster, that
  * each layer can be spread as its strategy says, that batches divide, that every
- * virtual stage holds a layer, and that a stage does not straddle two pools. Not
- * checked here: memory (simulated), and whether a schedule of that name exists and
- * takes these stages (the schedule's own business). */
+ * virtual stage holds a layer, that a stage does not straddle two pools, and that
+ * copies of the same layers lie in one. Not checked here: memory (simulated), and
+ * whether a schedule of that name exists and takes these stages (the schedule's own
+ * business). */
+#include "plan/chunks.h"
 #include "plan/placement.h"
-#include "plan/plan.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -155,6 +156,28 @@ static galv_status check_devices(const galv_plan *plan, const galv_job *job,
     return GALV_OK;
 }
 
+/* Copies of the same layers reduce their gradients together, at one pace. */
+static galv_status check_copies(const galv_plan *plan, const galv_job *job,
+                                galv_err *err)
+{
+    for (int32_t stage = 0; galv_plan_n_copies(plan) > 1 && stage < plan->pp / 2;
+         stage++) {
+        int32_t twin = plan->pp - 1 - stage;
+        int32_t pools[2] = {galv_placement_pool(plan, &job->cluster, stage),
+                            galv_placement_pool(plan, &job->cluster, twin)};
+        if (pools[0] != pools[1]) {
+            galv_fail(err, GALV_USAGE,
+                      "schedule %s: stages %d and %d hold copies of the same layers, "
+                      "but lie in pools %d and %d",
+                      plan->schedule, (int)stage, (int)twin, (int)pools[0],
+                      (int)pools[1]);
+            galv_hint(err, "dualpipev has one copy");
+            return GALV_USAGE;
+        }
+    }
+    return GALV_OK;
+}
+
 static galv_status check_layers(const galv_plan *plan, const galv_job *job,
                                 galv_err *err)
 {
@@ -293,6 +316,9 @@ galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err
     }
     if (status == GALV_OK) {
         status = check_devices(plan, job, err);
+    }
+    if (status == GALV_OK) {
+        status = check_copies(plan, job, err);
     }
     if (status == GALV_OK) {
         status = check_layers(plan, job, err);

@@ -44,6 +44,7 @@ typedef struct galv_schedule {
     const char *name;               /* "1f1b" */
     const char *summary;            /* one line for `catalog schedules` */
     const char *source;             /* where it was published */
+    const char *needs;              /* what `check` asks, in words; NULL = nothing */
     bool splits_backward;           /* uses BACKWARD_INPUT and BACKWARD_WEIGHT */
     int32_t min_chunks, max_chunks; /* chunks per stage it can do */
     int32_t min_stages;

@@ -464,3 +464,24 @@ Test(plan_plan, layers_may_each_have_a_strategy_and_copies_are_whole)
                  GALV_USAGE);
     galv_arena_free(arena);
 }
+
+/* Copies of the same layers step at one pace, so they lie in one pool. */
+Test(plan_plan, copies_of_a_layer_lie_in_one_pool)
+{
+    galv_job job = make_job("llama3-8b", "dgx-h100", 1, 64);
+    job.cluster.pools[job.cluster.n_pools++] = job.cluster.pools[0];
+    galv_uniform_plan u = uniform(2, 4, 2, 1);
+    galv_err err = GALV_ERR_INIT;
+    galv_arena *arena = galv_arena_new();
+    galv_plan *plan = NULL;
+    cr_expect_eq(galv_plan_make_uniform(&plan, &job, &u, arena, &err), GALV_OK, "%s",
+                 err.message);
+    u.schedule = "dualpipe";
+    cr_expect_eq(galv_plan_make_uniform(&plan, &job, &u, arena, &err), GALV_USAGE);
+    cr_expect(strstr(err.message, "stages 0 and 3") != NULL, "%s", err.message);
+    job.cluster.n_pools = 1;
+    job.cluster.pools[0].n_nodes = 2;
+    cr_expect_eq(galv_plan_make_uniform(&plan, &job, &u, arena, &err), GALV_OK, "%s",
+                 err.message);
+    galv_arena_free(arena);
+}
