@@ -122,8 +122,10 @@ CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=s
 EXEC_SOURCES := $(filter-out exec/cuda_%,$(wildcard exec/*.c)) $(if $(HAVE_CUDA),$(CUDA_SOURCES),exec/cuda_absent.c)
 EXEC_OBJECTS := $(patsubst %,$(BUILD)/obj/%.o,$(basename $(EXEC_SOURCES)))
 EXEC_BELOW   := $(foreach room,$(EXEC_ROOMS),$(call room_objects,$(room))) $(filter $(BUILD)/data/plan/%,$(DATA_OBJECTS))
-# The kernels of the host backend are the device here: they are worth -O3.
-$(EXEC_OBJECTS): ALL_CFLAGS += $(EXEC_CFLAGS) $(if $(filter release,$(MODE)),-O3)
+# The kernels of the host backend are the device here: they are worth vector code. Neither
+# option changes a result: nobody reads errno or the exception flags.
+$(EXEC_OBJECTS): ALL_CFLAGS += $(EXEC_CFLAGS) -fno-math-errno -fno-trapping-math \
+    $(if $(filter release,$(MODE)),-O3)
 $(filter $(BUILD)/obj/exec/cuda_%,$(EXEC_OBJECTS)): ALL_CFLAGS += $(CUDA_CFLAGS)
 
 $(BUILD)/obj/exec/%.o: exec/%.cu $(BUILD)/flags

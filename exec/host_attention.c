@@ -8,6 +8,7 @@
  * right for a part of the keys too.
  * Source: Dao et al. 2022 (arXiv 2205.14135), algorithm 1 and appendix B.2. */
 #include "exec/host_internal.h"
+#include "exec/host_math.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -54,11 +55,6 @@ static size_t row_place(const piece *p)
     const galv_attention *shape = p->shape;
     size_t head = (size_t)p->sample * (size_t)shape->n_heads + (size_t)p->head;
     return head * (size_t)shape->n_queries + (size_t)p->first;
-}
-
-static bool sees(const galv_attention *shape, int32_t query, int32_t key)
-{
-    return !shape->causal || shape->key_positions[key] <= shape->query_positions[query];
 }
 
 static int32_t count_visible(const galv_attention *shape, int32_t first,
@@ -132,28 +128,35 @@ typedef struct forward {
     const float *q, *k, *v;
 } forward;
 
+/* Puts -infinity where the query does not see the key. */
+static void hide(const piece *p, int32_t row)
+{
+    const galv_attention *shape = p->shape;
+    if (!shape->causal) {
+        return;
+    }
+    float *scores = p->scores + (size_t)row * (size_t)p->n_visible;
+    int32_t position = shape->query_positions[p->first + row];
+    for (int32_t key = 0; key < p->n_visible; key++) {
+        scores[key] = shape->key_positions[key] <= position ? scores[key] : -INFINITY;
+    }
+}
+
 /* Turns the scores of one query into probabilities; returns their log-sum-exp. */
 static float normalise(const piece *p, int32_t row)
 {
     float *scores = p->scores + (size_t)row * (size_t)p->n_visible;
-    float greatest = -INFINITY;
-    for (int32_t key = 0; key < p->n_visible; key++) {
-        if (!sees(p->shape, p->first + row, key)) {
-            scores[key] = -INFINITY;
-        }
-        greatest = scores[key] > greatest ? scores[key] : greatest;
-    }
+    size_t n = (size_t)p->n_visible;
+    hide(p, row);
+    float greatest = max_of(scores, n, -INFINITY);
     if (isinf(greatest) && greatest < 0) {
-        memset(scores, 0, (size_t)p->n_visible * sizeof *scores);
+        memset(scores, 0, n * sizeof *scores);
         return -INFINITY;
     }
-    double sum = 0;
-    for (int32_t key = 0; key < p->n_visible; key++) {
-        scores[key] = scores[key] > -INFINITY ? expf(scores[key] - greatest) : 0.0F;
-        sum += (double)scores[key];
-    }
+    exp_all(scores, greatest, n);
+    double sum = sum_of(scores, n);
     float inverse = (float)(1 / sum);
-    for (int32_t key = 0; key < p->n_visible; key++) {
+    for (size_t key = 0; key < n; key++) {
         scores[key] *= inverse;
     }
     return greatest + (float)log(sum);
@@ -249,13 +252,15 @@ typedef struct backward {
 /* p = e^(score - lse) in place; 0 where the query does not see the key. */
 static void probabilities(const piece *p, const float *lse)
 {
+    size_t n = (size_t)p->n_visible;
     for (int32_t row = 0; row < p->n_queries; row++) {
-        float *scores = p->scores + (size_t)row * (size_t)p->n_visible;
-        bool none = isinf(lse[row]);
-        for (int32_t key = 0; key < p->n_visible; key++) {
-            bool seen = !none && sees(p->shape, p->first + row, key);
-            scores[key] = seen ? expf(scores[key] - lse[row]) : 0.0F;
+        float *scores = p->scores + (size_t)row * n;
+        if (isinf(lse[row]) && lse[row] < 0) {
+            memset(scores, 0, n * sizeof *scores);
+            continue;
         }
+        hide(p, row);
+        exp_all(scores, lse[row], n);
     }
 }
 
@@ -268,14 +273,12 @@ static void score_gradient(const piece *p, const backward *g)
     for (int32_t row = 0; row < p->n_queries; row++) {
         const float *dout = g->dout + place + (size_t)row * stride;
         const float *out = g->out + place + (size_t)row * stride;
-        double delta = 0;
-        for (int32_t i = 0; i < dim; i++) {
-            delta += (double)dout[i] * (double)out[i];
-        }
+        float delta = (float)dot_of(dout, out, (size_t)dim);
         const float *prob = p->scores + (size_t)row * (size_t)p->n_visible;
         float *ds = g->dscores + (size_t)row * (size_t)p->n_visible;
+        float scale = p->shape->scale;
         for (int32_t key = 0; key < p->n_visible; key++) {
-            ds[key] = p->shape->scale * prob[key] * (ds[key] - (float)delta);
+            ds[key] = scale * prob[key] * (ds[key] - delta);
         }
     }
 }

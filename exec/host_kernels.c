@@ -4,6 +4,7 @@
  * Statistics of a row are summed in double and kept in float32. Products of matrices
  * have the order of sums that one thread of the BLAS has. */
 #include "exec/host_internal.h"
+#include "exec/host_math.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -32,26 +33,6 @@ static void gemm(galv_backend *b, galv_stream stream, bool transpose_a,
 }
 
 /* ---- normalisation ---- */
-
-static double sum_of(const float *x, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)x[i];
-    }
-    return sum;
-}
-
-/* Sum of (x - mean)^2. */
-static double sum_around(const float *x, size_t n, double mean)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)x[i] - mean;
-        sum += d * d;
-    }
-    return sum;
-}
 
 static void norm(galv_backend *b, galv_stream stream, void *y, float *mean, float *rstd,
                  const void *x, const void *weight, const void *bias, size_t rows,
@@ -90,19 +71,18 @@ static void norm_row_backward(float *dx, const float *dy, const float *x,
                               size_t cols)
 {
     double centre = mean != NULL ? (double)*mean : 0;
-    double sum_g = 0;
-    double sum_gn = 0;
+    /* dx holds g meanwhile */
     for (size_t col = 0; col < cols; col++) {
-        double g = (double)dy[col] * (double)w[col];
-        sum_g += g;
-        sum_gn += g * ((double)x[col] - centre);
+        dx[col] = dy[col] * w[col];
     }
-    float mean_g = mean != NULL ? (float)(sum_g / (double)cols) : 0.0F;
+    double sum_g = mean != NULL ? sum_of(dx, cols) : 0;
+    double sum_gn = dot_of(dx, x, cols) - centre * sum_g;
+    float mean_g = (float)(sum_g / (double)cols);
     float mean_gn = (float)(sum_gn * (double)rstd / (double)cols);
     float middle = (float)centre;
     for (size_t col = 0; col < cols; col++) {
         float normal = (x[col] - middle) * rstd;
-        dx[col] = rstd * (dy[col] * w[col] - mean_g - normal * mean_gn);
+        dx[col] = rstd * (dx[col] - mean_g - normal * mean_gn);
     }
 }
 
@@ -144,11 +124,6 @@ static void norm_backward(galv_backend *b, galv_stream stream, void *dx, float *
 static const float gelu_a = 0.7978845608F;
 static const float gelu_c = 0.044715F;
 
-static float silu_gate(float x)
-{
-    return 1.0F / (1.0F + expf(-x));
-}
-
 static void activate(galv_backend *b, galv_stream stream, galv_activation activation,
                      void *y, const void *x, size_t rows, size_t cols)
 {
@@ -160,7 +135,7 @@ static void activate(galv_backend *b, galv_stream stream, galv_activation activa
         float *out = y;
         for (size_t i = 0; i < rows * cols; i++) {
             float v = in[i];
-            float t = tanhf(gelu_a * (v + gelu_c * v * v * v));
+            float t = tanh_of(gelu_a * (v + gelu_c * v * v * v));
             out[i] = 0.5F * v * (1.0F + t);
         }
         return;
@@ -170,7 +145,7 @@ static void activate(galv_backend *b, galv_stream stream, galv_activation activa
         const float *up = gate + cols;
         float *out = (float *)y + row * cols;
         for (size_t col = 0; col < cols; col++) {
-            out[col] = gate[col] * silu_gate(gate[col]) * up[col];
+            out[col] = gate[col] * sigmoid_of(gate[col]) * up[col];
         }
     }
 }
@@ -179,7 +154,7 @@ static void gelu_backward(float *dx, const float *dy, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         float v = x[i];
-        float t = tanhf(gelu_a * (v + gelu_c * v * v * v));
+        float t = tanh_of(gelu_a * (v + gelu_c * v * v * v));
         float inner = gelu_a * (1.0F + 3.0F * gelu_c * v * v);
         dx[i] = dy[i] * (0.5F * (1.0F + t) + 0.5F * v * (1.0F - t * t) * inner);
     }
@@ -203,7 +178,7 @@ static void activate_backward(galv_backend *b, galv_stream stream,
         float *dgate = (float *)dx + row * 2 * cols;
         float *dup = dgate + cols;
         for (size_t col = 0; col < cols; col++) {
-            float s = silu_gate(gate[col]);
+            float s = sigmoid_of(gate[col]);
             float g = gate[col];
             dgate[col] = d[col] * up[col] * s * (1.0F + g * (1.0F - s));
             dup[col] = d[col] * g * s;
@@ -300,27 +275,40 @@ static void embed_backward(galv_backend *b, galv_stream stream, float *dtable,
 
 /* ---- optimizer ---- */
 
-static void adamw(galv_backend *b, galv_stream stream, const galv_adamw *s,
-                  float *master, float *moment1, float *moment2, void *weights,
-                  const float *gradient, size_t n)
+/* The arrays do not overlap, except that weights may be master. */
+static void adamw_values(const galv_adamw *s, float *restrict master,
+                         float *restrict moment1, float *restrict moment2,
+                         const float *restrict gradient, size_t n)
 {
-    if (galv_host_enter(b, stream) == NULL) {
-        return;
-    }
     float correct1 = (float)(1 / (1 - pow((double)s->beta1, (double)s->step)));
     float correct2 = (float)(1 / (1 - pow((double)s->beta2, (double)s->step)));
     float keep = 1.0F - s->learning_rate * s->weight_decay;
-    float *w = weights;
+    float beta1 = s->beta1;
+    float beta2 = s->beta2;
+    float rate = s->learning_rate;
+    float epsilon = s->epsilon;
+    float factor = s->gradient_scale;
     for (size_t i = 0; i < n; i++) {
-        float g = gradient[i] * s->gradient_scale;
-        float m = s->beta1 * moment1[i] + (1.0F - s->beta1) * g;
-        float v = s->beta2 * moment2[i] + (1.0F - s->beta2) * g * g;
-        float step = m * correct1 / (sqrtf(v * correct2) + s->epsilon);
-        float p = keep * master[i] - s->learning_rate * step;
+        float g = gradient[i] * factor;
+        float m = beta1 * moment1[i] + (1.0F - beta1) * g;
+        float v = beta2 * moment2[i] + (1.0F - beta2) * g * g;
+        float step = m * correct1 / (sqrtf(v * correct2) + epsilon);
         moment1[i] = m;
         moment2[i] = v;
-        master[i] = p;
-        w[i] = p;
+        master[i] = keep * master[i] - rate * step;
+    }
+}
+
+static void adamw(galv_backend *b, galv_stream stream, const galv_adamw *settings,
+                  float *master, float *moment1, float *moment2, void *weights,
+                  const float *gradient, size_t n)
+{
+    if (galv_host_enter(b, stream) == NULL || n == 0) {
+        return;
+    }
+    adamw_values(settings, master, moment1, moment2, gradient, n);
+    if (weights != NULL && weights != master) {
+        memmove(weights, master, n * sizeof *master);
     }
 }
 

@@ -1,7 +1,9 @@
 /* Cross-entropy over a split vocabulary on the host. */
 #include "exec/host_internal.h"
+#include "exec/host_math.h"
 
 #include <math.h>
+#include <string.h>
 
 static void softmax_max(galv_backend *b, galv_stream stream, float *row_max,
                         const void *logits, size_t rows, size_t cols)
@@ -11,11 +13,7 @@ static void softmax_max(galv_backend *b, galv_stream stream, float *row_max,
     }
     for (size_t row = 0; row < rows; row++) {
         const float *in = (const float *)logits + row * cols;
-        float greatest = -INFINITY;
-        for (size_t col = 0; col < cols; col++) {
-            greatest = in[col] > greatest ? in[col] : greatest;
-        }
-        row_max[row] = greatest;
+        row_max[row] = max_of(in, cols, -INFINITY);
     }
 }
 
@@ -25,6 +23,8 @@ static size_t column_of(int32_t target, int32_t begin, size_t cols)
     int64_t column = (int64_t)target - begin;
     return column >= 0 && (size_t)column < cols ? (size_t)column : cols;
 }
+
+enum { BLOCK = 512 };
 
 static void softmax_sum(galv_backend *b, galv_stream stream, float *sum, float *target,
                         const void *logits, const float *row_max,
@@ -36,8 +36,12 @@ static void softmax_sum(galv_backend *b, galv_stream stream, float *sum, float *
     for (size_t row = 0; row < rows; row++) {
         const float *in = (const float *)logits + row * cols;
         double total = 0;
-        for (size_t col = 0; col < cols; col++) {
-            total += (double)expf(in[col] - row_max[row]);
+        for (size_t col = 0; col < cols; col += BLOCK) {
+            float block[BLOCK];
+            size_t n = cols - col < BLOCK ? cols - col : BLOCK;
+            memcpy(block, in + col, n * sizeof *block);
+            exp_all(block, row_max[row], n);
+            total += sum_of(block, n);
         }
         sum[row] = (float)total;
         size_t column = column_of(targets[row], begin, cols);
@@ -70,7 +74,7 @@ static void cross_entropy_backward(galv_backend *b, galv_stream stream, void *lo
         float *x = (float *)logits + row * cols;
         float scale = factor / sum[row];
         for (size_t col = 0; col < cols; col++) {
-            x[col] = expf(x[col] - row_max[row]) * scale;
+            x[col] = exp_of(x[col] - row_max[row]) * scale;
         }
         size_t column = column_of(targets[row], begin, cols);
         if (column < cols) {

@@ -1,5 +1,6 @@
 /* Routing of tokens to experts on the host, and their way back. */
 #include "exec/host_internal.h"
+#include "exec/host_math.h"
 
 #include <math.h>
 #include <string.h>
@@ -116,12 +117,10 @@ static void combine_backward(galv_backend *b, galv_stream stream, void *din,
             }
             const float *from = (const float *)in + (size_t)place[choice] * cols;
             float *to = (float *)din + (size_t)place[choice] * cols;
-            double product = 0;
+            dweights[choice] = (float)dot_of(up, from, cols);
             for (size_t col = 0; col < cols; col++) {
-                product += (double)up[col] * (double)from[col];
                 to[col] = weights[choice] * up[col];
             }
-            dweights[choice] = (float)product;
         }
     }
 }

@@ -1,6 +1,7 @@
 /* Memory traffic and element-wise sums of the host backend. Every type has four bytes
  * here, so copies do not look at it. */
 #include "exec/host_internal.h"
+#include "exec/host_math.h"
 
 #include <string.h>
 
@@ -162,24 +163,12 @@ static void bias_gradient(galv_backend *b, galv_stream stream, float *dbias,
     }
 }
 
-/* Summed in double, in four lanes that do not wait for each other. */
 static void sum_squares(galv_backend *b, galv_stream stream, float *sum, const float *x,
                         size_t n)
 {
-    if (galv_host_enter(b, stream) == NULL) {
-        return;
+    if (galv_host_enter(b, stream) != NULL) {
+        sum[0] += (float)dot_of(x, x, n);
     }
-    double total[4] = {0, 0, 0, 0};
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        for (size_t lane = 0; lane < 4; lane++) {
-            total[lane] += (double)x[i + lane] * (double)x[i + lane];
-        }
-    }
-    for (; i < n; i++) {
-        total[0] += (double)x[i] * (double)x[i];
-    }
-    sum[0] += (float)(total[0] + total[1] + total[2] + total[3]);
 }
 
 void galv_host_fill_traffic(galv_backend *b)

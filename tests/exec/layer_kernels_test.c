@@ -1,5 +1,6 @@
 /* Kernels of the layers against naive computations in double, gradients against central
  * differences of those. */
+#include "exec/host_math.h"
 #include "tests/exec/support.h"
 #include "tests/support/leaks.h"
 
@@ -401,4 +402,25 @@ Test(exec_layer_kernels, adamw_follows_the_published_algorithm_over_steps)
     expect_close("moment2", &d, moment2, v, N, 1e-6);
     GIVE_BACK(&d, master, moment1, moment2, weights);
     device_close(&d);
+}
+
+/* ---- the exponential of the loops ---- */
+
+Test(exec_layer_kernels, exponential_is_good_to_two_units_and_passes_nan_on)
+{
+    for (int i = -870000; i <= 880000; i++) {
+        float x = (float)i * 1e-4F;
+        double want = exp((double)x);
+        cr_assert(fabs((double)exp_of(x) - want) <= 2.4e-7 * want,
+                  "at %.9g: %.9g, not %.9g", (double)x, (double)exp_of(x), want);
+    }
+    cr_expect_eq(exp_of(0), 1.0F);
+    cr_expect_eq(exp_of(-INFINITY), 0.0F);
+    cr_expect_eq(exp_of(-1000), 0.0F);
+    cr_expect_gt(exp_of(INFINITY), 1e38F);
+    cr_expect(isnan(exp_of(NAN)));
+    cr_expect_lt(sigmoid_of(-200), 1e-37F);
+    cr_expect_eq(sigmoid_of(200), 1.0F);
+    cr_expect_eq(tanh_of(50), 1.0F);
+    cr_expect_eq(tanh_of(-50), -1.0F);
 }
