@@ -338,10 +338,11 @@ static galv_status make(galv_trainer *t, galv_err *err)
         status = galv_schedule_of_plan(&schedule, w->plan, err);
     }
     if (status == GALV_OK && (schedule.pairs || schedule.two_way)) {
-        status = galv_fail(err, GALV_UNAVAILABLE,
-                           "schedule %s cannot be run yet: passes beside each other, or "
-                           "a second copy of the layers",
-                           w->plan->schedule);
+        status =
+            galv_fail(err, GALV_UNAVAILABLE,
+                      "schedule %s cannot be run yet: passes beside each other, or "
+                      "a second copy of the layers",
+                      w->plan->schedule);
     }
     if (status == GALV_OK) {
         status = lay_out(t, err);

@@ -2,8 +2,9 @@
  * per kind of communication. Without lanes, communication that computation does not
  * hide is drawn as a low band at the foot of the row: it is neither work nor idleness,
  * and a reader should see it without asking. Cells are cut at the frame's edges. A
- * number is written into a cell only where it fits with a margin; "3.1"
- * (micro-batch and chunk) is used only where it fits all cells of a frame. */
+ * number is written into a cell only where it fits with a margin, and so does any
+ * number of two digits where there are such; "3.1" (micro-batch and chunk) is used only
+ * where it fits all cells of a frame. */
 #include "viz/figure_internal.h"
 #include "viz/timeline_parts_internal.h"
 
@@ -11,7 +12,7 @@
 #include <stdio.h>
 
 #define CELL_BORDER_PX  0.5
-#define LABEL_MARGIN_PX 1.2
+#define LABEL_MARGIN_PX 0.8
 #define EXPOSED_SHARE   0.32 /* of the row's height */
 #define TITLE_GAP       16.0 /* between the axis's title and its first tick */
 #define THINNEST_PX     1.0  /* thinner messages in lanes are drawn as a tint */
@@ -127,12 +128,22 @@ static bool shares_row(const galv_scene *scene, int32_t rank, size_t index)
     return before || after;
 }
 
+static int32_t most_micro_batch(const galv_scene *scene)
+{
+    int32_t most = 0;
+    for (size_t i = 0; i < scene->n_cells; i++) {
+        most = scene->cells[i].micro_batch > most ? scene->cells[i].micro_batch : most;
+    }
+    return most;
+}
+
 static void draw_computation(galv_canvas *canvas, const galv_scene *scene, int32_t rank,
                              const galv_frame *frame, double y, double height)
 {
     int32_t n_chunks = scene->timeline->n_chunks;
     double forward_px = scene->forward_s * frame->w / (frame->end_s - frame->start_s);
     bool with_chunk = n_chunks > 1 && fits("00.0", forward_px);
+    bool two_digits = most_micro_batch(scene) > 9;
     for (size_t i = scene->row_begin[rank]; i < scene->lane_begin[rank]; i++) {
         const galv_span *cell = &scene->cells[i];
         if (cell->end_s <= frame->start_s || cell->start_s >= frame->end_s) {
@@ -147,6 +158,9 @@ static void draw_computation(galv_canvas *canvas, const galv_scene *scene, int32
         }
         char label[32];
         galv_cell_label(cell, with_chunk, label, sizeof label);
+        if (two_digits && !fits("00", x1 - x0)) {
+            label[0] = '\0'; /* not the first ten of its kind and then no more */
+        }
         double top = y;
         double h = height;
         if (shares_row(scene, rank, i)) {
