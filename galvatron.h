@@ -52,6 +52,7 @@
 #include "schedule/schedule_file.h"
 #include "search/bound.h"
 #include "search/counts.h"
+#include "search/front.h"
 #include "search/frontier.h"
 #include "search/galvatron_search.h"
 #include "search/layer_guess.h"

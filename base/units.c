@@ -293,7 +293,8 @@ galv_status galv_parse_bytes(uint64_t *bytes, const char *text, galv_err *err)
     if (value >= 18446744073709551616.0) {
         return too_big(text, err);
     }
-    if (value != floor(value)) {
+    bool in_bytes = *number.rest == '\0' || is_unit(number.rest, "B");
+    if (in_bytes && value != floor(value)) {
         return galv_fail(err, GALV_USAGE, "'%s' is not a whole number of bytes", text);
     }
     *bytes = (uint64_t)value;

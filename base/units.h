@@ -16,7 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "80GiB", "1.5MB", "4096B" -> bytes. A bare number is bytes. */
+/* "80GiB", "22.3GiB", "4096B" -> bytes, rounded down. A bare number is bytes, and
+ * whole. */
 galv_status galv_parse_bytes(uint64_t *bytes, const char *text, galv_err *err);
 
 /* "400Gb/s" (bits), "50GB/s" (bytes) -> bytes per second. A bare number is refused. */

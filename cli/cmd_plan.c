@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/choices.h"
 #include "cli/config.h"
+#include "cli/front.h"
 #include "cli/interrupt.h"
 #include "cli/observed.h"
 #include "cli/output.h"
@@ -475,6 +476,9 @@ static void print_next(const planning *p)
 
 int galv_cmd_plan(const galv_cli *cli)
 {
+    if (galv_cli_given(cli, GALV_OPTION_FRONT)) {
+        return galv_plan_front(cli);
+    }
     if (galv_cli_given(cli, GALV_OPTION_PHASES)) {
         return galv_plan_phases(cli);
     }

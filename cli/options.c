@@ -116,6 +116,9 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
     OPTION(TIME_LIMIT) "time-limit", 0, "TIME", NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),
         false, "none", "Stop searching after this long, with the best so far",
         "--time-limit 30s"},
+    OPTION(FRONT) "front", 0, NULL, NULL, IN(SEARCH), ON(PLAN), false, NULL,
+        "The Pareto front of time and memory: the fastest plan for every memory budget",
+        "--front"},
     OPTION(PHASES) "phases", 0, "FILE", NULL, IN(SEARCH), ON(PLAN), false, NULL,
         "A plan for each phase of a run (CSV: tokens, and phase, seq_length, "
         "global_batch), with the cost of switching",
