@@ -57,8 +57,6 @@ typedef struct compiler {
     rank_state *ranks;          /* [pp] */
     galv_slot *slots;           /* [pp][slots of a stage] */
     galv_stage_layouts layouts; /* of one stage */
-    uint32_t *stamped;          /* ops of the layout being stamped */
-    int32_t stamped_capacity;
     uint32_t **gathers; /* [n_chunks] of one stage: last gather of each bucket */
 } compiler;
 
@@ -120,49 +118,31 @@ static uint32_t add_message(compiler *c, int kind, const galv_chunk *chunk,
 
 /* ---- a slot ---- */
 
-static galv_status make_room(compiler *c, const galv_pass_layout *layout, galv_err *err)
-{
-    if (layout->n_ops <= c->stamped_capacity) {
-        return GALV_OK;
-    }
-    uint32_t *grown = realloc(c->stamped, (size_t)layout->n_ops * sizeof *grown);
-    if (grown == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY,
-                         "a pass of %d operations does not fit in memory",
-                         (int)layout->n_ops);
-    }
-    c->stamped = grown;
-    c->stamped_capacity = layout->n_ops;
-    return GALV_OK;
-}
-
 /* What a stamped layout leaves behind for the passes after it. */
-static void leave_behind(compiler *c, const galv_pass_layout *layout, rank_state *rank)
+static void leave_behind(const galv_pass_layout *layout, rank_state *rank)
 {
     if (layout->n_ops == 0) { /* no layers: the input goes on as it is */
         return;
     }
     rank->n_carry = layout->n_exits;
     for (int32_t i = 0; i < layout->n_exits; i++) {
-        rank->carry[i] = c->stamped[layout->exits[i]];
+        rank->carry[i] = layout->stamped[layout->exits[i]];
     }
     if (layout->unit_ends[1] >= 0) {
-        rank->unit_ends[1] = c->stamped[layout->unit_ends[1]];
+        rank->unit_ends[1] = layout->stamped[layout->unit_ends[1]];
     } else {
         rank->unit_ends[1] = rank->unit_ends[0];
     }
-    rank->unit_ends[0] = c->stamped[layout->unit_ends[0]];
+    rank->unit_ends[0] = layout->stamped[layout->unit_ends[0]];
 }
 
 /* Adds the operations of a layout for the micro-batch of a slot, of a pair for those of
- * two; c->stamped[i] is op i. `inputs[n]` are what the slots wait for. */
-static galv_status stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
-                         const galv_slot *slots, const uint32_t *inputs, int n,
-                         galv_err *err)
+ * two; layout->stamped[i] is op i. `inputs[n]` are what the slots wait for. */
+static void stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
+                  const galv_slot *slots, const uint32_t *inputs, int n)
 {
     rank_state *rank = &c->ranks[stage];
-    galv_status status = make_room(c, layout, err);
-    for (int32_t i = 0; i < layout->n_ops && status == GALV_OK; i++) {
+    for (int32_t i = 0; i < layout->n_ops; i++) {
         galv_pass_op *from = &layout->ops[i];
         const galv_slot *slot = &slots[from->of];
         if (from->class_index == 0) {
@@ -173,7 +153,7 @@ static galv_status stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
         if (from->operation.stream == GALV_STREAM_DP) {
             rank->last_data_parallel = op;
         }
-        c->stamped[i] = op;
+        layout->stamped[i] = op;
         if (from->enters) {
             wait_for_carry(c, op, rank);
             for (int k = 0; k < n; k++) {
@@ -181,7 +161,7 @@ static galv_status stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
             }
         }
         for (int32_t k = 0; k < from->n_waits; k++) {
-            galv_builder_add_wait(&c->builder, op, c->stamped[from->waits[k]]);
+            galv_builder_add_wait(&c->builder, op, layout->stamped[from->waits[k]]);
         }
         if (from->waits_unit > 0) {
             galv_builder_add_wait(&c->builder, op,
@@ -192,10 +172,7 @@ static galv_status stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
                                   c->gathers[slot->chunk][from->gather]);
         }
     }
-    if (status == GALV_OK) {
-        leave_behind(c, layout, rank);
-    }
-    return status;
+    leave_behind(layout, rank);
 }
 
 /* The stage that holds a virtual stage of the copy that a chunk is of. */
@@ -206,30 +183,52 @@ static int32_t stage_of(const compiler *c, const galv_chunk *chunk,
     return c->stage_of[copy * c->n_virtual + virtual_stage];
 }
 
-/* The operation that a slot's first ones wait for, besides the carry; GALV_NO_OP. */
-static uint32_t add_input(compiler *c, const galv_chunk *chunk, const galv_slot *slot)
+/* The virtual stage and direction whose output a slot works on; -1 = none. */
+static int32_t source_of(const compiler *c, const galv_chunk *chunk,
+                         const galv_slot *slot, galv_direction *direction)
 {
-    int32_t last = c->n_virtual - 1;
     bool forward = slot->pass == GALV_PASS_FORWARD;
     int32_t from = forward ? chunk->virtual_stage - 1 : chunk->virtual_stage + 1;
+    *direction = forward ? GALV_DIRECTION_FORWARD : GALV_DIRECTION_BACKWARD;
     if (slot->pass == GALV_PASS_BACKWARD_WEIGHT || from < 0) {
-        return GALV_NO_OP;
+        return -1;
     }
-    galv_direction direction =
-        forward ? GALV_DIRECTION_FORWARD : GALV_DIRECTION_BACKWARD;
-    if (from > last) { /* the loss: backward follows its own forward */
-        direction = GALV_DIRECTION_FORWARD;
-        from = last;
+    if (from == c->n_virtual) { /* the loss: backward follows its own forward */
+        *direction = GALV_DIRECTION_FORWARD;
+        from--;
     }
-    if (stage_of(c, chunk, from) == chunk->stage) {
-        return c->mailbox
-            .made_by[direction][(size_t)from * (size_t)c->shape.n_micro_batches +
-                                (size_t)slot->micro_batch];
+    return from;
+}
+
+/* Finds the operation that a slot's first ones wait for besides the carry, GALV_NO_OP
+ * for none. Errors: GALV_INPUT when the slot comes before one of its own stage that it
+ * works on the output of. */
+static galv_status add_input(uint32_t *input, compiler *c, const galv_chunk *chunk,
+                             const galv_slot *slot, galv_err *err)
+{
+    galv_direction direction;
+    int32_t from = source_of(c, chunk, slot, &direction);
+    *input = GALV_NO_OP;
+    if (from < 0) {
+        return GALV_OK;
     }
-    uint32_t recv = add_message(c, GALV_OP_RECV, chunk, direction,
-                                stage_of(c, chunk, from), slot->micro_batch);
-    galv_mailbox_want(&c->mailbox, direction, from, slot->micro_batch, recv);
-    return recv;
+    if (stage_of(c, chunk, from) != chunk->stage) {
+        *input = add_message(c, GALV_OP_RECV, chunk, direction,
+                             stage_of(c, chunk, from), slot->micro_batch);
+        galv_mailbox_want(&c->mailbox, direction, from, slot->micro_batch, *input);
+        return GALV_OK;
+    }
+    *input =
+        c->mailbox.made_by[direction][(size_t)from * (size_t)c->shape.n_micro_batches +
+                                      (size_t)slot->micro_batch];
+    if (*input == GALV_NO_OP && !c->builder.failed) {
+        return galv_fail(err, GALV_INPUT,
+                         "%s of micro-batch %d on stage %d, chunk %d, comes before "
+                         "what it works on",
+                         galv_pass_letters[slot->pass], (int)slot->micro_batch,
+                         (int)chunk->stage, (int)slot->chunk);
+    }
+    return GALV_OK;
 }
 
 /* Makes the output of a slot known, and sends it when another stage wants it. */
@@ -362,10 +361,11 @@ static galv_status add_passes(compiler *c, int32_t stage, const galv_slot *slots
     }
     galv_status status = galv_stage_layouts_get(&layout, &c->layouts, keys, n, err);
     for (int i = 0; i < n && status == GALV_OK; i++) {
-        inputs[i] = add_input(c, &c->chunks[stage][slots[i].chunk], &slots[i]);
+        status =
+            add_input(&inputs[i], c, &c->chunks[stage][slots[i].chunk], &slots[i], err);
     }
     if (status == GALV_OK) {
-        status = stamp(c, layout, stage, slots, inputs, n, err);
+        stamp(c, layout, stage, slots, inputs, n);
     }
     for (int i = 0; i < n && status == GALV_OK; i++) {
         add_output(c, &c->chunks[stage][slots[i].chunk], &slots[i], inputs[i]);
@@ -583,6 +583,5 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
     free(c.ranks);
     free(c.slots);
     free(c.gathers);
-    free(c.stamped);
     return status;
 }

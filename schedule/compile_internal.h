@@ -49,6 +49,8 @@ typedef struct galv_pass_layout {
     int32_t n_exits;   /* the pass is over when these are */
     int32_t exits[GALV_MAX_EXITS];
     int32_t unit_ends[2]; /* last computation of the last unit, and of the one before */
+    uint32_t *stamped;    /* [n_ops] ops of the program as they were stamped last; NULL
+                             where nobody stamps */
 } galv_pass_layout;
 
 /* The chunks of a stage: chunks[galv_plan_n_chunks], owned by the arena. */

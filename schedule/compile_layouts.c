@@ -20,6 +20,17 @@ galv_status galv_stage_layouts_init(galv_stage_layouts *layouts, const galv_job 
     return GALV_OK;
 }
 
+/* Where the ops are noted as they are stamped. */
+static galv_status add_room(galv_pass_layout *layout, galv_arena *arena, galv_err *err)
+{
+    layout->stamped = GALV_NEW_ARRAY(arena, uint32_t, layout->n_ops);
+    return layout->stamped != NULL
+               ? GALV_OK
+               : galv_fail(err, GALV_NO_MEMORY,
+                           "a pass of %d operations does not fit in memory",
+                           (int)layout->n_ops);
+}
+
 static galv_status get_pass(galv_pass_layout **layout, galv_stage_layouts *l,
                             const galv_pass_key *key, bool beside, galv_err *err)
 {
@@ -35,6 +46,9 @@ static galv_status get_pass(galv_pass_layout **layout, galv_stage_layouts *l,
                      ? galv_fail(err, GALV_NO_MEMORY, "no memory for a pass")
                      : galv_compile_pass(made, l->job, l->plan, &l->chunks[key->chunk],
                                          key->pass, &hooks, l->arena, err);
+        if (status == GALV_OK) {
+            status = add_room(made, l->arena, err);
+        }
         *place = status == GALV_OK ? made : NULL;
     }
     *layout = *place;
@@ -71,6 +85,9 @@ galv_status galv_stage_layouts_get(galv_pass_layout **layout, galv_stage_layouts
         made->keys[0] = keys[0];
         made->keys[1] = keys[1];
         status = galv_compile_pair(&made->layout, passes[0], passes[1], l->arena, err);
+    }
+    if (status == GALV_OK) {
+        status = add_room(&made->layout, l->arena, err);
     }
     if (status == GALV_OK) {
         made->next = l->pairs;

@@ -45,7 +45,8 @@ typedef struct galv_program {
  * reduction, ZeRO gathers and the optimizer step where the plan's overlap switches put
  * them. Passes that run beside each other are interleaved where one of them waits for a
  * communication of its own, so that the other computes meanwhile. Errors: GALV_USAGE
- * (schedule unknown or not possible for this shape), GALV_NO_MEMORY. */
+ * (schedule unknown or not possible for this shape), GALV_INPUT (an order of one's own
+ * that does something before what it needs on its stage), GALV_NO_MEMORY. */
 galv_status galv_program_compile(galv_program **program, const galv_job *job,
                                  const galv_plan *plan, galv_arena *arena,
                                  galv_err *err);

@@ -266,3 +266,29 @@ Test(schedule_pair_compile, an_order_of_ones_own_on_two_copies_runs_as_its_sched
         galv_arena_free(arena);
     }
 }
+
+/* A V whose stage 1 begins with the chunk that works on the output of its other one. */
+Test(schedule_pair_compile, an_order_that_forestalls_its_own_stage_is_refused)
+{
+    static const int32_t places[] = {0, 3, 1, 2};
+    static const galv_order_entry entries[] = {
+        {0, {GALV_PASS_FORWARD, 0, 0, 0}},  {0, {GALV_PASS_FORWARD, 0, 1, 0}},
+        {0, {GALV_PASS_BACKWARD, 0, 1, 0}}, {0, {GALV_PASS_BACKWARD, 0, 0, 0}},
+        {1, {GALV_PASS_FORWARD, 0, 1, 0}},  {1, {GALV_PASS_FORWARD, 0, 0, 0}},
+        {1, {GALV_PASS_BACKWARD, 0, 1, 0}}, {1, {GALV_PASS_BACKWARD, 0, 0, 0}}};
+    static const galv_strategy alone = GALV_STRATEGY_INIT;
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_order *order = NULL;
+    galv_program *program = NULL;
+    size_t at = 0;
+    galv_job job = small_job(GALV_LAYER_DECODER, 4, 2, 1);
+    galv_plan *plan = make_plan(&job, alone, "interleaved", 2, 2, arena);
+    cr_assert_eq(galv_order_make(&order, entries, 8, places, &at, arena, &err), GALV_OK,
+                 "%s", err.message);
+    cr_assert_eq(galv_plan_set_order(plan, order, &err), GALV_OK, "%s", err.message);
+    cr_expect_eq(galv_program_compile(&program, &job, plan, arena, &err), GALV_INPUT);
+    cr_expect(strstr(err.message, "F of micro-batch 0 on stage 1, chunk 1") != NULL,
+              "%s", err.message);
+    galv_arena_free(arena);
+}
