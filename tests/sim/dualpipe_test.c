@@ -404,3 +404,29 @@ Test(sim_dualpipe, both_copies_reduce_and_gather_at_once)
     }
     cr_expect_gt(n_seen, 100);
 }
+
+Test(sim_dualpipe, memory_by_order_is_what_the_simulation_finds_or_a_little_more)
+{
+    for (size_t i = 0; i < n_plan_cases; i++) {
+        plan_stand s = plan_set_up(i);
+        galv_err err = GALV_ERR_INIT;
+        galv_result result = {0};
+        galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+        double peaks[8];
+        if (is_dual(&s)) {
+            cr_assert_eq(
+                galv_estimate_memory(peaks, s.model, s.plan, NULL, s.arena, &err),
+                GALV_OK, "%s", err.message);
+            cr_assert_eq(
+                galv_evaluate(&result, s.model, s.plan, &options, s.arena, &err),
+                GALV_OK, "%s", err.message);
+        }
+        for (int32_t stage = 0; stage < result.n_stages; stage++) {
+            double found = result.stages[stage].peak_memory_bytes;
+            cr_expect(peaks[stage] >= found * (1 - 1e-9) && peaks[stage] <= found * 1.1,
+                      "%s, stage %d: %.6g, found %.6g", s.name, (int)stage,
+                      peaks[stage], found);
+        }
+        plan_tear_down(&s);
+    }
+}
