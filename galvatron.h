@@ -54,6 +54,7 @@
 #include "search/counts.h"
 #include "search/front.h"
 #include "search/frontier.h"
+#include "search/galvatron_judged.h"
 #include "search/galvatron_search.h"
 #include "search/layer_guess.h"
 #include "search/layer_table.h"

@@ -265,6 +265,9 @@ static void put_run(galv_json_writer *w, const compared_run *r,
     if (options->simulate) {
         put_plan(w, "simulator", &r->simulated);
         galv_json_key_f64(w, "simulator_search_s", r->simulated_s);
+        galv_json_key_f64(w, "simulator_guided_search_s", r->guided_s);
+        galv_json_key_f64(w, "simulator_guided_iteration_s", r->guided_time_s);
+        galv_json_key_f64(w, "simulator_layered_iteration_s", r->layered_time_s);
         galv_json_key_bool(w, "simulator_proven", r->simulated_proven);
     }
     galv_json_end_object(w);

@@ -29,8 +29,10 @@ typedef struct compared_run {
     judged_plan simulated; /* ours, our simulator */
     bool own_proven, wide_proven, simulated_proven;
     double own_s, wide_s, simulated_s; /* seconds of the searches */
+    double guided_s;                   /* of simulated_s: plans that the exact search
+                                          under its model leads to */
+    double guided_time_s, layered_time_s; /* best iteration of each half; NAN = none */
     uint64_t n_tasks, n_solved;
-    uint64_t n_candidates;
 } compared_run;
 
 typedef struct compare_options {

@@ -129,7 +129,9 @@ static galv_status add_stages(hunt *h, int32_t n_micro_batches, galv_err *err)
     galv_status status = GALV_OK;
     for (int32_t pp = 1; status == GALV_OK && stages_allowed(h, n_micro_batches, pp);
          pp *= 2) {
-        status = add_shape(h, n_micro_batches, pp, err);
+        if (h->space->pp == 0 || h->space->pp == pp) {
+            status = add_shape(h, n_micro_batches, pp, err);
+        }
     }
     return status;
 }
@@ -332,7 +334,9 @@ galv_status galv_galvatron_search(galv_galvatron_found *found,
     h.room->inputs = inputs;
     h.room->space = space;
     h.room->usable_mib =
-        space->budget_mib - galv_galvatron_reserve_mib(space->budget_mib);
+        space->budget_mib - (space->reserve_mib > 0
+                                 ? space->reserve_mib
+                                 : galv_galvatron_reserve_mib(space->budget_mib));
     h.room->best.time_s = INFINITY;
     h.room->lower_bound_s = INFINITY;
     galv_galvatron_found made = {0};

@@ -21,11 +21,13 @@
 #include <stdint.h>
 
 typedef struct galv_galvatron_space {
-    double budget_mib; /* of one GPU; what Galvatron keeps free comes off it; > 0 */
+    double budget_mib;  /* of one GPU; > 0 */
+    double reserve_mib; /* kept free of it; 0 = what Galvatron keeps free */
     int64_t global_batch_size;
     bool gpipe;              /* else 1F1B */
     int32_t default_zero;    /* of data parallelism that is not ZeRO-3: 0 or 2 */
     int32_t n_micro_batches; /* 0 = every divisor of the batch */
+    int32_t pp;              /* 0 = every power of two */
     int32_t max_tp, max_ulysses, max_pp; /* 0 = 8, Galvatron's own */
     bool without_recompute, without_tp, without_ulysses, without_zero3;
     bool whole_samples; /* only degrees that divide the samples of a micro-batch, which
