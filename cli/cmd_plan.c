@@ -13,6 +13,7 @@
 #include "cli/observed.h"
 #include "cli/output.h"
 #include "cli/phases.h"
+#include "cli/plan_galvatron.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "search/search.h"
@@ -484,6 +485,14 @@ int galv_cmd_plan(const galv_cli *cli)
     }
     if (galv_cli_given(cli, GALV_OPTION_OBSERVED) || cli->n_arguments > 0) {
         return galv_plan_observed(cli);
+    }
+    if (galv_cli_given(cli, GALV_OPTION_GALVATRON_PROFILE) ||
+        galv_cli_given(cli, GALV_OPTION_GALVATRON_TIME) ||
+        galv_cli_given(cli, GALV_OPTION_COST_MODEL)) {
+        const char *own = galv_cli_value(cli, GALV_OPTION_COST_MODEL);
+        if (own == NULL || strcmp(own, "own") != 0) {
+            return galv_plan_galvatron(cli);
+        }
     }
     planning p = {.cli = cli};
     galv_err err = GALV_ERR_INIT;

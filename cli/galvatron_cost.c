@@ -39,7 +39,7 @@ static galv_status check_options(bool *wanted, const galv_cli *cli, galv_err *er
     return GALV_OK;
 }
 
-static double budget_mib(const galv_setup *setup)
+double galv_second_opinion_budget_mib(const galv_setup *setup)
 {
     double limit = setup->job.workload.memory_limit_bytes;
     return (limit > 0 ? limit
@@ -47,23 +47,15 @@ static double budget_mib(const galv_setup *setup)
            MIB;
 }
 
-galv_status galv_second_opinion_read(galv_second_opinion *opinion, const galv_cli *cli,
-                                     const galv_setup *setup, const galv_plan *plan,
-                                     galv_err *err)
+static galv_status read_inputs(galv_galvatron_inputs *inputs,
+                               galv_second_opinion *opinion, const galv_cli *cli,
+                               const galv_setup *setup, galv_err *err)
 {
-    bool wanted = false;
     int mode = GALV_GALVATRON_TIME_BATCH;
-    galv_status status = check_options(&wanted, cli, err);
-    if (status == GALV_OK) {
-        status = galv_cli_word(&mode, cli, GALV_OPTION_GALVATRON_TIME,
-                               galv_galvatron_time_mode_names, 3, err);
-    }
-    if (status != GALV_OK || !wanted) {
+    galv_status status = galv_cli_word(&mode, cli, GALV_OPTION_GALVATRON_TIME,
+                                       galv_galvatron_time_mode_names, 3, err);
+    if (status != GALV_OK) {
         return status;
-    }
-    galv_galvatron_inputs *inputs = GALV_NEW(cli->arena, galv_galvatron_inputs);
-    if (inputs == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     galv_galvatron_inputs_options options = {
         .folder = galv_cli_repeated(cli, GALV_OPTION_GALVATRON_PROFILE, 0),
@@ -74,13 +66,49 @@ galv_status galv_second_opinion_read(galv_second_opinion *opinion, const galv_cl
                            : GALV_GALVATRON_MEMORY_STATIC,
     };
     opinion->time_mode = galv_galvatron_time_mode_names[mode];
-    status = galv_galvatron_inputs_read(inputs, &setup->job, &options, err);
-    if (status == GALV_OK) {
-        status = galv_galvatron_plan_cost(&opinion->cost, inputs, plan,
-                                          budget_mib(setup), cli->arena, err);
-    }
+    return galv_galvatron_inputs_read(inputs, &setup->job, &options, err);
+}
+
+galv_status galv_second_opinion_inputs(galv_galvatron_inputs *inputs,
+                                       galv_second_opinion *opinion,
+                                       const galv_cli *cli, const galv_setup *setup,
+                                       galv_err *err)
+{
+    bool wanted = false;
+    galv_status status = check_options(&wanted, cli, err);
+    return status == GALV_OK && wanted ? read_inputs(inputs, opinion, cli, setup, err)
+                                       : status;
+}
+
+galv_status galv_second_opinion_cost(galv_second_opinion *opinion,
+                                     const galv_galvatron_inputs *inputs,
+                                     const galv_setup *setup, const galv_plan *plan,
+                                     galv_arena *arena, galv_err *err)
+{
+    galv_status status =
+        galv_galvatron_plan_cost(&opinion->cost, inputs, plan,
+                                 galv_second_opinion_budget_mib(setup), arena, err);
     opinion->given = status == GALV_OK;
     return status;
+}
+
+galv_status galv_second_opinion_read(galv_second_opinion *opinion, const galv_cli *cli,
+                                     const galv_setup *setup, const galv_plan *plan,
+                                     galv_err *err)
+{
+    bool wanted = false;
+    galv_status status = check_options(&wanted, cli, err);
+    if (status != GALV_OK || !wanted) {
+        return status;
+    }
+    galv_galvatron_inputs *inputs = GALV_NEW(cli->arena, galv_galvatron_inputs);
+    if (inputs == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    status = read_inputs(inputs, opinion, cli, setup, err);
+    return status == GALV_OK
+               ? galv_second_opinion_cost(opinion, inputs, setup, plan, cli->arena, err)
+               : status;
 }
 
 /* One row for each stage: time of one micro-batch, memory, ours beside. */

@@ -20,6 +20,20 @@ galv_status galv_second_opinion_read(galv_second_opinion *opinion, const galv_cl
                                      const galv_setup *setup, const galv_plan *plan,
                                      galv_err *err);
 
+/* The same in steps, for a search in between. Reads the options (errors as above, and
+ * without --cost-model galvatron nothing is read); */
+galv_status galv_second_opinion_inputs(galv_galvatron_inputs *inputs,
+                                       galv_second_opinion *opinion,
+                                       const galv_cli *cli, const galv_setup *setup,
+                                       galv_err *err);
+/* the budget; */
+double galv_second_opinion_budget_mib(const galv_setup *setup);
+/* and the cost of a plan. */
+galv_status galv_second_opinion_cost(galv_second_opinion *opinion,
+                                     const galv_galvatron_inputs *inputs,
+                                     const galv_setup *setup, const galv_plan *plan,
+                                     galv_arena *arena, galv_err *err);
+
 /* Prints it below our result; nothing when it was not asked for. */
 void galv_second_opinion_print(const galv_second_opinion *opinion, const galv_cli *cli,
                                const galv_result *ours);

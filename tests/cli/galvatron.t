@@ -91,3 +91,29 @@ $ galvatron-sim simulate own/plan.json --cost-model galvatron --galvatron-profil
 2> galvatron-sim: error: Galvatron's cost model has no ZeRO-1
 2>   nearest: zero 0 or zero 2
 ? 2
+
+# The best plan under its model, found exactly: its own engine says 5.0569537 s for this
+# job, too (commit cea12ffb); for batch 32 and 80 GB it says 1.7593970 s.
+$ galvatron-sim plan -m llama2-7b --gpu a100-sxm-80gb -n 1 --seq-length 2048 --global-batch 64 --memory-limit 24GiB --cost-model galvatron --galvatron-profile galvatron-1x8 -o best.json -q | tail -n 1
+> proven: no other plan of Galvatron's space is faster under its model
+
+$ galvatron-sim simulate best.json --cost-model galvatron --galvatron-profile galvatron-1x8 --memory-limit 24GiB --json | jq -c '.galvatron | [(.iteration_time_s * 1e6 | round), .fits]'
+> [5056954,true]
+
+$ galvatron-sim plan -m llama2-7b --gpu a100-sxm-80gb -n 1 --seq-length 2048 --global-batch 32 --memory-limit 80GiB --cost-model galvatron --galvatron-profile galvatron-1x8 --json | jq -c '[(.galvatron.iteration_time_s < 1.7594), .searched.proven_optimal]'
+> [true,true]
+
+$ galvatron-sim plan -m llama2-7b --gpu a100-sxm-80gb -n 1 --seq-length 2048 --global-batch 32 --memory-limit 8GiB --cost-model galvatron --galvatron-profile galvatron-1x8
+2> galvatron-sim: error: no plan of Galvatron's space fits in 8.0 GiB, 0.0 GiB kept free
+2...
+? 3
+
+$ galvatron-sim plan -m llama2-7b --gpu a100-sxm-80gb -n 1 --seq-length 2048 --vpp 2 --cost-model galvatron --galvatron-profile galvatron-1x8
+2> galvatron-sim: error: --vpp cannot restrict Galvatron's space so
+2...
+? 2
+
+$ galvatron-sim plan -m llama2-7b -n 1 --galvatron-profile galvatron-1x8
+2> galvatron-sim: error: --galvatron-profile goes with --cost-model galvatron
+2...
+? 2
