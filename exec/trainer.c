@@ -33,9 +33,6 @@ static galv_status check_model(const galv_job *job, const galv_plan *plan,
                              "and with experts) can",
                              galv_layer_kind_names[g->kind]);
         }
-        if (g->kind == GALV_LAYER_MOE_DECODER) {
-            return galv_fail(err, GALV_UNAVAILABLE, "experts cannot be run yet");
-        }
         if (block && g->kv_lora_rank > 0) {
             return galv_fail(err, GALV_UNAVAILABLE,
                              "multi-head latent attention cannot be run yet");
