@@ -25,9 +25,9 @@
  * tree over two nodes moves half as much; no published curve of two nodes shows it.
  *
  * W: the network of a node over the groups that share it, but no more than the NICs
- * near the group's own ranks; where NICs serve several buses (PCIe switches, host
- * bridges), no more than the ways out of those. On a bus, B is no more than the group's
- * part of the way out: a ring uses it once each way, an all-to-all r times (n - r)/n.
+ * near the group's own ranks. Where devices are on buses (PCIe switches, host bridges)
+ * nothing is faster than the ways out of those: a ring of m ranks a node and r a bus
+ * uses it once each way, and r/m times again where the NICs lie beyond it.
  * On a torus W is what its links give (plan/torus.h), rings pass as many hops as its
  * sides are long, and there are no trees. Sources: NCCL src/graph/tuning.cc; SimAI
  * calbusbw; nccl-tests PERFORMANCE.md. Left out: rail-crossing, congestion of other
@@ -68,17 +68,22 @@ static int curve_kind(int kind)
     }
 }
 
-/* What a ring, or an all-to-all, has of the way from bus to bus, as bus bandwidth. */
-static double rate_over_buses(const galv_collective_law *law, const galv_group *group,
-                              int kind)
+/* Seconds that the way out of a bus is held by the groups on it, `moved` bytes of each
+ * going through every rank in turn; or, of an all-to-all, from every rank to all. */
+static double bus_time(const galv_collective_law *law, const galv_group *group,
+                       bool all_to_all, double moved)
 {
     if (group->ranks_per_bus <= 0 || !(law->bus_bytes_per_s > 0)) {
-        return HUGE_VAL;
+        return 0;
     }
-    double own = law->bus_bytes_per_s / group->sharers_per_bus;
-    double n = group->ranks_per_node;
+    double n = group->n_ranks;
+    double m = group->ranks_per_node;
     double r = group->ranks_per_bus;
-    return kind == GALV_OP_ALL_TO_ALL && n > r ? own * (n - 1) / (r * (n - r)) : own;
+    double near = m > r ? 1 : 0;                                  /* from bus to bus */
+    double far = group->n_nodes > 1 && law->nic_past_bus ? 1 : 0; /* to the NIC */
+    double times =
+        all_to_all ? r * (near * (m - r) + far * (n - m)) / n : near + far * r / m;
+    return group->sharers_per_bus * times * moved / law->bus_bytes_per_s;
 }
 
 static double intra_time(const galv_collective_law *law, int kind,
@@ -92,8 +97,10 @@ static double intra_time(const galv_collective_law *law, int kind,
         alpha += (n - known) * law->hop_intra_s / 2;
     }
     double moved = bytes + c->mid_bytes * bytes / (bytes + c->knee_bytes);
-    double rate = fmin(c->bytes_per_s, rate_over_buses(law, group, kind));
-    return alpha + moved * galv_collective_bus_factor(kind, n) / rate;
+    double factor = galv_collective_bus_factor(kind, n);
+    bool all_to_all = kind == GALV_OP_ALL_TO_ALL;
+    double bus_s = bus_time(law, group, all_to_all, bytes * (all_to_all ? 1 : factor));
+    return alpha + fmax(moved * factor / c->bytes_per_s, bus_s);
 }
 
 /* Bytes per second of each node's network that one group has; `share` of its links on a
@@ -130,13 +137,11 @@ static timing ring_time(const galv_collective_law *law, int kind,
     double far = group->n_hops > 0 ? group->n_hops : nodes - 1;
     double hops = rounds * (far * law->hop_inter_s + (n - nodes) * law->hop_intra_s);
     double moved = galv_collective_bus_factor(kind, group->n_ranks) * bytes;
-    double ring = group->ranks_per_node > 1
-                      ? fmin(law->ring_bytes_per_s, rate_over_buses(law, group, kind))
-                      : HUGE_VAL;
+    double ring = group->ranks_per_node > 1 ? law->ring_bytes_per_s : HUGE_VAL;
     double slowest = rate < ring ? rate : ring;
     double scale = kind == GALV_OP_ALL_REDUCE ? 1 : hop_scale(bytes, n);
-    timing t = {hops * scale + moved / slowest, hops * scale, moved / ring,
-                moved / rate};
+    double transfer = fmax(moved / slowest, bus_time(law, group, false, moved));
+    timing t = {hops * scale + transfer, hops * scale, moved / ring, moved / rate};
     return t;
 }
 
@@ -145,15 +150,14 @@ static timing tree_time(const galv_collective_law *law, const galv_group *group,
 {
     double rate = network_rate(law, group, 0);
     double per_node = group->ranks_per_node;
-    double inside = per_node > 1
-                        ? fmin(law->ring_bytes_per_s * 2 * per_node / (per_node - 1),
-                               rate_over_buses(law, group, GALV_OP_ALL_REDUCE))
-                        : HUGE_VAL;
+    double inside =
+        per_node > 1 ? law->ring_bytes_per_s * 2 * per_node / (per_node - 1) : HUGE_VAL;
     double hops = 2 * ((per_node - 1) * law->hop_intra_s +
                        log2(group->n_nodes) * law->hop_inter_s);
     double moved = 2 * bytes;
     double slowest = rate < inside ? rate : inside;
-    timing t = {hops + moved / slowest, hops, moved / inside, moved / rate};
+    double transfer = fmax(moved / slowest, bus_time(law, group, false, moved));
+    timing t = {hops + transfer, hops, moved / inside, moved / rate};
     return t;
 }
 
@@ -164,13 +168,13 @@ static timing all_to_all_time(const galv_collective_law *law, const galv_group *
     double per_node = group->ranks_per_node;
     double rate = network_rate(law, group, group->spread_share) / per_node;
     double inter = bytes * (n - per_node) / n / rate;
-    double inside =
-        fmin(law->curves[GALV_CURVE_ALL_TO_ALL][GALV_MAX_CURVE_RANKS].bytes_per_s,
-             rate_over_buses(law, group, GALV_OP_ALL_TO_ALL));
-    double intra = bytes * (per_node - 1) / n / inside;
+    double intra = bytes * (per_node - 1) / n /
+                   law->curves[GALV_CURVE_ALL_TO_ALL][GALV_MAX_CURVE_RANKS].bytes_per_s;
     double hops = group->n_hops > 0 ? group->n_hops * law->hop_inter_s
                                     : 2 * law->hop_inter_s + 0.5e-6 * (n - per_node);
-    timing t = {hops + (inter > intra ? inter / 0.93 : intra), hops, intra, inter};
+    double transfer =
+        fmax(inter > intra ? inter / 0.93 : intra, bus_time(law, group, true, bytes));
+    timing t = {hops + transfer, hops, intra, inter};
     return t;
 }
 
@@ -184,12 +188,12 @@ static timing step_time(const galv_collective_law *law, int kind,
         bool far = kind == GALV_OP_SEND && group->n_hops > 1;
         t.inter_s = bytes / rate;
         t.latency_s = law->hop_inter_s * (far ? group->n_hops : 1);
-        t.time_s = t.latency_s + t.inter_s;
+        t.time_s = t.latency_s + fmax(t.inter_s, bus_time(law, group, false, bytes));
     } else {
-        t.intra_s = bytes / fmin(law->p2p_bytes_per_s,
-                                 rate_over_buses(law, group, GALV_OP_SEND));
+        t.intra_s = bytes / law->p2p_bytes_per_s;
         t.latency_s = law->p2p_alpha_s;
-        t.time_s = law->p2p_alpha_s + t.intra_s;
+        t.time_s =
+            law->p2p_alpha_s + fmax(t.intra_s, bus_time(law, group, false, bytes));
     }
     return t;
 }
@@ -265,8 +269,9 @@ void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int k
     cost->intra_share = share(t.intra_s, t.time_s);
     cost->inter_share = share(t.inter_s, t.time_s);
     /* the bottleneck is held throughout, latency included */
+    bool by_bus = t.time_s - t.latency_s > fmax(t.inter_s, t.intra_s) / 0.93 + 1e-12;
     if (group->n_nodes > 1 && t.inter_s >= t.intra_s) {
-        cost->inter_share = 1;
+        cost->inter_share = by_bus ? cost->inter_share : 1;
     } else {
         cost->intra_share = 1;
     }

@@ -6,6 +6,8 @@
 #include "plan/cluster.h"
 #include "plan/placement.h"
 
+#include <stdbool.h>
+
 /* Kinds that have curves of their own. */
 typedef enum galv_curve_kind {
     GALV_CURVE_ALL_REDUCE,
@@ -34,7 +36,9 @@ typedef struct galv_collective_law {
                                 neighbours are silent, usable */
     double node_bytes_per_s; /* all of a domain's network, usable */
     double link_bytes_per_s; /* scale-up link, nominal */
-    double bus_bytes_per_s;  /* a bus's way out, usable; 0 = all are switched */
+    double bus_bytes_per_s;  /* a bus's way out; 0 = there are none: all are switched */
+    bool nic_past_bus;       /* NICs serve several buses, and lie beyond their ways out
+                              */
     double hop_intra_s;      /* one step of a ring inside a node */
     double hop_inter_s;      /* one step between nodes */
     galv_provenance provenance;

@@ -219,6 +219,14 @@ void galv_costmodel_collective(galv_cost *cost, const galv_costmodel *model, int
                             model->laws[0].measured_overlap);
 }
 
+double galv_costmodel_network_rate(const galv_costmodel *model, int32_t pool)
+{
+    const galv_pool *of = &model->job.cluster.pools[pool];
+    int32_t domain = of->scaleup_domain > of->devices_per_node ? of->scaleup_domain
+                                                               : of->devices_per_node;
+    return model->laws[pool].collective.node_bytes_per_s / (domain > 0 ? domain : 1);
+}
+
 const char *const *galv_costmodel_warnings(const galv_costmodel *model, size_t *n)
 {
     *n = model->n_warnings;

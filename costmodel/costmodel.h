@@ -87,6 +87,10 @@ double galv_costmodel_factor(const char *name, const galv_device *device,
                              const galv_workload *workload,
                              const galv_profile *profile);
 
+/* Bytes per second of the network that a device of a pool has, one direction, as
+ * messages are priced: nominal, times what long messages get of it. */
+double galv_costmodel_network_rate(const galv_costmodel *model, int32_t pool);
+
 /* Warnings the user should see (extrapolation beyond the profile and how far, device
  * without measurements): `n` of them, owned by the model. Fixed when it is made. */
 const char *const *galv_costmodel_warnings(const galv_costmodel *model, size_t *n);

@@ -503,17 +503,6 @@ static void read_curves(galv_collective_law *law, table *t, const galv_device *d
     }
 }
 
-/* Devices reach a NIC that serves others, too, over the way out of their bus. */
-static void share_buses(galv_collective_law *c, const galv_pool *pool)
-{
-    double n_buses = (double)pool->devices_per_node / pool->devices_per_bus;
-    c->bus_bytes_per_s = pool->bus_bytes_per_s;
-    if (pool->nics_per_node > 0 && pool->nics_per_node < n_buses) {
-        c->nic_bytes_per_s = fmin(c->nic_bytes_per_s, c->bus_bytes_per_s);
-        c->node_bytes_per_s = fmin(c->node_bytes_per_s, n_buses * c->bus_bytes_per_s);
-    }
-}
-
 static void init_collective(galv_device_law *law, table *t, const galv_pool *pool)
 {
     galv_collective_law *c = &law->collective;
@@ -543,7 +532,10 @@ static void init_collective(galv_device_law *law, table *t, const galv_pool *poo
         c->nic_bytes_per_s = usable * pool->devices_per_node / pool->nics_per_node;
     }
     if (pool->devices_per_bus > 0) {
-        share_buses(c, pool);
+        c->bus_bytes_per_s = pool->bus_bytes_per_s;
+        c->nic_past_bus =
+            pool->nics_per_node > 0 &&
+            pool->nics_per_node < pool->devices_per_node / pool->devices_per_bus;
     }
     c->hop_intra_s = 3.4e-6;
     c->hop_inter_s = 8e-6 + 4.5 * positive(pool->inter_latency_s, 1.5e-6);

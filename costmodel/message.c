@@ -315,7 +315,6 @@ static bool sends_pieces(const galv_workload *workload, const galv_strategy *str
 void galv_price_send(galv_cost *cost, const galv_costmodel *model,
                      const galv_plan *plan, const galv_operation *operation)
 {
-    const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
     bool forward = operation->pass == GALV_OP_FORWARD;
     int32_t layer = operation->first_layer;
     if (forward && operation->n_layers > 1) {
@@ -340,6 +339,8 @@ void galv_price_send(galv_cost *cost, const galv_costmodel *model,
         galv_group peers =
             galv_placement_group(plan, &model->job.cluster, GALV_GROUP_TP, layer,
                                  operation->peer_stage, operation->peer_stage);
+        const galv_device_law *law =
+            galv_costmodel_law(model, plan, operation->peer_stage);
         galv_cost gather;
         memset(&gather, 0, sizeof gather);
         galv_collective_cost(&gather, &law->collective, GALV_OP_ALL_GATHER, &peers,

@@ -125,16 +125,14 @@ static galv_group describe(int64_t origin, int64_t n_total, int64_t stride, int6
     return group;
 }
 
-/* Does the group span several buses of a domain, and with how many others? */
 static void describe_bus(galv_group *group, const galv_pool *pool, int64_t n_total,
                          int64_t stride)
 {
     int64_t bus = pool->devices_per_bus;
-    if (bus <= 0 || group->ranks_per_node <= 1 ||
-        group->ranks_per_node * stride <= bus) {
+    if (bus <= 0) {
         return;
     }
-    int64_t ranks = bus > stride ? bus / stride : 1;
+    int64_t ranks = smaller(bus > stride ? bus / stride : 1, group->ranks_per_node);
     int64_t sharers = smaller(bus / ranks, n_total / group->n_ranks);
     group->ranks_per_bus = (int32_t)ranks;
     group->sharers_per_bus = (int32_t)(sharers > 1 ? sharers : 1);
@@ -171,12 +169,20 @@ static galv_group describe_pair(const galv_plan *plan, const galv_cluster *clust
     int64_t to_start = 0;
     int32_t from_pool = pool_of_rank(cluster, from_stage * per_stage, &from_start);
     int32_t to_pool = pool_of_rank(cluster, to_stage * per_stage, &to_start);
-    int64_t domain = domain_size(&cluster->pools[from_pool]);
+    const galv_pool *pool = &cluster->pools[from_pool];
+    int64_t domain = domain_size(pool);
+    int64_t bus = pool->devices_per_bus;
     bool crosses = from_pool != to_pool;
+    bool between_buses = false;
     for (int64_t i = 0; i < smaller(per_stage, domain) && !crosses; i++) {
         int64_t a = from_stage * per_stage + i - from_start;
         int64_t b = to_stage * per_stage + i - from_start;
         crosses = a / domain != b / domain;
+        between_buses |= bus > 0 && a / bus != b / bus;
+    }
+    if (bus > 0) {
+        group.ranks_per_bus = between_buses || crosses ? 1 : 2;
+        group.sharers_per_bus = (int32_t)smaller(per_stage, bus);
     }
     if (crosses) {
         group.n_nodes = 2;

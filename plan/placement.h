@@ -31,9 +31,8 @@ typedef struct galv_group {
     int32_t ranks_per_node;   /* most ranks of the group in one domain */
     int32_t sharers_per_node; /* groups of the same kind that use one node's network at
                                  the same time (1 when n_nodes is 1) */
-    int32_t ranks_per_bus;    /* most ranks of the group on one bus, where it spans
-                                 several inside a domain; 0 = it does not */
-    int32_t sharers_per_bus;  /* groups of the kind that use a bus's way out with it */
+    int32_t ranks_per_bus;    /* most ranks of the group on one bus; 0 = no buses */
+    int32_t sharers_per_bus;  /* groups of the kind with ranks on a bus */
     /* On a torus; 0 elsewhere. The shares are of all links of a node, when every group
      * of the kind uses them at once. */
     int32_t n_hops;      /* from the first to the last of a ring, or to the peer */

@@ -17,9 +17,9 @@
  * nodes have buses in the place of such links; messages go from the sender's NIC to the
  * receiver's, whatever their rails.
  *
- * Inside a domain with buses, a ring goes out of and into every bus once, and an
- * all-to-all of r ranks a bus r (n - r)/(n - 1) times. What a ring between nodes moves
- * from bus to bus is not counted. On a torus: plan/torus.c.
+ * Where devices are on buses, a ring goes out of and into every bus of a node once, an
+ * all-to-all of r ranks a bus r (n - r)/(n - 1) times; and what goes to NICs beyond the
+ * buses passes their ways out, too. On a torus: plan/torus.c.
  *
  * Left out: collisions of flows on one of many parallel uplinks (ECMP), congestion at
  * switches' buffers, and the scale-up fabric, which is not blocking: the ports of its
@@ -50,6 +50,25 @@ static void use_nics(net_builder *b, uint32_t begin, uint32_t end, double rate)
     }
 }
 
+/* From bus to bus, of the members [first, last) of one domain: `ring` bytes per second
+ * once round, or `each` of an all-to-all from every rank to every other. */
+static void use_buses(net_builder *b, uint32_t first, uint32_t last, double ring,
+                      double each)
+{
+    for (uint32_t begin = first; begin < last && b->members[first].bus >= 0;) {
+        uint32_t end = begin + 1;
+        while (end < last && b->members[end].bus == b->members[begin].bus) {
+            end++;
+        }
+        uint32_t others = last - first - (end - begin);
+        double rate = ring + (double)(end - begin) * others * each;
+        for (uint32_t way = LINK_OUT; others > 0 && way <= LINK_IN; way++) {
+            galv_net_use(b, (uint32_t)b->members[begin].bus + way, rate);
+        }
+        begin = end;
+    }
+}
+
 /* What the members [from, to) use of a ring of n. */
 static void use_ring(net_builder *b, uint32_t n, uint32_t from, uint32_t to,
                      double rate)
@@ -61,6 +80,7 @@ static void use_ring(net_builder *b, uint32_t n, uint32_t from, uint32_t to,
         bool own = begin >= from;
         if (own) {
             use_nics(b, begin, end, rate);
+            use_buses(b, begin, end, rate, 0);
         }
         for (uint32_t i = begin; i < end && own; i++) {
             uint32_t other = next + (i - begin) % (next_end - next);
@@ -84,6 +104,7 @@ static void use_all_to_all(net_builder *b, uint32_t n, double rate, bool forward
         uint32_t end = domain_end(b, begin, n);
         double each = rate / (end - begin) / (n - (end - begin)); /* for a peer */
         use_nics(b, begin, end, rate);
+        use_buses(b, begin, end, 0, each);
         double away = 1;
         for (uint32_t i = begin; i < end; i++) {
             const net_place *from = &b->members[i];
@@ -104,23 +125,6 @@ static void use_all_to_all(net_builder *b, uint32_t n, double rate, bool forward
                 galv_net_use(b, b->spine, away * each);
             }
             away = 1;
-        }
-        begin = end;
-    }
-}
-
-/* Inside one domain, from bus to bus, at a bus bandwidth of 1. */
-static void use_buses(net_builder *b, uint32_t n, bool all_to_all)
-{
-    for (uint32_t begin = 0; begin < n;) {
-        uint32_t end = begin + 1;
-        while (end < n && b->members[end].bus == b->members[begin].bus) {
-            end++;
-        }
-        double r = end - begin;
-        double times = all_to_all ? r * (n - r) / (n - 1) : 1;
-        for (uint32_t way = LINK_OUT; n > end - begin && way <= LINK_IN; way++) {
-            galv_net_use(b, (uint32_t)b->members[begin].bus + way, times);
         }
         begin = end;
     }
@@ -242,10 +246,6 @@ static double rate_of(const net_pool *pool, const galv_group *group, bool all_to
 {
     double nic = pool->device_rate * pool->per_node / (double)pool->n_nics;
     double node = pool->device_rate * pool->domain_size;
-    if (pool->n_nics < pool->n_buses) {
-        nic = fmin(nic, pool->bus_rate);
-        node = fmin(node, pool->bus_rate * pool->n_buses);
-    }
     double share = all_to_all ? group->spread_share : group->ring_share;
     return fmin(group->ranks_per_node * nic, node / group->sharers_per_node) *
            (share > 0 ? share : 1);
@@ -308,7 +308,8 @@ static void use_group(net_builder *b, const route_key *key, uint32_t group)
         use_message(b, key, first);
     } else if (domain_end(b, 0, n) >= n) {
         if (key->group.ranks_per_bus > 0 && key->group.n_nodes == 1) {
-            use_buses(b, n, key->all_to_all);
+            use_buses(b, 0, n, key->all_to_all ? 0 : 1,
+                      key->all_to_all ? 1.0 / (n - 1) : 0);
         }
     } else if (b->cluster->torus[0] > 0) {
         uint32_t domain = (uint32_t)pool->domain_size;

@@ -1,13 +1,13 @@
 /* Links and their capacities.
  *
- * Units are bytes per second; a device has inter_bytes_per_s * inter_efficiency of the
- * network, a NIC the sum over the devices nearest to it. A switch's uplink carries what
- * can come from below over the oversubscription of its level; the spine, one link for
- * all that crosses the last level, the sum of that level over its own. On
- * rail-optimised networks a group of the first level has a switch for every NIC of a
- * node. A bus has its way out; the NICs that serve devices of one bus alone lie on it,
- * the others beyond its way out. A torus has no NICs, switches or spine: every node has
- * two wires along each dimension, with equal parts of its bandwidth.
+ * Units are bytes per second; a device has of the network what messages are priced by,
+ * a NIC the sum over the devices nearest to it. A switch's uplink carries what can come
+ * from below over the oversubscription of its level; the spine, one link for all that
+ * crosses the last level, the sum of that level over its own. On rail-optimised
+ * networks a group of the first level has a switch for every NIC of a node. A bus has
+ * its way out; the NICs that serve devices of one bus alone lie on it, the others
+ * beyond its way out. A torus has no NICs, switches or spine: every node has two wires
+ * along each dimension, with equal parts of its bandwidth.
  *
  * A slow link of a node slows its NICs, or all wires from and to it. */
 #include "sim/network_internal.h"
@@ -35,9 +35,7 @@ static void lay_out_pools(net_builder *b)
             pool->devices_per_bus > 0 ? at->per_node / pool->devices_per_bus : 0;
         at->bus_rate = pool->bus_bytes_per_s;
         at->forwards = at->n_buses == 0;
-        double efficiency = pool->inter_efficiency > 0 ? pool->inter_efficiency : 0.94;
-        at->device_rate =
-            efficiency * (pool->inter_bytes_per_s > 0 ? pool->inter_bytes_per_s : 1e9);
+        at->device_rate = galv_costmodel_network_rate(b->model, i);
         int64_t n_devices = (int64_t)pool->n_nodes * at->per_node;
         next.first_rank += n_devices;
         next.first_domain +=

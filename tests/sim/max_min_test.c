@@ -109,6 +109,49 @@ typedef struct random_flow {
     double weight, cap;
 } random_flow;
 
+/* Water-filling from nothing: all levels rise until a link is full or a cap is reached;
+ * who is on that link or at that cap stays, the others go on. */
+static void fill_by_hand(double rates[FLOWS], const random_flow *flows,
+                         const double *capacities)
+{
+    bool stays[FLOWS] = {false};
+    for (uint32_t left = FLOWS; left > 0;) {
+        double level = HUGE_VAL;
+        double full_at[LINKS];
+        for (uint32_t l = 0; l < LINKS; l++) {
+            double taken = 0;
+            double rising = 0;
+            for (uint32_t i = 0; i < FLOWS; i++) {
+                for (uint32_t k = 0; flows[i].runs && k < flows[i].n; k++) {
+                    if (flows[i].uses[k].link == l) {
+                        taken += stays[i] ? rates[i] * flows[i].uses[k].use : 0;
+                        rising += stays[i] ? 0 : flows[i].weight * flows[i].uses[k].use;
+                    }
+                }
+            }
+            full_at[l] = rising > 0 ? (capacities[l] - taken) / rising : HUGE_VAL;
+            level = fmin(level, full_at[l]);
+        }
+        for (uint32_t i = 0; i < FLOWS; i++) {
+            if (!stays[i] && flows[i].runs) {
+                level = fmin(level, flows[i].cap / flows[i].weight);
+            }
+        }
+        left = 0;
+        for (uint32_t i = 0; i < FLOWS; i++) {
+            if (stays[i] || !flows[i].runs) {
+                continue;
+            }
+            rates[i] = level * flows[i].weight;
+            stays[i] = rates[i] >= flows[i].cap * (1 - 1e-12);
+            for (uint32_t k = 0; k < flows[i].n; k++) {
+                stays[i] |= full_at[flows[i].uses[k].link] <= level * (1 + 1e-12);
+            }
+            left += !stays[i];
+        }
+    }
+}
+
 static void check_net(const net *n, const random_flow *flows, uint32_t seed)
 {
     double top[LINKS] = {0};
@@ -171,6 +214,14 @@ Test(sim_max_min, fulfils_its_definition_on_random_nets_as_flows_come_and_go)
             const uint32_t *changed = NULL;
             galv_max_min_settle(n.sharing, &changed);
             check_net(&n, flows, seed);
+            double by_hand[FLOWS] = {0};
+            fill_by_hand(by_hand, flows, capacities);
+            for (uint32_t i = 0; i < FLOWS; i++) {
+                cr_assert(!flows[i].runs || fabs(galv_max_min_rate(n.sharing, i) -
+                                                 by_hand[i]) <= 1e-9 * by_hand[i],
+                          "seed %u: flow %u has %g, by hand %g", seed, i,
+                          galv_max_min_rate(n.sharing, i), by_hand[i]);
+            }
         }
         galv_arena_free(n.arena);
     }

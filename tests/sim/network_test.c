@@ -239,3 +239,77 @@ Test(sim_network, without_a_full_link_the_answer_is_the_folded_one)
     }
     cr_expect_geq(n_free, 3);
 }
+
+/* What goes over each link in an iteration, from the routes and what was priced. */
+static void add_bytes(double *bytes, const galv_network *network,
+                      const galv_program *program, const galv_cost *costs)
+{
+    for (uint32_t op = 0; op < program->n_ops; op++) {
+        uint32_t i = program->ops[op].class_index;
+        const galv_network_class *class = &network->classes[i];
+        if (class->route < 0) {
+            continue;
+        }
+        const galv_route *route = &network->routes[class->route];
+        double transfer_s = costs[i].work_s - costs[i].latency_s;
+        for (uint32_t k = 0; k < route->first_use[route->n_groups]; k++) {
+            bytes[route->uses[k].link] +=
+                route->uses[k].use * class->scale * transfer_s;
+        }
+    }
+}
+
+/* Whatever is in the way, no link carries more than it can in the time that the
+ * iteration takes, all its bytes go over it, and the same comes out again. */
+Test(sim_network, no_link_carries_more_than_it_can_and_nothing_is_lost)
+{
+    static const char *const narrow[] = {"leaf.nodes=2", "leaf.oversubscription=16",
+                                         "spine.oversubscription=2"};
+    double fullest = 0;
+    for (size_t i = 0; i < n_plan_cases; i++) {
+        plan_stand p = plan_set_up(i);
+        galv_err err = GALV_ERR_INIT;
+        galv_program *program = NULL;
+        galv_cost *costs = NULL;
+        galv_meeting *meetings = NULL;
+        galv_network *network = NULL;
+        galv_costmodel *model = NULL;
+        int32_t per_stage = 0;
+        galv_all_ranks_result all[2];
+        galv_all_ranks_options options = GALV_ALL_RANKS_OPTIONS_INIT;
+        galv_differences differences = {0};
+        galv_differences_add_straggler(&differences, "3=1.3", &err);
+        galv_differences_add_slow_link(&differences, "0=0.7", &err);
+        for (size_t k = 0; k < sizeof narrow / sizeof narrow[0]; k++) {
+            cr_assert_eq(galv_cluster_set(&p.job->cluster, narrow[k], &err), GALV_OK);
+        }
+        cr_assert_eq(galv_costmodel_new(&model, p.job, NULL, &err), GALV_OK);
+        galv_program_compile(&program, p.job, p.plan, p.arena, &err);
+        galv_price_program(&costs, model, p.plan, program, p.arena, &err);
+        galv_meetings_of_plan(&meetings, &per_stage, p.plan, program, p.arena, &err);
+        galv_network_new(&network, model, p.plan, program, costs, meetings, per_stage,
+                         &differences, p.arena, &err);
+        options.network = network;
+        options.differences = &differences;
+        for (int k = 0; k < 2; k++) {
+            cr_assert_eq(galv_all_ranks_simulate(&all[k], program, costs, NULL,
+                                                 meetings, per_stage, &options, p.arena,
+                                                 &err),
+                         GALV_OK, "%s", err.message);
+        }
+        cr_expect_eq(memcmp(&all[0].sim.iteration_time_s, &all[1].sim.iteration_time_s,
+                            sizeof(double)),
+                     0);
+        double *bytes = GALV_NEW_ARRAY(p.arena, double, network->n_links);
+        add_bytes(bytes, network, program, costs);
+        for (uint32_t l = 0; l < network->n_links; l++) {
+            double full =
+                bytes[l] / network->capacities[l] / all[0].sim.iteration_time_s;
+            cr_expect_leq(full, 1 + 1e-9, "%s: link %u", p.name, (unsigned)l);
+            fullest = fmax(fullest, full);
+        }
+        galv_costmodel_free(model);
+        plan_tear_down(&p);
+    }
+    cr_expect_gt(fullest, 0.5, "at least one plan is held up: %g", fullest);
+}
