@@ -52,7 +52,7 @@ galv_status galv_check_results(galv_check *check, const galv_program *program,
                                const galv_reference_result *reference, galv_err *err);
 
 /* Operations times ranks that the check of every rank takes at most. */
-#define GALV_MOST_CHECKED 100000000
+#define GALV_MOST_CHECKED 20000000
 
 /* Compiles and prices a plan and plays every rank of it with both, in draw `run` of the
  * differences (NULL: none), which have no slow links. Errors: as galv_evaluate, and
