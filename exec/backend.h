@@ -18,6 +18,9 @@
  * `n_positions` is rows in that order.
  *
  * Errors are sticky: after the first one, functions do nothing, and `status` tells it.
+ * Ranks that wait for one that failed fail too, instead of waiting for ever; what comes
+ * next is galv_world_agree, free, and the end of the process (communicators are of no
+ * use any more).
  * Pointers to device memory are `void *` for elements and `float *` for float32; the
  * host must not look through them. */
 #ifndef GALV_EXEC_BACKEND_H

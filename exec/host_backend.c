@@ -11,9 +11,47 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of messages on the world's communicator: 0 is world_mpi.c's. */
+enum { CRY_TAG = 1 };
+
+/* The requests are never waited for: the ranks that hear it end. */
+static void cry(host *h)
+{
+    if (h->mpi == MPI_COMM_NULL || h->cries != NULL) {
+        return;
+    }
+    h->cries = calloc((size_t)h->base.n_ranks, sizeof(MPI_Request));
+    for (int32_t rank = 0; rank < h->base.n_ranks && h->cries != NULL; rank++) {
+        if (rank != h->base.rank) {
+            MPI_Isend(&h->err, (int)sizeof h->err, MPI_BYTE, rank, CRY_TAG, h->mpi,
+                      &h->cries[rank]);
+        }
+    }
+}
+
 void galv_host_fail(host *h, galv_status status, const char *message)
 {
-    galv_fail(&h->err, status, "%s", message);
+    if (h->err.status == GALV_OK) {
+        galv_fail(&h->err, status, "%s", message);
+        cry(h);
+    }
+}
+
+void galv_host_listen(host *h)
+{
+    int heard = 0;
+    MPI_Status from;
+    if (h->mpi == MPI_COMM_NULL || h->err.status != GALV_OK ||
+        MPI_Iprobe(MPI_ANY_SOURCE, CRY_TAG, h->mpi, &heard, &from) != MPI_SUCCESS ||
+        !heard) {
+        return;
+    }
+    galv_err theirs = GALV_ERR_INIT;
+    if (MPI_Recv(&theirs, (int)sizeof theirs, MPI_BYTE, from.MPI_SOURCE, CRY_TAG,
+                 h->mpi, MPI_STATUS_IGNORE) == MPI_SUCCESS) {
+        galv_fail(&h->err, theirs.status, "rank %d failed: %.400s", from.MPI_SOURCE,
+                  theirs.message);
+    }
 }
 
 host *galv_host_enter(galv_backend *b, galv_stream stream)
@@ -40,6 +78,9 @@ static void free_backend(galv_backend *b)
     host *h = (host *)b;
     if (h == NULL) {
         return;
+    }
+    if (h->err.status != GALV_OK && h->base.n_ranks > 1) {
+        return; /* messages may still be under way into any of this */
     }
     galv_host_free_streams(h);
     galv_host_free_memory(h);

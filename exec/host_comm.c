@@ -38,6 +38,9 @@ static void comm_free(galv_backend *b, galv_comm *comm)
     if (((host *)b)->err.status == GALV_OK) {
         b->synchronize(b);
     }
+    if (((host *)b)->err.status != GALV_OK && comm->mpi != MPI_COMM_NULL) {
+        return; /* its messages may be under way: left to the end of the process */
+    }
     if (comm->mpi != MPI_COMM_NULL) {
         MPI_Comm_free(&comm->mpi);
     }

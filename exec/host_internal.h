@@ -58,10 +58,11 @@ typedef struct host_block host_block;
 enum { HOST_N_BINS = 64, HOST_ALIGNMENT = 256, HOST_VALUE_BYTES = 4 };
 
 struct host {
-    galv_backend base; /* first: a galv_backend of this kind is a host */
-    galv_err err;      /* the first error */
-    MPI_Comm mpi;      /* of the world; MPI_COMM_NULL when alone */
-    int n_tags;        /* tags of one kind that a communicator may use */
+    galv_backend base;  /* first: a galv_backend of this kind is a host */
+    galv_err err;       /* the first error */
+    MPI_Request *cries; /* messages to the other ranks about it, once it is ours */
+    MPI_Comm mpi;       /* of the world; MPI_COMM_NULL when alone */
+    int n_tags;         /* tags of one kind that a communicator may use */
     host_stream streams[GALV_N_STREAMS];
     size_t n_waiting; /* items in all streams */
     host_item *spare; /* items to use again */
@@ -73,8 +74,10 @@ struct host {
 };
 
 /* ---- host_backend.c ---- */
-/* Records the first error. */
+/* Records the first error, and tells the other ranks, which may wait for this one. */
 void galv_host_fail(host *h, galv_status status, const char *message);
+/* Hears whether another rank has failed, and fails too. */
+void galv_host_listen(host *h);
 /* The host, with all work of the stream done, ready to compute; NULL after an error. */
 host *galv_host_enter(galv_backend *b, galv_stream stream);
 

@@ -220,6 +220,9 @@ void galv_host_drain(host *h, galv_stream stream)
          n_tries++) {
         galv_host_progress(h);
         if (h->streams[stream].first != NULL) {
+            if (n_tries % 64 == 63) {
+                galv_host_listen(h);
+            }
             galv_host_nap(n_tries);
         }
     }
@@ -310,8 +313,6 @@ static void item_free(host_item *item)
     }
 }
 
-/* After an error messages may still be under way: what they use is left to the end of
- * the process. */
 void galv_host_free_streams(host *h)
 {
     if (h->err.status == GALV_OK) {

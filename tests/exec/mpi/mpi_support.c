@@ -39,7 +39,7 @@ float *new_zeros(team *t, size_t n)
 }
 
 /* Failures of all ranks. */
-static int failed_anywhere(team *t)
+int team_failures(team *t)
 {
     galv_err err = GALV_ERR_INIT;
     int *all = calloc((size_t)t->size, sizeof *all);
@@ -56,7 +56,7 @@ static int failed_anywhere(team *t)
     return sum;
 }
 
-static bool join(team *t, int *argc, char ***argv)
+bool team_join(team *t, int *argc, char ***argv)
 {
     galv_err err = GALV_ERR_INIT;
     if (galv_world_new(&t->world, argc, argv, &err) != GALV_OK ||
@@ -77,7 +77,7 @@ static bool join(team *t, int *argc, char ***argv)
 int team_main(int argc, char **argv, const team_test *tests, int n_tests)
 {
     team t = {NULL, NULL, NULL, 0, 0, 0};
-    if (!join(&t, &argc, &argv)) {
+    if (!team_join(&t, &argc, &argv)) {
         return 1;
     }
     int n_bad = 0;
@@ -89,7 +89,7 @@ int team_main(int argc, char **argv, const team_test *tests, int n_tests)
         CLAIM(&t, t.b->status(t.b, &err) == GALV_OK, "%s", err.message);
         CLAIM(&t, t.b->allocated_bytes(t.b) == 0, "%zu bytes are not given back",
               t.b->allocated_bytes(t.b));
-        if (failed_anywhere(&t) > 0) {
+        if (team_failures(&t) > 0) {
             n_bad++;
             if (t.rank == 0) {
                 fprintf(stderr, "FAIL %s\n", tests[i].name);

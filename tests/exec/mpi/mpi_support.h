@@ -34,6 +34,11 @@ typedef struct team_test {
 /* main: runs the tests on a world of MPI; returns the exit status. */
 int team_main(int argc, char **argv, const team_test *tests, int n_tests);
 
+/* For programs of their own: joins the world and makes backend and communicator; and
+ * the failures of all ranks. */
+bool team_join(team *t, int *argc, char ***argv);
+int team_failures(team *t);
+
 /* A small number that depends on the rank and the index, with many bits. */
 float value_of(int rank, size_t i);
 /* Device buffers of values value_of(rank, first + i), or zeros. */
