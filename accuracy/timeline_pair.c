@@ -80,7 +80,7 @@ static int part_of(const under_way *now)
 }
 
 /* Adds one rank's time to its stage. Spans outside of [0, duration] are cut there. */
-static void sweep_rank(galv_stage_time *stage, edge *edges, const galv_span *spans,
+static void sweep_rank(galv_stage_share *stage, edge *edges, const galv_span *spans,
                        size_t n_spans, double duration_s)
 {
     size_t n = 0;
@@ -111,7 +111,7 @@ static void sweep_rank(galv_stage_time *stage, edge *edges, const galv_span *spa
     stage->n_ranks++;
 }
 
-static void divide(galv_stage_time *stage, double by)
+static void divide(galv_stage_share *stage, double by)
 {
     for (int part = 0; part < GALV_N_TIME_PARTS; part++) {
         stage->part_s[part] /= by;
@@ -189,11 +189,11 @@ static galv_status deal_out(by_rank *ranks, const galv_timeline *timeline,
 }
 
 /* The stages [n_stages] of one timeline. */
-static galv_status sum_stages(galv_stage_time **stages, const by_rank *ranks,
+static galv_status sum_stages(galv_stage_share **stages, const by_rank *ranks,
                               int32_t n_stages, galv_arena *arena, galv_err *err)
 {
     const galv_timeline *timeline = ranks->timeline;
-    galv_stage_time *sums = GALV_NEW_ARRAY(arena, galv_stage_time, n_stages);
+    galv_stage_share *sums = GALV_NEW_ARRAY(arena, galv_stage_share, n_stages);
     if (sums == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
@@ -208,7 +208,7 @@ static galv_status sum_stages(galv_stage_time **stages, const by_rank *ranks,
         const galv_memory_sample *sample = &timeline->samples[i];
         if (sample->rank >= 0 && sample->rank < timeline->n_ranks &&
             ranks->stage[sample->rank] >= 0) {
-            galv_stage_time *stage = &sums[ranks->stage[sample->rank]];
+            galv_stage_share *stage = &sums[ranks->stage[sample->rank]];
             stage->peak_memory_bytes = fmax(stage->peak_memory_bytes, sample->bytes);
         }
     }
@@ -221,7 +221,7 @@ static galv_status sum_stages(galv_stage_time **stages, const by_rank *ranks,
     return GALV_OK;
 }
 
-static void add(galv_stage_time *sum, const galv_stage_time *stage)
+static void add(galv_stage_share *sum, const galv_stage_share *stage)
 {
     sum->n_ranks++;
     for (int part = 0; part < GALV_N_TIME_PARTS; part++) {

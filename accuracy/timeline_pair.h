@@ -24,12 +24,12 @@ enum {
 const char *galv_time_part_name(int part);
 
 /* One stage of one timeline: means over the ranks of the stage. */
-typedef struct galv_stage_time {
+typedef struct galv_stage_share {
     int32_t n_ranks;                                /* 0: not in this timeline */
     double part_s[GALV_N_TIME_PARTS];               /* add up to the iteration */
     double busy_s[GALV_N_STREAMS][GALV_N_OP_KINDS]; /* of every stream by itself */
     double peak_memory_bytes;                       /* of the worst rank; 0 = unknown */
-} galv_stage_time;
+} galv_stage_share;
 
 /* A part whose difference explains some of that of the iterations. */
 typedef struct galv_time_cause {
@@ -44,8 +44,8 @@ typedef struct galv_time_cause {
 typedef struct galv_timeline_pair {
     double measured_s, predicted_s; /* iteration */
     int32_t n_stages;
-    galv_stage_time *measured, *predicted;         /* [n_stages], owned by the arena */
-    galv_stage_time measured_mean, predicted_mean; /* of the stages that both have */
+    galv_stage_share *measured, *predicted;         /* [n_stages], owned by the arena */
+    galv_stage_share measured_mean, predicted_mean; /* of the stages that both have */
     int n_causes;
     galv_time_cause causes[GALV_N_CAUSES]; /* largest first */
 } galv_timeline_pair;

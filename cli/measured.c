@@ -105,7 +105,7 @@ static void print_operations(const comparison *c)
                                           {"measured", "s", false, 0, 0},
                                           {"predicted", "s", false, 0, 0},
                                           {"error", "%", false, 0, 0}};
-    const galv_stage_time *m = &c->pair.measured_mean, *p = &c->pair.predicted_mean;
+    const galv_stage_share *m = &c->pair.measured_mean, *p = &c->pair.predicted_mean;
     galv_table table;
     galv_table_init(&table, c->cli->arena, columns, 5);
     add_row(&table, "", "iteration", c->pair.measured_s, c->pair.predicted_s);
@@ -131,7 +131,7 @@ static void cell_memory(galv_table *table, double bytes)
 }
 
 /* Seconds that the stage computes. */
-static double computing_s(const galv_stage_time *stage)
+static double computing_s(const galv_stage_share *stage)
 {
     double sum_s = 0;
     for (int kind = 0; kind < GALV_N_OP_KINDS; kind++) {
@@ -151,8 +151,8 @@ static void print_stages(const comparison *c)
     galv_table table;
     galv_table_init(&table, c->cli->arena, columns, sizeof columns / sizeof columns[0]);
     for (int32_t stage = 0; stage < c->pair.n_stages; stage++) {
-        const galv_stage_time *m = &c->pair.measured[stage];
-        const galv_stage_time *p = &c->pair.predicted[stage];
+        const galv_stage_share *m = &c->pair.measured[stage];
+        const galv_stage_share *p = &c->pair.predicted[stage];
         galv_table_row(&table);
         galv_table_cell(&table, "%d", (int)stage);
         cell_seconds(&table, computing_s(m));
@@ -194,8 +194,8 @@ static void print_causes(const comparison *c)
 
 /* ---- documents ---- */
 
-static void put_operations(galv_json_writer *writer, const galv_stage_time *m,
-                           const galv_stage_time *p)
+static void put_operations(galv_json_writer *writer, const galv_stage_share *m,
+                           const galv_stage_share *p)
 {
     galv_json_put_key(writer, "operations");
     galv_json_begin_array(writer, false);
@@ -215,8 +215,8 @@ static void put_operations(galv_json_writer *writer, const galv_stage_time *m,
     galv_json_end_array(writer);
 }
 
-static void put_parts(galv_json_writer *writer, const galv_stage_time *m,
-                      const galv_stage_time *p)
+static void put_parts(galv_json_writer *writer, const galv_stage_share *m,
+                      const galv_stage_share *p)
 {
     galv_json_put_key(writer, "parts");
     galv_json_begin_array(writer, false);
@@ -233,8 +233,8 @@ static void put_parts(galv_json_writer *writer, const galv_stage_time *m,
     galv_json_end_array(writer);
 }
 
-static void put_memory(galv_json_writer *writer, const galv_stage_time *m,
-                       const galv_stage_time *p)
+static void put_memory(galv_json_writer *writer, const galv_stage_share *m,
+                       const galv_stage_share *p)
 {
     if (m->peak_memory_bytes > 0) {
         galv_json_key_f64(writer, "measured_peak_memory_bytes", m->peak_memory_bytes);
