@@ -16,9 +16,10 @@ typedef struct partial {
     int32_t option, n_layers;
 } partial;
 
-typedef struct answers { /* indices of partials */
+/* Answers that reach one state: by memory, none of them beaten by another. */
+typedef struct answers {
     size_t n, capacity;
-    int32_t *at;
+    int32_t *at; /* indices of partials */
 } answers;
 
 typedef struct maker {
@@ -28,20 +29,31 @@ typedef struct maker {
     bool failed;
 } maker;
 
-static void push(maker *m, answers *to, int32_t parent, double time_s, double bytes,
-                 int32_t option, int32_t n_layers)
+/* Where in the list an answer belongs: before the first that needs more, or as much and
+ * no less time. */
+static size_t place_of(const maker *m, const answers *list, double time_s, double bytes)
 {
-    if (bytes > m->problem->limit_bytes || m->failed) {
-        return;
+    size_t low = 0;
+    size_t high = list->n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        const partial *p = &m->partials[list->at[middle]];
+        bool before = p->bytes < bytes || (p->bytes <= bytes && p->time_s <= time_s);
+        low = before ? middle + 1 : low;
+        high = before ? high : middle;
     }
+    return low;
+}
+
+static bool make_room(maker *m, answers *to)
+{
     if (m->n == m->capacity) {
         size_t capacity = m->capacity ? 2 * m->capacity : 1024;
         partial *grown = capacity > INT32_MAX
                              ? NULL
                              : realloc(m->partials, capacity * sizeof *grown);
-        m->failed = grown == NULL;
-        if (m->failed) {
-            return;
+        if (!grown) {
+            return false;
         }
         m->partials = grown;
         m->capacity = capacity;
@@ -49,59 +61,38 @@ static void push(maker *m, answers *to, int32_t parent, double time_s, double by
     if (to->n == to->capacity) {
         size_t capacity = to->capacity ? 2 * to->capacity : 8;
         int32_t *grown = realloc(to->at, capacity * sizeof *grown);
-        m->failed = grown == NULL;
-        if (m->failed) {
-            return;
+        if (!grown) {
+            return false;
         }
         to->at = grown;
         to->capacity = capacity;
     }
-    m->partials[m->n] = (partial){time_s, bytes, parent, option, n_layers};
-    to->at[to->n++] = (int32_t)m->n++;
+    return true;
 }
 
-typedef struct sort_item {
-    double time_s, bytes;
-    int32_t index;
-} sort_item;
-
-static int compare_items(const void *left, const void *right)
+/* Adds an answer unless one of the list is no worse, and drops those that it beats. */
+static void push(maker *m, answers *to, int32_t parent, double time_s, double bytes,
+                 int32_t option, int32_t n_layers)
 {
-    const sort_item *a = left;
-    const sort_item *b = right;
-    if (a->bytes < b->bytes || a->bytes > b->bytes) {
-        return a->bytes < b->bytes ? -1 : 1;
-    }
-    if (a->time_s < b->time_s || a->time_s > b->time_s) {
-        return a->time_s < b->time_s ? -1 : 1;
-    }
-    return a->index < b->index ? -1 : a->index > b->index;
-}
-
-/* Drops what another answer of the list is no worse than; sorts by memory. */
-static void prune(maker *m, answers *list)
-{
-    if (list->n < 2 || m->failed) {
+    if (bytes > m->problem->limit_bytes || m->failed) {
         return;
     }
-    sort_item *items = malloc(list->n * sizeof *items);
-    if (!items) {
+    size_t at = place_of(m, to, time_s, bytes);
+    if (at > 0 && m->partials[to->at[at - 1]].time_s <= time_s) {
+        return;
+    }
+    if (!make_room(m, to)) {
         m->failed = true;
         return;
     }
-    for (size_t i = 0; i < list->n; i++) {
-        const partial *p = &m->partials[list->at[i]];
-        items[i] = (sort_item){p->time_s, p->bytes, list->at[i]};
+    size_t beaten = at;
+    while (beaten < to->n && m->partials[to->at[beaten]].time_s >= time_s) {
+        beaten++;
     }
-    qsort(items, list->n, sizeof *items, compare_items);
-    size_t kept = 0;
-    for (size_t i = 0; i < list->n; i++) {
-        if (kept == 0 || items[i].time_s < m->partials[list->at[kept - 1]].time_s) {
-            list->at[kept++] = items[i].index;
-        }
-    }
-    list->n = kept;
-    free(items);
+    memmove(&to->at[at + 1], &to->at[beaten], (to->n - beaten) * sizeof *to->at);
+    to->n = to->n - (beaten - at) + 1;
+    m->partials[m->n] = (partial){time_s, bytes, parent, option, n_layers};
+    to->at[at] = (int32_t)m->n++;
 }
 
 /* Adds runs of row `row` to every answer of `from` that ends in option `last` of row
@@ -144,9 +135,8 @@ static answers *add_row(maker *m, const answers *before, int32_t row)
 {
     const galv_frontier_row *r = &m->problem->rows[row];
     size_t n_states = (size_t)(r->n_layers + 1) * (size_t)r->n_options;
-    size_t n_ends = (size_t)r->n_options;
     int32_t n_before = row > 0 ? m->problem->rows[row - 1].n_options : 1;
-    answers *ends = calloc(n_ends, sizeof *ends);
+    answers *ends = calloc((size_t)r->n_options, sizeof *ends);
     answers *states = calloc(n_states, sizeof *states);
     m->failed |= !ends || !states;
     for (int32_t i = 0; !m->failed && i < n_before; i++) {
@@ -158,7 +148,6 @@ static answers *add_row(maker *m, const answers *before, int32_t row)
         for (int32_t used = 1; !m->failed && used <= r->n_layers; used++) {
             for (int32_t option = 0; option < r->n_options; option++) {
                 answers *here = &states[used * r->n_options + option];
-                prune(m, here);
                 if (used == r->n_layers) {
                     for (size_t i = 0; i < here->n; i++) {
                         const partial p = m->partials[here->at[i]];
@@ -175,9 +164,6 @@ static answers *add_row(maker *m, const answers *before, int32_t row)
         states = next;
     }
     free_states(states, n_states);
-    for (size_t i = 0; ends && i < n_ends; i++) {
-        prune(m, &ends[i]);
-    }
     return ends;
 }
 
@@ -207,7 +193,6 @@ static galv_status finish(galv_frontier *frontier, maker *m, answers *ends,
             push(m, &all, p.parent, p.time_s, p.bytes, p.option, p.n_layers);
         }
     }
-    prune(m, &all);
     galv_frontier_point *points = GALV_NEW_ARRAY(arena, galv_frontier_point, all.n + 1);
     int32_t *options = GALV_NEW_ARRAY(arena, int32_t, all.n * (size_t)n_layers + 1);
     galv_status status = GALV_OK;

@@ -8,8 +8,11 @@
  *     the layer before ends with, so latencies add up. Not so where overlap.tp_comm
  * lets a collective run into the next layer: there only computation is counted;
  *   - weights that ZeRO-3 gathers and gradients that it or ZeRO-2 reduces run beside
- *     passes. ZeRO-3 does both by layer, which loads the stream of the group; ZeRO-2
- *     reduces by bucket, cheaper than by layer, and is left out;
+ *     passes. ZeRO-3 does both by layer, ZeRO-2 reduces by bucket, cheaper than by
+ *     layer: a layer is charged its share of the largest bucket. That loads the stream
+ *     of the group; and where a message runs beside computation for x seconds, it gets
+ *     on by x / sm and the computation by x / sc, so hiding D seconds of messages costs
+ *     sm (1 - 1 / sc) D seconds, unless they hide behind other communication;
  *   - where stages begin in the middle of a node, groups lie differently on each, and
  *     the cheapest is taken. */
 #include "search/layer_table.h"
@@ -34,7 +37,10 @@ typedef struct prober {
     int32_t *alone;          /* first_layer: the stage holds the layer alone */
     int32_t *amid;           /* first_layer: the layer lies inside of the stage */
     int32_t stage;
+    double most_slowing, message_s;
 } prober;
+
+#define MOST_SLOWING 0.99
 
 int32_t galv_layer_table_group(const galv_layer_table *table, int32_t layer)
 {
@@ -107,6 +113,42 @@ static double lasting_bytes(const galv_cost *cost)
     return sum;
 }
 
+/* Layers of the largest bucket that gradients are reduced in.
+ * Source: schedule/compile_units.c. */
+enum { BUCKET_LAYERS = 8 };
+
+/* What an operation adds to the load of its stream, and to what hiding takes. */
+static void add_load(prober *p, galv_layer_price *price, const galv_operation *op,
+                     const galv_cost *alone)
+{
+    galv_cost cost = *alone;
+    double work_s = cost.work_s;
+    if (op->stream == GALV_STREAM_COMPUTE) {
+        price->load_s[op->stream] += work_s;
+        return;
+    }
+    if (op->stream != GALV_STREAM_DP) {
+        price->load_s[op->stream] += work_s;
+        price->beside_s += work_s * fmax(cost.comm_slowdown, 1);
+        return;
+    }
+    if (price->strategy.zero < 3) {
+        galv_operation bucket = *op;
+        int32_t left = galv_model_layer(&p->job->model, op->first_layer)->n_layers;
+        bucket.n_layers = left < BUCKET_LAYERS ? left : BUCKET_LAYERS;
+        galv_costmodel_operation(&cost, p->model, &p->plan, &bucket);
+        work_s = fmin(work_s, cost.work_s / bucket.n_layers);
+    }
+    double slowing =
+        cost.compute_slowdown > 1
+            ? fmax(cost.comm_slowdown, 1) * (1 - 1 / cost.compute_slowdown)
+            : 0;
+    slowing = fmin(slowing, MOST_SLOWING / fmax(cost.comm_slowdown, 1));
+    p->most_slowing = fmax(p->most_slowing, slowing);
+    price->load_s[op->stream] += work_s;
+    price->slowing_s += slowing * work_s;
+}
+
 /* Latency of one pass; adds to the loads of `price`, and to its kept bytes. */
 static galv_status probe_pass(double *latency_s, prober *p, galv_layer_price *price,
                               int pass)
@@ -129,8 +171,7 @@ static galv_status probe_pass(double *latency_s, prober *p, galv_layer_price *pr
         galv_cost cost;
         galv_costmodel_operation(&cost, p->model, &p->plan, &ops.ops[i]);
         work_s[i] = cost.work_s;
-        bool bucket = ops.ops[i].stream == GALV_STREAM_DP && price->strategy.zero != 3;
-        price->load_s[ops.ops[i].stream] += bucket ? 0 : cost.work_s;
+        add_load(p, price, &ops.ops[i], &cost);
         price->messages_s += ops.ops[i].stream == GALV_STREAM_DP ? cost.work_s : 0;
         compute_s += ops.ops[i].stream == GALV_STREAM_COMPUTE ? cost.work_s : 0;
         price->kept_bytes += pass == GALV_PASS_FORWARD ? lasting_bytes(&cost) : 0;
@@ -191,9 +232,21 @@ static galv_status probe(prober *p, galv_layer_price *price, double *base_bytes,
                              .first_layer = layer,
                              .n_layers = 1,
                              .peer_stage = -1};
+    galv_operation send = {.kind = GALV_OP_SEND,
+                           .stream = GALV_STREAM_PP_SEND,
+                           .part = GALV_PART_WHOLE,
+                           .pass = GALV_OP_FORWARD,
+                           .stage = stage,
+                           .first_layer = layer,
+                           .n_layers = 1,
+                           .peer_stage = stage + 1 < p->shape->pp ? stage + 1 : 0};
     galv_cost cost;
     galv_costmodel_operation(&cost, p->model, &p->plan, &step);
     price->optimizer_s = cost.work_s;
+    if (p->shape->pp > 1) {
+        galv_costmodel_operation(&cost, p->model, &p->plan, &send);
+        p->message_s = fmax(p->message_s, cost.work_s * fmax(cost.comm_slowdown, 1));
+    }
     if (price->strategy.tp > 1) {
         galv_costmodel_operation(&cost, p->model, &p->plan, &gather);
         price->gather_s = cost.work_s;
@@ -215,6 +268,8 @@ static void take_cheaper(galv_layer_price *price, const galv_layer_price *other)
     price->backward_s = fmin(price->backward_s, other->backward_s);
     price->weight_s = fmin(price->weight_s, other->weight_s);
     price->gather_s = fmin(price->gather_s, other->gather_s);
+    price->slowing_s = fmin(price->slowing_s, other->slowing_s);
+    price->beside_s = fmax(price->beside_s, other->beside_s);
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
         price->load_s[stream] = fmin(price->load_s[stream], other->load_s[stream]);
     }
@@ -300,6 +355,13 @@ galv_status galv_layer_table_make(galv_layer_table *table, const galv_costmodel 
         status = price_group(&p, &made, g);
     }
     galv_arena_free(p.scratch);
+    made.most_slowing = p.most_slowing;
+    made.message_s = p.message_s;
+    for (int32_t g = 0; status == GALV_OK && g < made.n_groups; g++) {
+        for (int32_t i = 0; i < made.n_prices[g]; i++) {
+            made.prices[g][i].most_slowing = p.most_slowing;
+        }
+    }
     if (status == GALV_OK) {
         *table = made;
     }

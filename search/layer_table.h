@@ -32,6 +32,10 @@ typedef struct galv_layer_price {
     double optimizer_s;            /* the step, without its fixed part */
     double held_bytes;             /* throughout */
     double kept_bytes;             /* from forward to backward of one micro-batch */
+    /* What hiding its parameter messages takes, in one micro-batch: seconds by which
+     * they slow the computation that they run beside, were it nothing else; and the
+     * most seconds of them that can run beside its other communication instead. */
+    double slowing_s, beside_s, most_slowing; /* the last: of the whole table */
     double messages_s; /* of parameters, in one micro-batch: no bound, a guide */
     double gather_s;   /* all-gather of its input over its tp group: see change */
 } galv_layer_price;
@@ -43,6 +47,8 @@ typedef struct galv_layer_table {
     int32_t n_prices[GALV_MAX_GROUPS];
     galv_layer_price *prices[GALV_MAX_GROUPS]; /* owned by the arena */
     double base_bytes;                         /* of a rank without layers */
+    double message_s;    /* most seconds of one message to the next stage */
+    double most_slowing; /* seconds of slowing by a second of parameter messages; < 1 */
 } galv_layer_table;
 
 /* Prices every group under every strategy of a shape. `overlap` as plans will have it.

@@ -16,6 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A replay of a leaf costs about as much as a node for every so many passes. */
+enum { PASSES_OF_A_NODE = 16 };
+
 /* What adding a layer changes, to take it back to the bit. */
 typedef struct saved {
     double forward_s[2], backward_s[2], weight_s;
@@ -133,6 +136,7 @@ static bool hopeless(const tree *t, int32_t layer, int32_t v)
 static void add_leaf(tree *t)
 {
     galv_layer_leaves *out = t->out;
+    out->n_nodes += galv_replay_cost(t->replay) / PASSES_OF_A_NODE;
     double bound = galv_layering_bound_s(&t->sums, t->table, t->replay);
     if (bound >= t->limits.stop_at_s) {
         return;
@@ -294,7 +298,8 @@ static bool too_large(const tree *t)
     for (int32_t g = 0; g < t->table->n_groups; g++) {
         ways *= t->table->n_prices[g];
     }
-    return ways > 100 * (double)t->limits.max_nodes;
+    return ways > 100 * (double)t->limits.max_nodes ||
+           galv_replay_cost(t->replay) > t->limits.max_nodes;
 }
 
 galv_status galv_layer_tree_walk(galv_layer_leaves *leaves,

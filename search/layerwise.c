@@ -17,7 +17,7 @@ enum {
     DEFAULT_RUNS = 2,
     DEFAULT_NODES = 20000,
     MOST_SHAPES = 4096,
-    MOST_GUESSED = 24
+    MOST_GUESSED = 16
 };
 #define DEFAULT_OPS 2e7
 
@@ -157,14 +157,26 @@ static galv_status bound_shape(layerwise *l, shape_entry *entry)
     if (status == GALV_USAGE) { /* micro-batches that the schedule cannot do */
         return GALV_OK;
     }
+    double hiding_s = 0;
     if (status == GALV_OK) {
         status = galv_relaxation_new(&relaxation, &entry->table, replay, &l->job->model,
                                      l->limit_bytes, galv_layer_latency_s, l->scratch,
                                      l->err);
     }
-    return status == GALV_OK
-               ? galv_relaxation_bound(&entry->bound_s, relaxation, l->err)
-               : status;
+    if (status == GALV_OK) {
+        status = galv_relaxation_bound(&entry->bound_s, relaxation, l->err);
+    }
+    if (status != GALV_OK || entry->bound_s >= l->result->best_s) {
+        return status;
+    }
+    status = galv_relaxation_new(&relaxation, &entry->table, replay, &l->job->model,
+                                 l->limit_bytes, galv_layer_hiding_s, l->scratch,
+                                 l->err);
+    if (status == GALV_OK) {
+        status = galv_relaxation_hiding_bound(&hiding_s, relaxation, l->err);
+    }
+    entry->bound_s = fmax(entry->bound_s, hiding_s);
+    return status;
 }
 
 typedef struct shape_key {
@@ -379,8 +391,9 @@ static galv_status rank_by_guess(layerwise *l, shape_key *keys)
         bool possible = false;
         galv_status status = open_shape(l, entry, &guesser, &possible);
         if (status == GALV_OK && possible) {
-            status =
-                galv_layer_guess_time(&keys[i].bound_s, &guesser, l->scratch, l->err);
+            double guess_s = INFINITY;
+            status = galv_layer_guess_time(&guess_s, &guesser, l->scratch, l->err);
+            keys[i].bound_s = fmax(guess_s, entry->bound_s);
         }
         if (status != GALV_OK) {
             return status;

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define ROUNDING 1e-12
-#define SLOWED   0.3 /* share of a hidden message that shows as slower computation */
 
 typedef struct edge { /* of a hull: from one option towards a faster, larger one */
     double gain_s, bytes;
@@ -44,12 +43,21 @@ double galv_layer_latency_s(const galv_layer_price *p, double n_micro_batches)
     return p->forward_s + p->backward_s + p->weight_s;
 }
 
+/* With P the latency, D the seconds of parameter messages, X those of other
+ * communication, all of a stage in one iteration, k what hiding a second takes:
+ * T >= P + k (D - X), since what is not hidden behind X must run beside computation and
+ * slow it, or show, which takes longer still (k < 1). */
+double galv_layer_hiding_s(const galv_layer_price *p, double n_micro_batches)
+{
+    return galv_layer_latency_s(p, n_micro_batches) + p->slowing_s -
+           p->most_slowing * p->beside_s;
+}
+
 double galv_layer_guide_s(const galv_layer_price *p, double n_micro_batches)
 {
     double latency = galv_layer_latency_s(p, n_micro_batches);
     double shown = p->messages_s > latency ? p->messages_s - latency : 0;
-    return latency + shown + SLOWED * (p->messages_s - shown) +
-           p->optimizer_s / n_micro_batches;
+    return latency + shown + p->slowing_s + p->optimizer_s / n_micro_batches;
 }
 
 static int by_bytes(const void *left, const void *right)
@@ -142,10 +150,7 @@ static galv_status fill_stages(galv_relaxation *r, double memory_bytes, galv_err
     double least = INFINITY;
     galv_status status = GALV_OK;
     for (int32_t stage = 0; stage < pp && status == GALV_OK; stage++) {
-        double kept = INFINITY; /* the least of its chunks: a bound for all */
-        for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
-            kept = fmin(kept, galv_replay_kept(r->replay, stage, chunk));
-        }
+        double kept = galv_replay_kept_spread(r->replay, stage);
         least = fmin(least, kept);
         r->stages[stage].room_bytes = memory_bytes - table->base_bytes;
         status = fill_stage(r, &r->stages[stage], kept, err);
@@ -202,21 +207,14 @@ int32_t galv_relaxation_n_blocks(const galv_relaxation *r)
     return r->n_blocks;
 }
 
-double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
-                               int32_t n)
+/* The fastest mix of so many layers of each group in the room of a stage; INFINITY =
+ * they do not fit. */
+static double fill_time(const stage_hulls *hulls, const galv_layer_table *table,
+                        const double *count)
 {
-    const galv_relaxation *r = relaxation;
-    const galv_layer_table *table = r->table;
-    const stage_hulls *hulls = &r->stages[stage];
-    int32_t begin = r->block_begin[first];
-    int32_t end = r->block_begin[first + n];
     double time_s = 0;
     double room = hulls->room_bytes;
-    double count[GALV_MAX_GROUPS];
     for (int32_t g = 0; g < table->n_groups; g++) {
-        int32_t low = begin > table->group_of[g] ? begin : table->group_of[g];
-        int32_t high = end < table->group_of[g + 1] ? end : table->group_of[g + 1];
-        count[g] = high > low ? high - low : 0;
         time_s += count[g] * hulls->least[g].time_s;
         room -= count[g] * hulls->least[g].bytes;
     }
@@ -231,6 +229,22 @@ double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
         room -= part * bytes;
     }
     return time_s;
+}
+
+double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
+                               int32_t n)
+{
+    const galv_relaxation *r = relaxation;
+    const galv_layer_table *table = r->table;
+    int32_t begin = r->block_begin[first];
+    int32_t end = r->block_begin[first + n];
+    double count[GALV_MAX_GROUPS];
+    for (int32_t g = 0; g < table->n_groups; g++) {
+        int32_t low = begin > table->group_of[g] ? begin : table->group_of[g];
+        int32_t high = end < table->group_of[g + 1] ? end : table->group_of[g + 1];
+        count[g] = high > low ? high - low : 0;
+    }
+    return fill_time(&r->stages[stage], table, count);
 }
 
 /* ---- the bound ---- */
@@ -275,6 +289,139 @@ static double forward_share(const galv_relaxation *r, double *rest_s)
     return share;
 }
 
+/* ---- stages of any blocks ---- */
+
+/* Layers that go with the first or the last block, wherever blocks go; false when there
+ * are others that are no blocks, or blocks that differ: then counts do not tell what a
+ * stage holds. */
+static bool counts_tell(const galv_relaxation *r, int32_t *block_group)
+{
+    const galv_layer_table *table = r->table;
+    *block_group = -1;
+    for (int32_t g = 0; g < table->n_groups; g++) {
+        if (!galv_layer_is_block(&r->model->groups[g])) {
+            continue;
+        }
+        if (*block_group >= 0) {
+            return false;
+        }
+        *block_group = g;
+    }
+    return *block_group >= 0;
+}
+
+/* times[pp][n_blocks + 1]: seconds of a stage with so many blocks, and what else is on
+ * it (embedding with virtual stage 0, head with the last). */
+static void fill_times(double *times, galv_relaxation *r, int32_t block_group)
+{
+    const galv_layer_table *table = r->table;
+    int32_t n_virtual = table->shape.pp * table->shape.vpp;
+    size_t width = (size_t)r->n_blocks + 1;
+    for (int32_t stage = 0; stage < table->shape.pp; stage++) {
+        double count[GALV_MAX_GROUPS] = {0};
+        for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
+            int32_t v = galv_replay_virtual_stage(r->replay, stage, chunk);
+            for (int32_t g = 0; g < table->n_groups; g++) {
+                bool here = g < block_group ? v == 0
+                                            : g > block_group && v == n_virtual - 1;
+                count[g] += here ? table->group_of[g + 1] - table->group_of[g] : 0;
+            }
+        }
+        for (int32_t n = 0; n <= r->n_blocks; n++) {
+            count[block_group] = n;
+            times[(size_t)stage * width + (size_t)n] =
+                n < table->shape.vpp ? 0
+                                     : fill_time(&r->stages[stage], table, count);
+        }
+    }
+}
+
+/* The least of max over stages of times[stage][n] + extra_s[stage] in which all blocks
+ * find a place: a little below it. */
+static double least_most(const galv_relaxation *r, const double *times,
+                         const double *extra_s)
+{
+    int32_t pp = r->table->shape.pp;
+    size_t width = (size_t)r->n_blocks + 1;
+    double low = 0;
+    double high = 0;
+    int64_t room = 0;
+    for (int32_t stage = 0; stage < pp; stage++) {
+        const double *t = &times[(size_t)stage * width];
+        int32_t n = r->n_blocks;
+        while (n > 0 && !isfinite(t[n])) {
+            n--;
+        }
+        for (int32_t k = 0; k <= n; k++) {
+            high = fmax(high, t[k] + extra_s[stage]);
+        }
+        room += n;
+    }
+    if (room < r->n_blocks) {
+        return INFINITY;
+    }
+    for (int i = 0; i < 40; i++) {
+        double middle = (low + high) / 2;
+        int64_t held = 0;
+        for (int32_t stage = 0; stage < pp; stage++) {
+            const double *t = &times[(size_t)stage * width];
+            int32_t n = r->n_blocks;
+            while (n > 0 && !(t[n] + extra_s[stage] <= middle)) {
+                n--;
+            }
+            held += n;
+        }
+        low = held >= r->n_blocks ? low : middle;
+        high = held >= r->n_blocks ? middle : high;
+    }
+    return low;
+}
+
+/* Least seconds of one block that the stages after it wait for, at begin and end. */
+static double least_block_s(const galv_relaxation *r, int32_t block_group)
+{
+    const galv_layer_table *table = r->table;
+    bool splits = table->shape.schedule->splits_backward;
+    double least = INFINITY;
+    for (int32_t i = 0; i < table->n_prices[block_group]; i++) {
+        const galv_layer_price *p = &table->prices[block_group][i];
+        least = fmin(least, p->forward_s + (splits ? 0 : p->backward_s));
+    }
+    return least;
+}
+
+/* Max over stages, with blocks divided over them; `waits`: what comes before a stage
+ * counts. False when counts do not tell. */
+static galv_status bound_most(double *bound_s, bool *known, galv_relaxation *r,
+                              bool waits, galv_err *err)
+{
+    int32_t pp = r->table->shape.pp;
+    int32_t block_group = -1;
+    double *times = NULL;
+    double *extra_s = NULL;
+    *known = counts_tell(r, &block_group);
+    if (!*known) {
+        return GALV_OK;
+    }
+    times = GALV_NEW_ARRAY(r->arena, double, (size_t)pp *((size_t)r->n_blocks + 1));
+    extra_s = GALV_NEW_ARRAY(r->arena, double, pp);
+    if (!times || !extra_s) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    fill_times(times, r, block_group);
+    for (int32_t stage = 0; waits && stage < pp; stage++) {
+        int32_t first = INT32_MAX;
+        for (int32_t chunk = 0; chunk < r->table->shape.vpp; chunk++) {
+            int32_t v = galv_replay_virtual_stage(r->replay, stage, chunk);
+            first = v < first ? v : first;
+        }
+        extra_s[stage] =
+            first * least_block_s(r, block_group) / r->table->n_micro_batches;
+    }
+    *bound_s = r->table->n_micro_batches * least_most(r, times, extra_s);
+    return GALV_OK;
+}
+
 galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err *err)
 {
     const galv_layer_table *table = r->table;
@@ -286,7 +433,14 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err 
         return GALV_OK;
     }
     if (table->shape.vpp > 1 || table->shape.schedule->splits_backward) {
+        bool known = false;
+        double most = 0;
         bound = m * galv_relaxation_stage_s(r, pp, 0, r->n_blocks) / pp;
+        galv_status status = bound_most(&most, &known, r, true, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+        bound = known ? fmax(bound, most) : bound;
     } else {
         double k = 1;
         for (int32_t stage = 0; stage < pp; stage++) {
@@ -307,5 +461,31 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err 
         }
     }
     *bound_s = bound * (1 - ROUNDING);
+    return GALV_OK;
+}
+
+galv_status galv_relaxation_hiding_bound(double *bound_s, galv_relaxation *r,
+                                         galv_err *err)
+{
+    const galv_layer_table *table = r->table;
+    int32_t pp = table->shape.pp;
+    bool known = false;
+    double bound = 0;
+    *bound_s = 0;
+    if ((int64_t)pp * table->shape.vpp > r->n_blocks) {
+        *bound_s = INFINITY;
+        return GALV_OK;
+    }
+    galv_status status = bound_most(&bound, &known, r, false, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    if (!known) {
+        bound = table->n_micro_batches *
+                galv_relaxation_stage_s(r, pp, 0, r->n_blocks) / pp;
+    }
+    double messages = pp > 1 ? 4.0 * table->shape.vpp * table->message_s : 0;
+    bound -= table->n_micro_batches * table->most_slowing * messages;
+    *bound_s = bound > 0 ? bound * (1 - ROUNDING) : 0;
     return GALV_OK;
 }

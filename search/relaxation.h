@@ -16,6 +16,10 @@ typedef struct galv_relaxation galv_relaxation;
 typedef double (*galv_layer_seconds)(const galv_layer_price *price,
                                      double n_micro_batches);
 double galv_layer_latency_s(const galv_layer_price *price, double n_micro_batches);
+/* Latency, and what hiding parameter messages takes at least when all other
+ * communication hides some first: of one layer maybe less than its latency, of a whole
+ * stage a bound. */
+double galv_layer_hiding_s(const galv_layer_price *price, double n_micro_batches);
 /* Latency, what shows of its parameter messages (what is longer than the latency, and a
  * share of the rest for slowing it), and its share of the step. */
 double galv_layer_guide_s(const galv_layer_price *price, double n_micro_batches);
@@ -49,9 +53,15 @@ double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
  * forwards are still to do (k_i: forwards before the first backward in its order), then
  * the stages before it drain. F_i is at most t_i times the largest share of forward in
  * any block, and what other layers may add. m t_i if that is more. With several chunks,
- * or a split backward: m W / p, W the least time of one micro-batch through all layers
- * when stages share their memory. Errors: GALV_NO_MEMORY. */
+ * or a split backward, the most of m t_i + A_i, A_i one block's forward (and backward)
+ * on each stage before, with blocks divided over stages as numbers can be. Errors:
+ * GALV_NO_MEMORY. */
 galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *relaxation,
                                   galv_err *err);
+
+/* The same when `seconds` was galv_layer_hiding_s: m t_i of the fullest stage, where
+ * messages between stages may have hidden some, too. INFINITY = none fits. */
+galv_status galv_relaxation_hiding_bound(double *bound_s, galv_relaxation *relaxation,
+                                         galv_err *err);
 
 #endif

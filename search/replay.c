@@ -23,6 +23,7 @@ struct galv_replay {
     double *end_s;       /* [n_nodes] */
     double *stage_end_s; /* [pp] */
     double *kept;        /* [pp * vpp] */
+    double *spread;      /* [pp] */
     double *before;      /* [pp] forwards before the first backward */
     int32_t *virtual_of; /* [pp * vpp] */
 };
@@ -98,6 +99,90 @@ static void count_kept(galv_replay *r, const galv_slot *slots, size_t n_slots,
     }
 }
 
+/* Moments after a forward that a backward follows, when most is kept; not more than
+ * `most` of them, from all of a round and what is before it. Returns how many. */
+static int32_t find_moments(double *moments, int32_t most, const galv_replay *r,
+                            const galv_slot *slots, size_t n_slots, double *now)
+{
+    size_t vpp = (size_t)r->vpp;
+    size_t stride = (2 * (size_t)r->pp * vpp) / (size_t)most + 1;
+    size_t n_seen = 0;
+    int32_t n = 0;
+    memset(now, 0, vpp * sizeof *now);
+    for (size_t i = 0; i < n_slots && n < most && slots[i].pass != GALV_PASS_NONE;
+         i++) {
+        bool forward = slots[i].pass == GALV_PASS_FORWARD;
+        bool crest = forward && (i + 1 == n_slots ||
+                                 slots[i + 1].pass != GALV_PASS_FORWARD);
+        now[slots[i].chunk] += forward                             ? 1
+                               : slots[i].pass == GALV_PASS_BACKWARD ? -1
+                                                                     : -0.5;
+        if (crest && n_seen++ % stride == 0) {
+            memcpy(&moments[(size_t)n++ * vpp], now, vpp * sizeof *now);
+        }
+    }
+    return n;
+}
+
+/* A game: one side spreads layers over chunks, the other picks the moment. Whatever
+ * mixture of moments the other side has played, its least chunk is a value it can be
+ * sure of. (Fictitious play, stopped early: any round gives a true answer.) */
+static void play_spread(galv_replay *r, const double *moments, int32_t n_moments,
+                        int32_t stage, double *sum, double *played)
+{
+    enum { ROUNDS = 48 };
+    size_t vpp = (size_t)r->vpp;
+    double best = 0;
+    memset(sum, 0, vpp * sizeof *sum);
+    for (size_t c = 0; c < vpp; c++) {
+        played[c] = 1;
+    }
+    for (int round = 1; round <= ROUNDS && n_moments > 0; round++) {
+        const double *pick = moments;
+        double most = -1;
+        for (int32_t t = 0; t < n_moments; t++) {
+            double value = 0;
+            for (size_t c = 0; c < vpp; c++) {
+                value += played[c] * moments[(size_t)t * vpp + c];
+            }
+            if (value > most) {
+                most = value;
+                pick = &moments[(size_t)t * vpp];
+            }
+        }
+        size_t least = 0;
+        for (size_t c = 0; c < vpp; c++) {
+            sum[c] += pick[c];
+            least = sum[c] < sum[least] ? c : least;
+        }
+        played[least] += 1;
+        best = sum[least] / round > best ? sum[least] / round : best;
+    }
+    r->spread[stage] = best;
+}
+
+static galv_status spread_kept(galv_replay *r, const galv_slot *slots, size_t n_slots,
+                               galv_arena *scratch, galv_err *err)
+{
+    enum { MOMENTS = 32 };
+    size_t vpp = (size_t)r->vpp;
+    double *moments = GALV_NEW_ARRAY(scratch, double, MOMENTS *vpp);
+    double *work = GALV_NEW_ARRAY(scratch, double, 2 * vpp);
+    if (!moments || !work) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (int32_t stage = 0; stage < r->pp; stage++) {
+        const galv_slot *own = &slots[(size_t)stage * n_slots];
+        if (r->vpp == 1) {
+            r->spread[stage] = r->kept[stage];
+            continue;
+        }
+        int32_t n = find_moments(moments, MOMENTS, r, own, n_slots, work);
+        play_spread(r, moments, n, stage, work, work + vpp);
+    }
+    return GALV_OK;
+}
+
 static galv_status sort_passes(galv_replay *r, sorter *s, galv_err *err)
 {
     bool moved = true;
@@ -146,6 +231,9 @@ static galv_status fill(galv_replay *r, const galv_schedule *schedule,
     for (int32_t stage = 0; status == GALV_OK && stage < r->pp; stage++) {
         count_kept(r, &slots[(size_t)stage * n_slots], n_slots, stage, now);
     }
+    if (status == GALV_OK) {
+        status = spread_kept(r, slots, n_slots, scratch, err);
+    }
     return status == GALV_OK ? sort_passes(r, &s, err) : status;
 }
 
@@ -165,11 +253,12 @@ galv_status galv_replay_new(galv_replay **replay, const galv_schedule *schedule,
         r->end_s = GALV_NEW_ARRAY(arena, double, n_nodes);
         r->stage_end_s = GALV_NEW_ARRAY(arena, double, r->pp);
         r->before = GALV_NEW_ARRAY(arena, double, r->pp);
+        r->spread = GALV_NEW_ARRAY(arena, double, r->pp);
         r->kept = GALV_NEW_ARRAY(arena, double, n_virtual);
         r->virtual_of = GALV_NEW_ARRAY(arena, int32_t, n_virtual);
     }
     if (!r || !scratch || !r->nodes || !r->end_s || !r->stage_end_s || !r->kept ||
-        !r->before || !r->virtual_of) {
+        !r->before || !r->spread || !r->virtual_of) {
         status = galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     if (status == GALV_OK) {
@@ -203,9 +292,19 @@ double galv_replay_time(galv_replay *r, const double *forward_s,
     return latest;
 }
 
+uint64_t galv_replay_cost(const galv_replay *r)
+{
+    return r->n_nodes;
+}
+
 double galv_replay_kept(const galv_replay *r, int32_t stage, int32_t chunk)
 {
     return r->kept[stage * r->vpp + chunk];
+}
+
+double galv_replay_kept_spread(const galv_replay *r, int32_t stage)
+{
+    return r->spread[stage];
 }
 
 double galv_replay_before_backward(const galv_replay *r, int32_t stage)

@@ -24,10 +24,18 @@ galv_status galv_replay_new(galv_replay **replay, const galv_schedule *schedule,
 double galv_replay_time(galv_replay *replay, const double *forward_s,
                         const double *backward_s, const double *weight_s);
 
+/* Passes that galv_replay_time goes through. */
+uint64_t galv_replay_cost(const galv_replay *replay);
+
 /* Micro-batches whose activations a chunk of a stage keeps at the moment when the stage
  * keeps most (chunks counted alike; between the two halves of a split backward, half).
  */
 double galv_replay_kept(const galv_replay *replay, int32_t stage, int32_t chunk);
+
+/* So many micro-batches of an average layer are kept at some moment, however the
+ * layers of a stage are spread over its chunks: with a layer in chunk c counted
+ * kept_c(t), max over t of the mean is at least this. */
+double galv_replay_kept_spread(const galv_replay *replay, int32_t stage);
 
 /* Forwards of a stage before its first backward. */
 double galv_replay_before_backward(const galv_replay *replay, int32_t stage);

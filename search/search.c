@@ -312,7 +312,7 @@ static void settle(searcher *s, const podium *best, galv_search_result *result)
         least_left_s = fmin(least_left_s, c->bound_s);
     }
     least_left_s = fmin(least_left_s, s->layered_bound_s);
-    if (s->n_priced < s->n) {
+    if (s->n_priced < s->uniform.n_candidates) {
         least_left_s = 0; /* nothing is known of what was not priced */
     }
     result->lower_bound_s = fmin(best_s, least_left_s);
