@@ -48,6 +48,7 @@ static galv_status read_options(planning *p, galv_err *err)
     }
     if (status == GALV_OK) {
         status = galv_space_read(&p->space, p->cli, err);
+        p->space.layer_wise = !galv_cli_given(p->cli, GALV_OPTION_UNIFORM);
     }
     if (status == GALV_OK) {
         status = galv_cli_count(&top, p->cli, GALV_OPTION_TOP, 1, 1000, err);
@@ -254,8 +255,12 @@ static void print_verdict(const planning *p)
     } else if (f->proven_optimal) {
         galv_print(p->cli, "proven: no other plan of this space is faster\n");
     } else {
-        galv_print(p->cli, "not proven best: no plan can take less than %s\n",
-                   galv_print_seconds(bound, sizeof bound, f->lower_bound_s));
+        double gap = 1 - f->lower_bound_s / f->plans[0].result.iteration_time_s;
+        galv_print(p->cli, "%s takes less than %s (-%.1f %%)\n",
+                   f->proven_uniform ? "proven: no uniform plan is faster; none at all"
+                                     : "not proven best: no plan",
+                   galv_print_seconds(bound, sizeof bound, f->lower_bound_s),
+                   100 * gap);
     }
 }
 
@@ -296,6 +301,7 @@ static galv_status report_json(const planning *p, galv_err *err)
     galv_json_key_i64(&writer, "out_of_memory", (int64_t)f->cut[GALV_CUT_MEMORY]);
     galv_json_key_f64(&writer, "wall_s", f->wall_s);
     galv_json_key_bool(&writer, "proven_optimal", f->proven_optimal);
+    galv_json_key_bool(&writer, "proven_uniform", f->proven_uniform);
     galv_json_key_f64(&writer, "lower_bound_s", f->lower_bound_s);
     galv_json_key_bool(&writer, "interrupted", f->interrupted);
     galv_json_end_object(&writer);

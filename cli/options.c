@@ -109,8 +109,14 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "Let tensor-parallel groups span nodes", "--internode-tp"},
 
     OPTION(LAYER_WISE) "layer-wise", 0, NULL, NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),
-        false, NULL, "Mix strategies layer by layer, and divide blocks freely over stages",
+        false, NULL,
+        "Mix strategies layer by layer, and divide blocks freely over stages; plan does "
+        "so by itself",
         "--layer-wise"},
+    OPTION(UNIFORM) "uniform", 0, NULL, NULL, IN(SEARCH), ON(PLAN), false, NULL,
+        "Only plans of one strategy for all layers and of even stages: sooner done, and "
+        "mostly proven",
+        "--uniform"},
     OPTION(TOP) "top", 0, "K", NULL, IN(SEARCH), ON(PLAN), false, "5",
         "How many plans to show", "--top 10"},
     OPTION(TIME_LIMIT) "time-limit", 0, "TIME", NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),

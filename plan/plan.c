@@ -322,6 +322,48 @@ static bool blocks_differ(const galv_plan *plan, const galv_strategy *first)
     return false;
 }
 
+/* Numbers that blocks of one plan may differ in, in the order in which they are named.
+ */
+enum { VALUE_TP, VALUE_CP, VALUE_EP, VALUE_DP, VALUE_ZERO, N_VALUES };
+
+static int32_t value_of(const galv_strategy *s, int which)
+{
+    const int32_t values[N_VALUES] = {s->tp, s->cp, s->ep, s->dp, s->zero};
+    return values[which];
+}
+
+/* " tp2/4": every value that blocks have, ascending; nothing where all have `silent`.
+ */
+static void print_values(galv_text *text, const galv_plan *plan, const char *name,
+                         int which, int32_t silent)
+{
+    int32_t last = -1;
+    bool any = false;
+    for (;;) {
+        int32_t next = INT32_MAX;
+        for (int32_t layer = 1; layer + 1 < plan->n_layers; layer++) {
+            int32_t value = value_of(galv_plan_strategy(plan, layer), which);
+            next = value > last && value < next ? value : next;
+        }
+        if (next == INT32_MAX) {
+            return;
+        }
+        bool alone = !any;
+        for (int32_t layer = 1; layer + 1 < plan->n_layers && alone; layer++) {
+            alone = value_of(galv_plan_strategy(plan, layer), which) == next;
+        }
+        if (alone && next == silent) {
+            return;
+        }
+        if (!any) {
+            galv_text_printf(text, "%s%s", text->length > 0 ? " " : "", name);
+        }
+        galv_text_printf(text, "%s%d", any ? "/" : "", (int)next);
+        any = true;
+        last = next;
+    }
+}
+
 /* Do some virtual stages hold more layers than others, beyond a remainder of one? The
  * embedding and the head go along with theirs. */
 static bool is_uneven(const galv_plan *plan)
@@ -366,15 +408,22 @@ char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan)
         print_degree(&text, "tp", s->tp);
         print_degree(&text, "cp", s->cp);
         print_degree(&text, "ep", ep);
+    } else {
+        print_values(&text, plan, "tp", VALUE_TP, 1);
+        print_values(&text, plan, "cp", VALUE_CP, 1);
+        print_values(&text, plan, "ep", VALUE_EP, 1);
     }
     print_degree(&text, "pp", plan->pp);
     if (!differ) {
         galv_text_printf(&text, "%sdp%d", text.length > 0 ? " " : "", (int)s->dp);
+    } else {
+        print_values(&text, plan, "dp", VALUE_DP, 0);
     }
     print_degree(&text, "v", plan->vpp);
     galv_text_printf(&text, "%smb%d", text.length > 0 ? " " : "",
                      (int)plan->micro_batch_size);
     if (differ) {
+        print_values(&text, plan, "zero", VALUE_ZERO, 0);
         print_word(&text, "per-layer");
     } else {
         print_degree(&text, "zero", s->zero > 1 ? s->zero : 0);

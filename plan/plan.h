@@ -118,8 +118,9 @@ galv_strategy galv_plan_strategy_for(const galv_strategy *strategy,
 galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err *err);
 
 /* "tp8 pp4 dp16 v5 mb1 zero1 sp": one line for tables and titles. Leaves out degrees
- * of 1 (but dp), writes "per-layer" where strategies of blocks differ, "uneven" where
- * virtual stages differ by more than one layer. */
+ * of 1 (but dp), writes "per-layer" where strategies of blocks differ (and then every
+ * degree that one has: "tp2/4"), "uneven" where virtual stages differ by more than one
+ * layer. */
 char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan);
 
 /* Makes an order of one's own the plan's schedule, and checks that it has the plan's

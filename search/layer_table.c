@@ -139,10 +139,9 @@ static void add_load(prober *p, galv_layer_price *price, const galv_operation *o
         galv_costmodel_operation(&cost, p->model, &p->plan, &bucket);
         work_s = fmin(work_s, cost.work_s / bucket.n_layers);
     }
-    double slowing =
-        cost.compute_slowdown > 1
-            ? fmax(cost.comm_slowdown, 1) * (1 - 1 / cost.compute_slowdown)
-            : 0;
+    double slowing = cost.compute_slowdown > 1
+                         ? fmax(cost.comm_slowdown, 1) * (1 - 1 / cost.compute_slowdown)
+                         : 0;
     slowing = fmin(slowing, MOST_SLOWING / fmax(cost.comm_slowdown, 1));
     p->most_slowing = fmax(p->most_slowing, slowing);
     price->load_s[op->stream] += work_s;

@@ -42,6 +42,8 @@ typedef struct layerwise {
     shape_entry *shapes; /* by (bound, place in the tree) */
     size_t *order;
     double n_ops;
+    double *podium_s; /* [top_k] best times, ascending; INFINITY = none yet */
+    double stop_at_s; /* what the wave must be faster than */
     /* the wave */
     const shape_entry *entry;
     size_t n_wave;
@@ -169,9 +171,9 @@ static galv_status bound_shape(layerwise *l, shape_entry *entry)
     if (status != GALV_OK || entry->bound_s >= l->result->best_s) {
         return status;
     }
-    status = galv_relaxation_new(&relaxation, &entry->table, replay, &l->job->model,
-                                 l->limit_bytes, galv_layer_hiding_s, l->scratch,
-                                 l->err);
+    status =
+        galv_relaxation_new(&relaxation, &entry->table, replay, &l->job->model,
+                            l->limit_bytes, galv_layer_hiding_s, l->scratch, l->err);
     if (status == GALV_OK) {
         status = galv_relaxation_hiding_bound(&hiding_s, relaxation, l->err);
     }
@@ -248,12 +250,12 @@ static void judge_item(void *context, size_t item, int worker)
         galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
         galv_result result;
         memset(&result, 0, sizeof result);
-        options.sim.stop_at_s = isfinite(l->result->best_s) ? l->result->best_s : 0;
+        options.sim.stop_at_s = isfinite(l->stop_at_s) ? l->stop_at_s : 0;
         status = galv_evaluate(&result, l->model, plan, &options, arena, err);
         l->ops[item] = galv_evaluate_ops(l->job, plan);
         if (result.stopped) {
             c->fate = GALV_FATE_BOUNDED;
-            c->bound_s = fmax(c->bound_s, l->result->best_s);
+            c->bound_s = fmax(c->bound_s, l->stop_at_s);
         } else if (result.fits) {
             c->fate = GALV_FATE_SIMULATED;
             c->time_s = result.iteration_time_s;
@@ -263,6 +265,18 @@ static void judge_item(void *context, size_t item, int worker)
     }
     l->statuses[item] = status;
     galv_arena_reset(arena);
+}
+
+static void enter_podium(layerwise *l, double time_s)
+{
+    int32_t at = l->options.top_k - 1;
+    if (time_s >= l->podium_s[at]) {
+        return;
+    }
+    for (; at > 0 && l->podium_s[at - 1] > time_s; at--) {
+        l->podium_s[at] = l->podium_s[at - 1];
+    }
+    l->podium_s[at] = time_s;
 }
 
 /* Keeps a judged layering for the result, its plan's layers included. */
@@ -298,6 +312,9 @@ static galv_status keep(layerwise *l, size_t item)
                          .micro_batch_size = plan->micro_batch_size,
                          .schedule = shape->schedule,
                          .layered = plan};
+    if (kept->fate == GALV_FATE_SIMULATED) {
+        enter_podium(l, kept->time_s);
+    }
     if (kept->fate == GALV_FATE_SIMULATED && kept->time_s < r->best_s) {
         r->best_s = kept->time_s;
         r->best = (int64_t)r->n_searched;
@@ -335,17 +352,19 @@ static bool out_of_time(layerwise *l)
     return l->result->interrupted || l->n_ops > (double)l->options.max_ops;
 }
 
-/* Judges leaves, best bound first, until none can win; `left_s` gets the bound of the
- * first that was left though it might. */
+/* Judges leaves, best bound first, until none can be faster than the `place`-th best
+ * (0 = the best); `left_s` gets the bound of the first that was left though it might.
+ */
 static galv_status judge_leaves(layerwise *l, const galv_layer_leaf *leaves, size_t n,
-                                double *left_s)
+                                int32_t place, double *left_s)
 {
     galv_status status = GALV_OK;
     *left_s = INFINITY;
     for (size_t first = 0; first < n && status == GALV_OK; first += l->n_wave) {
         l->n_wave = 0;
+        l->stop_at_s = place == 0 ? l->result->best_s : l->podium_s[place];
         while (l->n_wave < WAVE && first + l->n_wave < n &&
-               leaves[first + l->n_wave].bound_s < l->result->best_s) {
+               leaves[first + l->n_wave].bound_s < l->stop_at_s) {
             l->wave[l->n_wave] = leaves[first + l->n_wave];
             l->n_wave++;
         }
@@ -423,7 +442,8 @@ static galv_status guess_shapes(layerwise *l)
             status = galv_layer_guess(&guessed, &guesser, l->scratch, l->err);
         }
         if (status == GALV_OK) {
-            status = judge_leaves(l, guessed.leaves, guessed.n_leaves, &left_s);
+            status = judge_leaves(l, guessed.leaves, guessed.n_leaves,
+                                  l->options.top_k - 1, &left_s);
         }
     }
     return status;
@@ -447,7 +467,7 @@ static galv_status search_shape(layerwise *l, const shape_entry *entry, double *
     status = galv_layer_tree_walk(&leaves, &entry->table, guesser.replay,
                                   &l->job->model, &limits, l->scratch, l->err);
     if (status == GALV_OK && leaves.complete) {
-        status = judge_leaves(l, leaves.leaves, leaves.n_leaves, &left_s);
+        status = judge_leaves(l, leaves.leaves, leaves.n_leaves, 0, &left_s);
     }
     *bound_s = leaves.complete ? left_s : entry->bound_s;
     return status;
@@ -475,7 +495,12 @@ static galv_status begin(layerwise *l)
 {
     l->scratch = galv_arena_new();
     l->arenas = GALV_NEW_ARRAY(l->arena, galv_arena *, l->options.n_jobs);
-    bool made = l->scratch && l->arenas;
+    l->podium_s = GALV_NEW_ARRAY(l->arena, double, l->options.top_k);
+    bool made = l->scratch && l->arenas && l->podium_s;
+    for (int32_t i = 0; made && i < l->options.top_k; i++) {
+        l->podium_s[i] =
+            i < l->options.n_known ? l->options.known_s[i] : (double)INFINITY;
+    }
     for (int i = 0; made && i < l->options.n_jobs; i++) {
         l->arenas[i] = galv_arena_new();
         made = l->arenas[i] != NULL;
@@ -503,6 +528,7 @@ galv_status galv_layerwise_search(galv_layerwise_result *result,
     l->space = space;
     l->options = *options;
     l->options.n_jobs = options->n_jobs > 0 ? options->n_jobs : 1;
+    l->options.top_k = options->top_k > 0 ? options->top_k : 1;
     l->options.max_runs = options->max_runs > 0 ? options->max_runs : DEFAULT_RUNS;
     l->options.max_nodes = options->max_nodes > 0 ? options->max_nodes : DEFAULT_NODES;
     l->options.max_ops =

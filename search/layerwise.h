@@ -22,6 +22,10 @@
 
 typedef struct galv_layerwise_options {
     int n_jobs;
+    int32_t top_k;         /* guesses among the best so many are simulated to the end;
+                              0 = 1. What is proven is proven of the best alone */
+    const double *known_s; /* [n_known] best times known, ascending; NULL = none */
+    int32_t n_known;
     int32_t max_runs;          /* of one strategy in a row of layers; 0 = 2 */
     uint64_t max_nodes;        /* of one shape's tree; 0 = 20,000 */
     uint64_t max_ops;          /* simulated in all, about; 0 = 20 million */

@@ -322,16 +322,15 @@ static void fill_times(double *times, galv_relaxation *r, int32_t block_group)
         for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
             int32_t v = galv_replay_virtual_stage(r->replay, stage, chunk);
             for (int32_t g = 0; g < table->n_groups; g++) {
-                bool here = g < block_group ? v == 0
-                                            : g > block_group && v == n_virtual - 1;
+                bool here =
+                    g < block_group ? v == 0 : g > block_group && v == n_virtual - 1;
                 count[g] += here ? table->group_of[g + 1] - table->group_of[g] : 0;
             }
         }
         for (int32_t n = 0; n <= r->n_blocks; n++) {
             count[block_group] = n;
             times[(size_t)stage * width + (size_t)n] =
-                n < table->shape.vpp ? 0
-                                     : fill_time(&r->stages[stage], table, count);
+                n < table->shape.vpp ? 0 : fill_time(&r->stages[stage], table, count);
         }
     }
 }

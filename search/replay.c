@@ -112,9 +112,9 @@ static int32_t find_moments(double *moments, int32_t most, const galv_replay *r,
     for (size_t i = 0; i < n_slots && n < most && slots[i].pass != GALV_PASS_NONE;
          i++) {
         bool forward = slots[i].pass == GALV_PASS_FORWARD;
-        bool crest = forward && (i + 1 == n_slots ||
-                                 slots[i + 1].pass != GALV_PASS_FORWARD);
-        now[slots[i].chunk] += forward                             ? 1
+        bool crest =
+            forward && (i + 1 == n_slots || slots[i + 1].pass != GALV_PASS_FORWARD);
+        now[slots[i].chunk] += forward                               ? 1
                                : slots[i].pass == GALV_PASS_BACKWARD ? -1
                                                                      : -0.5;
         if (crest && n_seen++ % stride == 0) {

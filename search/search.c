@@ -311,6 +311,9 @@ static void settle(searcher *s, const podium *best, galv_search_result *result)
         }
         least_left_s = fmin(least_left_s, c->bound_s);
     }
+    result->proven_uniform = !result->interrupted && best->n > 0 &&
+                             s->n_priced == s->uniform.n_candidates &&
+                             least_left_s >= best_s;
     least_left_s = fmin(least_left_s, s->layered_bound_s);
     if (s->n_priced < s->uniform.n_candidates) {
         least_left_s = 0; /* nothing is known of what was not priced */
@@ -468,7 +471,7 @@ static bool stop_layerwise(void *context)
     return cancelled(context);
 }
 
-/* Adds what the layer-wise search judged; its best enters the podium. */
+/* Adds what the layer-wise search judged; its best enter the podium. */
 static galv_status take_layered(searcher *s, const galv_layerwise_result *layered,
                                 podium *best, galv_arena *arena)
 {
@@ -482,8 +485,10 @@ static galv_status take_layered(searcher *s, const galv_layerwise_result *layere
         memcpy(&all[s->n], layered->searched, layered->n_searched * sizeof *all);
     }
     s->searched = all;
-    if (layered->best >= 0) {
-        podium_enter(best, s->searched, s->n + (size_t)layered->best);
+    for (size_t i = s->n; i < n; i++) {
+        if (s->searched[i].fate == GALV_FATE_SIMULATED) {
+            podium_enter(best, s->searched, i);
+        }
     }
     s->n = n;
     return GALV_OK;
@@ -493,7 +498,17 @@ static galv_status search_layers(searcher *s, galv_search_result *result, podium
                                  galv_arena *arena)
 {
     galv_layerwise_result layered;
+    double *known_s = GALV_NEW_ARRAY(arena, double, best->n + 1);
+    if (!known_s) {
+        return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < best->n; i++) {
+        known_s[i] = s->searched[best->index[i]].time_s;
+    }
     galv_layerwise_options options = {.n_jobs = s->n_jobs,
+                                      .top_k = (int32_t)best->top_k,
+                                      .known_s = known_s,
+                                      .n_known = (int32_t)best->n,
                                       .max_ops = s->options->max_ops,
                                       .stopped = stop_layerwise,
                                       .stopped_at = s};

@@ -4,9 +4,8 @@
  * sorted by bound, and simulated best first. The search may stop as soon as the next
  * bound is no better than the K-th best simulated time: what is left cannot win, so the
  * answer is proven. With space.layer_wise, plans whose layers differ follow
- * (search/layerwise.h): a second producer of candidates behind the same judges. Of
- * those only the best enters the K best, and proven_optimal then speaks of the first
- * plan. */
+ * (search/layerwise.h): a second producer of candidates behind the same judges. Their
+ * best enter the K best, and proven_optimal then speaks of the first plan. */
 #ifndef GALV_SEARCH_SEARCH_H
 #define GALV_SEARCH_SEARCH_H
 
@@ -78,6 +77,7 @@ typedef struct galv_search_result {
     uint64_t cut[GALV_N_CUTS];
     double wall_s;
     bool proven_optimal;  /* nothing left can beat the best plan */
+    bool proven_uniform;  /* no plan of one strategy for all layers can */
     double lower_bound_s; /* no plan of the space is faster; = best when proven */
     bool interrupted;     /* cancel was set or the time limit reached */
     size_t n_searched;

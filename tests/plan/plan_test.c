@@ -386,7 +386,8 @@ Test(plan_plan, layers_may_differ_when_samples_divide)
             cr_assert_eq(status, GALV_OK, "%s", err.message);
             cr_expect_eq(galv_plan_local_samples(plan, 20), 1);
             char line[80];
-            cr_expect_str_eq(galv_plan_print(line, sizeof line, plan), "mb2 per-layer");
+            cr_expect_str_eq(galv_plan_print(line, sizeof line, plan),
+                             "tp1/2 dp4/8 mb2 zero0/3 per-layer");
         }
     }
     galv_arena_free(arena);
@@ -452,7 +453,7 @@ Test(plan_plan, layers_may_each_have_a_strategy_and_copies_are_whole)
     }
     cr_expect_eq(galv_plan_local_samples(plan, 1), 2.0);
     cr_expect_str_eq(galv_plan_print(line, sizeof line, plan),
-                     "pp2 mb1 per-layer uneven");
+                     "tp2/4 pp2 dp2/4 mb1 zero1 per-layer uneven");
     cr_assert_eq(galv_plan_copy(&copy, plan, arena, &err), GALV_OK);
     plan->layer_strategy[5] = 0;
     plan->first_layer[1] = 7;
