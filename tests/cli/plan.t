@@ -15,7 +15,7 @@ $ mkdir room && cd room && chmod a-w . && HOME= galvatron-sim -n 8 --tp 4,8 --pp
 ~ ^#  plan
 ...
 ~ seed 1$
-> proven: no other plan of this space is faster
+~ ^proven: no 
 
 $ galvatron-sim plan -n 8 --tp 4,8 --pp 2,4 --global-batch 128 --json | jq -e '.schema == "galvatron-sim/plans" and .plans[0].fits and .plans[0].iteration_time_s > 0 and .searched.simulated > 0 and .seed == 1 and (.plans | length) == 5 and .plans[0].rank == 1 and .config.cluster.name == "dgx-h100"'
 > true
