@@ -13,6 +13,30 @@ room=$(mktemp -d)
 trap 'rm -rf "$room"' EXIT
 "$program" validate "$cases"/*.csv --json -q >"$room/all.json"
 "$program" validate "$cases"/*.csv --leave-out source --json -q >"$room/source.json"
+"$program" validate "$cases"/*.csv --leave-out family --json -q >"$room/family.json"
+"$program" validate benchmarks/blind.csv --json -q >"$room/blind.json"
+
+# One line of "against what was asked": name, target in %, jq condition on a case. Left
+# out: predicted with the factors fitted without the model's family where its stack has
+# other families, else without its source where there are others.
+target() {
+    jq -r --arg name "$1" --argjson target "$2" --slurpfile f "$room/family.json" \
+        --slurpfile s "$room/source.json" '
+        def percent: . * 1000 | round / 10;
+        def mape: if length == 0 then "-" else (map(fabs) | add / length | percent) end;
+        def bias: if length == 0 then "-" else (add / length | percent) end;
+        [.cases, $f[0].cases, $s[0].cases] | transpose |
+        map(select(.[0].error != null and .[0].kind != null)) |
+        map(select(.[0] | '"$3"')) |
+        (map(.[0].error)) as $all |
+        (map(if .[1].refitted then .[1].error elif .[2].refitted then .[2].error
+             else null end) | map(select(. != null))) as $left |
+        ($left | if length > 0 then (map(fabs) | add / length) * 100
+                 else ($all | map(fabs) | add / length) * 100 end) as $judged |
+        "| \($name) | \($target) | \($all | length) | \($all | mape) | \($all | bias) | " +
+        "\($left | length) | \($left | mape) | \($left | bias) | " +
+        (if $judged <= $target then "yes" else "no" end) + " |"' "$room/all.json"
+}
 
 # Rows of one table: by, least number of timed runs, of the document in $3.
 rows() {
@@ -57,6 +81,58 @@ These runs are also what the few in-situ factors were fitted to. With the factor
 anew to the runs of *other* sources of the same stack (\`--leave-out source\`), where there
 are any ($(number .n_refitted source) runs): MAPE $(number '[.cases[] | select(.refitted and .error != null) | .error | fabs] | (add / length) * 1000 | round / 10' source) %, against $(jq -r --slurpfile s "$room/source.json" '[.cases, $s[0].cases] | transpose | map(select(.[1].refitted and .[0].error != null) | .[0].error | fabs) | (add / length) * 1000 | round / 10' "$room/all.json") % as built in.
 The difference is what a stack that nobody measured should be expected to cost.
+
+## Against what was asked
+
+Left out: with factors fitted without the family of the model that is predicted, where its
+stack (software, generation, precision) has other families, else without its source; runs
+that have neither are in the first columns only.
+
+| stack | asked, MAPE % | runs | MAPE % | bias % | left out | MAPE % | bias % | met |
+| --- | --: | --: | --: | --: | --: | --: | --: | --- |
+PAGE
+target 'A100, Megatron' 5 '.kind.software == "megatron" and .kind.generation == "Ampere"'
+target 'A100, Megatron, several nodes' 5 '.kind.software == "megatron" and .kind.generation == "Ampere" and .kind.nodes == "several"'
+target 'H100, Megatron' 6 '.kind.software == "megatron" and .kind.generation == "Hopper"'
+target 'FSDP, eager' 6 '.kind.software == "eager"'
+target 'B200, GB200' 8 '.kind.generation == "Blackwell"'
+target 'V100' 10 '.kind.generation == "Volta"'
+jq -r 'def percent: . * 1000 | round / 10;
+    [.cases[] | .memory_error | select(. != null) | fabs] | sort |
+    "| memory | 3 | \(length) | \(add / length | percent) (median \(.[(length / 2) | floor] | percent)) | - | - | - | - | " +
+    (if add / length <= 0.03 then "yes" else "no" end) + " |"' "$room/all.json"
+jq -r 'def percent: . * 1000 | round / 10;
+    "\nAsked of ranking: tau 0.85 (\(.kendall_tau * 100 | round / 100)), regret 2 % (\(.regret_frac | percent) %); of intervals: 90 % (\(.coverage_frac | percent) %)."' "$room/all.json"
+cat <<'PAGE'
+
+Where it is missed, and why:
+
+- **A100 on one node** is vTrain's small models (1024 and 2048 wide). Their times per
+  layer, taken from runs that differ in depth alone, are those of three passes and not of
+  the four that full recomputation makes, while their logits at tp 1 take 2.9 times as
+  long as at tp 2 and more: what was run is not quite what the tables state. A factor
+  that fits them would be wrong for everybody else.
+- **Memory**: 13 of Megatron's CI runs hold the square of attention though their rows
+  state fused attention: taken as unfused, the five dense ones are within 3 %. One more
+  (57 GiB for 0.6 billion parameters) is a reinforcement-learning run with an inference
+  engine beside it. BLOOM's are of `nvidia_smi`, which sees what the allocator keeps.
+- **B200 at tp 8** is predicted 16 % too fast, at tp 1 to 4 within 4 %: what its
+  collectives lose beside products is not known.
+
+## Blind
+
+Published runs that nothing was fitted to ([benchmarks/blind.csv](../benchmarks/blind.csv); the
+notes of each row say where its number is from and what is assumed).
+
+| run | GPUs | measured s | predicted s | error % | 90 % interval |
+| --- | --: | --: | --: | --: | --- |
+PAGE
+jq -r '.cases[] | . as $c | "| \(.case_id) | \(.case_id | capture("(?<n>[0-9]+)$").n // "-") | \(.measured_iteration_time_s) | \(.predicted_iteration_time_s * 100 | round / 100) | \(.error * 1000 | round / 10) | " +
+    (if .iteration_time_interval_s == null then "not validated" else (.iteration_time_interval_s | map(. * 100 | round / 100 | tostring) | join(" - ")) end) + " |"' \
+    "$room/blind.json" 2>/dev/null || true
+jq -r 'def percent: . * 1000 | round / 10;
+    "\nMAPE \(.mape_frac | percent) %, bias \(.bias_frac | percent) %, \([.cases[] | select(.error != null and (.error | fabs) <= 0.1)] | length) of \(.n_timed) within 10 %."' "$room/blind.json"
+cat <<'PAGE'
 
 ## By source
 PAGE
