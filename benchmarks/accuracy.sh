@@ -124,12 +124,12 @@ Where it is missed, and why:
 Published runs that nothing was fitted to ([benchmarks/blind.csv](../benchmarks/blind.csv); the
 notes of each row say where its number is from and what is assumed).
 
-| run | GPUs | measured s | predicted s | error % | 90 % interval |
-| --- | --: | --: | --: | --: | --- |
+| run | measured s | predicted s | error % | 90 % interval |
+| --- | --: | --: | --: | --- |
 PAGE
-jq -r '.cases[] | . as $c | "| \(.case_id) | \(.case_id | capture("(?<n>[0-9]+)$").n // "-") | \(.measured_iteration_time_s) | \(.predicted_iteration_time_s * 100 | round / 100) | \(.error * 1000 | round / 10) | " +
+jq -r '.cases[] | "| \(.case_id) | \(.measured_iteration_time_s) | \(.predicted_iteration_time_s * 100 | round / 100) | \(.error * 1000 | round / 10) | " +
     (if .iteration_time_interval_s == null then "not validated" else (.iteration_time_interval_s | map(. * 100 | round / 100 | tostring) | join(" - ")) end) + " |"' \
-    "$room/blind.json" 2>/dev/null || true
+    "$room/blind.json"
 jq -r 'def percent: . * 1000 | round / 10;
     "\nMAPE \(.mape_frac | percent) %, bias \(.bias_frac | percent) %, \([.cases[] | select(.error != null and (.error | fabs) <= 0.1)] | length) of \(.n_timed) within 10 %."' "$room/blind.json"
 cat <<'PAGE'

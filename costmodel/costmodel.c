@@ -54,6 +54,16 @@ static galv_status init_laws(galv_costmodel *model, const galv_profile *profile,
             /* neighbours on wires of their own: no NIC, no NCCL between them */
             model->laws[i].collective.hop_inter_s = pool->inter_latency_s;
         }
+        for (int p = 0; p < GALV_N_PRECISIONS; p++) {
+            status =
+                galv_gemm_read_points(&model->laws[i].gemm[p], profile, pool->device.id,
+                                      (galv_precision)p, model->arena, err);
+            if (status != GALV_OK) {
+                return status;
+            }
+            model->laws[i].measured_device =
+                model->laws[i].measured_device || model->laws[i].gemm[p].n_points > 0;
+        }
         if (!model->laws[i].measured_device) {
             char text[160];
             snprintf(text, sizeof text,
@@ -170,8 +180,8 @@ void galv_costmodel_gemm(galv_cost *cost, const galv_costmodel *model,
     const galv_gemm_law *law = &model->laws[0].gemm[precision];
     galv_gemm_law alone = *law;
     alone.factor = 1;
-    galv_cost_add(cost, galv_gemm_time(&alone, 1, m, n, k, 2), law->provenance,
-                  2 * m * n * k);
+    galv_cost_add(cost, galv_gemm_time(&alone, 1, m, n, k, 2),
+                  galv_gemm_provenance(law, m, n, k), 2 * m * n * k);
 }
 
 void galv_costmodel_attention(galv_cost *cost, const galv_costmodel *model, int pass,

@@ -69,6 +69,11 @@ static inline bool galv_tp_runs_beside(const galv_workload *workload, int32_t ze
              (early || galv_is_megatron_deepspeed(workload, zero)));
 }
 
+/* Parameters of one layer on one rank, as measured where they were. */
+galv_local_parameters galv_count_local(const galv_costmodel *model,
+                                       const galv_layer_group *group,
+                                       const galv_strategy *strategy, int32_t pp);
+
 /* Ranks over which ZeRO spreads the dense parameters and the experts of a layer. */
 static inline double galv_dense_shards(const galv_plan *plan,
                                        const galv_strategy *strategy)

@@ -15,6 +15,8 @@
  * device and precision; on points held out the error is 3 to 6 % (fp8 10 to 12 %: the
  * points hold the conversion of the inputs). Source of the points: aiconfigurator
  * (Apache-2.0); wave arithmetic: NVIDIA, Matrix Multiplication Background.
+ * Products that the user measured replace the law, and move it near them
+ * (gemm_points.c).
  * Left out: alignment of odd sizes, transposed layouts (in the in-situ factor),
  * libraries' wrong choices. */
 #include "costmodel/kernels_internal.h"
@@ -61,6 +63,15 @@ double galv_gemm_time(const galv_gemm_law *law, double batch, double m, double n
     if (!(batch > 0 && m > 0 && n > 0 && k > 0)) {
         return 0;
     }
+    double scale = 1;
+    if (law->n_points > 0) {
+        double alone = batch > 1 ? 0 : galv_gemm_measured(law, m, n, k);
+        if (alone > 0) {
+            return law->factor * alone +
+                   (output_bytes - 2) * m * n / law->stream_bytes_per_s;
+        }
+        scale = galv_gemm_scale(law, m, n, k);
+    }
     double flop = 2 * batch * m * n * k;
     double compute = fastest_tile(law, batch, m, n, k) /
                      (1 - law->droop * flop / (flop + law->droop_flop));
@@ -69,5 +80,5 @@ double galv_gemm_time(const galv_gemm_law *law, double batch, double m, double n
                     batch * (output_bytes - 2) * m * n / law->stream_bytes_per_s;
     double c2 = compute * compute;
     double m2 = memory * memory;
-    return law->t0_s + law->factor * sqrt(sqrt(c2 * c2 + m2 * m2));
+    return scale * (law->t0_s + law->factor * sqrt(sqrt(c2 * c2 + m2 * m2)));
 }

@@ -5,7 +5,10 @@
 #ifndef GALV_COSTMODEL_KERNELS_INTERNAL_H
 #define GALV_COSTMODEL_KERNELS_INTERNAL_H
 
+#include "base/arena.h"
 #include "costmodel/cost.h"
+#include "plan/workload.h"
+#include "traces/profile.h"
 
 #include <stdbool.h>
 
@@ -27,6 +30,14 @@ typedef struct galv_gemm_tile {
     double s_per_k; /* seconds that one tile takes on one SM per unit of k */
 } galv_gemm_tile;
 
+/* A product that was measured. */
+typedef struct galv_gemm_point {
+    double size[3]; /* m, n, k */
+    double log_size[3];
+    double log_ratio; /* ln(measured / law) */
+    double time_s;
+} galv_gemm_point;
+
 typedef struct galv_gemm_law {
     double n_sm;
     double t0_s;               /* floor of one kernel */
@@ -41,7 +52,32 @@ typedef struct galv_gemm_law {
     int n_tiles;
     galv_gemm_tile tiles[GALV_MAX_TILES];
     galv_provenance provenance;
+    size_t n_points; /* of the user's profile */
+    const galv_gemm_point *points;
 } galv_gemm_law;
+
+/* Reads the profile's products (kernel rows of op gemm) of a device and precision into
+ * its law; they live in the arena. Errors: GALV_NO_MEMORY. */
+galv_status galv_gemm_read_points(galv_gemm_law *law, const galv_profile *profile,
+                                  const char *device, galv_precision precision,
+                                  galv_arena *arena, galv_err *err);
+
+/* Seconds of a product that was measured, alone; 0 when it was not. */
+double galv_gemm_measured(const galv_gemm_law *law, double m, double n, double k);
+
+/* What the law is to be multiplied by near measured products; 1 without any. */
+double galv_gemm_scale(const galv_gemm_law *law, double m, double n, double k);
+
+/* Where a product's time comes from: its own row, or a law. */
+static inline galv_provenance galv_gemm_provenance(const galv_gemm_law *law, double m,
+                                                   double n, double k)
+{
+    if (law->n_points == 0) {
+        return law->provenance;
+    }
+    return galv_gemm_measured(law, m, n, k) > 0 ? GALV_PROVENANCE_MEASURED
+                                                : GALV_PROVENANCE_INTERPOLATED;
+}
 
 /* Seconds of `batch` products [m, k] x [k, n] in one kernel whose output elements take
  * output_bytes (8 where an fp32 sum is read and written). Sizes <= 0 take no time. */

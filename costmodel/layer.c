@@ -175,7 +175,8 @@ static void add_product(walk *w, const galv_gemm_law *law, double rows, double i
             time += SUMMED_APART_BYTES * in * out / w->law->memory.stream_bytes_per_s;
         }
     }
-    galv_cost_add(w->cost, w->count * time, law->provenance, w->count * passes * flop);
+    galv_cost_add(w->cost, w->count * time, galv_gemm_provenance(law, rows, out, in),
+                  w->count * passes * flop);
 }
 
 static void linear(walk *w, double rows, double in, double out)

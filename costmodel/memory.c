@@ -45,6 +45,21 @@
 
 /* ---- throughout ---- */
 
+galv_local_parameters galv_count_local(const galv_costmodel *model,
+                                       const galv_layer_group *group,
+                                       const galv_strategy *strategy, int32_t pp)
+{
+    galv_local_parameters local = galv_layer_local_parameters(
+        &model->job.model, group, strategy, &model->job.workload, pp);
+    if (model->measured.n_memory > 0) {
+        double ratio =
+            galv_measured_parameter_ratio(&model->measured, &model->job.model, group);
+        local.dense *= ratio;
+        local.experts *= ratio;
+    }
+    return local;
+}
+
 typedef struct state_bytes {
     double weights, gradients, optimizer;
 } state_bytes;
@@ -118,8 +133,8 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
              layer++) {
             const galv_layer_group *group = galv_model_layer(&model->job.model, layer);
             const galv_strategy *strategy = galv_plan_strategy(plan, layer);
-            galv_local_parameters local = galv_layer_local_parameters(
-                &model->job.model, group, strategy, workload, plan->pp);
+            galv_local_parameters local =
+                galv_count_local(model, group, strategy, plan->pp);
             add_states(memory, workload, strategy, local.dense,
                        galv_dense_shards(plan, strategy));
             add_states(memory, workload, strategy, local.experts,
@@ -158,8 +173,8 @@ static double gathered_bytes(const galv_costmodel *model, const galv_plan *plan,
     if (strategy->zero < 3) {
         return 0;
     }
-    galv_local_parameters local = galv_layer_local_parameters(
-        &model->job.model, share->group, strategy, &model->job.workload, plan->pp);
+    galv_local_parameters local =
+        galv_count_local(model, share->group, strategy, plan->pp);
     double parameters =
         (galv_dense_shards(plan, strategy) > 1 ? local.dense : 0) +
         (galv_expert_shards(&model->job.workload, share->group, plan, strategy) > 1

@@ -265,9 +265,9 @@ void galv_price_parameter_message(galv_cost *cost, const galv_costmodel *model,
     double dense = element * run.dense;
     double experts = element * run.experts;
     if (operation->part == GALV_PART_TIED) {
-        galv_local_parameters table = galv_layer_local_parameters(
-            &model->job.model, galv_model_layer(&model->job.model, 0),
-            galv_plan_strategy(plan, 0), workload, plan->pp);
+        galv_local_parameters table =
+            galv_count_local(model, galv_model_layer(&model->job.model, 0),
+                             galv_plan_strategy(plan, 0), plan->pp);
         price_pair(cost, model, plan, GALV_GROUP_TIED, operation, operation->kind,
                    element * table.dense);
         return;

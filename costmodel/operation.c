@@ -288,8 +288,7 @@ galv_run_parameters galv_count_run(const galv_costmodel *model, const galv_plan 
             here++;
         }
         galv_local_parameters local =
-            galv_layer_local_parameters(&model->job.model, &model->job.model.groups[g],
-                                        strategy, &model->job.workload, plan->pp);
+            galv_count_local(model, &model->job.model.groups[g], strategy, plan->pp);
         sum.dense += here * local.dense;
         sum.experts += here * local.experts;
         bool sharded = strategy->zero > 0;

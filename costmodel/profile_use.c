@@ -16,8 +16,8 @@
  * An all-gather or reduce-scatter that was not measured takes half of a measured
  * all-reduce.
  *
- * Left out: kernel rows; rows of another shape than the job's (a profile of a similar
- * model says nothing exact of this one). */
+ * Kernel rows are gemm_points.c's. Left out: rows of another shape than the job's (a
+ * profile of a similar model says nothing exact of this one). */
 #include "costmodel/profile_use_internal.h"
 
 #include "base/words.h"
@@ -459,7 +459,8 @@ static galv_status read_memory(reader *r, const galv_profile *profile)
         for (int32_t g = 0; g < r->job->model.n_groups; g++) {
             const galv_layer_group *group = &r->job->model.groups[g];
             if (row->kind != GALV_PROFILE_MEMORY ||
-                row->recompute != GALV_RECOMPUTE_NONE || !(row->activation_bytes > 0) ||
+                row->recompute != GALV_RECOMPUTE_NONE ||
+                !(row->activation_bytes > 0 || row->parameter_bytes > 0) ||
                 strcmp(row->layer, "other") == 0 || !row_is_of_group(row, group)) {
                 continue;
             }
@@ -470,6 +471,8 @@ static galv_status read_memory(reader *r, const galv_profile *profile)
             p->group = group;
             p->tp = row->tp > 0 ? row->tp : 1;
             p->bytes_per_sample = row->activation_bytes * scale / samples;
+            /* a quotient of the whole at tp 1 only (traces/galvatron.h) */
+            p->parameters = p->tp == 1 ? row->parameter_bytes / 4 : 0;
         }
     }
     return GALV_OK;
@@ -484,12 +487,29 @@ double galv_measured_memory_ratio(const galv_measured *measured,
     }
     for (size_t i = 0; i < measured->n_memory; i++) {
         const galv_memory_point *p = &measured->memory[i];
-        if (p->tp == strategy->tp && p->group->kind == share->group->kind &&
+        if (p->bytes_per_sample > 0 && p->tp == strategy->tp &&
+            p->group->kind == share->group->kind &&
             p->group->hidden_size == share->group->hidden_size) {
             double counted = galv_layer_activation_bytes(share, false, GALV_PART_WHOLE);
             return counted > 0
                        ? p->bytes_per_sample * share->samples / (share->cp * counted)
                        : 1;
+        }
+    }
+    return 1;
+}
+
+double galv_measured_parameter_ratio(const galv_measured *measured,
+                                     const galv_model *model,
+                                     const galv_layer_group *group)
+{
+    for (size_t i = 0; i < measured->n_memory; i++) {
+        const galv_memory_point *p = &measured->memory[i];
+        if (p->parameters > 0 && p->group == group) {
+            galv_layer_parameters whole = galv_layer_count_parameters(model, group);
+            double ratio = p->parameters / (whole.dense + whole.experts);
+            /* half or twice a layer of this shape is another layer */
+            return ratio > 0.5 && ratio < 2 ? ratio : 1;
         }
     }
     return 1;

@@ -28,7 +28,8 @@ typedef struct galv_collective_series {
 typedef struct galv_memory_point {
     const galv_layer_group *group;
     int32_t tp;
-    double bytes_per_sample; /* at the job's sequence */
+    double bytes_per_sample; /* at the job's sequence; 0 = not measured */
+    double parameters;       /* of one layer, all ranks; 0 = not measured */
 } galv_memory_point;
 
 typedef struct galv_measured {
@@ -59,6 +60,11 @@ const galv_layer_series *galv_measured_series(const galv_measured *measured,
 bool galv_measured_collective(double *time_s, galv_provenance *provenance,
                               const galv_measured *measured, int kind, int32_t ranks,
                               int32_t ranks_per_node, double bytes);
+
+/* Parameters of a layer measured over counted from its shape; 1 when not measured. */
+double galv_measured_parameter_ratio(const galv_measured *measured,
+                                     const galv_model *model,
+                                     const galv_layer_group *group);
 
 /* Kept activations measured over counted by formula, for the layer's tp; 1 when not
  * measured. */

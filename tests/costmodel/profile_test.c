@@ -216,3 +216,81 @@ Test(costmodel_profile, origins_add_up_to_the_whole)
     }
     galv_costmodel_free(model);
 }
+
+static galv_profile_row gemm_row(int64_t m, int64_t n, int64_t k, double time_s)
+{
+    galv_profile_row row;
+    memset(&row, 0, sizeof row);
+    row.kind = GALV_PROFILE_KERNEL;
+    strcpy(row.device, "a100-sxm-80gb");
+    row.precision = GALV_BF16;
+    strcpy(row.op, "gemm");
+    row.m = m;
+    row.n = n;
+    row.k = k;
+    row.time_s = time_s;
+    return row;
+}
+
+static galv_cost product(const galv_job *job, const galv_profile *profile, double m,
+                         double n, double k)
+{
+    galv_cost cost;
+    galv_costmodel *model = test_model(job, profile);
+    galv_costmodel_gemm(&cost, model, GALV_BF16, m, n, k);
+    galv_costmodel_free(model);
+    return cost;
+}
+
+/* A measured product is replayed, in either order of m and n; where all products near
+ * by took twice the law's time, so does one in between. */
+Test(costmodel_profile, measured_products_win)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    double law_s = product(&job, NULL, 4096, 8192, 2048).work_s;
+    add(profile, gemm_row(4096, 8192, 2048, 2 * law_s));
+    galv_cost there = product(&job, profile, 4096, 8192, 2048);
+    cr_expect_float_eq(there.work_s, 2 * law_s, 1e-12);
+    cr_expect_float_eq(there.provenance_s[GALV_PROVENANCE_MEASURED], 2 * law_s, 1e-12);
+    cr_expect_float_eq(product(&job, profile, 8192, 4096, 2048).work_s, 2 * law_s,
+                       1e-12);
+    double other_s = product(&job, NULL, 4096, 4096, 4096).work_s;
+    galv_cost near = product(&job, profile, 4096, 4096, 4096);
+    cr_expect_float_eq(near.work_s, 2 * other_s, 1e-9 * other_s);
+    cr_expect_float_eq(near.provenance_s[GALV_PROVENANCE_INTERPOLATED], near.work_s,
+                       1e-12);
+    galv_profile_free(profile);
+}
+
+/* Parameters that a profile states replace those counted from the shape. */
+Test(costmodel_profile, measured_parameters_win)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    const galv_layer_group *block = &job.model.groups[1];
+    galv_layer_parameters counted = galv_layer_count_parameters(&job.model, block);
+    galv_profile_row row = layer_row(1, 0);
+    row.kind = GALV_PROFILE_MEMORY;
+    row.parameter_bytes = 1.25 * 4 * (counted.dense + counted.experts);
+    strcpy(row.layer, galv_layer_kind_names[block->kind]);
+    row.hidden_size = block->hidden_size;
+    add(profile, row);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 8;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_stage_memory with, without;
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_costmodel_stage_memory(&without, model, &p.plan, 0);
+    galv_costmodel_free(model);
+    model = test_model(&job, profile);
+    galv_costmodel_stage_memory(&with, model, &p.plan, 0);
+    galv_costmodel_free(model);
+    double more =
+        with.bytes[GALV_MEMORY_PARAMETERS] - without.bytes[GALV_MEMORY_PARAMETERS];
+    cr_expect_float_eq(more, 0.25 * 2 * block->n_layers * counted.dense, 1);
+    galv_profile_free(profile);
+}
