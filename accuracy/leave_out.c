@@ -4,8 +4,9 @@
  * distances from the built-in values, are then laid on each left-out case's own device
  * and software year. Cases are predicted one at a time: each has a profile of its own.
  *
- * A calibration takes runs by device and precision; of its stacks the one of the case's
- * own device is taken, else the one with the most runs. */
+ * A calibration takes runs by device and precision; of its stacks the one nearest to
+ * the case is taken: of its device and precision, else of its device, else of its
+ * precision, else any; of several the one with the most runs. */
 #include "accuracy/leave_out.h"
 
 #include "accuracy/calibrate.h"
@@ -80,16 +81,22 @@ static size_t choose(galv_case *chosen, const leaving *l, size_t target)
     return n;
 }
 
-static const galv_stack_fit *nearest_stack(const galv_calibration *c,
-                                           const char *device)
+static int nearness(const galv_stack_fit *stack, const galv_case *c)
 {
-    const galv_stack_fit *best = &c->stacks[0];
-    for (size_t s = 0; s < c->n_stacks; s++) {
-        const galv_stack_fit *stack = &c->stacks[s];
-        if (stack->n_runs > 0 && strcmp(stack->device->id, device) == 0) {
-            return stack;
-        }
-        if (stack->n_runs > best->n_runs) {
+    bool device = strcmp(stack->device->id, c->gpu) == 0;
+    bool precision =
+        strcmp(galv_precision_names[stack->workload->precision], c->precision) == 0;
+    return stack->n_runs == 0 ? -1 : (device ? 2 : 0) + (precision ? 1 : 0);
+}
+
+static const galv_stack_fit *nearest_stack(const galv_calibration *calibration,
+                                           const galv_case *c)
+{
+    const galv_stack_fit *best = &calibration->stacks[0];
+    for (size_t s = 1; s < calibration->n_stacks; s++) {
+        const galv_stack_fit *stack = &calibration->stacks[s];
+        int more = nearness(stack, c) - nearness(best, c);
+        if (more > 0 || (more == 0 && stack->n_runs > best->n_runs)) {
             best = stack;
         }
     }
@@ -156,7 +163,7 @@ static galv_status predict_left_out(galv_validated_case *out, bool *refitted,
         if (is_run(c) && same_word(l, i, first) &&
             same_stack(c, &l->all->cases[first])) {
             status = predict_one(&out[i], l, i,
-                                 nearest_stack(&calibration, c->measured->gpu), err);
+                                 nearest_stack(&calibration, c->measured), err);
             refitted[i] = status == GALV_OK;
         }
     }
