@@ -10,7 +10,7 @@
  * standard deviation of 5 % about 0, is found along with x. With one source u is 0,
  * unless the factors are wanted for a stack that is none of them.
  *
- * s_i: the run's noise, at least 4 % (what the model misses of single runs of a
+ * s_i: the run's noise, at least 2.5 % (what the model misses of single runs of a
  * stack that was calibrated, in the mean); rho: Huber's, so
  * that a run of another mind pulls, but not harder the farther it is; w_i: a source of
  * many runs counts for at most 12; the last term is what is known of the knobs before
@@ -35,7 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_NOISE    0.04
+#define LEAST_NOISE    0.025
 #define HUBER          2.0
 #define SOURCE_RUNS    12.0
 #define SOURCE_SD      0.05
