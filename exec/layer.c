@@ -107,7 +107,7 @@ static void take_input(galv_worker *w, galv_layer_work *layer, galv_saved *s)
         return;
     }
     void *rows = s->received;
-    if (w->layers[before].here) {
+    if (rows == NULL) { /* made here: two-way stages may get what they hold, too */
         rows = galv_layer_give_output(w, before, w->micro_batch);
     } else {
         galv_worker_await(w, s->received_at);
@@ -123,7 +123,7 @@ static void take_gradient(galv_worker *w, galv_layer_work *layer, galv_saved *s)
         return;
     }
     void *rows = s->received_gradient;
-    if (w->layers[after].here) {
+    if (rows == NULL) {
         rows = galv_layer_give_gradient(w, after, w->micro_batch);
     } else {
         galv_worker_await(w, s->received_gradient_at);

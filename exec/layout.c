@@ -95,6 +95,24 @@ static galv_comm *make_comm(maker *m, int32_t first, int32_t stride, int32_t n)
     return comm;
 }
 
+/* The same of this stage and its twin, whose ranks hold the same weights. */
+static galv_comm *make_holders(maker *m, int32_t first, int32_t stride, int32_t n)
+{
+    galv_layout *l = m->layout;
+    int32_t low = l->stage < l->twin_stage ? l->stage : l->twin_stage;
+    int32_t high = l->stage < l->twin_stage ? l->twin_stage : l->stage;
+    if (l->twin_stage < 0 || m->failed) {
+        return make_comm(m, first, stride, n);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        m->ranks[i] = low * l->stage_size + first + i * stride;
+        m->ranks[n + i] = high * l->stage_size + first + i * stride;
+    }
+    galv_comm *comm = l->backend->comm_new(l->backend, m->ranks, 2 * n);
+    m->failed = comm == NULL;
+    return comm;
+}
+
 static void make_groups(maker *m, galv_groups *g, int32_t n_key_groups)
 {
     const galv_place *p = &g->place;
@@ -106,16 +124,16 @@ static void make_groups(maker *m, galv_groups *g, int32_t n_key_groups)
     g->cp = make_comm(m, r - p->cp_index * s->tp, s->tp, s->cp);
     g->ep = make_comm(m, r - p->ep_index, 1, s->ep);
     if (p->cuts_weights) {
-        g->gradient = make_comm(m, p->tp_index, s->tp, s->cp * s->dp);
+        g->gradient = make_holders(m, p->tp_index, s->tp, s->cp * s->dp);
         g->copies = make_comm(m, row, 1, s->tp);
         int32_t n_copies =
             n_key_groups > 0 && s->tp > n_key_groups ? s->tp / n_key_groups : 1;
         g->key_copies =
             make_comm(m, row + p->tp_index / n_copies * n_copies, 1, n_copies);
     } else {
-        g->gradient = make_comm(m, 0, 1, size);
+        g->gradient = make_holders(m, 0, 1, size);
     }
-    g->expert_gradient = make_comm(m, p->ep_index, s->ep, size / s->ep);
+    g->expert_gradient = make_holders(m, p->ep_index, s->ep, size / s->ep);
 }
 
 static galv_status make_positions(galv_layout *layout, galv_groups *g, galv_err *err)
@@ -183,8 +201,8 @@ static galv_status make_all(galv_layout *layout, const bool *uses, int32_t n_key
 
 galv_status galv_layout_init(galv_layout *layout, const galv_job *job,
                              const galv_plan *plan, galv_backend *backend,
-                             const bool *uses, int32_t n_key_groups, galv_arena *arena,
-                             galv_err *err)
+                             const bool *uses, int32_t n_key_groups, bool two_way,
+                             galv_arena *arena, galv_err *err)
 {
     const galv_strategy *first = galv_plan_strategy(plan, 0);
     memset(layout, 0, sizeof *layout);
@@ -198,6 +216,7 @@ galv_status galv_layout_init(galv_layout *layout, const galv_job *job,
     layout->stage_size = first->tp * first->cp * first->dp;
     layout->stage = backend->rank / layout->stage_size;
     layout->stage_rank = backend->rank % layout->stage_size;
+    layout->twin_stage = two_way ? plan->pp - 1 - layout->stage : -1;
     layout->groups = GALV_NEW_ARRAY(arena, galv_groups, plan->n_strategies);
     if (layout->groups == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for strategies");

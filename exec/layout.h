@@ -74,6 +74,7 @@ typedef struct galv_layout {
     int32_t micro_batch_samples; /* over all of dp */
     int32_t stage;               /* of this rank */
     int32_t stage_rank, stage_size;
+    int32_t twin_stage;    /* holds the same layers (two-way schedules); -1 = none */
     galv_comm *world;      /* pipeline messages and tied embeddings; NULL alone */
     galv_comm *stage_comm; /* the stage, for redistribution; NULL alone */
     galv_groups *groups;   /* [plan->n_strategies] */
@@ -81,12 +82,13 @@ typedef struct galv_layout {
 
 /* Collective over the world. The layout is released with galv_layout_release; its
  * arrays are owned by the arena. `uses[n_strategies]`: the strategies of this stage's
- * layers; `n_key_groups` key/value heads of the model, for key_copies. Errors:
- * GALV_USAGE, GALV_NO_MEMORY, those of the backend. */
+ * layers; `n_key_groups` key/value heads of the model, for key_copies; `two_way`:
+ * stages i and pp - 1 - i hold the same layers, and their ranks the same weights.
+ * Errors: GALV_USAGE, GALV_NO_MEMORY, those of the backend. */
 galv_status galv_layout_init(galv_layout *layout, const galv_job *job,
                              const galv_plan *plan, galv_backend *backend,
-                             const bool *uses, int32_t n_key_groups, galv_arena *arena,
-                             galv_err *err);
+                             const bool *uses, int32_t n_key_groups, bool two_way,
+                             galv_arena *arena, galv_err *err);
 void galv_layout_release(galv_layout *layout);
 
 /* Index in the step of sample `sample` of micro-batch `mb`. */

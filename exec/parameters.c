@@ -207,7 +207,8 @@ static galv_status list_tensors(galv_block *dense, galv_block *experts,
 /* ---- blocks ---- */
 
 /* Pads a block and finds this rank's share of it. */
-static void finish_block(galv_block *block, const galv_groups *groups)
+static void finish_block(galv_block *block, const galv_layout *layout,
+                         const galv_groups *groups)
 {
     const galv_strategy *s = &groups->place.strategy;
     int64_t n_holders = block->experts ? galv_strategy_expert_gradient_ranks(s)
@@ -217,6 +218,11 @@ static void finish_block(galv_block *block, const galv_groups *groups)
     block->holder = (int32_t)(block->experts               ? r / s->ep
                               : groups->place.cuts_weights ? r / s->tp
                                                            : r);
+    if (layout->twin_stage >= 0) {
+        block->holder += layout->stage > layout->twin_stage ? (int32_t)n_holders : 0;
+        n_holders *= 2;
+        block->n_holders *= 2;
+    }
     block->zero = n_holders > 1 ? s->zero : 0;
     block->holders = block->experts ? groups->expert_gradient : groups->gradient;
     block->copies = groups->copies;
@@ -301,7 +307,7 @@ static galv_status plan_blocks(galv_block blocks[3], const galv_layout *layout,
         list_tensors(&blocks[0], &blocks[1], &blocks[2], &groups->place, model,
                      galv_model_layer(model, layer), err);
     for (int i = 0; i < 3; i++) {
-        finish_block(&blocks[i], groups);
+        finish_block(&blocks[i], layout, groups);
     }
     return status;
 }

@@ -126,7 +126,7 @@ static void find_layers(galv_trainer *t)
     }
 }
 
-static galv_status lay_out(galv_trainer *t, galv_err *err)
+static galv_status lay_out(galv_trainer *t, bool two_way, galv_err *err)
 {
     galv_worker *w = &t->worker;
     const galv_layer_group *block = galv_model_first_block(&w->job->model);
@@ -143,9 +143,9 @@ static galv_status lay_out(galv_trainer *t, galv_err *err)
     for (int32_t i = 0; i < w->plan->n_layers; i++) {
         uses[w->plan->layer_strategy[i]] |= w->layers[i].here;
     }
-    galv_status status =
-        galv_layout_init(&w->layout, w->job, w->plan, w->b, uses,
-                         block != NULL ? block->num_query_groups : 0, t->arena, err);
+    galv_status status = galv_layout_init(&w->layout, w->job, w->plan, w->b, uses,
+                                          block != NULL ? block->num_query_groups : 0,
+                                          two_way, t->arena, err);
     if (status != GALV_OK) {
         return status;
     }
@@ -334,15 +334,8 @@ static galv_status make(galv_trainer *t, galv_err *err)
     if (status == GALV_OK) {
         status = galv_schedule_of_plan(&schedule, w->plan, err);
     }
-    if (status == GALV_OK && (schedule.pairs || schedule.two_way)) {
-        status =
-            galv_fail(err, GALV_UNAVAILABLE,
-                      "schedule %s cannot be run yet: passes beside each other, or "
-                      "a second copy of the layers",
-                      w->plan->schedule);
-    }
     if (status == GALV_OK) {
-        status = lay_out(t, err);
+        status = lay_out(t, schedule.two_way, err);
     }
     if (status == GALV_OK) {
         status = check_memory(t, err);

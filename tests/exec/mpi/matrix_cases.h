@@ -64,3 +64,11 @@
     "llama dp2 pp2 vpp2 zb-v / tp2 megatron", "shared dp4 ep4 zero1 / tp2 dp2 ep2",
     "llama tp2 dp2 pp2 mb2 / dp4 zero3", "llama tp4 megatron pp2 mb2 / cp2 dp2",
     "few tp2 cp2 dp2 mb4 / dp8 zero2",
+    /* passes beside each other, and two copies of the layers */
+    "llama pp2 vpp2 dualpipev", "moe pp2 vpp2 dualpipev", "llama pp2 dualpipe",
+    "tied pp2 dualpipe", "moe pp2 dualpipe", "llama pp2 v-half vpp2",
+    "llama pp2 v-min vpp2", "llama pp2 zb-1p", "llama pp2 zb-2p", "tied pp4 dualpipe",
+    "shared dp2 ep2 pp2 vpp2 dualpipev", "moe dp2 pp2 ep2 dualpipe zero1",
+    "llama tp2 megatron pp2 dualpipe zero3", "llama tp2 pp2 vpp2 dualpipev zero2",
+    "tied dp2 pp2 dualpipe zero2", "llama dp2 pp2 dualpipe full late",
+    "few tp2 dp2 pp2 megatron dualpipe zero3",
