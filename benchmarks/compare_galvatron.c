@@ -41,6 +41,9 @@ static const char help[] =
     "                        without this, what Galvatron may: it keeps a fifth of "
     "one\n"
     "                        above 20 GiB free\n"
+    "      --large           instead, time the search in its space for 80 such layers "
+    "on\n"
+    "                        512 GPUs, batch 1024, by the numbers of the first run\n"
     "  -j, --jobs N          threads of the search under our simulator (1)\n"
     "      --json            one JSON document instead of text\n"
     "  -h, --help            this text\n"
@@ -50,7 +53,7 @@ static const char help[] =
 
 typedef struct command {
     const char *folder, *only;
-    bool json;
+    bool json, large;
     compare_options options;
 } command;
 
@@ -335,6 +338,8 @@ static galv_status read_command(command *c, int argc, char **argv, galv_err *err
             c->json = true;
         } else if (strcmp(word, "--no-simulator") == 0) {
             c->options.simulate = false;
+        } else if (strcmp(word, "--large") == 0) {
+            c->large = true;
         } else if (strcmp(word, "--own-knobs") == 0) {
             c->options.own_knobs = true;
         } else if (strcmp(word, "--whole-memory") == 0) {
@@ -438,6 +443,31 @@ static galv_status compare(sums *total, galv_text *json, const command *c,
     return status == GALV_OK ? galv_json_finish(&writer, err) : status;
 }
 
+/* The large cluster, of the numbers of the first run. */
+static galv_status time_large(const command *c, galv_arena *arena, galv_err *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    galv_galvatron_found found = {0};
+    double seconds = 0;
+    galv_status status = list_runs(&names, &n, c, arena, err);
+    const char *path =
+        status == GALV_OK ? galv_path_join(arena, c->folder, names[0]) : NULL;
+    if (status == GALV_OK) {
+        status = path == NULL ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
+                              : compare_large(&found, &seconds, path, arena, err);
+    }
+    if (status == GALV_OK) {
+        printf("80 layers, 512 GPUs of 80 GB, batch 1024 (network made up from %s):\n"
+               "%.4f s; %llu tasks, %llu solved; pp %d, %d micro-batches, %.4f s, %s\n",
+               names[0], seconds, (unsigned long long)found.n_tasks,
+               (unsigned long long)found.n_solved, (int)found.task.pp,
+               (int)found.task.n_micro_batches, found.iteration_s,
+               found.proven ? "proven" : "not proven");
+    }
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     command c = {.options = {.simulate = true, .n_jobs = 1}};
@@ -455,9 +485,12 @@ int main(int argc, char **argv)
                              ? galv_fail(&err, GALV_NO_MEMORY, "out of memory")
                              : read_command(&c, argc, argv, &err);
     if (status == GALV_OK) {
-        status = compare(&total, &json, &c, arena, &err);
+        status = c.large ? time_large(&c, arena, &err)
+                         : compare(&total, &json, &c, arena, &err);
     }
-    if (status == GALV_OK && c.json) {
+    if (status == GALV_OK && c.large) {
+        fflush(stdout);
+    } else if (status == GALV_OK && c.json) {
         fputs(galv_text_string(&json), stdout);
     } else if (status == GALV_OK) {
         print_sums(&total, &c.options);

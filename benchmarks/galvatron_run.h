@@ -28,7 +28,8 @@ typedef struct compared_run {
     judged_plan wide;      /* ours, its model in a wider space */
     judged_plan simulated; /* ours, our simulator */
     bool own_proven, wide_proven, simulated_proven;
-    double own_s, wide_s, simulated_s; /* seconds of the searches */
+    double own_s, wide_s, simulated_s; /* seconds of the searches: of the first two CPU
+                                          time, of the last wall clock */
     double guided_s;                   /* of simulated_s: plans that the exact search
                                           under its model leads to */
     double guided_time_s, layered_time_s; /* best iteration of each half; NAN = none */
@@ -46,5 +47,11 @@ typedef struct compare_options {
  * run, GALV_NO_MEMORY. What cannot be simulated is no error. */
 galv_status compare_run(compared_run *run, const char *path,
                         const compare_options *options, galv_err *err);
+
+/* The search in its space for 80 layers like the run's on 512 GPUs of 80 GB, batch
+ * 1024; groups larger than measured are taken to be as fast as the largest: made up,
+ * to time the search. The answer is owned by the arena. */
+galv_status compare_large(galv_galvatron_found *found, double *seconds,
+                          const char *path, galv_arena *arena, galv_err *err);
 
 #endif

@@ -87,7 +87,6 @@ galv_status galv_galvatron_judge(galv_galvatron_judged *judged,
     galv_status status =
         j.scratch == NULL ? galv_fail(err, GALV_NO_MEMORY, "out of memory") : GALV_OK;
     one.whole_samples = true;
-    one.free_stages = false;
     for (int64_t n = 1; status == GALV_OK && n <= space->global_batch_size; n++) {
         bool wanted = space->n_micro_batches == 0 || space->n_micro_batches == n;
         if (!wanted || space->global_batch_size % n != 0) {

@@ -33,9 +33,8 @@ typedef struct galv_galvatron_space {
     bool whole_samples; /* only degrees that divide the samples of a micro-batch, which
                            a plan of ours needs; Galvatron rounds down instead */
     /* wider than Galvatron's own */
-    bool free_stages; /* blocks divided over the stages in any way */
-    bool exact_mib;   /* layers' memory not rounded up to whole MiB */
-    bool mixed_zero;  /* the other default, too, block by block */
+    bool exact_mib;  /* layers' memory not rounded up to whole MiB */
+    bool mixed_zero; /* the other default, too, block by block */
 } galv_galvatron_space;
 
 typedef struct galv_galvatron_found {
