@@ -307,6 +307,24 @@ static galv_status fill_stages(guess *at, bool *fits)
     return GALV_OK;
 }
 
+/* Is the layering one of those kept? */
+static bool is_known(const galv_layer_leaves *leaves, const guess *at)
+{
+    const galv_layer_table *table = at->g->table;
+    size_t n_layers = (size_t)table->n_layers;
+    size_t n_borders = (size_t)table->shape.pp * (size_t)table->shape.vpp + 1;
+    for (size_t i = 0; i < leaves->n_leaves; i++) {
+        const galv_layering *other = &leaves->leaves[i].layering;
+        if (memcmp(other->choice, at->at.choice, n_layers * sizeof *other->choice) ==
+                0 &&
+            memcmp(other->first_layer, at->at.first_layer,
+                   n_borders * sizeof *other->first_layer) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static galv_status keep(galv_layer_leaves *leaves, guess *at)
 {
     const galv_layer_table *table = at->g->table;
@@ -370,7 +388,7 @@ galv_status galv_layer_guess(galv_layer_leaves *leaves,
         if (status == GALV_OK && isfinite(time_s)) {
             status = fill_stages(&at, &fits);
         }
-        if (status == GALV_OK && fits) {
+        if (status == GALV_OK && fits && !is_known(&found, &at)) {
             status = keep(&found, &at);
         }
     }

@@ -80,6 +80,13 @@ double galv_layering_bound_s(const galv_layering_sums *sums,
         galv_replay_time(replay, sums->forward_s, sums->backward_s, sums->weight_s);
     double optimizer = 0;
     for (int32_t stage = 0; stage < table->shape.pp; stage++) {
+        double busy = 0; /* the replay may be of fewer micro-batches */
+        for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
+            int32_t v = galv_replay_virtual_stage(replay, stage, chunk);
+            busy += sums->forward_s[v] + sums->backward_s[v] + sums->weight_s[v];
+        }
+        busy *= table->n_micro_batches;
+        passes = busy > passes ? busy : passes;
         for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
             double load = table->n_micro_batches *
                           sums->load_s[(size_t)stage * GALV_N_STREAMS + (size_t)stream];

@@ -17,7 +17,8 @@ enum {
     DEFAULT_RUNS = 2,
     DEFAULT_NODES = 20000,
     MOST_SHAPES = 4096,
-    MOST_GUESSED = 16
+    MOST_GUESSED = 16,
+    MOST_ROUNDS = 64 /* of the micro-batches that are replayed */
 };
 #define DEFAULT_OPS 2e7
 
@@ -140,12 +141,19 @@ static galv_status price_shape(layerwise *l, size_t index)
                                  &l->space->overlap, l->arena, l->err);
 }
 
+/* The replay of a shape; of an iteration of very many micro-batches only the first are
+ * replayed: the order of more begins alike, so its time is a bound all the same
+ * (search/layering.c adds what every stage still has to do). */
 static galv_status make_replay(galv_replay **replay, layerwise *l,
                                const shape_entry *entry)
 {
-    galv_schedule_shape shape = {entry->shape.pp, entry->shape.vpp,
-                                 entry->table.n_micro_batches, 0, NULL};
-    return galv_replay_new(replay, entry->shape.schedule, &shape, l->scratch, l->err);
+    const galv_shape *of = &entry->shape;
+    int64_t m = entry->table.n_micro_batches;
+    int64_t round = 2 * (int64_t)of->pp;
+    int64_t few = MOST_ROUNDS * round + m % round;
+    galv_schedule_shape shape = {of->pp, of->vpp, (int32_t)(m > few ? few : m), 0,
+                                 NULL};
+    return galv_replay_new(replay, of->schedule, &shape, l->scratch, l->err);
 }
 
 /* Lower bound of all plans of a shape; INFINITY when none can run or fit. */

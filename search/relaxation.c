@@ -443,7 +443,9 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err 
     } else {
         double k = 1;
         for (int32_t stage = 0; stage < pp; stage++) {
-            k = fmax(k, galv_replay_before_backward(r->replay, stage));
+            double before = galv_replay_before_backward(r->replay, stage);
+            bool all = before >= galv_replay_n_micro_batches(r->replay);
+            k = fmax(k, all ? m : before);
         }
         double rest_s = 0;
         double share = forward_share(r, &rest_s);

@@ -17,7 +17,7 @@ typedef struct node {
 } node;
 
 struct galv_replay {
-    int32_t pp, vpp;
+    int32_t pp, vpp, n_micro_batches;
     size_t n_nodes;
     node *nodes;
     double *end_s;       /* [n_nodes] */
@@ -249,6 +249,7 @@ galv_status galv_replay_new(galv_replay **replay, const galv_schedule *schedule,
     if (r) {
         r->pp = shape->n_stages;
         r->vpp = shape->n_chunks;
+        r->n_micro_batches = shape->n_micro_batches;
         r->nodes = GALV_NEW_ARRAY(arena, node, n_nodes);
         r->end_s = GALV_NEW_ARRAY(arena, double, n_nodes);
         r->stage_end_s = GALV_NEW_ARRAY(arena, double, r->pp);
@@ -290,6 +291,11 @@ double galv_replay_time(galv_replay *r, const double *forward_s,
         latest = r->end_s[i] > latest ? r->end_s[i] : latest;
     }
     return latest;
+}
+
+int32_t galv_replay_n_micro_batches(const galv_replay *r)
+{
+    return r->n_micro_batches;
 }
 
 uint64_t galv_replay_cost(const galv_replay *r)

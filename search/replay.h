@@ -37,8 +37,9 @@ double galv_replay_kept(const galv_replay *replay, int32_t stage, int32_t chunk)
  * kept_c(t), max over t of the mean is at least this. */
 double galv_replay_kept_spread(const galv_replay *replay, int32_t stage);
 
-/* Forwards of a stage before its first backward. */
+/* Forwards of a stage before its first backward, and micro-batches in all. */
 double galv_replay_before_backward(const galv_replay *replay, int32_t stage);
+int32_t galv_replay_n_micro_batches(const galv_replay *replay);
 
 int32_t galv_replay_virtual_stage(const galv_replay *replay, int32_t stage,
                                   int32_t chunk);

@@ -106,7 +106,8 @@ static void random_space(galv_space *space, uint64_t *random, int32_t n_layers)
     }
     static const int32_t pps[] = {1, 2, 4};
     space->pp = (galv_choices){1, {pick(random, pps, 3)}};
-    space->vpp = (galv_choices){1, {1}};
+    bool chunks = space->pp.values[0] == 2 && n_layers >= 6 && next_random(random) % 2;
+    space->vpp = (galv_choices){1, {chunks ? 2 : 1}};
     space->micro_batch = (galv_choices){2, {1, 2}};
     space->overlap.grad_reduce = next_random(random) % 3 != 0;
     space->overlap.param_gather = next_random(random) % 3 != 0;
@@ -163,7 +164,7 @@ typedef struct brute {
 static void try_plan(brute *b)
 {
     galv_uniform_plan p = {.pp = b->shape->pp,
-                           .vpp = 1,
+                           .vpp = b->shape->vpp,
                            .schedule = b->shape->schedule->name,
                            .overlap = b->in->space.overlap,
                            .stage_blocks = b->blocks};
@@ -221,7 +222,7 @@ static void try_layers(brute *b, int32_t layer)
 
 static void try_partitions(brute *b, int32_t stage, int32_t left)
 {
-    if (stage == b->shape->pp - 1) {
+    if (stage == b->shape->pp * b->shape->vpp - 1) {
         b->blocks[stage] = left;
         if (left > 0) {
             try_layers(b, 0);
@@ -275,7 +276,7 @@ enum { INSTANCES = 500, MOST_PLANS = 1500 };
 
 Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
 {
-    size_t n_done = 0, n_fit = 0, n_mixed = 0, n_plans_in_all = 0;
+    size_t n_done = 0, n_fit = 0, n_mixed = 0, n_chunked = 0, n_plans_in_all = 0;
     uint64_t n_simulated = 0;
     for (uint64_t seed = 1; n_done < INSTANCES && seed < 20 * INSTANCES; seed++) {
         instance in;
@@ -302,6 +303,7 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
         cr_expect_eq(found.lower_bound_s, best_s, "instance %d", (int)seed);
         n_done++;
         n_fit += isfinite(best_s);
+        n_chunked += isfinite(best_s) && in.space.vpp.values[0] > 1;
         n_plans_in_all += n_plans;
         n_simulated += found.n_simulated;
         if (found.best >= 0) {
@@ -314,6 +316,7 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
     cr_expect_eq(n_done, INSTANCES);
     cr_expect_gt(n_fit, INSTANCES / 2, "only %zu have a plan that fits", n_fit);
     cr_expect_gt(n_mixed, INSTANCES / 10, "only %zu mix strategies", n_mixed);
+    cr_expect_gt(n_chunked, INSTANCES / 20, "only %zu have chunks", n_chunked);
     cr_expect_lt(n_simulated, n_plans_in_all, "nothing was cut");
     if (getenv("GALV_TEST_TALK")) {
         fprintf(stderr, "%zu instances, %zu fit, %zu mixed, %zu plans, %zu simulated\n",
@@ -383,7 +386,7 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
             const galv_candidate *c = &in.uniform.candidates[i];
             galv_strategy strategies[16];
             galv_shape shape = {
-                c->pp,       1,
+                c->pp,       c->vpp,
                 c->schedule, (int64_t)c->micro_batch_size * c->strategy.dp,
                 0,           strategies};
             bool seen = false;
@@ -403,11 +406,11 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
             galv_layer_leaves leaves;
             galv_layer_tree_limits limits = {INFINITY, INFINITY, 99, 1000000};
             galv_relaxation *relaxation = NULL;
-            double shape_s = 0;
+            double shape_s = 0, hiding_s = 0;
             cr_assert_eq(galv_layer_table_make(&table, in.model, &shape,
                                                &in.space.overlap, in.arena, &in.err),
                          GALV_OK, "%s", in.err.message);
-            galv_schedule_shape order = {c->pp, 1, table.n_micro_batches, 0, NULL};
+            galv_schedule_shape order = {c->pp, c->vpp, table.n_micro_batches, 0, NULL};
             cr_assert_eq(
                 galv_replay_new(&replay, c->schedule, &order, in.arena, &in.err),
                 GALV_OK);
@@ -416,6 +419,12 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
                                              &in.err),
                          GALV_OK);
             cr_assert_eq(galv_relaxation_bound(&shape_s, relaxation, &in.err), GALV_OK);
+            cr_assert_eq(galv_relaxation_new(&relaxation, &table, replay, &in.job.model,
+                                             1e15, galv_layer_hiding_s, in.arena,
+                                             &in.err),
+                         GALV_OK);
+            cr_assert_eq(galv_relaxation_hiding_bound(&hiding_s, relaxation, &in.err),
+                         GALV_OK);
             cr_assert_eq(galv_layer_tree_walk(&leaves, &table, replay, &in.job.model,
                                               &limits, in.arena, &in.err),
                          GALV_OK);
@@ -434,12 +443,16 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
                     GALV_OK);
                 cr_expect_leq(leaves.leaves[k].bound_s, result.iteration_time_s,
                               "instance %d, leaf %zu", (int)seed, k);
+                cr_expect_leq(hiding_s, result.iteration_time_s,
+                              "instance %d, leaf %zu: hiding", (int)seed, k);
                 cr_expect_leq(shape_s, leaves.leaves[k].bound_s * (1 + 1e-9),
                               "instance %d: a shape's bound above a leaf's", (int)seed);
                 cr_assert_eq(galv_layering_sums_new(&sums, &table, arena, &in.err),
                              GALV_OK);
                 galv_layering_sum(&sums, &leaves.leaves[k].layering, &table, replay);
-                expect_sums_exact(&in, &table, &sums, plan, arena, (int)seed);
+                if (c->vpp == 1) {
+                    expect_sums_exact(&in, &table, &sums, plan, arena, (int)seed);
+                }
                 for (int32_t stage = 0; stage < plan->pp; stage++) {
                     cr_expect_leq(sums.bytes[stage],
                                   result.stages[stage].peak_memory_bytes * (1 + 1e-9),
