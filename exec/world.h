@@ -2,7 +2,12 @@
  *
  * Started under mpirun or Slurm's srun (MPI), or with RANK, WORLD_SIZE, LOCAL_RANK,
  * MASTER_ADDR and MASTER_PORT set as torchrun sets them (TCP to rank 0), or alone. Data
- * of the model never goes this way: that is the backend's. */
+ * of the model never goes this way: that is the backend's.
+ *
+ * Over TCP rank 0 listens at MASTER_PORT, or at the next one where torchrun's agent
+ * says that it listens there itself (TORCHELASTIC_USE_AGENT_STORE=True); ranks wait
+ * GALV_CONNECT_S seconds for each other (60 unless set). A process that dies ends the
+ * run: mpirun and srun see to that, and over TCP every process does. */
 #ifndef GALV_EXEC_WORLD_H
 #define GALV_EXEC_WORLD_H
 
