@@ -117,35 +117,73 @@ static double lasting_bytes(const galv_cost *cost)
  * Source: schedule/compile_units.c. */
 enum { BUCKET_LAYERS = 8 };
 
+/* A message of parameters of one layer, sent in `share` of all micro-batches. */
+static void add_message(prober *p, galv_layer_price *price, const galv_operation *op,
+                        double alone_s, double share)
+{
+    galv_operation bucket = *op;
+    galv_cost cost;
+    int32_t left = galv_model_layer(&p->job->model, op->first_layer)->n_layers;
+    bool by_layer = price->strategy.zero >= 3;
+    bucket.n_layers = by_layer ? 1 : left < BUCKET_LAYERS ? left : BUCKET_LAYERS;
+    galv_costmodel_operation(&cost, p->model, &p->plan, &bucket);
+    double work_s = fmin(alone_s, cost.work_s / bucket.n_layers);
+    double slowing = cost.compute_slowdown > 1
+                         ? fmax(cost.comm_slowdown, 1) * (1 - 1 / cost.compute_slowdown)
+                         : 0;
+    slowing = fmin(slowing, MOST_SLOWING / fmax(cost.comm_slowdown, 1));
+    p->most_slowing = fmax(p->most_slowing, slowing);
+    price->load_s[GALV_STREAM_DP] += share * work_s;
+    price->slowing_s += share * slowing * work_s;
+}
+
+/* Messages of parameters that are sent once an iteration: gradients of ZeRO-0 and 1,
+ * and what ZeRO-1 and 2 gather of the stepped parameters. */
+static void add_messages_once(prober *p, galv_layer_price *price, int32_t layer,
+                              int32_t stage)
+{
+    const galv_strategy *strategy = &price->strategy;
+    bool experts =
+        galv_model_layer(&p->job->model, layer)->kind == GALV_LAYER_MOE_DECODER &&
+        galv_strategy_expert_gradient_ranks(strategy) > 1;
+    bool reduced[2] = {galv_strategy_gradient_ranks(strategy) > 1, experts};
+    double share =
+        (double)p->shape->samples / (double)p->job->workload.global_batch_size;
+    for (int i = 0; i < 2; i++) {
+        galv_operation op = {.stream = GALV_STREAM_DP,
+                             .part = i == 0 ? GALV_PART_DENSE : GALV_PART_EXPERTS,
+                             .stage = stage,
+                             .first_layer = layer,
+                             .n_layers = 1,
+                             .peer_stage = -1};
+        if (reduced[i] && strategy->zero < 2) {
+            op.kind = strategy->zero == 0 ? GALV_OP_ALL_REDUCE : GALV_OP_REDUCE_SCATTER;
+            op.pass = GALV_OP_BACKWARD;
+            add_message(p, price, &op, (double)INFINITY, share);
+        }
+        if (reduced[i] && (strategy->zero == 1 || strategy->zero == 2)) {
+            op.kind = GALV_OP_ALL_GATHER;
+            op.pass = GALV_OP_OPTIMIZER;
+            add_message(p, price, &op, (double)INFINITY, share);
+        }
+    }
+}
+
 /* What an operation adds to the load of its stream, and to what hiding takes. */
 static void add_load(prober *p, galv_layer_price *price, const galv_operation *op,
-                     const galv_cost *alone)
+                     const galv_cost *cost)
 {
-    galv_cost cost = *alone;
-    double work_s = cost.work_s;
+    double work_s = cost->work_s;
     if (op->stream == GALV_STREAM_COMPUTE) {
         price->load_s[op->stream] += work_s;
         return;
     }
     if (op->stream != GALV_STREAM_DP) {
         price->load_s[op->stream] += work_s;
-        price->beside_s += work_s * fmax(cost.comm_slowdown, 1);
+        price->beside_s += work_s * fmax(cost->comm_slowdown, 1);
         return;
     }
-    if (price->strategy.zero < 3) {
-        galv_operation bucket = *op;
-        int32_t left = galv_model_layer(&p->job->model, op->first_layer)->n_layers;
-        bucket.n_layers = left < BUCKET_LAYERS ? left : BUCKET_LAYERS;
-        galv_costmodel_operation(&cost, p->model, &p->plan, &bucket);
-        work_s = fmin(work_s, cost.work_s / bucket.n_layers);
-    }
-    double slowing = cost.compute_slowdown > 1
-                         ? fmax(cost.comm_slowdown, 1) * (1 - 1 / cost.compute_slowdown)
-                         : 0;
-    slowing = fmin(slowing, MOST_SLOWING / fmax(cost.comm_slowdown, 1));
-    p->most_slowing = fmax(p->most_slowing, slowing);
-    price->load_s[op->stream] += work_s;
-    price->slowing_s += slowing * work_s;
+    add_message(p, price, op, work_s, 1);
 }
 
 /* Latency of one pass; adds to the loads of `price`, and to its kept bytes. */
@@ -250,6 +288,7 @@ static galv_status probe(prober *p, galv_layer_price *price, double *base_bytes,
         galv_costmodel_operation(&cost, p->model, &p->plan, &gather);
         price->gather_s = cost.work_s;
     }
+    add_messages_once(p, price, layer, stage);
     p->plan.first_layer = p->alone;
     galv_costmodel_stage_memory(&with, p->model, &p->plan, stage);
     for (int32_t s = 0; s <= p->shape->pp; s++) {

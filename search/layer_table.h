@@ -28,11 +28,12 @@ typedef struct galv_layer_price {
     /* of one micro-batch; backward includes recomputation, and the weights' gradients
      * unless the schedule splits them off */
     double forward_s, backward_s, weight_s;
-    double load_s[GALV_N_STREAMS]; /* all passes of one micro-batch, by stream */
+    double load_s[GALV_N_STREAMS]; /* of one micro-batch, by stream; likewise */
     double optimizer_s;            /* the step, without its fixed part */
     double held_bytes;             /* throughout */
     double kept_bytes;             /* from forward to backward of one micro-batch */
-    /* What hiding its parameter messages takes, in one micro-batch: seconds by which
+    /* What hiding its parameter messages takes, in one micro-batch (those sent once an
+     * iteration are spread over all micro-batches): seconds by which
      * they slow the computation that they run beside, were it nothing else; and the
      * most seconds of them that can run beside its other communication instead. */
     double slowing_s, beside_s, most_slowing; /* the last: of the whole table */

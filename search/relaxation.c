@@ -434,7 +434,9 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err 
     if (table->shape.vpp > 1 || table->shape.schedule->splits_backward) {
         bool known = false;
         double most = 0;
-        bound = m * galv_relaxation_stage_s(r, pp, 0, r->n_blocks) / pp;
+        double whole = galv_relaxation_stage_s(r, pp, 0, r->n_blocks);
+        bool splits = table->shape.schedule->splits_backward;
+        bound = splits || m > pp ? m * whole / pp : whole; /* one through all layers */
         galv_status status = bound_most(&most, &known, r, true, err);
         if (status != GALV_OK) {
             return status;

@@ -54,8 +54,8 @@ double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
  * the stages before it drain. F_i is at most t_i times the largest share of forward in
  * any block, and what other layers may add. m t_i if that is more. With several chunks,
  * or a split backward, the most of m t_i + A_i, A_i one block's forward (and backward)
- * on each stage before, with blocks divided over stages as numbers can be. Errors:
- * GALV_NO_MEMORY. */
+ * on each stage before, with blocks divided over stages as numbers can be; and one
+ * micro-batch through all layers. Errors: GALV_NO_MEMORY. */
 galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *relaxation,
                                   galv_err *err);
 
