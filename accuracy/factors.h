@@ -12,14 +12,14 @@
  * with floor 0, or 1 for factors that are never below 1. X(ID, standard deviation of x
  * before anything is measured, floor, at most, the factors, meaning) */
 #define GALV_KNOB_TABLE(X)                                                           \
-    X(GEMM, 0.08, 0, 10, "gemm", NULL, "matrix products in a run over alone")        \
-    X(ATTENTION, 0.20, 0, 10, "attention", NULL, "attention in a run over alone")    \
-    X(MEMORY, 0.12, 0, 10, "memory", NULL, "memory-bound kernels over alone")        \
-    X(HOST, 0.35, 0, 1e6, "host_forward_us", "host_backward_us",                     \
+    X(GEMM, 0.15, 0, 10, "gemm", NULL, "matrix products in a run over alone")        \
+    X(ATTENTION, 0.30, 0, 10, "attention", NULL, "attention in a run over alone")    \
+    X(MEMORY, 0.20, 0, 10, "memory", NULL, "memory-bound kernels over alone")        \
+    X(HOST, 0.50, 0, 1e6, "host_forward_us", "host_backward_us",                     \
       "host's time to launch a layer")                                               \
-    X(CHUNK, 0.40, 0, 1e6, "chunk_us", NULL, "host's time for each pass of a chunk") \
-    X(STEP, 0.60, 0, 1e7, "step_us", NULL, "host's time for each step")              \
-    X(NETWORK, 0.15, 0, 1, "network_frac", NULL, "share of the network's rate")      \
+    X(CHUNK, 0.50, 0, 1e6, "chunk_us", NULL, "host's time for each pass of a chunk") \
+    X(STEP, 0.70, 0, 1e7, "step_us", NULL, "host's time for each step")              \
+    X(NETWORK, 0.25, 0, 1, "network_frac", NULL, "share of the network's rate")      \
     X(COMPUTE_SLOWDOWN, 0.50, 1, 4, "compute_slowdown", NULL,                        \
       "computation beside communication over alone")                                 \
     X(COMM_SLOWDOWN, 0.50, 1, 4, "comm_slowdown", NULL,                              \

@@ -17,12 +17,17 @@ typedef enum galv_curve_kind {
     GALV_N_CURVE_KINDS
 } galv_curve_kind;
 
-/* t = alpha + (S + M S/(S + K)) fac(n) / B */
+/* Sizes, 1 MiB times a power of 4, at which measurements correct a curve. */
+#define GALV_N_CURVE_KNOTS 5
+
+/* t = (alpha + (S + M S/(S + K)) fac(n) / B) exp(r), r linear in ln S between the
+ * knots, fading to 0 below the first */
 typedef struct galv_collective_curve {
     double alpha_s;
     double bytes_per_s; /* B: bus bandwidth of long messages */
     double mid_bytes;   /* M: extra bytes of the plateau in the middle */
     double knee_bytes;  /* K */
+    double log_ratio[GALV_N_CURVE_KNOTS]; /* r: ln(measured / the rest); 0 = unknown */
 } galv_collective_curve;
 
 #define GALV_MAX_CURVE_RANKS 8

@@ -416,6 +416,10 @@ static void interpolate_curves(galv_collective_curve *curves)
         curves[n].bytes_per_s = (1 - w) * low->bytes_per_s + w * high->bytes_per_s;
         curves[n].mid_bytes = (1 - w) * low->mid_bytes + w * high->mid_bytes;
         curves[n].knee_bytes = (1 - w) * low->knee_bytes + w * high->knee_bytes;
+        for (int i = 0; i < GALV_N_CURVE_KNOTS; i++) {
+            curves[n].log_ratio[i] =
+                (1 - w) * low->log_ratio[i] + w * high->log_ratio[i];
+        }
     }
     curves[1] = curves[2];
     curves[0] = curves[2];
@@ -492,6 +496,11 @@ static void read_curves(galv_collective_law *law, table *t, const galv_device *d
         c->bytes_per_s = 1e9 * scale * number(t, row, "busbw_gbs", 1);
         c->mid_bytes = 1e6 * number(t, row, "mid_mb", 0);
         c->knee_bytes = 1e6 * positive(number(t, row, "knee_mb", 1), 1e-3);
+        static const char *const knots[GALV_N_CURVE_KNOTS] = {
+            "ln_1m", "ln_4m", "ln_16m", "ln_64m", "ln_256m"};
+        for (int i = 0; i < GALV_N_CURVE_KNOTS; i++) {
+            c->log_ratio[i] = number(t, row, knots[i], 0);
+        }
         has_eight = has_eight || n == 8;
         law->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
     }
