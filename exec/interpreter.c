@@ -157,8 +157,28 @@ static const galv_operation *class_of(const galv_program *p, uint32_t op)
     return &p->classes[p->ops[op].class_index];
 }
 
-/* Inputs' gradients that are followed by the weights of the very same part. */
-static void find_hides(galv_interpreter *in, int32_t stage, bool splits_backward)
+/* Is the gradient of a layer's input reduced for a backward of inputs and weights
+ * together? (In a split one the reduction serves the inputs alone.) */
+static bool reduced_together(const galv_program *p, int32_t stage, uint32_t input)
+{
+    const galv_operation *o = class_of(p, input);
+    uint32_t begin = p->queue_begin[stage * GALV_N_STREAMS + GALV_STREAM_TP];
+    uint32_t end = p->queue_begin[stage * GALV_N_STREAMS + GALV_STREAM_TP + 1];
+    for (uint32_t op = begin; op < end; op++) {
+        const galv_operation *c = class_of(p, op);
+        if (c->first_layer == o->first_layer && c->pass == GALV_OP_BACKWARD &&
+            c->kind != GALV_OP_ALL_GATHER &&
+            p->ops[op].micro_batch == p->ops[input].micro_batch) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Inputs' gradients that are followed by the weights of the very same part, to hide
+ * their reduction: parts of a layer always are, a whole layer may also be what a
+ * schedule that splits backward has side by side. */
+static void find_hides(galv_interpreter *in, int32_t stage)
 {
     const galv_program *p = in->program;
     uint32_t begin = p->queue_begin[stage * GALV_N_STREAMS + GALV_STREAM_COMPUTE];
@@ -170,7 +190,7 @@ static void find_hides(galv_interpreter *in, int32_t stage, bool splits_backward
             a->part == c->part && a->first_layer == c->first_layer &&
             a->n_layers == 1 && c->n_layers == 1 &&
             p->ops[op].micro_batch == p->ops[op + 1].micro_batch &&
-            (a->part != GALV_PART_WHOLE || !splits_backward)) {
+            (a->part != GALV_PART_WHOLE || reduced_together(p, stage, op))) {
             in->hides[op] = in->hides[op + 1] = 1;
         }
     }
@@ -223,7 +243,7 @@ static galv_status find_messages(galv_interpreter *in, int32_t stage, galv_arena
 }
 
 galv_status galv_interpreter_make(galv_interpreter *interpreter,
-                                  const galv_program *program, bool splits_backward,
+                                  const galv_program *program,
                                   const galv_worker *worker, galv_arena *arena,
                                   galv_err *err)
 {
@@ -237,7 +257,7 @@ galv_status galv_interpreter_make(galv_interpreter *interpreter,
     }
     galv_status status = make_order(interpreter, stage, arena, err);
     if (status == GALV_OK) {
-        find_hides(interpreter, stage, splits_backward);
+        find_hides(interpreter, stage);
         status = find_messages(interpreter, stage, arena, err);
     }
     return status;
@@ -302,7 +322,7 @@ static galv_event run_recv(galv_interpreter *in, galv_worker *w, uint32_t op)
 }
 
 /* Gathers and reductions of data parallelism, and the tied table's. */
-static galv_event run_data_parallel(galv_worker *w, const galv_operation *o)
+static galv_event run_data_parallel(galv_worker *w, const galv_operation *o, int32_t mb)
 {
     galv_backend *b = w->b;
     double bytes = 0;
@@ -343,7 +363,7 @@ static galv_event run_data_parallel(galv_worker *w, const galv_operation *o)
     if (o->kind == GALV_OP_ALL_GATHER) {
         bytes *= b->element_bytes / 4.0;
     }
-    galv_recorder_add(&w->recorder, o, -1, bytes, start, end);
+    galv_recorder_add(&w->recorder, o, mb, bytes, start, end);
     return end;
 }
 
@@ -470,7 +490,7 @@ void galv_interpreter_run(galv_interpreter *interpreter, galv_worker *worker)
             break;
         case GALV_STREAM_DP:
             wait_for_dependencies(in, w, op, o->stream);
-            in->events[op] = run_data_parallel(w, o);
+            in->events[op] = run_data_parallel(w, o, mb);
             break;
         default:
             in->events[op] = computed;

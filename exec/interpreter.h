@@ -33,7 +33,7 @@ typedef struct galv_interpreter {
 /* Lays out the run of a program. Everything is owned by the arena, the program must
  * live as long. Errors: GALV_NO_MEMORY, GALV_INTERNAL. */
 galv_status galv_interpreter_make(galv_interpreter *interpreter,
-                                  const galv_program *program, bool splits_backward,
+                                  const galv_program *program,
                                   const galv_worker *worker, galv_arena *arena,
                                   galv_err *err);
 

@@ -33,6 +33,17 @@ static int parts_of(int parts[4], const galv_layer_work *layer, int part)
 
 /* ---- what passes between layers ---- */
 
+/* The layer whose gather the program has between two (schedule/compile_units.c). */
+static int32_t recorded_layer(const galv_worker *w, int32_t from, int32_t to)
+{
+    const galv_strategy *a = galv_plan_strategy(w->plan, from);
+    const galv_strategy *b = galv_plan_strategy(w->plan, to);
+    bool pieces_a = a->tp > 1 && a->sp != GALV_SP_NONE;
+    bool pieces_b = b->tp > 1 && b->sp != GALV_SP_NONE;
+    bool gives = b->dp > a->dp || (b->dp == a->dp && pieces_a && !pieces_b);
+    return gives && pieces_a ? from : to;
+}
+
 /* Rows under layer `from`'s strategy become rows under layer `to`'s. */
 static void *change_layout(galv_worker *w, int32_t from, int32_t to, void *rows)
 {
@@ -77,7 +88,8 @@ static void *change_layout(galv_worker *w, int32_t from, int32_t to, void *rows)
                   GALV_ELEMENT);
     double bytes = (double)r->n_send * (double)h * b->element_bytes;
     galv_worker_await(w, galv_worker_end(w, GALV_STREAM_TP, GALV_OP_ALL_GATHER,
-                                         GALV_PART_WHOLE, to, bytes, start));
+                                         GALV_PART_WHOLE, recorded_layer(w, from, to),
+                                         bytes, start));
     GALV_DROP(w, packed);
     b->gather_rows(b, GALV_STREAM_COMPUTE, wanted, came, r->unpack, n, h, GALV_ELEMENT);
     GALV_DROP(w, came);

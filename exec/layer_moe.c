@@ -7,8 +7,9 @@
  * sp=none each routes its share of the rows and they join what they made.
  *
  * Shared experts are a dense MLP that tp cuts. Under sp=none its parts are added up
- * together with the joining of the routed tokens, in one all-reduce where the program
- * has an all-gather; without shared experts it is that all-gather, if rows divide.
+ * together with the joining of the routed tokens, in one all-reduce that is recorded as
+ * the all-gather of the program; without shared experts it is that all-gather, if rows
+ * divide.
  *
  * No tokens are dropped and there is no balancing loss: capacity is what it takes.
  * Source: Jiang et al. 2024 (Mixtral, arXiv 2401.04088); Dai et al. 2024 (DeepSeekMoE,
@@ -60,16 +61,18 @@ static void *start_joining(galv_worker *w, const galv_layer_work *layer, int par
 {
     size_t n = layer->own_rows * layer->hidden;
     size_t tp = (size_t)layer->place->strategy.tp;
-    bool whole_shares = layer->width == 0 && layer->own_rows % tp == 0;
-    if (!whole_shares) {
-        return galv_start_reduction(w, layer, part, rows, done);
-    }
+    double bytes = (double)n * w->b->element_bytes;
     galv_event start = galv_worker_begin(w, GALV_STREAM_TP);
-    w->b->all_gather(w->b, GALV_STREAM_TP, layer->groups->tp, rows,
-                     row_of(w, layer, rows, share_begin(layer, layer->place->tp_index)),
-                     n / tp, GALV_ELEMENT);
+    if (layer->width == 0 && layer->own_rows % tp == 0) {
+        size_t mine = share_begin(layer, layer->place->tp_index);
+        w->b->all_gather(w->b, GALV_STREAM_TP, layer->groups->tp, rows,
+                         row_of(w, layer, rows, mine), n / tp, GALV_ELEMENT);
+    } else {
+        w->b->all_reduce(w->b, GALV_STREAM_TP, layer->groups->tp, rows, n, GALV_ELEMENT,
+                         GALV_SUM);
+    }
     *done = galv_worker_end(w, GALV_STREAM_TP, GALV_OP_ALL_GATHER, part, layer->index,
-                            (double)n * w->b->element_bytes, start);
+                            bytes, start);
     return rows;
 }
 

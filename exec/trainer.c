@@ -350,8 +350,7 @@ static galv_status make(galv_trainer *t, galv_err *err)
         status = allocate_rest(t, err);
     }
     if (status == GALV_OK) {
-        status = galv_interpreter_make(&t->interpreter, t->program,
-                                       schedule.splits_backward, w, t->arena, err);
+        status = galv_interpreter_make(&t->interpreter, t->program, w, t->arena, err);
     }
     if (status == GALV_OK && t->options.tokens_path != NULL) {
         status = galv_batch_read(&w->batch, t->options.tokens_path, err);
