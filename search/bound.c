@@ -19,6 +19,9 @@
  * loads count; and of a backward that may be whole or split, what is less. Two copies
  * of the model share the micro-batches.
  *
+ * Where ZeRO-2 or 3 sends parameters and gradients in every pass, hiding them costs
+ * something too (hiding_s below).
+ *
  * Left out, since the schedule decides whether it is hidden: gradient reduction and
  * parameter gathers outside the passes, and pipeline messages. The bound stays true
  * without them. */
@@ -28,6 +31,7 @@
 #include "schedule/program.h"
 #include "schedule/schedule.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { FEW_ROUNDS = 4 };
@@ -39,6 +43,7 @@ typedef struct bounder {
     galv_arena *arena;
     galv_err *err;
     galv_prices *prices;
+    double most_slowing;       /* by one second of parameter messages */
     struct pass_bound *passes; /* [pp * vpp][4] by class of virtual stage and pass */
 } bounder;
 
@@ -46,6 +51,9 @@ typedef struct pass_bound {
     bool known;
     double latency_s;
     double load_s[GALV_N_STREAMS];
+    double bare_s;    /* latency when parameter messages take no time */
+    double slowing_s; /* what hiding its parameter messages behind computation takes */
+    double beside_s;  /* most seconds of them that other communication can hide */
 } pass_bound;
 
 /* Longest path from the first operations of a pass to its last. Ops are in program
@@ -79,6 +87,21 @@ double galv_pass_latency(double *end_s, const galv_pass_ops *ops, const double *
     return longest;
 }
 
+/* What hiding an operation takes, if it is a message of parameters; what it can hide,
+ * if it is another. See search/layer_table.c. */
+static void add_hiding(bounder *b, pass_bound *bound, int stream, const galv_cost *cost)
+{
+    double comm = cost->comm_slowdown > 1 ? cost->comm_slowdown : 1;
+    if (stream == GALV_STREAM_DP && cost->compute_slowdown > 1) {
+        double slowing = comm * (1 - 1 / cost->compute_slowdown);
+        slowing = slowing * comm < 1 ? slowing : 0;
+        bound->slowing_s += slowing * cost->work_s;
+        b->most_slowing = slowing > b->most_slowing ? slowing : b->most_slowing;
+    } else if (stream != GALV_STREAM_DP && stream != GALV_STREAM_COMPUTE) {
+        bound->beside_s += comm * cost->work_s;
+    }
+}
+
 /* A pass of a virtual stage; those of one class (sim/prices.h) share their bounds. */
 static galv_status bound_pass(const pass_bound **found, bounder *b, int32_t stage,
                               int32_t chunk, int32_t virtual_stage, int pass)
@@ -108,8 +131,15 @@ static galv_status bound_pass(const pass_bound **found, bounder *b, int32_t stag
         }
         work_s[i] = cost->work_s;
         bound->load_s[ops.ops[i].stream] += work_s[i];
+        add_hiding(b, bound, ops.ops[i].stream, cost);
     }
     bound->latency_s = galv_pass_latency(end_s, &ops, work_s);
+    for (int32_t i = 0; i < ops.n_ops; i++) {
+        work_s[i] = ops.ops[i].stream == GALV_STREAM_DP ? 0 : work_s[i];
+    }
+    bound->bare_s = bound->load_s[GALV_STREAM_DP] > 0
+                        ? galv_pass_latency(end_s, &ops, work_s)
+                        : bound->latency_s;
     return GALV_OK;
 }
 
@@ -134,8 +164,54 @@ typedef struct stage_bound {
     double latency_s;              /* of all passes of one micro-batch */
     double load_s[GALV_N_STREAMS]; /* the same by stream */
     double optimizer_s;
+    double bare_s, slowing_s, beside_s;
     int32_t first_virtual; /* lowest virtual stage it holds */
 } stage_bound;
+
+/* Most seconds of messages to and from the stages beside it, for one micro-batch: they
+ * too may hide what parameters send. */
+static double messages_s(const bounder *b, int32_t stage)
+{
+    double most = 0;
+    for (int32_t chunk = 0; b->plan->pp > 1 && chunk < galv_plan_n_chunks(b->plan);
+         chunk++) {
+        int32_t v = galv_plan_virtual_stage(b->plan, stage, chunk);
+        for (int kind = GALV_OP_SEND; kind <= GALV_OP_RECV; kind++) {
+            galv_operation op = {.kind = (uint8_t)kind,
+                                 .part = GALV_PART_WHOLE,
+                                 .pass = GALV_OP_FORWARD,
+                                 .stage = stage,
+                                 .chunk = chunk,
+                                 .n_layers = 1,
+                                 .peer_stage = (stage + 1) % b->plan->pp};
+            op.stream =
+                kind == GALV_OP_SEND ? GALV_STREAM_PP_SEND : GALV_STREAM_PP_RECV;
+            op.first_layer = b->plan->first_layer[v + (kind == GALV_OP_SEND)] -
+                             (kind == GALV_OP_SEND);
+            op.first_layer = op.first_layer < 0 ? 0 : op.first_layer;
+            op.first_layer = op.first_layer < b->plan->n_layers ? op.first_layer
+                                                                : b->plan->n_layers - 1;
+            const galv_cost *cost = galv_prices_get(b->prices, &op);
+            double comm = cost && cost->comm_slowdown > 1 ? cost->comm_slowdown : 1;
+            double seconds = cost ? comm * cost->work_s : (double)INFINITY;
+            most = seconds > most ? seconds : most;
+        }
+    }
+    return 4 * galv_plan_n_chunks(b->plan) * most;
+}
+
+/* The end of a stage's passes when parameter messages must run beside something:
+ * `idle_s` is what it waits for others, and hides them too. */
+static double hiding_s(const bounder *b, const stage_bound *at, int32_t stage,
+                       double idle_s, double m)
+{
+    double k = b->most_slowing;
+    if (!(at->slowing_s > 0)) {
+        return 0;
+    }
+    return (1 - k) * idle_s +
+           m * (at->bare_s + at->slowing_s - k * (at->beside_s + messages_s(b, stage)));
+}
 
 static double combine(const bounder *b, const stage_bound *stages,
                       const double *forward_s, const double *backward_s,
@@ -158,6 +234,8 @@ static double combine(const bounder *b, const stage_bound *stages,
         }
         double end = arrival + m * busiest + drain;
         passes = end > passes ? end : passes;
+        end = hiding_s(b, &stages[stage], stage, arrival + drain, m);
+        passes = end > passes ? end : passes;
         if (stages[stage].optimizer_s > optimizer) {
             optimizer = stages[stage].optimizer_s;
         }
@@ -171,6 +249,9 @@ static void add_pass(stage_bound *stage, const pass_bound *bound, double times,
                      bool beside)
 {
     stage->latency_s += beside ? 0 : times * bound->latency_s;
+    stage->bare_s += beside ? 0 : times * bound->bare_s;
+    stage->slowing_s += beside ? 0 : times * bound->slowing_s;
+    stage->beside_s += times * bound->beside_s;
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
         stage->load_s[stream] += times * bound->load_s[stream];
     }
@@ -210,6 +291,7 @@ static galv_status bound_chunk(stage_bound *stage_at, double *forward_s,
     stage_at->optimizer_s += optimizer_s(b, stage, chunk, s);
     forward_s[s] = bounds[GALV_PASS_FORWARD]->latency_s;
     add_pass(stage_at, bounds[GALV_PASS_FORWARD], times, schedule->pairs);
+    stage_at->slowing_s *= schedule->pairs ? 0 : 1;
     const pass_bound *whole = bounds[GALV_PASS_BACKWARD];
     const pass_bound *input = bounds[GALV_PASS_BACKWARD_INPUT];
     const pass_bound *weight = bounds[GALV_PASS_BACKWARD_WEIGHT];
@@ -246,7 +328,7 @@ galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
                             const galv_plan *plan, galv_prices *prices,
                             galv_arena *arena, galv_err *err)
 {
-    bounder b = {plan, *plan, galv_costmodel_job(model), arena, err, prices, NULL};
+    bounder b = {plan, *plan, galv_costmodel_job(model), arena, err, prices, 0, NULL};
     const galv_schedule *schedule = NULL;
     size_t n_virtual = (size_t)plan->pp * (size_t)plan->vpp;
     galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
