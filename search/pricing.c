@@ -6,7 +6,10 @@
  * a fixed number (1F1B and its kin) have settled by then: when twice as many
  * micro-batches change no peak, more will not. Orders that keep all (GPipe) have not,
  * and are walked whole. So an iteration of a hundred thousand micro-batches costs no
- * more to price than one of a hundred. */
+ * more to price than one of a hundred.
+ *
+ * Only a plan that surely does not fit is left aside: its memory from below is over the
+ * limit. Where the order alone does not tell, the simulator will. */
 #include "search/pricing.h"
 
 #include "schedule/schedule.h"
@@ -37,14 +40,16 @@ static double most_held(const galv_costmodel *model, const galv_plan *plan)
     return most;
 }
 
-/* The largest peak of an iteration of n micro-batches; 0 = all. */
+/* The least that the fullest stage needs in an iteration of n micro-batches; 0 = all.
+ */
 static galv_status estimate(double *peak_bytes, const galv_costmodel *model,
                             const galv_plan *plan, int64_t n, galv_prices *prices,
                             galv_arena *arena, galv_err *err)
 {
     galv_plan shorter = *plan;
     double *peaks = GALV_NEW_ARRAY(arena, double, plan->pp);
-    if (!peaks) {
+    double *most = GALV_NEW_ARRAY(arena, double, plan->pp);
+    if (!peaks || !most) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     if (n > 0) {
@@ -52,11 +57,12 @@ static galv_status estimate(double *peak_bytes, const galv_costmodel *model,
             plan->global_batch_size / galv_plan_n_micro_batches(plan) * n;
     }
     galv_status status =
-        galv_estimate_memory(peaks, model, &shorter, prices, arena, err);
+        galv_estimate_memory_between(peaks, most, model, &shorter, prices, arena, err);
     *peak_bytes = 0;
     for (int32_t stage = 0; status == GALV_OK && stage < plan->pp; stage++) {
         *peak_bytes = peaks[stage] > *peak_bytes ? peaks[stage] : *peak_bytes;
     }
+    *peak_bytes *= 1 - GALV_ESTIMATE_SLACK_FRAC;
     return status;
 }
 
@@ -103,8 +109,8 @@ galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
             status = galv_price_memory(&made.peak_memory_bytes, model, plan, prices,
                                        limit_bytes, arena, err);
         }
-        made.fits = made.peak_memory_bytes <= limit_bytes;
-        if (status == GALV_OK && made.fits) {
+        made.may_fit = made.peak_memory_bytes <= limit_bytes;
+        if (status == GALV_OK && made.may_fit) {
             status = galv_bound_time(&made.bound_s, model, plan, prices, arena, err);
         }
     }

@@ -7,10 +7,11 @@
 #include "sim/prices.h"
 
 typedef struct galv_plan_price {
-    double peak_memory_bytes; /* galv_estimate_memory; or, of a plan that does not fit,
-                                 no more than that */
-    bool fits;                /* by galv_estimate_memory */
-    double bound_s;           /* galv_bound_time; 0 when it does not fit */
+    double peak_memory_bytes; /* no more than the simulator will find: the least of
+                                 galv_estimate_memory_between; or, of a plan that does
+                                 not fit, no more than that */
+    bool may_fit;             /* that is within the limit */
+    double bound_s;           /* galv_bound_time; 0 when it cannot fit */
 } galv_plan_price;
 
 /* Prices a plan. It is looked at no further than to see that it does not fit: first
@@ -20,7 +21,7 @@ galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
                             const galv_plan *plan, double limit_bytes,
                             galv_arena *arena, galv_err *err);
 
-/* The largest galv_estimate_memory of a plan's stages. Where the schedule's orders
+/* The largest memory from below of a plan's stages. Where the schedule's orders
  * settle, so that the peaks no longer grow with the number of micro-batches, those of
  * a short iteration are taken. Errors as above. */
 galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,

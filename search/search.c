@@ -87,7 +87,7 @@ static void price_item(void *context, size_t item, int worker)
         status = galv_price_plan(&price, s->model, plan, s->limit_bytes, arena, &err);
     }
     if (status == GALV_OK) {
-        c->fate = price.fits ? GALV_FATE_LEFT : GALV_FATE_OUT_OF_MEMORY;
+        c->fate = price.may_fit ? GALV_FATE_LEFT : GALV_FATE_OUT_OF_MEMORY;
         c->peak_memory_bytes = price.peak_memory_bytes;
         c->bound_s = price.bound_s;
     } else {

@@ -124,8 +124,8 @@ static galv_status walk_passes(estimate *e, int32_t class_of, int32_t stage,
     return status;
 }
 
-static galv_status estimate_stage(double *peak_bytes, estimate *e, int32_t stage,
-                                  galv_err *err)
+static galv_status estimate_stage(double *least_bytes, double *most_bytes, estimate *e,
+                                  int32_t stage, galv_err *err)
 {
     double message = 0;
     double ahead = 0;
@@ -151,13 +151,27 @@ static galv_status estimate_stage(double *peak_bytes, estimate *e, int32_t stage
     galv_status status = walk_slots(&highest, e, stage, class_of, err);
     galv_stage_memory base;
     galv_costmodel_stage_memory(&base, e->model, e->plan, stage);
-    *peak_bytes = sum(base.bytes) + highest + message + ahead;
+    *least_bytes = sum(base.bytes) + highest;
+    *most_bytes = *least_bytes + message + ahead;
     return status;
 }
 
 galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model,
                                  const galv_plan *plan, galv_prices *prices,
                                  galv_arena *arena, galv_err *err)
+{
+    double *least = GALV_NEW_ARRAY(arena, double, plan->pp);
+    if (least == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
+    }
+    return galv_estimate_memory_between(least, peak_bytes, model, plan, prices, arena,
+                                        err);
+}
+
+galv_status galv_estimate_memory_between(double *least_bytes, double *most_bytes,
+                                         const galv_costmodel *model,
+                                         const galv_plan *plan, galv_prices *prices,
+                                         galv_arena *arena, galv_err *err)
 {
     estimate e = {.model = model, .plan = plan, .arena = arena, .prices = prices};
     galv_status status = galv_schedule_of_plan(&e.schedule, plan, err);
@@ -174,7 +188,7 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
     if (e.shape.n_micro_batches < 1) {
         return galv_fail(err, GALV_USAGE, "the plan has no whole micro-batch");
     }
-    double *peaks = calloc((size_t)plan->pp, sizeof *peaks);
+    double *peaks = calloc(2 * (size_t)plan->pp, sizeof *peaks);
     e.slots = calloc((size_t)plan->pp * galv_schedule_n_slots(&e.schedule, &e.shape),
                      sizeof *e.slots);
     size_t n_virtual = (size_t)plan->pp * (size_t)plan->vpp;
@@ -190,10 +204,12 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
         status = galv_schedule_order(e.slots, &e.schedule, &e.shape, err);
     }
     for (int32_t stage = 0; stage < plan->pp && status == GALV_OK; stage++) {
-        status = estimate_stage(&peaks[stage], &e, stage, err);
+        status =
+            estimate_stage(&peaks[stage], &peaks[plan->pp + stage], &e, stage, err);
     }
     if (status == GALV_OK) {
-        memcpy(peak_bytes, peaks, (size_t)plan->pp * sizeof *peaks);
+        memcpy(least_bytes, peaks, (size_t)plan->pp * sizeof *peaks);
+        memcpy(most_bytes, peaks + plan->pp, (size_t)plan->pp * sizeof *peaks);
     }
     free(peaks);
     free(e.slots);

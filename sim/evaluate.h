@@ -104,6 +104,19 @@ galv_status galv_estimate_memory(double *peak_bytes, const galv_costmodel *model
                                  const galv_plan *plan, galv_prices *prices,
                                  galv_arena *arena, galv_err *err);
 
+/* How far `least` below may lie above what the simulator finds: where a gather of
+ * ZeRO-3 weights for experts and the exchange of their tokens do not meet in time. */
+#define GALV_ESTIMATE_SLACK_FRAC 1e-3
+
+/* The same from below and above: what the simulator finds lies between (tests hold it
+ * to that). The order alone does not tell which messages and gathers are under way when
+ * a stage is fullest; `least` counts those of the pass at hand only, `most` the largest
+ * of all besides. least_bytes[pp], most_bytes[pp]. */
+galv_status galv_estimate_memory_between(double *least_bytes, double *most_bytes,
+                                         const galv_costmodel *model,
+                                         const galv_plan *plan, galv_prices *prices,
+                                         galv_arena *arena, galv_err *err);
+
 /* Writes the members of a result into an open JSON object (see docs/formats.md),
  * "plan" and "stages" included; wall_s too. */
 void galv_result_to_json(const galv_result *result, const galv_job *job,

@@ -343,6 +343,29 @@ Test(sim_evaluate, memory_estimated_by_order_is_what_the_simulation_finds_or_mor
     }
 }
 
+Test(sim_evaluate, memory_found_by_simulation_lies_between_the_estimates)
+{
+    for (size_t i = 0; i < N_SETUPS; i++) {
+        stand s = set_up(&setups[i]);
+        galv_result result = evaluate(&s, false);
+        galv_err err = GALV_ERR_INIT;
+        double least[8], most[8];
+        cr_assert_eq(galv_estimate_memory_between(least, most, s.model, s.plan, NULL,
+                                                  s.arena, &err),
+                     GALV_OK);
+        for (int32_t stage = 0; stage < result.n_stages; stage++) {
+            double found = result.stages[stage].peak_memory_bytes;
+            cr_expect(least[stage] * (1 - GALV_ESTIMATE_SLACK_FRAC) <= found &&
+                          found <= most[stage] * (1 + 1e-9),
+                      "%s stage %d: %.6g is not between %.6g and %.6g", setups[i].name,
+                      (int)stage, found, least[stage], most[stage]);
+            cr_expect(least[stage] >= 0.9 * found, "%s stage %d: %.6g far below %.6g",
+                      setups[i].name, (int)stage, least[stage], found);
+        }
+        tear_down(&s);
+    }
+}
+
 Test(sim_evaluate, the_same_plan_gives_the_same_bits)
 {
     for (size_t i = 0; i < N_SETUPS; i += 3) {
