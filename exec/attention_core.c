@@ -44,10 +44,9 @@ static int32_t owner(const galv_layer_work *layer, int32_t i)
     return (layer->place->cp_index - i + cp) % cp;
 }
 
-/* Passes n values on to the next rank of the ring. The message waits for the
- * computation when `computed`. */
+/* Passes n values on to the next rank of the ring, once they are computed. */
 static galv_event pass_on(galv_worker *w, const galv_layer_work *layer, void *out,
-                          const void *in, size_t n, galv_element type, bool computed)
+                          const void *in, size_t n, galv_element type)
 {
     int32_t cp = layer->place->strategy.cp;
     int32_t next = (layer->place->cp_index + 1) % cp;
@@ -58,8 +57,7 @@ static galv_event pass_on(galv_worker *w, const galv_layer_work *layer, void *ou
         send[i] = i > next ? (int64_t)n : 0;
         recv[i] = i > before ? (int64_t)n : 0;
     }
-    galv_event start = computed ? galv_worker_begin(w, GALV_STREAM_CP)
-                                : w->b->record(w->b, GALV_STREAM_CP);
+    galv_event start = galv_worker_begin(w, GALV_STREAM_CP);
     w->b->all_to_all(w->b, GALV_STREAM_CP, layer->groups->cp, out, recv, in, send,
                      type);
     double bytes = (double)n * (type == GALV_ELEMENT ? w->b->element_bytes : 4);
@@ -89,7 +87,7 @@ void galv_core_forward(galv_worker *w, galv_layer_work *layer, galv_saved *s)
         galv_event came = 0;
         if (i + 1 < cp) {
             next = galv_take(w, 2, n_kv);
-            came = pass_on(w, layer, next, block, 2 * n_kv, GALV_ELEMENT, true);
+            came = pass_on(w, layer, next, block, 2 * n_kv, GALV_ELEMENT);
         }
         const char *values = (const char *)block + n_kv * (size_t)b->element_bytes;
         shape = shape_of(layer, owner(layer, i));
@@ -147,7 +145,7 @@ static float *ring_back(galv_worker *w, galv_layer_work *layer, galv_saved *s,
         galv_event came = 0;
         if (i + 1 < cp) {
             next = galv_take(w, 2, n_kv);
-            came = pass_on(w, layer, next, block, 2 * n_kv, GALV_ELEMENT, true);
+            came = pass_on(w, layer, next, block, 2 * n_kv, GALV_ELEMENT);
         }
         const char *values = (const char *)block + n_kv * (size_t)b->element_bytes;
         galv_attention shape = shape_of(layer, owner(layer, i));
@@ -157,7 +155,7 @@ static float *ring_back(galv_worker *w, galv_layer_work *layer, galv_saved *s,
         if (cp > 1) { /* after the last step to its owner */
             float *theirs = galv_take_floats(w, 2 * n_kv);
             galv_event passed =
-                pass_on(w, layer, theirs, gradient, 2 * n_kv, GALV_FLOAT32, true);
+                pass_on(w, layer, theirs, gradient, 2 * n_kv, GALV_FLOAT32);
             galv_worker_await(w, passed);
             GALV_DROP(w, gradient);
             gradient = theirs;

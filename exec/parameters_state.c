@@ -174,10 +174,16 @@ void galv_block_sum_squares(galv_block *block, galv_backend *b, float *sum)
     const float *gradient = galv_block_own_gradient(block) - block->own_first;
     for (int32_t i = 0; i < block->n_tensors; i++) {
         const galv_tensor *t = &block->tensors[i];
+        if (t->copy != 0) {
+            continue;
+        }
         int64_t begin = t->offset > first ? t->offset : first;
+        while (i + 1 < block->n_tensors && block->tensors[i + 1].copy == 0) {
+            t = &block->tensors[++i]; /* gaps between tensors are 0 */
+        }
         int64_t end = t->offset + t->n_rows * t->n_cols;
         end = end < first + share ? end : first + share;
-        if (t->copy == 0 && begin < end) {
+        if (begin < end) {
             b->sum_squares(b, GALV_STREAM_COMPUTE, sum, gradient + begin,
                            (size_t)(end - begin));
         }
