@@ -22,7 +22,7 @@ static galv_place place_of(const galv_strategy *s, int32_t rank)
     memset(&plan, 0, sizeof plan);
     job.workload.seq_length = SEQ;
     plan.micro_batch_size = SAMPLES / s->dp;
-    plan.n_strategies = 1;
+    plan.n_layers = plan.n_strategies = 1;
     plan.strategies = &strategy;
     plan.layer_strategy = &layer_strategy;
     cr_assert_eq(galv_place_make(&place, &job, &plan, s, rank, &err), GALV_OK, "%s",
@@ -97,7 +97,7 @@ Test(exec_layout, samples_that_do_not_divide_are_refused)
     memset(&plan, 0, sizeof plan);
     job.workload.seq_length = SEQ;
     plan.micro_batch_size = 3;
-    plan.n_strategies = 1;
+    plan.n_layers = plan.n_strategies = 1;
     plan.strategies = &strategy;
     plan.layer_strategy = &layer_strategy;
     galv_strategy other = strategy;
