@@ -522,6 +522,51 @@ Test(search_layerwise, is_never_worse_than_the_uniform_search)
     }
 }
 
+/* 31 blocks on 8 stages, 56 samples: numbers that divide nothing. Every stage works,
+ * none holds much more than its share, and no sample is lost. */
+Test(search_layerwise, blocks_that_do_not_divide_are_spread_sensibly)
+{
+    galv_job job;
+    galv_costmodel *model = NULL;
+    galv_err err = GALV_ERR_INIT;
+    galv_space space = GALV_SPACE_INIT;
+    galv_search_options options = GALV_SEARCH_OPTIONS_INIT;
+    galv_search_result found;
+    galv_arena *arena = galv_arena_new();
+    memset(&job, 0, sizeof job);
+    cr_assert_eq(galv_model_load(&job.model, "llama2-7b", &err), GALV_OK);
+    cr_assert_eq(galv_cluster_load(&job.cluster, "dgx-a100", 1, &err), GALV_OK);
+    cr_assert_eq(job.model.groups[1].n_layers, 32);
+    job.model.groups[1].n_layers = 31;
+    job.workload = (galv_workload)GALV_WORKLOAD_INIT;
+    job.workload.global_batch_size = 56;
+    galv_job_fill_defaults(&job);
+    cr_assert_eq(galv_costmodel_new(&model, &job, NULL, &err), GALV_OK, "%s",
+                 err.message);
+    space.pp = (galv_choices){1, {8}};
+    space.layer_wise = true;
+    cr_assert_eq(galv_search(&found, model, &space, &options, arena, &err), GALV_OK,
+                 "%s", err.message);
+    cr_assert_gt(found.n_plans, 0);
+    for (int32_t i = 0; i < found.n_plans; i++) {
+        const galv_plan *plan = found.plans[i].plan;
+        int32_t n_blocks = 0;
+        cr_expect_eq((int64_t)galv_plan_n_micro_batches(plan) * plan->micro_batch_size *
+                         galv_plan_strategy(plan, 0)->dp,
+                     56);
+        for (int32_t stage = 0; stage < plan->pp; stage++) {
+            int32_t here = found.plans[i].result.stages[stage].n_layers;
+            cr_expect(here >= 2 && here <= 5, "stage %d of plan %d holds %d blocks",
+                      (int)stage, (int)i, (int)here);
+            n_blocks += here;
+        }
+        cr_expect_eq(n_blocks, 31);
+    }
+    cr_expect_leq(found.lower_bound_s, found.plans[0].result.iteration_time_s);
+    galv_costmodel_free(model);
+    galv_arena_free(arena);
+}
+
 Test(search_layerwise, answer_does_not_depend_on_the_number_of_threads)
 {
     galv_space space = GALV_SPACE_INIT;
