@@ -31,8 +31,8 @@ target() {
         (map(.[0].error)) as $all |
         (map(if .[1].refitted then .[1].error elif .[2].refitted then .[2].error
              else null end) | map(select(. != null))) as $left |
-        ($left | if length > 0 then (map(fabs) | add / length) * 100
-                 else ($all | map(fabs) | add / length) * 100 end) as $judged |
+        ([$all, $left] | map(select(length > 0) | (map(fabs) | add / length) * 100) |
+            max) as $judged |
         "| \($name) | \($target) | \($all | length) | \($all | mape) | \($all | bias) | " +
         "\($left | length) | \($left | mape) | \($left | bias) | " +
         (if $judged <= $target then "yes" else "no" end) + " |"' "$room/all.json"
@@ -142,7 +142,7 @@ Where it is missed, and why:
   state fused attention: taken as unfused, the five dense ones are within 3 %. One more
   (57 GiB for 0.6 billion parameters) is a reinforcement-learning run with an inference
   engine beside it. BLOOM's are of `nvidia_smi`, which sees what the allocator keeps.
-- **B200 at tp 8** is predicted 16 % too fast, at tp 1 to 4 within 4 %: what its
+- **B200 at tp 8** is predicted 16 to 20 % too fast, at tp 1 to 4 within 6 %: what its
   collectives lose beside products is not known.
 
 ## Blind
@@ -156,8 +156,18 @@ PAGE
 jq -r '.cases[] | "| \(.case_id) | \(.measured_iteration_time_s) | \(.predicted_iteration_time_s * 100 | round / 100) | \(.error * 1000 | round / 10) | " +
     (if .iteration_time_interval_s == null then "not validated" else (.iteration_time_interval_s | map(. * 100 | round / 100 | tostring) | join(" - ")) end) + " |"' \
     "$room/blind.json"
+# DeepSeek-V3 (arXiv 2412.19437): 180 000 GPU-hours a trillion tokens on 2048 H800 is
+# 19.9 s for a batch of 15 360 x 4096; pp 16, ep 64, ZeRO-1, DualPipe, fp8. A table of
+# cases cannot state its attention and shared experts.
+"$program" simulate -m deepseek-v3 --gpu h800-sxm-80gb -n 256 --global-batch 15360 \
+    --tp 1 --pp 16 --ep 64 --micro-batch 1 --zero 1 --schedule dualpipe \
+    --precision fp8 --seq-length 4096 --json -q |
+    jq -r '"| deepseek-v3-2048 | 19.9 | \(.iteration_time_s * 100 | round / 100) | " +
+        "\((.iteration_time_s / 19.9 - 1) * 1000 | round / 10) | " +
+        (if .iteration_time_interval_s == null then "not validated" else
+         (.iteration_time_interval_s | map(. * 100 | round / 100 | tostring) | join(" - ")) end) + " |"'
 jq -r 'def percent: . * 1000 | round / 10;
-    "\nMAPE \(.mape_frac | percent) %, bias \(.bias_frac | percent) %, \([.cases[] | select(.error != null and (.error | fabs) <= 0.1)] | length) of \(.n_timed) within 10 %."' "$room/blind.json"
+    "\nOf the table of cases: MAPE \(.mape_frac | percent) %, bias \(.bias_frac | percent) %, \([.cases[] | select(.error != null and (.error | fabs) <= 0.1)] | length) of \(.n_timed) within 10 %."' "$room/blind.json"
 cat <<'PAGE'
 
 ## Calibrated on one run
