@@ -41,7 +41,7 @@ static galv_model small_model(const char *name)
     g->kind = moe ? GALV_LAYER_MOE_DECODER : GALV_LAYER_DECODER;
     g->num_attention_heads = 4;
     g->num_query_groups = gpt ? 4 : 2;
-    g->kv_channels = 4;
+    g->kv_channels = gpt ? 4 : 6; /* 4 * 6 is not 16 */
     g->gated_linear_unit = !gpt;
     g->qkv_bias = moe;
     g->ffn_hidden_size = moe ? 0 : 24;

@@ -18,7 +18,8 @@ enum { STEPS = 3, BATCH = 8, SEQ = 32, MOST_LAYERS = 16 };
 #define TOLERANCE 1e-5
 
 /* Words: a model (gpt llama tied moe shared few), degrees (tp2 cp2 ep2 dp2 pp2 vpp2
- * mb2 zero1), sp (megatron ulysses), recomputation (selective full), a schedule's name,
+ * mb2 zero1), sp (megatron ulysses), recomputation (selective full), a schedule's name
+ * (own: an order of one's own),
  * overlaps switched (late: gradients and gathers at the end; rings: tp-comm; waiting:
  * messages). After "/" the strategy of every other layer. */
 static const char *const cases[] = {
@@ -52,7 +53,7 @@ static void make_model(galv_model *m, const char *name)
     g->kind = moe ? GALV_LAYER_MOE_DECODER : GALV_LAYER_DECODER;
     g->num_attention_heads = 4;
     g->num_query_groups = gpt ? 4 : strcmp(name, "few") == 0 ? 1 : 2;
-    g->kv_channels = 8;
+    g->kv_channels = strcmp(name, "few") == 0 ? 12 : 8; /* 4 * 12 is not 32 */
     g->gated_linear_unit = !gpt;
     g->qkv_bias = strcmp(name, "few") == 0;
     if (moe) {
@@ -169,6 +170,40 @@ static void make_job(galv_job *job, const char *model, int n_devices)
     job->workload.precision = GALV_FP32;
 }
 
+/* An order of one's own: all forwards, then backwards, on the last stage every other
+ * one split into inputs and weights, the weights one backward late. */
+static galv_status set_own_order(galv_plan *plan, galv_arena *arena, galv_err *err)
+{
+    galv_order_entry entries[4 * 3 * BATCH];
+    galv_order *order = NULL;
+    size_t at = 0;
+    size_t n = 0;
+    int32_t m = galv_plan_n_micro_batches(plan);
+    for (int32_t stage = 0; stage < plan->pp; stage++) {
+        int32_t late = -1;
+        for (int32_t mb = 0; mb < m; mb++) {
+            entries[n++] = (galv_order_entry){stage, {GALV_PASS_FORWARD, 0, 0, mb}};
+        }
+        for (int32_t mb = 0; mb < m; mb++) {
+            bool split = stage == plan->pp - 1 && mb % 2 == 0;
+            entries[n++] = (galv_order_entry){
+                stage,
+                {split ? GALV_PASS_BACKWARD_INPUT : GALV_PASS_BACKWARD, 0, 0, mb}};
+            if (late >= 0) {
+                entries[n++] =
+                    (galv_order_entry){stage, {GALV_PASS_BACKWARD_WEIGHT, 0, 0, late}};
+            }
+            late = split ? mb : -1;
+        }
+        if (late >= 0) {
+            entries[n++] =
+                (galv_order_entry){stage, {GALV_PASS_BACKWARD_WEIGHT, 0, 0, late}};
+        }
+    }
+    galv_status status = galv_order_make(&order, entries, n, NULL, &at, arena, err);
+    return status == GALV_OK ? galv_plan_set_order(plan, order, err) : status;
+}
+
 static galv_status make_plan(galv_plan **plan, const galv_job *job, spec *s,
                              galv_arena *arena, galv_err *err)
 {
@@ -183,7 +218,11 @@ static galv_status make_plan(galv_plan **plan, const galv_job *job, spec *s,
     s->uniform.schedule = s->schedule[0] != '\0' ? s->schedule : NULL;
     s->uniform.stage_blocks =
         s->uneven ? uneven[s->uniform.pp * s->uniform.vpp - 1] : NULL;
-    return galv_plan_make_layered(plan, job, &s->uniform, layers, arena, err);
+    bool own = strcmp(s->schedule, "own") == 0;
+    s->uniform.schedule = own ? "gpipe" : s->uniform.schedule;
+    galv_status status =
+        galv_plan_make_layered(plan, job, &s->uniform, layers, arena, err);
+    return status == GALV_OK && own ? set_own_order(*plan, arena, err) : status;
 }
 
 /* ---- runs ---- */

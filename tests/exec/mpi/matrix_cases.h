@@ -72,3 +72,6 @@
     "llama tp2 megatron pp2 dualpipe zero3", "llama tp2 pp2 vpp2 dualpipev zero2",
     "tied dp2 pp2 dualpipe zero2", "llama dp2 pp2 dualpipe full late",
     "few tp2 dp2 pp2 megatron dualpipe zero3",
+    /* an order of one's own that splits some backwards */
+    "llama pp2 own", "moe pp2 own full", "llama tp2 megatron pp2 own",
+    "shared tp2 ep2 pp2 own zero1", "llama dp2 pp2 own zero3", "tied pp4 own",
