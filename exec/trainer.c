@@ -456,7 +456,7 @@ static void upload_tokens(galv_worker *w, galv_layer_work *l, int32_t shift,
         for (size_t i = 0; i < l->rows; i++) {
             int64_t token = galv_place_token(p, first + (int32_t)i);
             int32_t in_micro_batch = (int32_t)(token / p->seq_length);
-            int64_t sample = w->step * w->plan->global_batch_size +
+            int64_t sample = w->first_sample +
                              galv_layout_sample(&w->layout, mb, in_micro_batch);
             host[i] = galv_batch_token(&w->batch, sample,
                                        (int32_t)(token % p->seq_length) + shift);
@@ -524,7 +524,7 @@ galv_status galv_trainer_step(galv_trainer *trainer, galv_step_result *result,
     galv_interpreter_run(&trainer->interpreter, w);
     b->synchronize(b);
     double time_s = now_s() - trainer->began_s;
-    w->step++;
+    w->first_sample += w->plan->global_batch_size;
     if (b->status(b, err) == GALV_OK && w->err.status != GALV_OK) {
         *err = w->err;
     }

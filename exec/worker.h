@@ -89,7 +89,7 @@ typedef struct galv_worker {
     galv_reshard *reshards;  /* [n_strategies * n_strategies] */
     bool *reshard_made;
     galv_batch batch;
-    int64_t step;    /* of the batch */
+    int64_t first_sample; /* of the next step's batch */
     float *losses;   /* device [n_micro_batches], sums over tokens */
     float *squares;  /* device [1] */
     int64_t *counts; /* scratch [2 * (stage_size + 1)] */
