@@ -108,8 +108,8 @@ static galv_status write_manifest(const galv_trainer *t, const char *folder,
     galv_status status = galv_json_finish(&j, err);
     snprintf(path, sizeof path, "%s/manifest.json", folder);
     if (status == GALV_OK) {
-        status = galv_file_write_durably(path, galv_text_string(&text), text.length,
-                                         err);
+        status =
+            galv_file_write_durably(path, galv_text_string(&text), text.length, err);
     }
     galv_text_release(&text);
     return status;
@@ -304,33 +304,37 @@ galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
 galv_status galv_checkpoint_find(galv_checkpoint *checkpoint, const char *path,
                                  galv_text *ignored, galv_arena *arena, galv_err *err)
 {
-    char manifest[1200];
+    char folder[990];
+    char manifest[1100];
     memset(checkpoint, 0, sizeof *checkpoint);
-    snprintf(checkpoint->path, sizeof checkpoint->path, "%s", path);
-    size_t n = strlen(checkpoint->path);
-    while (n > 1 && checkpoint->path[n - 1] == '/') {
-        checkpoint->path[--n] = '\0';
+    size_t n = strlen(path);
+    if (n >= sizeof folder) {
+        return galv_fail(err, GALV_INPUT, "the path %.80s... is too long", path);
     }
-    snprintf(manifest, sizeof manifest, "%s/manifest.json", checkpoint->path);
+    memcpy(folder, path, n + 1);
+    while (n > 1 && folder[n - 1] == '/') {
+        folder[--n] = '\0';
+    }
+    snprintf(checkpoint->path, sizeof checkpoint->path, "%s", folder);
+    snprintf(manifest, sizeof manifest, "%s/manifest.json", folder);
     if (!galv_is_file(manifest)) {
         galv_text none = GALV_TEXT_INIT;
         galv_text *left = ignored != NULL ? ignored : &none;
-        int64_t step = last_step(path, INT64_MAX, left, arena);
+        int64_t step = last_step(folder, INT64_MAX, left, arena);
         if (step < 0) {
-            galv_fail(err, GALV_INPUT, "no whole checkpoint in %s%s%s%s", path,
+            checkpoint->path[0] = '\0';
+            galv_fail(err, GALV_INPUT, "no whole checkpoint in %s%s%s%s", folder,
                       left->length > 0 ? " (" : "", galv_text_string(left),
                       left->length > 0 ? " is half written)" : "");
             galv_hint(err, "checkpoints are written with --checkpoint-every N "
                            "--checkpoint-dir DIR");
+        } else {
+            snprintf(checkpoint->path, sizeof checkpoint->path, "%s/" PREFIX "%lld",
+                     folder, (long long)step);
         }
         galv_text_release(&none);
         if (step < 0) {
             return err->status;
-        }
-        int length = snprintf(checkpoint->path, sizeof checkpoint->path,
-                              "%.990s/" PREFIX "%lld", path, (long long)step);
-        if (length < 0 || (size_t)length >= sizeof checkpoint->path) {
-            return galv_fail(err, GALV_INPUT, "the path %s is too long", path);
         }
     }
     return read_manifest(checkpoint, arena, err);
@@ -367,6 +371,7 @@ static galv_status wrong_shape(const galv_piece *found, const galv_piece *wanted
               galv_tensor_names[wanted->tensor], (int)wanted->layer,
               (long long)found->rows, (long long)found->cols, (long long)wanted->rows,
               (long long)wanted->cols);
+    galv_hint(err, "give a plan for the model that was trained");
     return GALV_INPUT;
 }
 
@@ -457,6 +462,7 @@ static galv_status load_state(galv_worker *w, const galv_checkpoint *c, galv_err
                   "it is of %s with %d layers, the plan is for %d layers of %s",
                   c->model, (int)c->n_layers, (int)w->plan->n_layers,
                   w->job->model.name);
+        galv_hint(err, "give a plan for the model that was trained");
     }
     if (galv_world_agree(w->world, err) == GALV_OK &&
         galv_state_new(&state, w, GALV_PIECES_OWNED, err) == GALV_OK) {

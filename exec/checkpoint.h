@@ -1,7 +1,8 @@
-/* Checkpoints: the state of a training in a folder, for any plan on any number of ranks.
+/* Checkpoints: the state of a training in a folder, for any plan on any number of
+ * ranks.
  *
- *     DIR/checkpoint-STEP/manifest.json   what it is, and the files with their checksums
- *     DIR/checkpoint-STEP/rank-R.state    pieces (state.h) that rank R counted
+ *     DIR/checkpoint-STEP/manifest.json   what it is, and the files with their
+ * checksums DIR/checkpoint-STEP/rank-R.state    pieces (state.h) that rank R counted
  *
  * A checkpoint is written as checkpoint-STEP.tmp and renamed when all of it is on the
  * disk, so one of that name is whole; what a run left half written is never read, and
@@ -24,14 +25,14 @@ typedef struct galv_checkpoint_file {
 /* What the manifest says. */
 typedef struct galv_checkpoint {
     char path[1024];
-    int64_t step;         /* optimizer steps done */
-    int64_t next_sample;  /* of the data, in samples of ... */
-    int32_t seq_length;   /* ... so many tokens */
+    int64_t step;        /* optimizer steps done */
+    int64_t next_sample; /* of the data, in samples of ... */
+    int32_t seq_length;  /* ... so many tokens */
     int64_t seed;
     double learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm;
     char model[128];
     int32_t n_layers;
-    char plan[256];       /* in one line */
+    char plan[256]; /* in one line */
     int32_t n_files;
     galv_checkpoint_file *files; /* owned by the arena */
 } galv_checkpoint;
@@ -44,7 +45,8 @@ galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
 
 /* Finds and reads the manifest: `path` is a checkpoint, or a folder of them, of which
  * the last whole one is taken. Not collective. In `ignored` (a text; NULL allowed) what
- * was found half written. Errors: GALV_INPUT (none there, or a manifest that is none). */
+ * was found half written. Errors: GALV_INPUT (none there: the path is then ""; a
+ * manifest that is none). */
 galv_status galv_checkpoint_find(galv_checkpoint *checkpoint, const char *path,
                                  galv_text *ignored, galv_arena *arena, galv_err *err);
 

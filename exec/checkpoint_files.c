@@ -194,9 +194,9 @@ galv_status galv_folder_remove(const char *path, galv_err *err)
         }
     }
     closedir(folder);
-    return rmdir(path) == 0 ? GALV_OK
-                            : galv_fail(err, GALV_IO, "cannot remove %s: %s", path,
-                                        strerror(errno));
+    return rmdir(path) == 0
+               ? GALV_OK
+               : galv_fail(err, GALV_IO, "cannot remove %s: %s", path, strerror(errno));
 }
 
 /* ---- reading ---- */
@@ -224,8 +224,7 @@ static const char *find_fault(galv_state_file *file)
     file->n_values = h->n_values;
     file->pieces = (const galv_piece *)(h + 1);
     for (int i = 0; i < GALV_STATE_ARRAYS; i++) {
-        file->values[i] =
-            (const float *)(file->pieces + h->n_pieces) + i * h->n_values;
+        file->values[i] = (const float *)(file->pieces + h->n_pieces) + i * h->n_values;
     }
     for (int64_t i = 0; i < h->n_pieces; i++) {
         const galv_piece *p = &file->pieces[i];

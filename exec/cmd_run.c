@@ -1,14 +1,16 @@
 /* galvatron-exec run: trains by a plan for some steps, and tells what it measured.
  *
- * Every rank reads the plan itself; rank 0 prints and writes. Times of the first steps
- * are printed as they are, but the timeline that is kept is that of the median step of
- * those after the warm-up. */
+ * Rank 0 reads the plan and tells it to the others, prints and writes. Times of the
+ * first steps are printed as they are, but the timeline that is kept is that of the
+ * median step of those after the warm-up. */
 #include "base/file.h"
 #include "base/units.h"
+#include "exec/checkpoint.h"
 #include "exec/commands.h"
 #include "exec/cuda.h"
 #include "exec/host.h"
-#include "exec/trainer.h"
+#include "exec/run_options.h"
+#include "exec/running.h"
 #include "schedule/program.h"
 
 #include <errno.h>
@@ -16,121 +18,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define WARM_UP 2 /* steps whose times do not count */
 
-typedef struct run_options {
-    const char *plan_path;
-    const char *backend;
-    const char *out; /* folder; NULL = nothing is written */
-    int64_t steps;
-    bool json, quiet, help;
-    galv_trainer_options trainer;
-} run_options;
-
 typedef struct run {
-    run_options options;
+    galv_run_options options;
     galv_world *world;
     galv_backend *backend;
-    galv_trainer *trainer;
+    galv_running running;
     galv_arena *arena;
-    galv_job job;
-    galv_plan *plan;
+    int64_t first_step; /* done before, by the checkpoint that is resumed */
+    int64_t n_results;
+    int64_t first_result;      /* of the plan that runs last */
     galv_step_result *results; /* [steps] */
     galv_timeline *timelines;  /* [steps] on rank 0 */
     size_t *peaks;             /* [n_ranks] bytes */
 } run;
-
-static const char *const help_text =
-    "galvatron-exec run: trains by a plan, and measures it.\n"
-    "\n"
-    "Usage: [mpirun -np N] galvatron-exec run PLAN.json [OPTION]...\n"
-    "\n"
-    "PLAN.json is a plan document, as galvatron-sim plan -o writes it; N is the "
-    "number\n"
-    "of devices that it uses.\n"
-    "\n"
-    "  --steps N           optimizer steps (default 10)\n"
-    "  --seed S            of the first weights and of random tokens (default 1)\n"
-    "  --tokens FILE       train on these tokens, not on random ones: 16-bit numbers\n"
-    "                      where the name ends in .u16, 32-bit for .i32, else bytes\n"
-    "  --learning-rate X   of AdamW (default 0.001)\n"
-    "  --backend NAME      host (MPI and a BLAS, float32) or cuda; by default cuda\n"
-    "                      where there is a device, else host\n"
-    "  -o, --out DIR       write timeline.csv (of the median step), memory.csv and\n"
-    "                      losses.csv\n"
-    "  --json              print one JSON document at the end\n"
-    "  -q, --quiet         print nothing but errors\n"
-    "  -h, --help          this text\n";
-
-/* ---- options ---- */
-
-static galv_status read_float(float *value, const char *text, galv_err *err)
-{
-    double number = 0;
-    galv_status status = galv_parse_number(&number, text, err);
-    if (status == GALV_OK) {
-        *value = (float)number;
-    }
-    return status;
-}
-
-/* An option with a value; GALV_USAGE when there is no such option. */
-static galv_status read_value(run_options *o, const char *name, const char *value,
-                              galv_err *err)
-{
-    int64_t number = 0;
-    galv_status status = GALV_OK;
-    if (strcmp(name, "--steps") == 0) {
-        status = galv_parse_count(&o->steps, value, 1, 1000000, err);
-    } else if (strcmp(name, "--seed") == 0) {
-        status = galv_parse_count(&number, value, 0, INT64_MAX / 2, err);
-        o->trainer.seed = (uint64_t)number;
-    } else if (strcmp(name, "--tokens") == 0) {
-        o->trainer.tokens_path = value;
-    } else if (strcmp(name, "--learning-rate") == 0) {
-        status = read_float(&o->trainer.learning_rate, value, err);
-    } else if (strcmp(name, "--backend") == 0) {
-        o->backend = value;
-        if (strcmp(value, "host") != 0 && strcmp(value, "cuda") != 0) {
-            status = galv_fail(err, GALV_USAGE, "no backend '%s': host or cuda", value);
-        }
-    } else if (strcmp(name, "-o") == 0 || strcmp(name, "--out") == 0) {
-        o->out = value;
-    } else {
-        status = galv_fail(err, GALV_USAGE, "unknown option '%s'", name);
-        galv_hint(err, "options: galvatron-exec run --help");
-    }
-    return status;
-}
-
-static galv_status read_options(run_options *o, int argc, char **argv, galv_err *err)
-{
-    galv_status status = GALV_OK;
-    for (int i = 1; i < argc && status == GALV_OK; i++) {
-        const char *a = argv[i];
-        if (strcmp(a, "-h") == 0 || strcmp(a, "--help") == 0) {
-            o->help = true;
-        } else if (strcmp(a, "-q") == 0 || strcmp(a, "--quiet") == 0) {
-            o->quiet = true;
-        } else if (strcmp(a, "--json") == 0) {
-            o->json = true;
-        } else if (a[0] != '-' && o->plan_path == NULL) {
-            o->plan_path = a;
-        } else if (a[0] != '-') {
-            status = galv_fail(err, GALV_USAGE, "one plan, not '%s' too", a);
-        } else if (i + 1 == argc) {
-            status = galv_fail(err, GALV_USAGE, "%s: unknown, or needs a value", a);
-        } else {
-            status = read_value(o, a, argv[i + 1], err);
-            i++;
-        }
-    }
-    if (status == GALV_OK && o->plan_path == NULL && !o->help) {
-        status = galv_fail(err, GALV_USAGE, "which plan? galvatron-exec run PLAN.json");
-    }
-    return status;
-}
 
 /* ---- the run ---- */
 
@@ -150,6 +54,13 @@ static galv_status make_backend(run *r, galv_err *err)
                              : galv_host_backend_new(&r->backend, r->world, err);
 }
 
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 static bool prints(const run *r)
 {
     return galv_world_rank(r->world) == 0 && !r->options.quiet && !r->options.json;
@@ -157,18 +68,20 @@ static bool prints(const run *r)
 
 static double tokens_of_step(const run *r)
 {
-    int32_t seq = r->job.workload.seq_length > 0 ? r->job.workload.seq_length
-                                                 : r->job.model.seq_length;
-    return (double)r->plan->global_batch_size * seq;
+    const galv_job *job = r->running.job;
+    int32_t seq =
+        job->workload.seq_length > 0 ? job->workload.seq_length : job->model.seq_length;
+    return (double)r->running.plan->global_batch_size * seq;
 }
 
-static void print_begin(const run *r)
+static void print_begin(const run *r, const char *resumed)
 {
     char plan[160];
     char state[32];
     char activations[32];
-    galv_trainer_memory needs = galv_trainer_needs(r->trainer);
-    printf("%s: %s\n", r->job.model.name, galv_plan_print(plan, sizeof plan, r->plan));
+    galv_trainer_memory needs = galv_trainer_needs(r->running.trainer);
+    printf("%s: %s\n", r->running.job->model.name,
+           galv_plan_print(plan, sizeof plan, r->running.plan));
     printf("%d ranks on %s (%s, %s, started by %s)\n", (int)r->backend->n_ranks,
            r->backend->device, r->backend->name, r->backend->libraries,
            galv_world_launcher(r->world));
@@ -176,6 +89,9 @@ static void print_begin(const run *r)
            "least\n\n",
            galv_print_bytes(state, sizeof state, needs.state_bytes),
            galv_print_bytes(activations, sizeof activations, needs.activation_bytes));
+    if (resumed != NULL) {
+        printf("goes on from %s\n\n", resumed);
+    }
     printf("%8s %12s %14s %12s %14s\n", "step", "loss", "gradient norm", "time",
            "tokens/s");
 }
@@ -191,17 +107,74 @@ static void print_step(const run *r, const galv_step_result *result)
     fflush(stdout);
 }
 
+/* A checkpoint where one is due. */
+static galv_status keep(run *r, int64_t step, galv_err *err)
+{
+    const galv_run_options *o = &r->options;
+    bool due = step == o->steps ||
+               (o->checkpoint_every > 0 && step % o->checkpoint_every == 0);
+    if (o->checkpoint_dir == NULL || !due) {
+        return GALV_OK;
+    }
+    return galv_checkpoint_save(r->running.trainer, o->checkpoint_dir,
+                                o->checkpoint_keep, err);
+}
+
+static galv_status change_plan(run *r, const char *path, galv_err *err)
+{
+    galv_next_plan next;
+    galv_err why = GALV_ERR_INIT;
+    bool refused = false;
+    double began_s = now_s();
+    galv_status status = galv_next_plan_read(&next, r->world, path, err);
+    if (status == GALV_OK) {
+        status = galv_running_change(&r->running, &next, &refused, &why, err);
+    }
+    if (status == GALV_OK && refused) {
+        *err = why;
+        status = why.status;
+    }
+    galv_next_plan_release(&next);
+    if (status == GALV_OK) {
+        r->first_result = r->n_results;
+        if (prints(r)) {
+            char plan[160];
+            char time[32];
+            printf("changed to %s in %s\n",
+                   galv_plan_print(plan, sizeof plan, r->running.plan),
+                   galv_print_duration(time, sizeof time, now_s() - began_s));
+        }
+    }
+    return status;
+}
+
+static galv_status take_step(run *r, galv_err *err)
+{
+    galv_step_result *result = &r->results[r->n_results];
+    galv_status status = galv_trainer_step(r->running.trainer, result, err);
+    if (status == GALV_OK && r->options.out != NULL) {
+        status = galv_trainer_timeline(&r->timelines[r->n_results], r->running.trainer,
+                                       r->arena, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    r->n_results++;
+    if (prints(r)) {
+        print_step(r, result);
+    }
+    status = keep(r, result->step, err);
+    if (status == GALV_OK && result->step == r->options.switch_at) {
+        status = change_plan(r, r->options.switch_to, err);
+    }
+    return status;
+}
+
 static galv_status take_steps(run *r, galv_err *err)
 {
     galv_status status = GALV_OK;
-    for (int64_t i = 0; i < r->options.steps && status == GALV_OK; i++) {
-        status = galv_trainer_step(r->trainer, &r->results[i], err);
-        if (status == GALV_OK && r->options.out != NULL) {
-            status = galv_trainer_timeline(&r->timelines[i], r->trainer, r->arena, err);
-        }
-        if (status == GALV_OK && prints(r)) {
-            print_step(r, &r->results[i]);
-        }
+    for (int64_t i = r->first_step; i < r->options.steps && status == GALV_OK; i++) {
+        status = take_step(r, err);
     }
     size_t peak = r->backend->peak_bytes(r->backend);
     if (status == GALV_OK) {
@@ -210,11 +183,13 @@ static galv_status take_steps(run *r, galv_err *err)
     return status;
 }
 
-/* The step of median time, warm-up left out where there is more. */
+/* The step of median time of the plan that ran last, warm-up left out where there is
+ * more. */
 static int64_t median_step(const run *r)
 {
-    int64_t n = r->options.steps;
-    int64_t first = n > WARM_UP ? WARM_UP : 0;
+    int64_t n = r->n_results;
+    int64_t first = r->first_result < n ? r->first_result : 0;
+    first += n - first > WARM_UP ? WARM_UP : 0;
     int64_t best = first;
     for (int64_t i = first; i < n; i++) {
         int64_t faster = 0;
@@ -249,7 +224,7 @@ static galv_status write_files(const run *r, galv_err *err)
                          strerror(errno));
     }
     galv_text_append(&losses, "step,loss,gradient_norm,time_s\n");
-    for (int64_t i = 0; i < r->options.steps; i++) {
+    for (int64_t i = 0; i < r->n_results; i++) {
         galv_text_printf(&losses, "%lld,%.9g,%.9g,%.9g\n",
                          (long long)r->results[i].step, r->results[i].loss,
                          r->results[i].gradient_norm, r->results[i].time_s);
@@ -296,7 +271,7 @@ static void print_end(const run *r)
            "  \"peak_bytes\": %zu,\n  \"steps\": [",
            r->backend->name, (int)r->backend->n_ranks, median->time_s,
            tokens_of_step(r) / median->time_s, peak);
-    for (int64_t i = 0; i < r->options.steps; i++) {
+    for (int64_t i = 0; i < r->n_results; i++) {
         printf("%s\n    {\"step\": %lld, \"loss\": %.9g, \"gradient_norm\": %.9g, "
                "\"time_s\": %.9g}",
                i == 0 ? "" : ",", (long long)r->results[i].step, r->results[i].loss,
@@ -305,43 +280,98 @@ static void print_end(const run *r)
     printf("\n  ]\n}\n");
 }
 
-static galv_status run_all(run *r, galv_err *err)
+/* What to resume from, the same on all ranks; `found` stays false without any. */
+static galv_status find_checkpoint(run *r, galv_checkpoint *checkpoint, bool *found,
+                                   galv_err *err)
 {
-    size_t n = (size_t)r->options.steps;
-    r->arena = galv_arena_new();
-    galv_status status = GALV_OK;
-    if (r->arena == NULL) {
-        status = galv_fail(err, GALV_NO_MEMORY, "no memory for a run");
-    } else {
-        status = galv_plan_load(&r->job, &r->plan, r->options.plan_path, r->arena, err);
+    const galv_run_options *o = &r->options;
+    galv_text ignored = GALV_TEXT_INIT;
+    const char *path = o->resume != NULL ? o->resume : o->checkpoint_dir;
+    galv_checkpoint_find(checkpoint, path, &ignored, r->arena, err);
+    bool none = err->status == GALV_INPUT && checkpoint->path[0] == '\0';
+    *found = err->status == GALV_OK;
+    if (o->resume == NULL && none) {
+        *err = (galv_err)GALV_ERR_INIT; /* the first start of a job that resumes */
     }
-    if (status == GALV_OK &&
-        galv_plan_n_devices(r->plan) != galv_world_size(r->world)) {
-        long long n_ranks = (long long)galv_plan_n_devices(r->plan);
-        galv_fail(err, GALV_USAGE, "the plan is for %lld ranks, this is a run of %d",
-                  n_ranks, (int)galv_world_size(r->world));
-        galv_hint(err, "start it with: mpirun -np %lld galvatron-exec run %s", n_ranks,
-                  r->options.plan_path);
+    if (ignored.length > 0 && galv_world_rank(r->world) == 0 && !o->quiet) {
+        fprintf(stderr, "galvatron-exec run: half written and not used: %s\n",
+                galv_text_string(&ignored));
     }
-    if (galv_world_agree(r->world, err) != GALV_OK) {
+    galv_text_release(&ignored);
+    if (*found && o->seed_given && checkpoint->seed != (int64_t)o->trainer.seed) {
+        galv_fail(err, GALV_USAGE,
+                  "the checkpoint was trained with seed %lld: leave out --seed",
+                  (long long)checkpoint->seed);
+    }
+    if (*found && checkpoint->step >= o->steps) {
+        galv_fail(err, GALV_USAGE,
+                  "%s is of step %lld already: --steps is the last one",
+                  checkpoint->path, (long long)checkpoint->step);
+    }
+    return galv_world_agree(r->world, err);
+}
+
+/* Trainer and state, from the checkpoint where one is resumed. */
+static galv_status begin(run *r, galv_next_plan *plan, galv_err *err)
+{
+    galv_run_options *o = &r->options;
+    galv_checkpoint checkpoint;
+    bool resumes = false;
+    if (o->resumes && find_checkpoint(r, &checkpoint, &resumes, err) != GALV_OK) {
         return err->status;
     }
-    r->results = GALV_NEW_ARRAY(r->arena, galv_step_result, n);
-    r->timelines = GALV_NEW_ARRAY(r->arena, galv_timeline, n);
-    r->peaks = GALV_NEW_ARRAY(r->arena, size_t, galv_world_size(r->world));
-    if (r->results == NULL || r->timelines == NULL || r->peaks == NULL) {
-        galv_fail(err, GALV_NO_MEMORY, "no memory for a run");
-    } else {
-        make_backend(r, err);
+    if (resumes) {
+        o->trainer.seed = (uint64_t)checkpoint.seed;
+        o->trainer.learning_rate =
+            o->rate_given ? o->trainer.learning_rate : (float)checkpoint.learning_rate;
+        r->first_step = checkpoint.step;
     }
-    status = galv_world_agree(r->world, err);
-    if (status == GALV_OK) {
-        status = galv_trainer_new(&r->trainer, &r->job, r->plan, r->backend, r->world,
-                                  &r->options.trainer, err);
+    r->running.world = r->world;
+    r->running.backend = r->backend;
+    r->running.options = o->trainer;
+    bool slow = o->slow_rank == galv_world_rank(r->world);
+    r->running.slow_factor = slow ? o->slow_factor : 0;
+    galv_status status = galv_running_begin(&r->running, plan, err);
+    if (status == GALV_OK && resumes) {
+        status = galv_checkpoint_load(r->running.trainer, &checkpoint, err);
     }
     if (status == GALV_OK && prints(r)) {
-        print_begin(r);
+        print_begin(r, resumes ? checkpoint.path : NULL);
     }
+    return status;
+}
+
+static galv_status run_all(run *r, galv_err *err)
+{
+    galv_next_plan plan = {0};
+    r->arena = galv_arena_new();
+    size_t n = (size_t)r->options.steps;
+    if (r->arena == NULL) {
+        galv_fail(err, GALV_NO_MEMORY, "no memory for a run");
+    } else {
+        r->results = GALV_NEW_ARRAY(r->arena, galv_step_result, n);
+        r->timelines = GALV_NEW_ARRAY(r->arena, galv_timeline, n);
+        r->peaks = GALV_NEW_ARRAY(r->arena, size_t, galv_world_size(r->world));
+        if (r->results == NULL || r->timelines == NULL || r->peaks == NULL) {
+            galv_fail(err, GALV_NO_MEMORY, "no memory for a run");
+        }
+    }
+    galv_status status = galv_world_agree(r->world, err);
+    if (status == GALV_OK) {
+        status = galv_next_plan_read(&plan, r->world, r->options.plan_path, err);
+    }
+    if (status == GALV_OK) {
+        make_backend(r, err);
+        if (r->backend != NULL && r->options.slow_rank >= 0 &&
+            strcmp(r->backend->name, "host") != 0) {
+            galv_fail(err, GALV_USAGE, "--slow-rank works on the host backend alone");
+        }
+        status = galv_world_agree(r->world, err);
+    }
+    if (status == GALV_OK) {
+        status = begin(r, &plan, err);
+    }
+    galv_next_plan_release(&plan);
     if (status == GALV_OK) {
         status = take_steps(r, err);
     }
@@ -361,7 +391,11 @@ static galv_status run_all(run *r, galv_err *err)
 static int report(const galv_err *err, bool speaks)
 {
     if (err->status != GALV_OK && speaks) {
-        fprintf(stderr, "galvatron-exec run: %s%s%s\n", err->file,
+        char line[32] = "";
+        if (err->line > 0) {
+            snprintf(line, sizeof line, ":%ld", err->line);
+        }
+        fprintf(stderr, "galvatron-exec run: %s%s%s%s\n", err->file, line,
                 err->file[0] != '\0' ? ": " : "", err->message);
         if (err->hint[0] != '\0') {
             fprintf(stderr, "  %s\n", err->hint);
@@ -374,13 +408,12 @@ int galv_exec_run(int argc, char **argv)
 {
     galv_err err = GALV_ERR_INIT;
     run r = {0};
-    r.options.steps = 10;
-    r.options.trainer = (galv_trainer_options)GALV_TRAINER_OPTIONS_INIT;
-    if (read_options(&r.options, argc, argv, &err) != GALV_OK) {
+    r.options = (galv_run_options)GALV_RUN_OPTIONS_INIT;
+    if (galv_run_options_read(&r.options, argc, argv, &err) != GALV_OK) {
         return report(&err, true);
     }
     if (r.options.help) {
-        printf("%s", help_text);
+        printf("%s", galv_run_help);
         return 0;
     }
     if (galv_world_new(&r.world, &argc, &argv, &err) != GALV_OK) {
@@ -388,7 +421,7 @@ int galv_exec_run(int argc, char **argv)
     }
     run_all(&r, &err);
     int status = report(&err, galv_world_rank(r.world) == 0);
-    galv_trainer_free(r.trainer);
+    galv_running_end(&r.running);
     if (r.backend != NULL) {
         r.backend->free(r.backend);
     }

@@ -76,8 +76,8 @@ static void visit_run(void *context, int64_t at_has, int64_t at_wants, int64_t n
     p->n += n;
 }
 
-/* Of a layer, what rank `sender` has that rank `receiver` wants; `from` and `to` are the
- * values of the one of them that is this rank. Returns how many values. */
+/* Of a layer, what rank `sender` has that rank `receiver` wants; `from` and `to` are
+ * the values of the one of them that is this rank. Returns how many values. */
 static int64_t pass_over(const exchange *x, int32_t layer, int32_t sender,
                          int32_t receiver, const float *from, float *to, float *buffer)
 {
@@ -139,10 +139,10 @@ static galv_status exchange_layer(exchange *x, int32_t layer, galv_err *err)
 {
     galv_backend *b = x->w->b;
     for (int32_t rank = 0; rank < b->n_ranks; rank++) {
-        x->send_begin[rank + 1] = x->send_begin[rank] +
-                                  pass_over(x, layer, b->rank, rank, NULL, NULL, NULL);
-        x->recv_begin[rank + 1] = x->recv_begin[rank] +
-                                  pass_over(x, layer, rank, b->rank, NULL, NULL, NULL);
+        x->send_begin[rank + 1] =
+            x->send_begin[rank] + pass_over(x, layer, b->rank, rank, NULL, NULL, NULL);
+        x->recv_begin[rank + 1] =
+            x->recv_begin[rank] + pass_over(x, layer, rank, b->rank, NULL, NULL, NULL);
     }
     grow(&x->out, &x->out_room, x->send_begin[b->n_ranks]);
     grow(&x->in, &x->in_room, x->recv_begin[b->n_ranks]);

@@ -456,8 +456,8 @@ static void upload_tokens(galv_worker *w, galv_layer_work *l, int32_t shift,
         for (size_t i = 0; i < l->rows; i++) {
             int64_t token = galv_place_token(p, first + (int32_t)i);
             int32_t in_micro_batch = (int32_t)(token / p->seq_length);
-            int64_t sample = w->first_sample +
-                             galv_layout_sample(&w->layout, mb, in_micro_batch);
+            int64_t sample =
+                w->first_sample + galv_layout_sample(&w->layout, mb, in_micro_batch);
             host[i] = galv_batch_token(&w->batch, sample,
                                        (int32_t)(token % p->seq_length) + shift);
         }

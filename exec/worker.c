@@ -6,6 +6,8 @@
  * and begins another. */
 #include "exec/worker.h"
 
+#include <time.h>
+
 #define EPSILON 1e-5f /* of norms */
 
 /* ---- memory ---- */
@@ -28,8 +30,26 @@ int32_t *galv_take_ints(galv_worker *w, size_t n)
 
 /* ---- time ---- */
 
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Sleeps for the rest of the time that a slow rank's computation would take. Where
+ * computation is done when it is called: on the host backend. */
+static void linger(const galv_worker *w)
+{
+    double rest_s = (w->slow_factor - 1) * (now_s() - w->opened_s);
+    struct timespec rest = {.tv_sec = (time_t)rest_s};
+    rest.tv_nsec = (long)(1e9 * (rest_s - (double)rest.tv_sec));
+    nanosleep(&rest, NULL);
+}
+
 void galv_worker_open(galv_worker *w)
 {
+    w->opened_s = now_s();
     w->opened_at = w->b->record(w->b, GALV_STREAM_COMPUTE);
     w->open = true;
 }
@@ -37,6 +57,9 @@ void galv_worker_open(galv_worker *w)
 void galv_worker_close(galv_worker *w)
 {
     if (w->open) {
+        if (w->slow_factor > 1) {
+            linger(w);
+        }
         galv_event end = w->b->record(w->b, GALV_STREAM_COMPUTE);
         galv_recorder_add(&w->recorder, w->operation, w->micro_batch, 0, w->opened_at,
                           end);

@@ -90,9 +90,9 @@ typedef struct galv_worker {
     bool *reshard_made;
     galv_batch batch;
     int64_t first_sample; /* of the next step's batch */
-    float *losses;   /* device [n_micro_batches], sums over tokens */
-    float *squares;  /* device [1] */
-    int64_t *counts; /* scratch [2 * (stage_size + 1)] */
+    float *losses;        /* device [n_micro_batches], sums over tokens */
+    float *squares;       /* device [1] */
+    int64_t *counts;      /* scratch [2 * (stage_size + 1)] */
     bool rotary;
     float loss_factor; /* 1 / tokens of a step */
     galv_world *world;
@@ -107,7 +107,9 @@ typedef struct galv_worker {
     int serves; /* pass of its collectives */
     bool open;
     galv_event opened_at;
-    galv_err err; /* of the host's side, sticky */
+    double opened_s;
+    double slow_factor; /* computes so many times as slowly; 0 = as it can */
+    galv_err err;       /* of the host's side, sticky */
 } galv_worker;
 
 /* ---- memory ---- */
