@@ -4,5 +4,6 @@
 #define GALV_EXEC_COMMANDS_H
 
 int galv_exec_run(int argc, char **argv);
+int galv_exec_profile(int argc, char **argv);
 
 #endif

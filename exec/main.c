@@ -14,6 +14,7 @@ static int show_version(int argc, char **argv);
 
 static const command commands[] = {
     {"run", "train by a plan, and measure it", galv_exec_run},
+    {"profile", "measure this machine for the planner", galv_exec_profile},
     {"help", "this list", show_help},
     {"version", "the version", show_version},
 };
