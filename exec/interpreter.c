@@ -470,6 +470,7 @@ void galv_interpreter_run(galv_interpreter *interpreter, galv_worker *worker)
     for (uint32_t op = 0; op < in->program->n_ops; op++) {
         in->events[op] = -1;
     }
+    galv_recorder_sample(&w->recorder, w->b->record(w->b, GALV_STREAM_COMPUTE));
     memset(in->n_posted, 0, (size_t)in->n_peers * sizeof *in->n_posted);
     for (uint32_t i = 0; i < in->n_order && w->err.status == GALV_OK; i++) {
         uint32_t op = in->order[i];

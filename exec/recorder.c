@@ -73,6 +73,21 @@ void galv_recorder_sample(galv_recorder *recorder, galv_event when)
     sample->bytes = (double)recorder->backend->allocated_bytes(recorder->backend);
 }
 
+/* Is there more of a computation in what was recorded next on its stream? */
+static bool goes_on(const galv_recorder *recorder, size_t i)
+{
+    const galv_recorded_span *piece = &recorder->spans[i];
+    for (size_t k = i + 1; k < recorder->n_spans; k++) {
+        const galv_recorded_span *next = &recorder->spans[k];
+        if (next->operation.stream == GALV_STREAM_COMPUTE) {
+            return next->micro_batch == piece->micro_batch &&
+                   memcmp(&next->operation, &piece->operation,
+                          sizeof piece->operation) == 0;
+        }
+    }
+    return false;
+}
+
 void galv_recorder_resolve(const galv_recorder *recorder, galv_span *spans,
                            galv_memory_sample *samples, int32_t rank, double origin_s)
 {
@@ -100,4 +115,17 @@ void galv_recorder_resolve(const galv_recorder *recorder, galv_span *spans,
         samples[i].time_s = b->event_time_s(b, recorder->samples[i].when) - origin_s;
         samples[i].bytes = recorder->samples[i].bytes;
     }
+}
+
+size_t galv_recorder_drop_empty(const galv_recorder *recorder, galv_span *spans)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < recorder->n_spans; i++) {
+        bool empty = spans[i].stream == GALV_STREAM_COMPUTE &&
+                     spans[i].end_s - spans[i].start_s < GALV_EMPTY_PIECE_S;
+        if (!empty || !goes_on(recorder, i)) {
+            spans[n++] = spans[i];
+        }
+    }
+    return n;
 }

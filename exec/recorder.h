@@ -49,5 +49,10 @@ void galv_recorder_sample(galv_recorder *recorder, galv_event when);
  * samples[n_samples] of the caller, times less `origin_s`. */
 void galv_recorder_resolve(const galv_recorder *recorder, galv_span *spans,
                            galv_memory_sample *samples, int32_t rank, double origin_s);
+/* Leaves out, of the spans that resolve made, pieces of a computation that did nothing
+ * before it waited (shorter than GALV_EMPTY_PIECE_S, more of it to come), so that an
+ * operation begins when its work does. Returns how many are left. */
+#define GALV_EMPTY_PIECE_S 1.5e-6
+size_t galv_recorder_drop_empty(const galv_recorder *recorder, galv_span *spans);
 
 #endif

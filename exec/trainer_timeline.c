@@ -25,51 +25,82 @@ typedef struct gathered {
     size_t bytes;    /* of one rank, the largest */
 } gathered;
 
-static galv_status gather(gathered *g, galv_trainer *t, galv_err *err)
+/* What this rank has to tell: spans, memory samples, and their header. */
+static galv_status prepare(header *mine, galv_span **spans,
+                           galv_memory_sample **samples, galv_trainer *t, galv_err *err)
 {
     galv_worker *w = &t->worker;
     galv_recorder *r = &w->recorder;
-    size_t n_ranks = (size_t)w->b->n_ranks;
     double offset_s = 0;
-    header mine = {0, r->n_spans, r->n_samples, -1, -1};
-    for (int32_t i = 0; i < w->plan->n_layers; i++) {
-        if (w->layers[i].here) {
-            mine.first_layer = mine.first_layer < 0 ? i : mine.first_layer;
-            mine.last_layer = i;
-        }
-    }
     galv_status status =
         galv_world_clock_offset_s(w->world, &offset_s, CLOCK_ROUNDS, err);
-    mine.began_s = t->began_s + offset_s;
-    g->headers = calloc(n_ranks, sizeof *g->headers);
-    if (status == GALV_OK && (g->headers == NULL || r->failed)) {
-        status = galv_fail(err, GALV_NO_MEMORY, "no memory for the timeline");
+    *spans = calloc(r->n_spans + 1, sizeof **spans);
+    *samples = calloc(r->n_samples + 1, sizeof **samples);
+    if (status == GALV_OK && (*spans == NULL || *samples == NULL || r->failed)) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for the timeline");
     }
-    status = galv_world_agree(w->world, err);
     if (status == GALV_OK) {
-        status = galv_world_all_gather(w->world, g->headers, &mine, sizeof mine, err);
+        galv_recorder_resolve(r, *spans, *samples, w->b->rank, 0);
+        mine->n_spans = galv_recorder_drop_empty(r, *spans);
     }
+    mine->n_samples = r->n_samples;
+    mine->began_s = t->began_s + offset_s;
+    mine->first_layer = mine->last_layer = -1;
+    for (int32_t i = 0; i < w->plan->n_layers; i++) {
+        if (w->layers[i].here) {
+            mine->first_layer = mine->first_layer < 0 ? i : mine->first_layer;
+            mine->last_layer = i;
+        }
+    }
+    return status;
+}
+
+static galv_status gather_spans(gathered *g, const header *mine, const galv_span *spans,
+                                const galv_memory_sample *samples, galv_trainer *t,
+                                galv_err *err)
+{
+    galv_worker *w = &t->worker;
+    size_t n_ranks = (size_t)w->b->n_ranks;
+    galv_status status =
+        galv_world_all_gather(w->world, g->headers, mine, sizeof *mine, err);
     for (size_t i = 0; status == GALV_OK && i < n_ranks; i++) {
         size_t bytes = g->headers[i].n_spans * sizeof(galv_span) +
                        g->headers[i].n_samples * sizeof(galv_memory_sample);
         g->bytes = bytes > g->bytes ? bytes : g->bytes;
     }
-    if (status != GALV_OK) {
-        return status;
-    }
-    g->mine = calloc(g->bytes + 1, 1);
-    g->all = calloc(g->bytes * n_ranks + 1, 1);
-    if (g->mine == NULL || g->all == NULL) {
-        status = galv_fail(err, GALV_NO_MEMORY, "no memory for the timeline");
-    }
-    status = galv_world_agree(w->world, err);
     if (status == GALV_OK) {
-        galv_span *spans = (galv_span *)(void *)g->mine;
-        galv_recorder_resolve(r, spans,
-                              (galv_memory_sample *)(void *)(spans + r->n_spans),
-                              w->b->rank, 0);
+        g->mine = calloc(g->bytes + 1, 1);
+        g->all = calloc(g->bytes * n_ranks + 1, 1);
+        if (g->mine == NULL || g->all == NULL) {
+            galv_fail(err, GALV_NO_MEMORY, "no memory for the timeline");
+        }
+        status = galv_world_agree(w->world, err);
+    }
+    if (status == GALV_OK) {
+        galv_span *to = (galv_span *)(void *)g->mine;
+        memcpy(to, spans, mine->n_spans * sizeof *to);
+        memcpy(to + mine->n_spans, samples, mine->n_samples * sizeof *samples);
         status = galv_world_all_gather(w->world, g->all, g->mine, g->bytes, err);
     }
+    return status;
+}
+
+static galv_status gather(gathered *g, galv_trainer *t, galv_err *err)
+{
+    header mine = {0};
+    galv_span *spans = NULL;
+    galv_memory_sample *samples = NULL;
+    prepare(&mine, &spans, &samples, t, err);
+    g->headers = calloc((size_t)t->worker.b->n_ranks, sizeof *g->headers);
+    if (g->headers == NULL) {
+        galv_fail(err, GALV_NO_MEMORY, "no memory for the timeline");
+    }
+    galv_status status = galv_world_agree(t->worker.world, err);
+    if (status == GALV_OK) {
+        status = gather_spans(g, &mine, spans, samples, t, err);
+    }
+    free(spans);
+    free(samples);
     return status;
 }
 

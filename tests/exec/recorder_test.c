@@ -1,0 +1,39 @@
+#include "exec/recorder.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+GALV_TEST_SUITE(exec_recorder);
+
+static void add(galv_recorder *r, galv_span *spans, const galv_operation *o, int32_t mb,
+                double start_s, double end_s)
+{
+    memset(&spans[r->n_spans], 0, sizeof *spans);
+    spans[r->n_spans].stream = o->stream;
+    spans[r->n_spans].kind = o->kind;
+    spans[r->n_spans].start_s = start_s;
+    spans[r->n_spans].end_s = end_s;
+    galv_recorder_add(r, o, mb, 0, 0, 0);
+}
+
+Test(exec_recorder, an_operation_begins_with_its_first_piece_that_does_something)
+{
+    galv_recorder r;
+    galv_span spans[8];
+    galv_operation forward = {.kind = GALV_OP_FORWARD, .stream = GALV_STREAM_COMPUTE};
+    galv_operation step = {.kind = GALV_OP_OPTIMIZER, .stream = GALV_STREAM_COMPUTE};
+    galv_operation gather = {.kind = GALV_OP_ALL_GATHER, .stream = GALV_STREAM_TP};
+    galv_recorder_init(&r, NULL);
+    add(&r, spans, &forward, 0, 0, 1e-7);    /* waits for the gather: left out */
+    add(&r, spans, &gather, 0, 1e-7, 2e-7);  /* short, but a communication */
+    add(&r, spans, &forward, 0, 1e-3, 2e-3); /* the work */
+    add(&r, spans, &forward, 0, 3e-3, 3e-3); /* empty, and no more of it */
+    add(&r, spans, &forward, 1, 4e-3, 4e-3); /* another micro-batch, alone */
+    add(&r, spans, &step, -1, 5e-3, 6e-3);
+    cr_assert_eq(galv_recorder_drop_empty(&r, spans), 5);
+    cr_expect_eq(spans[0].stream, GALV_STREAM_TP);
+    cr_expect_float_eq(spans[1].start_s, 1e-3, 1e-12);
+    cr_expect_eq(spans[4].kind, GALV_OP_OPTIMIZER);
+    galv_recorder_release(&r);
+}
