@@ -57,8 +57,8 @@ static const galv_layer_series *best_series(const galv_costmodel *model, int32_t
         if (i == 1 && wanted == GALV_OP_FORWARD) {
             continue;
         }
-        const galv_layer_series *s = galv_measured_series(
-            &model->measured, group, phases[i], strategy->tp, strategy->cp, exact);
+        const galv_layer_series *s =
+            galv_measured_series(&model->measured, group, phases[i], strategy, exact);
         if (s != NULL) {
             return s;
         }
@@ -305,27 +305,76 @@ galv_run_parameters galv_count_run(const galv_costmodel *model, const galv_plan 
     return sum;
 }
 
-/* The step: read gradient, main weight and moments, write them and the weight; the norm
- * of the gradients before, their clearing after. Source: Adam as fused by Apex. */
+/* The step of a run of layers: read gradient, main weight and moments, write them and
+ * the weight; the norm of the gradients before, their clearing after. Source: Adam as
+ * fused by Apex. */
+static void add_step(galv_cost *cost, const galv_costmodel *model,
+                     const galv_device_law *law, const galv_run_parameters *run)
+{
+    const galv_workload *workload = &model->job.workload;
+    double gradient = galv_gradient_bytes(workload);
+    double weight = workload->precision <= GALV_TF32 ? 0 : 2;
+    double bytes = (run->dense_shard + run->experts_shard) *
+                       (2 * gradient + 3 * 4 + 3 * 4 + weight) +
+                   (run->dense + run->experts) * gradient;
+    galv_cost_add(cost, law->memory.factor * bytes / law->memory.stream_bytes_per_s,
+                  law->memory.provenance, 0);
+}
+
+/* The step of a layer of a group from measurements of the whole layer, in proportion
+ * where only a share is stepped; false when none were made. */
+static bool add_measured_step(galv_cost *cost, const galv_costmodel *model,
+                              int32_t group, const galv_strategy *strategy,
+                              const galv_run_parameters *run)
+{
+    bool exact = false;
+    double whole = run->dense + run->experts;
+    const galv_layer_series *s = galv_measured_series(
+        &model->measured, group, GALV_OP_OPTIMIZER, strategy, &exact);
+    if (s == NULL || !(whole > 0)) {
+        return false;
+    }
+    galv_provenance provenance = GALV_PROVENANCE_FITTED;
+    double share = (run->dense_shard + run->experts_shard) / whole;
+    double time_s = share * galv_curve_value(&s->curve, 1, &provenance);
+    if (!exact) {
+        time_s *= (s->ulysses ? 1.0 : s->tp) /
+                  (strategy->sp == GALV_SP_ULYSSES ? 1.0 : strategy->tp);
+    }
+    if (!exact || share < 1) {
+        provenance = GALV_PROVENANCE_FITTED;
+    }
+    galv_cost_add(cost, time_s, provenance, 0);
+    return true;
+}
+
 static void price_optimizer(galv_cost *cost, const galv_costmodel *model,
                             const galv_plan *plan, const galv_operation *operation)
 {
     const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
     const galv_workload *workload = &model->job.workload;
     galv_run_parameters run = galv_count_run(model, plan, operation);
-    double gradient = galv_gradient_bytes(workload);
-    double weight = workload->precision <= GALV_TF32 ? 0 : 2;
-    double bytes = (run.dense_shard + run.experts_shard) *
-                       (2 * gradient + 3 * 4 + 3 * 4 + weight) +
-                   (run.dense + run.experts) * gradient;
     bool other = workload->software == GALV_SOFTWARE_OTHER;
     if (other || workload->software == GALV_SOFTWARE_EAGER) {
         cost->transient_bytes =
             (UNFUSED_STEP_BYTES + (other ? GRADIENT_COPY_BYTES : 0)) *
             (run.dense_shard + run.experts_shard);
     }
-    galv_cost_add(cost, law->memory.factor * bytes / law->memory.stream_bytes_per_s,
-                  law->memory.provenance, 0);
+    if (model->measured.n_series == 0) {
+        add_step(cost, model, law, &run);
+    }
+    galv_operation one = *operation;
+    one.n_layers = 1;
+    int32_t end = operation->first_layer + operation->n_layers;
+    for (; model->measured.n_series > 0 && one.first_layer < end; one.first_layer++) {
+        int32_t rest = 0;
+        int32_t g = galv_find_group(&model->job.model, one.first_layer, &rest);
+        run = galv_count_run(model, plan, &one);
+        if (!add_measured_step(cost, model, g,
+                               galv_plan_strategy(plan, one.first_layer), &run)) {
+            add_step(cost, model, law, &run);
+        }
+    }
     double fixed_us = operation->chunk <= 0 ? law->factors[GALV_FACTOR_STEP] : 0;
     galv_cost_add(cost, 1e-6 * fixed_us, GALV_PROVENANCE_FITTED, 0);
 }

@@ -16,6 +16,10 @@
  * An all-gather or reduce-scatter that was not measured takes half of a measured
  * all-reduce.
  *
+ * Rows of the optimizer are one point of a layer, whatever samples they name. Rows of
+ * Ulysses and of tensor parallelism at one degree are curves of their own; where only
+ * one of the two was measured it serves for both.
+ *
  * Kernel rows are gemm_points.c's. Left out: rows of another shape than the job's (a
  * profile of a similar model says nothing exact of this one). */
 #include "costmodel/profile_use_internal.h"
@@ -34,6 +38,7 @@ typedef struct point {
     int32_t group;
     int phase;
     int32_t tp, cp;
+    bool ulysses;
     double samples, seq, time_s;
     galv_provenance provenance;
 } point;
@@ -51,6 +56,7 @@ static int by_series(const void *a, const void *b)
     order = order != 0 ? order : order_of(p->phase, q->phase);
     order = order != 0 ? order : order_of(p->tp, q->tp);
     order = order != 0 ? order : order_of(p->cp, q->cp);
+    order = order != 0 ? order : order_of(p->ulysses, q->ulysses);
     order = order != 0 ? order : order_of(p->samples, q->samples);
     order = order != 0 ? order : order_of(p->seq, q->seq);
     return order != 0 ? order : order_of(p->time_s, q->time_s);
@@ -59,7 +65,7 @@ static int by_series(const void *a, const void *b)
 static bool same_series(const point *p, const point *q)
 {
     return p->group == q->group && p->phase == q->phase && p->tp == q->tp &&
-           p->cp == q->cp;
+           p->cp == q->cp && p->ulysses == q->ulysses;
 }
 
 /* ---- which rows are of this job ---- */
@@ -247,6 +253,7 @@ static galv_status add_series(reader *r, point *points, size_t n)
     s->phase = points[0].phase;
     s->tp = points[0].tp;
     s->cp = points[0].cp;
+    s->ulysses = points[0].ulysses;
     s->best = GALV_PROVENANCE_MEASURED;
     s->curve.n = n;
     s->curve.x = GALV_NEW_ARRAY(r->arena, double, n);
@@ -279,7 +286,8 @@ static galv_status read_layers(reader *r, const galv_profile *profile)
     size_t n_compute = 0;
     for (size_t i = 0; i < profile->n_rows; i++) {
         const galv_profile_row *row = &profile->rows[i];
-        if (row->kind != GALV_PROFILE_COMPUTE || row->phase == GALV_OP_OPTIMIZER) {
+        bool step = row->phase == GALV_OP_OPTIMIZER;
+        if (row->kind != GALV_PROFILE_COMPUTE) {
             continue;
         }
         n_compute++;
@@ -293,12 +301,15 @@ static galv_status read_layers(reader *r, const galv_profile *profile)
             }
             r->measured->other_is_measured =
                 r->measured->other_is_measured || strcmp(row->layer, "other") == 0;
-            double seq = row->seq_length > 0 ? row->seq_length : group_seq(r->job, g);
+            /* a step is the same whatever the samples were */
+            double seq =
+                row->seq_length > 0 && !step ? row->seq_length : group_seq(r->job, g);
             points[n++] = (point){g,
                                   row->phase,
                                   row->tp > 0 ? row->tp : 1,
                                   row->cp > 0 ? row->cp : 1,
-                                  row->micro_batch_size,
+                                  row->sp == GALV_SP_ULYSSES,
+                                  step ? 1 : row->micro_batch_size,
                                   seq,
                                   row->time_s,
                                   GALV_PROVENANCE_MEASURED};
@@ -356,6 +367,7 @@ static galv_status read_collectives(reader *r, const galv_profile *profile)
                                   0,
                                   row->ranks,
                                   per_node,
+                                  false,
                                   log(row->message_bytes),
                                   0,
                                   log(row->time_s),
@@ -518,8 +530,9 @@ double galv_measured_parameter_ratio(const galv_measured *measured,
 /* ---- all of it ---- */
 
 const galv_layer_series *galv_measured_series(const galv_measured *measured,
-                                              int32_t group, int phase, int32_t tp,
-                                              int32_t cp, bool *exact)
+                                              int32_t group, int phase,
+                                              const galv_strategy *strategy,
+                                              bool *exact)
 {
     const galv_layer_series *nearest = NULL;
     double distance = HUGE_VAL;
@@ -528,13 +541,17 @@ const galv_layer_series *galv_measured_series(const galv_measured *measured,
         if (s->group != group || s->phase != phase) {
             continue;
         }
-        double d = fabs(log((double)s->tp / tp)) + 2 * fabs(log((double)s->cp / cp));
+        double d = fabs(log((double)s->tp / strategy->tp)) +
+                   2 * fabs(log((double)s->cp / strategy->cp));
+        bool ulysses = strategy->sp == GALV_SP_ULYSSES;
+        d += s->tp > 1 && s->ulysses != ulysses ? 0.01 : 0; /* the lesser evil */
         if (d < distance) {
             distance = d;
             nearest = s;
         }
     }
-    *exact = nearest != NULL && nearest->tp == tp && nearest->cp == cp;
+    *exact =
+        nearest != NULL && nearest->tp == strategy->tp && nearest->cp == strategy->cp;
     return nearest;
 }
 

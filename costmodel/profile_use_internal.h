@@ -14,7 +14,8 @@ typedef struct galv_layer_series {
     int32_t group; /* of the model */
     int phase;     /* galv_op_kind */
     int32_t tp, cp;
-    galv_curve curve;     /* x samples, y seconds */
+    bool ulysses;         /* how tp spreads the layer */
+    galv_curve curve;     /* x samples (1 for the optimizer), y seconds */
     galv_provenance best; /* MEASURED; worse where another sequence was measured */
 } galv_layer_series;
 
@@ -50,11 +51,13 @@ galv_status galv_measured_init(galv_measured *measured, const galv_job *job,
                                galv_warn warn, void *context, galv_err *err);
 void galv_measured_release(galv_measured *measured);
 
-/* The series of a group and phase for (tp, cp), or else the nearest in tp with
- * `exact` = false; NULL when the phase was not measured. */
+/* The series of a group and phase for the strategy's tp and cp, the way it spreads tp
+ * if that was measured, or else the nearest in tp with `exact` = false; NULL when the
+ * phase was not measured. */
 const galv_layer_series *galv_measured_series(const galv_measured *measured,
-                                              int32_t group, int phase, int32_t tp,
-                                              int32_t cp, bool *exact);
+                                              int32_t group, int phase,
+                                              const galv_strategy *strategy,
+                                              bool *exact);
 
 /* Seconds of a measured collective; false when this group was not measured. */
 bool galv_measured_collective(double *time_s, galv_provenance *provenance,

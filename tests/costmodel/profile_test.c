@@ -294,3 +294,77 @@ Test(costmodel_profile, measured_parameters_win)
     cr_expect_float_eq(more, 0.25 * 2 * block->n_layers * counted.dense, 1);
     galv_profile_free(profile);
 }
+
+/* The step of three layers under a strategy, nothing fixed beside it. */
+static galv_cost price_step(const galv_job *job, galv_profile *profile,
+                            const galv_strategy *strategy)
+{
+    test_plan p;
+    test_uniform_plan(&p, job, strategy, 1, 1);
+    galv_costmodel *model = test_model(job, profile);
+    galv_cost cost = test_op(model, &p, GALV_OP_OPTIMIZER, GALV_PART_WHOLE, 1, 3);
+    galv_costmodel_free(model);
+    return cost;
+}
+
+Test(costmodel_profile, measured_steps_win_whatever_the_samples)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    galv_profile_row fixed = {.kind = GALV_PROFILE_FACTOR, .precision = -1};
+    strcpy(fixed.op, "step_us");
+    add(profile, fixed);
+    for (int i = 1; i <= 2; i++) { /* of other samples and lengths: 4 and 6 ms */
+        galv_profile_row row = layer_row(i, 2e-3 + 2e-3 * i);
+        row.phase = GALV_OP_OPTIMIZER;
+        row.seq_length = 512 * i;
+        add(profile, row);
+    }
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 8;
+    galv_cost cost = price_step(&job, profile, &s);
+    cr_expect_float_eq(cost.work_s, 3 * 5e-3, 1e-12, "%g", cost.work_s);
+    expect_one_origin(&cost, GALV_PROVENANCE_MEASURED);
+    s.zero = 1; /* an eighth of it on each */
+    cost = price_step(&job, profile, &s);
+    cr_expect_float_eq(cost.work_s, 3 * 5e-3 / 8, 1e-12, "%g", cost.work_s);
+    expect_one_origin(&cost, GALV_PROVENANCE_FITTED);
+    s.zero = 0;
+    s.tp = 2; /* half of the weights */
+    s.dp = 4;
+    cost = price_step(&job, profile, &s);
+    cr_expect_float_eq(cost.work_s, 3 * 5e-3 / 2, 1e-12, "%g", cost.work_s);
+    expect_one_origin(&cost, GALV_PROVENANCE_FITTED);
+    galv_profile_free(profile);
+}
+
+Test(costmodel_profile, ulysses_takes_its_own_measurements_first)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    galv_profile_row row = layer_row(8, 8e-3);
+    row.tp = 2;
+    row.sp = GALV_SP_MEGATRON;
+    add(profile, row);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = 2;
+    s.dp = 4;
+    for (int measured = 0; measured < 2; measured++) {
+        for (int sp = GALV_SP_MEGATRON; sp <= GALV_SP_ULYSSES; sp++) {
+            test_plan p;
+            s.sp = (galv_sp)sp;
+            test_uniform_plan(&p, &job, &s, 1, 8);
+            galv_costmodel *model = test_model(&job, profile);
+            galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 3);
+            double each_s = measured > 0 && sp == GALV_SP_ULYSSES ? 9e-3 : 8e-3;
+            cr_expect_float_eq(cost.work_s, 3 * each_s, 1e-12, "%g", cost.work_s);
+            galv_costmodel_free(model);
+        }
+        row.sp = GALV_SP_ULYSSES;
+        row.time_s = 9e-3;
+        add(profile, row);
+    }
+    galv_profile_free(profile);
+}
