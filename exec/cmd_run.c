@@ -8,6 +8,7 @@
 #include "exec/checkpoint.h"
 #include "exec/commands.h"
 #include "exec/cuda.h"
+#include "exec/farewell.h"
 #include "exec/host.h"
 #include "exec/run_options.h"
 #include "exec/running.h"
@@ -29,6 +30,7 @@ typedef struct run {
     galv_running running;
     galv_arena *arena;
     int64_t first_step; /* done before, by the checkpoint that is resumed */
+    int64_t kept_step;  /* of the last checkpoint; 0 = none */
     int64_t n_results;
     int64_t first_result;      /* of the plan that runs last */
     galv_step_result *results; /* [steps] */
@@ -107,6 +109,26 @@ static void print_step(const run *r, const galv_step_result *result)
     fflush(stdout);
 }
 
+/* What is said if the run is ended from outside. */
+static void prepare_farewell(const run *r, int64_t kept_step)
+{
+    char words[1000];
+    const char *folder = r->options.checkpoint_dir;
+    if (kept_step > 0 && folder != NULL) {
+        snprintf(words, sizeof words,
+                 "galvatron-exec run: ended from outside: a rank has died, or the job "
+                 "was cancelled\n  go on from step %lld with the same command and "
+                 "--resume %.600s",
+                 (long long)kept_step, folder);
+    } else {
+        snprintf(words, sizeof words,
+                 "galvatron-exec run: ended from outside: a rank has died, or the job "
+                 "was cancelled; nothing was kept\n  checkpoints are kept with "
+                 "--checkpoint-dir DIR --checkpoint-every N");
+    }
+    galv_farewell_set(words);
+}
+
 /* A checkpoint where one is due. */
 static galv_status keep(run *r, int64_t step, galv_err *err)
 {
@@ -116,8 +138,13 @@ static galv_status keep(run *r, int64_t step, galv_err *err)
     if (o->checkpoint_dir == NULL || !due) {
         return GALV_OK;
     }
-    return galv_checkpoint_save(r->running.trainer, o->checkpoint_dir,
-                                o->checkpoint_keep, err);
+    galv_status status = galv_checkpoint_save(r->running.trainer, o->checkpoint_dir,
+                                              o->checkpoint_keep, err);
+    if (status == GALV_OK) {
+        r->kept_step = step;
+        prepare_farewell(r, step);
+    }
+    return status;
 }
 
 static galv_status change_plan(run *r, const char *path, galv_err *err)
@@ -311,6 +338,22 @@ static galv_status find_checkpoint(run *r, galv_checkpoint *checkpoint, bool *fo
     return galv_world_agree(r->world, err);
 }
 
+/* A plan to change to later, looked at before the first step. */
+static galv_status look_ahead(const run *r, galv_err *err)
+{
+    galv_next_plan next;
+    if (r->options.switch_to == NULL) {
+        return GALV_OK;
+    }
+    galv_status status =
+        galv_next_plan_read(&next, r->world, r->options.switch_to, err);
+    if (status == GALV_OK) {
+        status = galv_next_plan_check(&next, &r->running, err);
+    }
+    galv_next_plan_release(&next);
+    return status;
+}
+
 /* Trainer and state, from the checkpoint where one is resumed. */
 static galv_status begin(run *r, galv_next_plan *plan, galv_err *err)
 {
@@ -331,7 +374,14 @@ static galv_status begin(run *r, galv_next_plan *plan, galv_err *err)
     r->running.options = o->trainer;
     bool slow = o->slow_rank == galv_world_rank(r->world);
     r->running.slow_factor = slow ? o->slow_factor : 0;
-    galv_status status = galv_running_begin(&r->running, plan, err);
+    prepare_farewell(r, r->first_step);
+    galv_status status = galv_farewell_begin(r->world, err);
+    if (status == GALV_OK) {
+        status = galv_running_begin(&r->running, plan, err);
+    }
+    if (status == GALV_OK) {
+        status = look_ahead(r, err);
+    }
     if (status == GALV_OK && resumes) {
         status = galv_checkpoint_load(r->running.trainer, &checkpoint, err);
     }
@@ -374,6 +424,10 @@ static galv_status run_all(run *r, galv_err *err)
     galv_next_plan_release(&plan);
     if (status == GALV_OK) {
         status = take_steps(r, err);
+        if (status != GALV_OK && r->kept_step > 0) {
+            galv_hint(err, "go on from step %lld with the same command and --resume",
+                      (long long)r->kept_step);
+        }
     }
     bool first = galv_world_rank(r->world) == 0;
     if (status == GALV_OK && first && r->options.out != NULL) {
@@ -420,6 +474,7 @@ int galv_exec_run(int argc, char **argv)
         return report(&err, true);
     }
     run_all(&r, &err);
+    galv_farewell_end();
     int status = report(&err, galv_world_rank(r.world) == 0);
     galv_running_end(&r.running);
     if (r.backend != NULL) {

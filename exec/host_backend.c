@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Of messages on the world's communicator: 0 is world_mpi.c's. */
 enum { CRY_TAG = 1 };
@@ -135,6 +136,42 @@ static int tags_of_a_kind(MPI_Comm comm)
     return greatest > 1 << 20 ? 1 << 19 : greatest / 2;
 }
 
+/* Bytes that control groups leave to this process, or SIZE_MAX. */
+static size_t group_limit(void)
+{
+    unsigned long long bytes = 0;
+    FILE *file = fopen("/sys/fs/cgroup/memory.max", "r");
+    bool limited = file != NULL && fscanf(file, "%llu", &bytes) == 1;
+    if (file != NULL) {
+        fclose(file);
+    }
+    return limited ? (size_t)bytes : SIZE_MAX;
+}
+
+/* What a rank may have of this machine's memory, shared with the others on it. */
+static galv_status share_memory(size_t *share, galv_world *world, galv_err *err)
+{
+    char mine[72] = "";
+    size_t size = (size_t)galv_world_size(world);
+    char(*hosts)[sizeof mine] = calloc(size, sizeof *hosts);
+    if (hosts == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    gethostname(mine, sizeof mine - 1);
+    galv_status status = galv_world_all_gather(world, hosts, mine, sizeof mine, err);
+    size_t n_here = 0;
+    for (size_t rank = 0; rank < size; rank++) {
+        n_here += strcmp(hosts[rank], mine) == 0;
+    }
+    free(hosts);
+    long pages = sysconf(_SC_PHYS_PAGES);
+    size_t bytes = pages > 0 ? (size_t)pages * (size_t)sysconf(_SC_PAGESIZE) : 0;
+    size_t limit = group_limit();
+    bytes = limit < bytes ? limit : bytes;
+    *share = n_here > 0 ? bytes / n_here : bytes;
+    return status;
+}
+
 galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
                                   galv_err *err)
 {
@@ -172,5 +209,5 @@ galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
     galv_host_fill_moe(b);
     h->start_s = galv_host_now_s();
     *backend = b;
-    return GALV_OK;
+    return share_memory(&b->device_bytes, world, err);
 }

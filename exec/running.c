@@ -99,9 +99,8 @@ static int32_t seq_length_of(const galv_job *job)
                                         : job->model.seq_length;
 }
 
-/* Is it the same training by another plan? */
-static galv_status check_training(const galv_running *r, const galv_next_plan *next,
-                                  galv_err *err)
+galv_status galv_next_plan_check(const galv_next_plan *next, const galv_running *r,
+                                 galv_err *err)
 {
     if (!same_model(&r->job->model, &next->job->model)) {
         return galv_fail(err, GALV_USAGE, "the other plan is for another model (%s)",
@@ -195,7 +194,7 @@ galv_status galv_running_change(galv_running *running, galv_next_plan *next,
     galv_running *r = running;
     galv_state *state = NULL;
     *refused = false;
-    check_training(r, next, err);
+    galv_next_plan_check(next, r, err);
     if (galv_world_agree(r->world, err) != GALV_OK) {
         return err->status;
     }

@@ -34,6 +34,10 @@ typedef struct galv_next_plan {
 galv_status galv_next_plan_read(galv_next_plan *next, galv_world *world,
                                 const char *path, galv_err *err);
 void galv_next_plan_release(galv_next_plan *next);
+/* Is it the same training by another plan? Errors: GALV_USAGE (another model, global
+ * batch or sequence length). */
+galv_status galv_next_plan_check(const galv_next_plan *next,
+                                 const galv_running *running, galv_err *err);
 
 /* Makes the trainer of the first plan, which it takes. Collective. Errors: those of
  * galv_trainer_new. Released by galv_running_end. */

@@ -10,6 +10,7 @@
  * torchrun's agent itself may listen at MASTER_PORT (it then says so in
  * TORCHELASTIC_USE_AGENT_STORE); rank 0 takes the next port in that case. Numbers go in
  * the byte order of the machine: a run's hosts are alike. */
+#include "exec/farewell.h"
 #include "exec/world_internal.h"
 
 #include <errno.h>
@@ -171,6 +172,9 @@ static void hear(const tcp_state *state, int32_t index)
         words.exit_status = 1;
         fprintf(stderr, "galvatron-exec: rank %d has gone; rank %d ends too\n",
                 words.rank, state->rank);
+        if (state->rank == 0 || words.rank == 0) {
+            galv_farewell_say();
+        }
     }
     if (state->rank == 0) {
         tell_all(state, words);

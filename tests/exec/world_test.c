@@ -1,5 +1,6 @@
 #include "tests/exec/world_script.h"
 
+#include "exec/farewell.h"
 #include "tests/exec/support.h"
 #include "tests/support/leaks.h"
 
@@ -148,6 +149,43 @@ Test(exec_world, the_death_of_rank_0_ends_all_others, .timeout = 60)
     for (int rank = 1; rank < 3; rank++) {
         cr_expect(WIFEXITED(statuses[rank]) && WEXITSTATUS(statuses[rank]) == 1);
     }
+}
+
+/* Standard error of all ranks, in a file whose name both sides know. */
+static int die_with_words(galv_world *world)
+{
+    galv_err err = GALV_ERR_INIT;
+    FILE *words = freopen(getenv("GALV_TEST_WORDS"), "a", stderr);
+    if (words == NULL || galv_farewell_begin(world, &err) != GALV_OK) {
+        return 1;
+    }
+    setvbuf(words, NULL, _IONBF, 0);
+    galv_farewell_set("go on with --resume");
+    galv_world_barrier(world, &err);
+    if (galv_world_rank(world) == 2) {
+        raise(SIGKILL);
+    }
+    return hang();
+}
+
+Test(exec_world, a_death_is_told_with_how_to_go_on_once, .timeout = 60)
+{
+    char path[] = "/tmp/galvatron-words-XXXXXX";
+    char text[1024];
+    int statuses[4];
+    int file = mkstemp(path);
+    cr_assert(file >= 0);
+    setenv("GALV_TEST_WORDS", path, 1);
+    start(4, die_with_words, statuses);
+    ssize_t n = read(file, text, sizeof text - 1);
+    close(file);
+    unlink(path);
+    cr_assert(n > 0);
+    text[n] = '\0';
+    cr_expect(strstr(text, "rank 2 has gone; rank 0 ends too") != NULL, "%s", text);
+    const char *words = strstr(text, "go on with --resume");
+    cr_expect(words != NULL && strstr(words + 1, "go on with --resume") == NULL, "%s",
+              text);
 }
 
 static int abort_as_rank_1(galv_world *world)

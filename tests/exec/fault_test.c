@@ -1,0 +1,111 @@
+/* What goes wrong from outside, by whole runs: one message that says what to do, the
+ * right exit status, and no process left behind. */
+#include "tests/exec/run_support.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+GALV_TEST_SUITE(exec_fault);
+
+/* Starts three ranks (slow ones, so that few steps are taken meanwhile), waits for a
+ * checkpoint, kills one rank, waits for the end; tells the launcher's exit status in
+ * `status`, ranks that are left in `left` (the dead whom nobody asked for do not
+ * count), and the last step that was kept in `kept`. %d: which rank, from 1. */
+static const char *const kill_script =
+    "rm -rf ck; $MPIRUN -np 3 $EXEC run plan.json -q --backend host --steps 100000 "
+    "--checkpoint-dir ck --checkpoint-every 2 --slow-rank 1=40 >out 2>err & m=$!; n=0; "
+    "while [ ! -e ck/checkpoint-2 ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done; "
+    "ranks=$(pgrep -P $(pgrep -P $m)); kill -9 $(echo $ranks | cut -d' ' -f%d); "
+    "wait $m; echo $? >status; sleep 0.2; "
+    "for p in $ranks; do ps -o stat= -p $p; done | grep -v Z >left; "
+    "ls ck | grep -v tmp | sed 's/checkpoint-//' | sort -n | tail -1 >kept";
+
+static void kill_and_go_on(int which)
+{
+    run_write_plan("plan", "llama", "pp3");
+    run_shell(kill_script, which);
+    cr_expect_neq(run_shell("test $(cat status) = 0"), 0);
+    cr_expect_neq(run_shell("test $(cat status) = 124"), 0, "it hung");
+    cr_expect_eq(run_shell("test ! -s left"), 0, "ranks are left");
+    cr_expect(run_said("ended from outside: a rank has died"));
+    cr_expect(run_said("with the same command and --resume ck"));
+    cr_expect_eq(run_lines_said(), 1);
+    cr_expect_eq(run_shell("grep -q 'rank %d.*exited on signal 9' err", which - 1), 0);
+}
+
+Test(exec_fault, a_killed_rank_ends_the_job_which_goes_on_bit_for_bit, .timeout = 180)
+{
+    kill_and_go_on(2);
+    cr_assert_eq(
+        run_shell("$MPIRUN -np 3 $EXEC run plan.json -q --backend host --steps "
+                  "$(($(cat kept)+2)) --checkpoint-dir ck --resume"),
+        0);
+    cr_assert_eq(
+        run_shell("$MPIRUN -np 3 $EXEC run plan.json -q --backend host --steps "
+                  "$(($(cat kept)+2)) --checkpoint-dir whole"),
+        0);
+    cr_expect_eq(
+        run_shell("s=checkpoint-$(($(cat kept)+2)); for r in 0 1 2; do cmp "
+                  "ck/$s/rank-$r.state whole/$s/rank-$r.state || exit 1; done"),
+        0);
+}
+
+Test(exec_fault, rank_0_may_be_the_one_that_is_killed, .timeout = 120)
+{
+    kill_and_go_on(1);
+}
+
+Test(exec_fault, a_plan_for_other_ranks_is_told_with_the_command, .timeout = 120)
+{
+    run_write_plan("plan", "llama", "dp4");
+    run_write_plan("two", "llama", "dp2");
+    cr_expect_eq(run_exec(2, "plan.json"), 2);
+    cr_expect(run_said("the plan is for 4 ranks, this is a run of 2"));
+    cr_expect(run_said("start it with: mpirun -np 4 galvatron-exec run plan.json"));
+    cr_expect_eq(run_lines_said(), 1);
+    /* one to change to later is looked at before the first step */
+    cr_expect_eq(run_exec(2, "two.json --switch-to plan.json --switch-at 3"), 2);
+    cr_expect(run_said("the plan is for 4 ranks, this is a run of 2"));
+    cr_expect_neq(run_shell("grep -q '^ *1 ' out"), 0);
+    run_write_plan("moe", "moe", "dp2");
+    cr_expect_eq(run_exec(2, "two.json --switch-to moe.json --switch-at 3"), 2);
+    cr_expect(run_said("the other plan is for another model (moe)"));
+}
+
+Test(exec_fault, too_little_memory_is_told_before_the_start, .timeout = 120)
+{
+    /* 30 million hidden values wide: terabytes, whatever this machine has */
+    run_write_plan("plan", "llama", "dp1");
+    cr_assert_eq(run_shell("sed 's/\"hidden_size\": 32/\"hidden_size\": 3000000/' "
+                           "plan.json >wide.json && ! cmp -s plan.json wide.json"),
+                 0);
+    cr_expect_eq(run_exec(1, "wide.json"), 1);
+    cr_expect(run_said("GiB at least"));
+    cr_expect(run_said("more tp, pp or ZeRO, recomputation, or a smaller micro-batch"));
+    cr_expect_eq(run_lines_said(), 1);
+}
+
+Test(exec_fault, a_gpu_that_is_not_there_is_told)
+{
+    run_write_plan("plan", "llama", "dp1");
+    int status = run_shell("$EXEC run plan.json --backend cuda --steps 1 >out 2>err");
+    if (status == 0) {
+        cr_skip_test("there is a GPU");
+    }
+    cr_expect_eq(status, 6);
+    cr_expect_eq(run_lines_said(), 1);
+    cr_expect_eq(run_shell("test $(wc -l <err) -ge 2"), 0, "what to do");
+}
+
+Test(exec_fault, options_that_contradict_are_told_before_anything_starts)
+{
+    cr_expect_eq(run_shell("$EXEC run plan.json --checkpoint-every 5 2>err"), 2);
+    cr_expect(run_said("--checkpoint-every needs --checkpoint-dir DIR"));
+    cr_expect_eq(run_shell("$EXEC run plan.json --switch-at 5 2>err"), 2);
+    cr_expect(run_said("--switch-to and --switch-at go together"));
+    cr_expect_eq(run_shell("$EXEC run plan.json --resume 2>err"), 2);
+    cr_expect_eq(run_shell("$EXEC run plan.json --slow-rank 3 2>err"), 2);
+    cr_expect(run_said("--slow-rank wants RANK=FACTOR, not '3'"));
+    cr_expect_eq(run_shell("$EXEC run plan.json --chekpoint-dir a 2>err"), 2);
+}
