@@ -167,86 +167,6 @@ static galv_status lay_out(galv_trainer *t, bool two_way, galv_err *err)
     return GALV_OK;
 }
 
-/* Most micro-batches that a layer keeps at once, by the order of its stage. */
-static int32_t most_alive(const galv_trainer *t, int32_t layer)
-{
-    const galv_program *p = t->program;
-    int32_t stage = t->worker.layout.stage;
-    uint32_t begin = p->queue_begin[stage * GALV_N_STREAMS];
-    uint32_t end = p->queue_begin[stage * GALV_N_STREAMS + 1];
-    int32_t alive = 0;
-    int32_t most = 0;
-    for (uint32_t op = begin; op < end; op++) {
-        const galv_operation *o = &p->classes[p->ops[op].class_index];
-        if (layer < o->first_layer || layer >= o->first_layer + o->n_layers) {
-            continue;
-        }
-        if (o->kind == GALV_OP_FORWARD &&
-            (o->part == GALV_PART_WHOLE || o->part == GALV_PART_ATTENTION)) {
-            alive++;
-        } else if ((o->kind == GALV_OP_BACKWARD || o->kind == GALV_OP_BACKWARD_INPUT) &&
-                   (o->part == GALV_PART_WHOLE || o->part == GALV_PART_ATTENTION)) {
-            alive--;
-        }
-        most = alive > most ? alive : most;
-    }
-    return most;
-}
-
-/* What a layer keeps of one micro-batch, at least. */
-static double kept_bytes(const galv_worker *w, const galv_layer_work *l)
-{
-    double element = w->b->element_bytes;
-    double rows = (double)l->rows;
-    double own = (double)l->own_rows;
-    double h = (double)l->hidden;
-    if (l->group->kind == GALV_LAYER_EMBEDDING) {
-        return 0;
-    }
-    if (l->group->kind == GALV_LAYER_HEAD) {
-        double cut = l->place->cuts_weights ? l->place->strategy.tp : 1;
-        return element * (own * 2 * h + rows * l->group->vocab_size / cut);
-    }
-    if (l->place->strategy.recompute == GALV_RECOMPUTE_FULL) {
-        return element * own * h;
-    }
-    double core = (double)l->core_rows * (double)l->head_dim;
-    double bytes = element * (own * 4 * h + core * (double)l->core_heads +
-                              core * 2 * (double)l->core_key_heads);
-    if (l->place->strategy.recompute == GALV_RECOMPUTE_NONE) {
-        bytes += element * core * (double)l->core_heads;
-    }
-    return bytes + element * rows * (double)l->width * (double)(l->wide_factor + 1);
-}
-
-static galv_status check_memory(galv_trainer *t, galv_err *err)
-{
-    galv_worker *w = &t->worker;
-    galv_status status = GALV_OK;
-    for (int32_t i = 0; i < w->plan->n_layers && status == GALV_OK; i++) {
-        double bytes = 0;
-        if (w->layers[i].here) {
-            status = galv_parameters_bytes(&bytes, &w->layout, i, err);
-            t->needs.state_bytes += bytes;
-            t->needs.activation_bytes +=
-                kept_bytes(w, &w->layers[i]) * most_alive(t, i);
-        }
-    }
-    double needed = t->needs.state_bytes + t->needs.activation_bytes;
-    if (status == GALV_OK && w->b->device_bytes > 0 &&
-        needed > (double)w->b->device_bytes) {
-        status = galv_fail(err, GALV_NO_MEMORY,
-                           "stage %d needs %.2f GiB at least (%.2f for parameters and "
-                           "optimizer, %.2f for activations), its device has %.2f",
-                           (int)w->layout.stage, needed / 1073741824,
-                           t->needs.state_bytes / 1073741824,
-                           t->needs.activation_bytes / 1073741824,
-                           (double)w->b->device_bytes / 1073741824);
-        galv_hint(err, "more tp, pp or ZeRO, recomputation, or a smaller micro-batch");
-    }
-    return status;
-}
-
 static galv_status make_parameters(galv_trainer *t, galv_err *err)
 {
     galv_worker *w = &t->worker;
@@ -320,7 +240,8 @@ static galv_status allocate_rest(galv_trainer *t, galv_err *err)
     return status;
 }
 
-static galv_status make(galv_trainer *t, galv_err *err)
+/* Everything up to what needs memory of the device. */
+static galv_status prepare(galv_trainer *t, galv_err *err)
 {
     galv_worker *w = &t->worker;
     galv_schedule schedule;
@@ -338,11 +259,16 @@ static galv_status make(galv_trainer *t, galv_err *err)
         status = lay_out(t, schedule.two_way, err);
     }
     if (status == GALV_OK) {
-        status = check_memory(t, err);
+        status = galv_trainer_count_memory(t, err);
     }
-    if (status == GALV_OK) {
-        status = make_parameters(t, err);
-    }
+    return status;
+}
+
+/* With memory of the device. */
+static galv_status fill(galv_trainer *t, galv_err *err)
+{
+    galv_worker *w = &t->worker;
+    galv_status status = make_parameters(t, err);
     if (status == GALV_OK) {
         status = pair_tables(t, err);
     }
@@ -394,8 +320,16 @@ galv_status galv_trainer_new(galv_trainer **trainer, const galv_job *job,
                             0,
                             1};
     galv_recorder_init(&w->recorder, backend);
-    make(t, err);
-    if (galv_world_agree(world, err) != GALV_OK) {
+    prepare(t, err);
+    galv_status status = galv_world_agree(world, err);
+    if (status == GALV_OK) {
+        status = galv_trainer_check_memory(t, err);
+    }
+    if (status == GALV_OK) {
+        fill(t, err);
+        status = galv_world_agree(world, err);
+    }
+    if (status != GALV_OK) {
         galv_trainer_free(t);
         return err->status;
     }

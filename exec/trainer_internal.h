@@ -18,4 +18,9 @@ struct galv_trainer {
     double duration_s;
 };
 
+/* Fills in what this rank needs; then, collectively, holds it against what there is
+ * (trainer_memory.c). Errors: GALV_NO_MEMORY, with the numbers. */
+galv_status galv_trainer_count_memory(galv_trainer *t, galv_err *err);
+galv_status galv_trainer_check_memory(const galv_trainer *t, galv_err *err);
+
 #endif

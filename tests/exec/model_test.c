@@ -223,3 +223,35 @@ Test(exec_model, loss_and_gradients_with_experts_are_those_of_their_formula)
     check("moe-shared", GALV_RECOMPUTE_SELECTIVE);
     check("gpt-moe", GALV_RECOMPUTE_NONE);
 }
+
+Test(exec_model, a_model_that_cannot_fit_is_refused_before_it_starts)
+{
+    device d = device_open();
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_job job = {.model = small_model("llama")};
+    galv_plan *plan = NULL;
+    galv_trainer *trainer = NULL;
+    galv_trainer_options options = GALV_TRAINER_OPTIONS_INIT;
+    galv_uniform_plan uniform = {.pp = 1, .vpp = 1, .micro_batch_size = 1};
+    cr_assert_eq(galv_cluster_load(&job.cluster, "dgx-h100", 1, &err), GALV_OK);
+    job.cluster.pools[0].n_nodes = 1;
+    job.cluster.pools[0].devices_per_node = 1;
+    job.workload = (galv_workload)GALV_WORKLOAD_INIT;
+    job.workload.seq_length = SEQ;
+    job.workload.global_batch_size = 1;
+    job.model.groups[1].n_layers = 1000; /* of 4 GiB and more */
+    for (int i = 0; i < 3; i++) {
+        job.model.groups[i].hidden_size = 8192;
+    }
+    uniform.strategy = (galv_strategy)GALV_STRATEGY_INIT;
+    uniform.overlap = (galv_overlap)GALV_OVERLAP_INIT;
+    job.model.groups[1].ffn_hidden_size = 32768;
+    cr_assert_eq(galv_plan_make_uniform(&plan, &job, &uniform, arena, &err), GALV_OK,
+                 "%s", err.message);
+    cr_expect_eq(galv_trainer_new(&trainer, &job, plan, d.b, d.world, &options, &err),
+                 GALV_NO_MEMORY);
+    cr_expect(strstr(err.message, "GiB at least") != NULL, "%s", err.message);
+    galv_arena_free(arena);
+    device_close(&d);
+}
