@@ -117,8 +117,10 @@ NCCL_H    := $(firstword $(wildcard $(CUDA)/include/nccl.h /usr/include/nccl.h))
 HAVE_CUDA := $(and $(NVCC),$(NCCL_H),$(CUDA_SOURCES))
 CUDA_CFLAGS := -isystem $(CUDA)/include -isystem $(dir $(NCCL_H))
 CUDA_LIBS := $(if $(HAVE_CUDA),-L$(CUDA)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA)/lib64 -lcudart -lcublasLt -lnccl -lstdc++)
-CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
-    -gencode arch=compute_100,code=[sm_100,compute_100]
+# A100 and Hopper as machine code; later devices compile the PTX when they load it.
+CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+NVCC_FLAGS = -O3 -std=c++17 $(CUDA_ARCH) -I. $(CUDA_CFLAGS) -Xcompiler -fPIC$(comma)-Wall$(comma)-Wextra \
+    $(if $(DEV),--Werror all-warnings)
 EXEC_SOURCES := $(filter-out exec/cuda_%,$(wildcard exec/*.c)) $(if $(HAVE_CUDA),$(CUDA_SOURCES),exec/cuda_absent.c)
 EXEC_OBJECTS := $(patsubst %,$(BUILD)/obj/%.o,$(basename $(EXEC_SOURCES)))
 EXEC_BELOW   := $(foreach room,$(EXEC_ROOMS),$(call room_objects,$(room))) $(filter $(BUILD)/data/plan/%,$(DATA_OBJECTS))
@@ -130,8 +132,7 @@ $(filter $(BUILD)/obj/exec/cuda_%,$(EXEC_OBJECTS)): ALL_CFLAGS += $(CUDA_CFLAGS)
 
 $(BUILD)/obj/exec/%.o: exec/%.cu $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,NVCC,$<)$(NVCC) -O3 -std=c++17 $(CUDA_ARCH) -I. $(CUDA_CFLAGS) -Xcompiler -fPIC,-Wall \
-	    -MMD -MP -c $< -o $@
+	$(call say,NVCC,$<)$(NVCC) $(NVCC_FLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/galvatron-exec: $(EXEC_OBJECTS) $(EXEC_BELOW)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -o $@

@@ -1,0 +1,115 @@
+/* What kernels share: values of both types, sums over a block, grids. */
+#ifndef GALV_EXEC_CUDA_DEVICE_CUH
+#define GALV_EXEC_CUDA_DEVICE_CUH
+
+#include "exec/cuda_internal.h"
+
+enum { CUDA_THREADS = 256, CUDA_WARP = 32, CUDA_MOST_BLOCKS = 1 << 16 };
+
+__device__ static inline float value_of(float x)
+{
+    return x;
+}
+
+__device__ static inline float value_of(bf16 x)
+{
+    return __bfloat162float(x);
+}
+
+__device__ static inline void put_value(float *to, float x)
+{
+    *to = x;
+}
+
+__device__ static inline void put_value(bf16 *to, float x)
+{
+    *to = __float2bfloat16(x);
+}
+
+/* Index of this thread in the grid, and the number of threads of the grid. */
+__device__ static inline size_t grid_first()
+{
+    return (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+__device__ static inline size_t grid_step()
+{
+    return (size_t)gridDim.x * blockDim.x;
+}
+
+__device__ static inline float warp_sum(float x)
+{
+    for (int step = CUDA_WARP / 2; step > 0; step /= 2) {
+        x += __shfl_xor_sync(0xffffffffU, x, step);
+    }
+    return x;
+}
+
+__device__ static inline float warp_max(float x)
+{
+    for (int step = CUDA_WARP / 2; step > 0; step /= 2) {
+        x = fmaxf(x, __shfl_xor_sync(0xffffffffU, x, step));
+    }
+    return x;
+}
+
+/* The sum over all threads of a block (a multiple of 32, up to 1024), in every thread,
+ * in an order that does not change. All threads call it. */
+__device__ static inline float block_sum(float x)
+{
+    __shared__ float sums[CUDA_WARP];
+    int n_warps = (int)(blockDim.x / CUDA_WARP);
+    int lane = (int)(threadIdx.x % CUDA_WARP);
+    x = warp_sum(x);
+    __syncthreads(); /* a former call has been read */
+    if (lane == 0) {
+        sums[threadIdx.x / CUDA_WARP] = x;
+    }
+    __syncthreads();
+    return warp_sum(lane < n_warps ? sums[lane] : 0.0F);
+}
+
+__device__ static inline float block_max(float x)
+{
+    __shared__ float greatest[CUDA_WARP];
+    int n_warps = (int)(blockDim.x / CUDA_WARP);
+    int lane = (int)(threadIdx.x % CUDA_WARP);
+    x = warp_max(x);
+    __syncthreads();
+    if (lane == 0) {
+        greatest[threadIdx.x / CUDA_WARP] = x;
+    }
+    __syncthreads();
+    return warp_max(lane < n_warps ? greatest[lane] : -INFINITY);
+}
+
+__device__ static inline double block_sum_double(double x)
+{
+    __shared__ double sums[CUDA_WARP];
+    int n_warps = (int)(blockDim.x / CUDA_WARP);
+    int lane = (int)(threadIdx.x % CUDA_WARP);
+    for (int step = CUDA_WARP / 2; step > 0; step /= 2) {
+        x += __shfl_xor_sync(0xffffffffU, x, step);
+    }
+    __syncthreads();
+    if (lane == 0) {
+        sums[threadIdx.x / CUDA_WARP] = x;
+    }
+    __syncthreads();
+    x = lane < n_warps ? sums[lane] : 0.0;
+    for (int step = CUDA_WARP / 2; step > 0; step /= 2) {
+        x += __shfl_xor_sync(0xffffffffU, x, step);
+    }
+    return x;
+}
+
+/* Blocks for n values, `each` by a block; kernels stride over what is left. At least 1.
+ */
+static inline unsigned galv_cuda_blocks(size_t n, size_t each)
+{
+    size_t blocks = (n + each - 1) / each;
+    blocks = blocks < 1 ? 1 : blocks;
+    return (unsigned)(blocks < (size_t)CUDA_MOST_BLOCKS ? blocks : (size_t)CUDA_MOST_BLOCKS);
+}
+
+#endif

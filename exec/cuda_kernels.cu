@@ -1,0 +1,425 @@
+/* Arithmetic of the layers on the device: biases, normalisation, activations, rotation,
+ * AdamW.
+ *
+ * Statistics of a row are summed in float32 by a block. Gradients of weights are summed
+ * over rows by a block for each 32 columns, each thread every 32nd row, then the 32
+ * sums: no atomics, one order.
+ *
+ * State: it compiles; it has not yet run on a device. */
+#include "exec/cuda_device.cuh"
+
+#include <math.h>
+
+/* ---- biases ---- */
+
+__global__ void __launch_bounds__(CUDA_THREADS) add_bias_rows(bf16 *x, const bf16 *bias,
+                                                              size_t rows, size_t cols)
+{
+    for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+            bf16 *at = x + row * cols + col;
+            *at = __float2bfloat16(__bfloat162float(*at) + __bfloat162float(bias[col]));
+        }
+    }
+}
+
+static void add_bias(galv_backend *b, galv_stream stream, void *x, const void *bias,
+                     size_t rows, size_t cols)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    if (!galv_cuda_enter(b, stream, x) || rows == 0 || cols == 0) {
+        return;
+    }
+    add_bias_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
+        (bf16 *)x, (const bf16 *)bias, rows, cols);
+    galv_cuda_launched(c, "add a bias");
+}
+
+/* Adds over rows, for each column: dy n to dweight with n = (x - mean) rstd, and dy to
+ * dbias. Either may be NULL; without dweight, x, mean and rstd are not read. */
+__global__ void __launch_bounds__(1024)
+    sum_columns(float *dweight, float *dbias, const bf16 *dy, const bf16 *x,
+                const float *mean, const float *rstd, size_t rows, size_t cols)
+{
+    __shared__ float weights[CUDA_WARP][CUDA_WARP + 1];
+    __shared__ float biases[CUDA_WARP][CUDA_WARP + 1];
+    for (size_t first = (size_t)blockIdx.x * CUDA_WARP; first < cols;
+         first += (size_t)gridDim.x * CUDA_WARP) {
+        size_t col = first + threadIdx.x;
+        float weight = 0;
+        float bias = 0;
+        for (size_t row = threadIdx.y; col < cols && row < rows; row += CUDA_WARP) {
+            float up = __bfloat162float(dy[row * cols + col]);
+            bias += up;
+            if (dweight != nullptr) {
+                float centre = mean != nullptr ? mean[row] : 0.0F;
+                float normal =
+                    (__bfloat162float(x[row * cols + col]) - centre) * rstd[row];
+                weight += up * normal;
+            }
+        }
+        __syncthreads(); /* the former columns have been read */
+        weights[threadIdx.y][threadIdx.x] = weight;
+        biases[threadIdx.y][threadIdx.x] = bias;
+        __syncthreads();
+        /* thread (i, j) adds up column j: its sums lie in column j of the tables */
+        float all_weights = warp_sum(weights[threadIdx.x][threadIdx.y]);
+        float all_biases = warp_sum(biases[threadIdx.x][threadIdx.y]);
+        size_t mine = first + threadIdx.y;
+        if (threadIdx.x == 0 && mine < cols) {
+            if (dweight != nullptr) {
+                dweight[mine] += all_weights;
+            }
+            if (dbias != nullptr) {
+                dbias[mine] += all_biases;
+            }
+        }
+    }
+}
+
+static void launch_sum_columns(galv_cuda *c, galv_stream stream, float *dweight,
+                               float *dbias, const void *dy, const void *x,
+                               const float *mean, const float *rstd, size_t rows,
+                               size_t cols)
+{
+    sum_columns<<<galv_cuda_blocks(cols, CUDA_WARP), dim3(CUDA_WARP, CUDA_WARP), 0,
+                  c->streams[stream]>>>(dweight, dbias, (const bf16 *)dy, (const bf16 *)x,
+                                        mean, rstd, rows, cols);
+    galv_cuda_launched(c, "gradients of a bias or norm");
+}
+
+static void bias_gradient(galv_backend *b, galv_stream stream, float *dbias,
+                          const void *dx, size_t rows, size_t cols)
+{
+    if (galv_cuda_enter(b, stream, dbias) && rows > 0 && cols > 0) {
+        launch_sum_columns(galv_cuda_of(b), stream, nullptr, dbias, dx, nullptr, nullptr,
+                           nullptr, rows, cols);
+    }
+}
+
+/* ---- normalisation ---- */
+
+/* A block for a row. `bias` NULL: RMSNorm. The variance is taken around the mean, in a
+ * second look at the row. */
+__global__ void __launch_bounds__(CUDA_THREADS)
+    normalise(bf16 *y, float *mean, float *rstd, const bf16 *x, const bf16 *weight,
+              const bf16 *bias, size_t rows, size_t cols, float epsilon)
+{
+    for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        const bf16 *in = x + row * cols;
+        float centre = 0;
+        if (bias != nullptr) {
+            float sum = 0;
+            for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+                sum += __bfloat162float(in[col]);
+            }
+            centre = block_sum(sum) / (float)cols;
+        }
+        float squares = 0;
+        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+            float d = __bfloat162float(in[col]) - centre;
+            squares += d * d;
+        }
+        float variance = block_sum(squares) / (float)cols;
+        float inverse = 1.0F / sqrtf(variance + epsilon);
+        if (threadIdx.x == 0) {
+            rstd[row] = inverse;
+            if (bias != nullptr) {
+                mean[row] = centre;
+            }
+        }
+        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+            float normal = (__bfloat162float(in[col]) - centre) * inverse;
+            float shift = bias != nullptr ? __bfloat162float(bias[col]) : 0.0F;
+            y[row * cols + col] =
+                __float2bfloat16(normal * __bfloat162float(weight[col]) + shift);
+        }
+    }
+}
+
+static void norm(galv_backend *b, galv_stream stream, void *y, float *mean, float *rstd,
+                 const void *x, const void *weight, const void *bias, size_t rows,
+                 size_t cols, float epsilon)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    if (!galv_cuda_enter(b, stream, y, mean, rstd) || rows == 0 || cols == 0) {
+        return;
+    }
+    normalise<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
+        (bf16 *)y, mean, rstd, (const bf16 *)x, (const bf16 *)weight, (const bf16 *)bias,
+        rows, cols, epsilon);
+    galv_cuda_launched(c, "norm");
+}
+
+/* With n = (x - mean) rstd and g = dy w: dx = rstd (g - [mean of g] - n mean of g n),
+ * the bracket for LayerNorm only. dx may be dy. */
+__global__ void __launch_bounds__(CUDA_THREADS)
+    normalise_back(bf16 *dx, const bf16 *dy, const bf16 *x, const bf16 *weight,
+                   const float *mean, const float *rstd, size_t rows, size_t cols)
+{
+    for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        size_t base = row * cols;
+        float inverse = rstd[row];
+        float centre = mean != nullptr ? mean[row] : 0.0F;
+        float sum_g = 0;
+        float sum_gn = 0;
+        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+            float g = __bfloat162float(dy[base + col]) * __bfloat162float(weight[col]);
+            float normal = (__bfloat162float(x[base + col]) - centre) * inverse;
+            sum_g += g;
+            sum_gn += g * normal;
+        }
+        float mean_g = mean != nullptr ? block_sum(sum_g) / (float)cols : 0.0F;
+        float mean_gn = block_sum(sum_gn) / (float)cols;
+        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+            float g = __bfloat162float(dy[base + col]) * __bfloat162float(weight[col]);
+            float normal = (__bfloat162float(x[base + col]) - centre) * inverse;
+            dx[base + col] = __float2bfloat16(inverse * (g - mean_g - normal * mean_gn));
+        }
+    }
+}
+
+static void norm_backward(galv_backend *b, galv_stream stream, void *dx, float *dweight,
+                          float *dbias, const void *dy, const void *x,
+                          const void *weight, const float *mean, const float *rstd,
+                          size_t rows, size_t cols)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    if (!galv_cuda_enter(b, stream, dx, dweight, dbias) || rows == 0 || cols == 0) {
+        return;
+    }
+    if (dweight != nullptr || dbias != nullptr) {
+        launch_sum_columns(c, stream, dweight, dbias, dy, x, mean, rstd, rows, cols);
+    }
+    if (dx != nullptr) {
+        normalise_back<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                         c->streams[stream]>>>((bf16 *)dx, (const bf16 *)dy,
+                                               (const bf16 *)x, (const bf16 *)weight,
+                                               mean, rstd, rows, cols);
+        galv_cuda_launched(c, "norm, backward");
+    }
+}
+
+/* ---- activations ---- */
+
+/* gelu(x) = x/2 (1 + tanh(a (x + c x^3))), a = sqrt(2/pi), c = 0.044715.
+ * Source: Hendrycks and Gimpel 2016 (arXiv 1606.08415), section 2. */
+#define GELU_A 0.7978845608F
+#define GELU_C 0.044715F
+
+__device__ static inline float sigmoid_of(float x)
+{
+    return 1.0F / (1.0F + expf(-x));
+}
+
+__global__ void __launch_bounds__(CUDA_THREADS) gelu_values(bf16 *y, const bf16 *x,
+                                                            size_t n)
+{
+    for (size_t i = grid_first(); i < n; i += grid_step()) {
+        float v = __bfloat162float(x[i]);
+        float t = tanhf(GELU_A * (v + GELU_C * v * v * v));
+        y[i] = __float2bfloat16(0.5F * v * (1.0F + t));
+    }
+}
+
+/* With t the tanh: (1 + t)/2 + x/2 (1 - t^2) a (1 + 3 c x^2). */
+__global__ void __launch_bounds__(CUDA_THREADS)
+    gelu_back(bf16 *dx, const bf16 *dy, const bf16 *x, size_t n)
+{
+    for (size_t i = grid_first(); i < n; i += grid_step()) {
+        float v = __bfloat162float(x[i]);
+        float t = tanhf(GELU_A * (v + GELU_C * v * v * v));
+        float inner = GELU_A * (1.0F + 3.0F * GELU_C * v * v);
+        float slope = 0.5F * (1.0F + t) + 0.5F * v * (1.0F - t * t) * inner;
+        dx[i] = __float2bfloat16(__bfloat162float(dy[i]) * slope);
+    }
+}
+
+/* Rows by blocks: x[row, 2 cols] holds gate and up. */
+__global__ void __launch_bounds__(CUDA_THREADS) swiglu_rows(bf16 *y, const bf16 *x,
+                                                            size_t rows, size_t cols)
+{
+    for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        const bf16 *gate = x + row * 2 * cols;
+        const bf16 *up = gate + cols;
+        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+            float g = __bfloat162float(gate[col]);
+            y[row * cols + col] =
+                __float2bfloat16(g * sigmoid_of(g) * __bfloat162float(up[col]));
+        }
+    }
+}
+
+__global__ void __launch_bounds__(CUDA_THREADS)
+    swiglu_back(bf16 *dx, const bf16 *dy, const bf16 *x, size_t rows, size_t cols)
+{
+    for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        const bf16 *gate = x + row * 2 * cols;
+        const bf16 *up = gate + cols;
+        bf16 *dgate = dx + row * 2 * cols;
+        bf16 *dup = dgate + cols;
+        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+            float d = __bfloat162float(dy[row * cols + col]);
+            float g = __bfloat162float(gate[col]);
+            float u = __bfloat162float(up[col]);
+            float s = sigmoid_of(g);
+            dgate[col] = __float2bfloat16(d * u * s * (1.0F + g * (1.0F - s)));
+            dup[col] = __float2bfloat16(d * g * s);
+        }
+    }
+}
+
+static void activate(galv_backend *b, galv_stream stream, galv_activation activation,
+                     void *y, const void *x, size_t rows, size_t cols)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    if (!galv_cuda_enter(b, stream, y) || rows == 0 || cols == 0) {
+        return;
+    }
+    cudaStream_t queue = c->streams[stream];
+    if (activation == GALV_GELU) {
+        size_t n = rows * cols;
+        gelu_values<<<galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, queue>>>(
+            (bf16 *)y, (const bf16 *)x, n);
+    } else {
+        swiglu_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue>>>(
+            (bf16 *)y, (const bf16 *)x, rows, cols);
+    }
+    galv_cuda_launched(c, "activation");
+}
+
+static void activate_backward(galv_backend *b, galv_stream stream,
+                              galv_activation activation, void *dx, const void *dy,
+                              const void *x, size_t rows, size_t cols)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    if (!galv_cuda_enter(b, stream, dx) || rows == 0 || cols == 0) {
+        return;
+    }
+    cudaStream_t queue = c->streams[stream];
+    if (activation == GALV_GELU) {
+        size_t n = rows * cols;
+        gelu_back<<<galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, queue>>>(
+            (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, n);
+    } else {
+        swiglu_back<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue>>>(
+            (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, rows, cols);
+    }
+    galv_cuda_launched(c, "activation, backward");
+}
+
+/* ---- rotation ---- */
+
+/* A block for a row: its angles once, in double as on the host (positions of 10^5 leave
+ * float32 no digits behind the point), then all heads. Shared: half pairs (cos, sin). */
+__global__ void __launch_bounds__(CUDA_THREADS)
+    rotate_rows(bf16 *x, const int32_t *positions, size_t n_positions, size_t rows,
+                int n_heads, int half, double base, bool back)
+{
+    extern __shared__ float2 turns[];
+    for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        double position = (double)positions[row % n_positions];
+        __syncthreads(); /* the former row has been turned */
+        for (int i = (int)threadIdx.x; i < half; i += (int)blockDim.x) {
+            double sine = 0;
+            double cosine = 0;
+            sincos(position * pow(base, -(double)i / (double)half), &sine, &cosine);
+            turns[i] = make_float2((float)cosine, (float)(back ? -sine : sine));
+        }
+        __syncthreads();
+        bf16 *heads = x + row * (size_t)n_heads * (size_t)(2 * half);
+        int n = n_heads * half;
+        for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x) {
+            int pair = i % half;
+            bf16 *first = heads + (size_t)(i / half) * (size_t)(2 * half) + pair;
+            bf16 *second = first + half;
+            float u = __bfloat162float(*first);
+            float v = __bfloat162float(*second);
+            float2 turn = turns[pair];
+            *first = __float2bfloat16(u * turn.x - v * turn.y);
+            *second = __float2bfloat16(u * turn.y + v * turn.x);
+        }
+    }
+}
+
+static void rotate(galv_backend *b, galv_stream stream, void *x,
+                   const int32_t *positions, size_t n_positions, size_t rows,
+                   int32_t n_heads, int32_t dim, float base, bool back)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    int half = dim / 2;
+    if (!galv_cuda_enter(b, stream, x) || half <= 0 || n_positions == 0 || rows == 0 ||
+        n_heads <= 0) {
+        return;
+    }
+    size_t shared = (size_t)half * sizeof(float2);
+    if (dim % 2 != 0 || shared > (48U << 10) || n_heads > INT32_MAX / half) {
+        galv_cuda_fail(c, GALV_UNAVAILABLE, "heads of %d values cannot be rotated",
+                       (int)dim);
+        return;
+    }
+    rotate_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, shared, c->streams[stream]>>>(
+        (bf16 *)x, positions, n_positions, rows, n_heads, half, (double)base, back);
+    galv_cuda_launched(c, "rotation");
+}
+
+/* ---- optimizer ---- */
+
+typedef struct adamw_factors {
+    float beta1, beta2, correct1, correct2, keep, rate, epsilon, factor;
+} adamw_factors;
+
+/* Master weights, moments and the bf16 weights in one pass. `weights` may be NULL. */
+__global__ void __launch_bounds__(CUDA_THREADS)
+    adamw_values(adamw_factors f, float *master, float *moment1, float *moment2,
+                 bf16 *weights, const float *gradient, size_t n)
+{
+    for (size_t i = grid_first(); i < n; i += grid_step()) {
+        float g = gradient[i] * f.factor;
+        float m = f.beta1 * moment1[i] + (1.0F - f.beta1) * g;
+        float v = f.beta2 * moment2[i] + (1.0F - f.beta2) * g * g;
+        float step = m * f.correct1 / (sqrtf(v * f.correct2) + f.epsilon);
+        float value = f.keep * master[i] - f.rate * step;
+        moment1[i] = m;
+        moment2[i] = v;
+        master[i] = value;
+        if (weights != nullptr) {
+            weights[i] = __float2bfloat16(value);
+        }
+    }
+}
+
+static void adamw(galv_backend *b, galv_stream stream, const galv_adamw *s,
+                  float *master, float *moment1, float *moment2, void *weights,
+                  const float *gradient, size_t n)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    if (!galv_cuda_enter(b, stream, master, moment1, moment2, weights) || n == 0) {
+        return;
+    }
+    adamw_factors f = {};
+    f.beta1 = s->beta1;
+    f.beta2 = s->beta2;
+    f.correct1 = (float)(1 / (1 - pow((double)s->beta1, (double)s->step)));
+    f.correct2 = (float)(1 / (1 - pow((double)s->beta2, (double)s->step)));
+    f.keep = 1.0F - s->learning_rate * s->weight_decay;
+    f.rate = s->learning_rate;
+    f.epsilon = s->epsilon;
+    f.factor = s->gradient_scale;
+    adamw_values<<<galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+                   c->streams[stream]>>>(f, master, moment1, moment2, (bf16 *)weights,
+                                         gradient, n);
+    galv_cuda_launched(c, "AdamW");
+}
+
+void galv_cuda_fill_kernels(galv_backend *b)
+{
+    b->add_bias = add_bias;
+    b->bias_gradient = bias_gradient;
+    b->norm = norm;
+    b->norm_backward = norm_backward;
+    b->activate = activate;
+    b->activate_backward = activate_backward;
+    b->rotate = rotate;
+    b->adamw = adamw;
+}
