@@ -325,6 +325,33 @@ int galv_csv_require(const galv_csv *table, const char *name, galv_err *err)
     return column;
 }
 
+static galv_status refuse_columns(const galv_csv *table, const char *const names[],
+                                  size_t n_names, bool others_allowed, galv_err *err)
+{
+    for (size_t i = 0; i < table->n_columns; i++) {
+        const char *name = table->columns[i];
+        if (galv_word_index(names, n_names, name) < 0 &&
+            !(others_allowed && galv_word_nearest(names, n_names, name) == NULL)) {
+            galv_fail_at(err, table->name, 1, 0, "unknown column '%.64s'", name);
+            galv_hint_words(err, names, n_names, name);
+            return GALV_INPUT;
+        }
+    }
+    return GALV_OK;
+}
+
+galv_status galv_csv_only(const galv_csv *table, const char *const names[],
+                          size_t n_names, galv_err *err)
+{
+    return refuse_columns(table, names, n_names, false, err);
+}
+
+galv_status galv_csv_not_nearly(const galv_csv *table, const char *const names[],
+                                size_t n_names, galv_err *err)
+{
+    return refuse_columns(table, names, n_names, true, err);
+}
+
 const char *galv_csv_cell(const galv_csv *table, size_t row, int column)
 {
     if (column < 0) {

@@ -33,6 +33,16 @@ int galv_csv_column(const galv_csv *table, const char *name);
 /* Index of a column, or -1 with an error that names the nearest one. */
 int galv_csv_require(const galv_csv *table, const char *name, galv_err *err);
 
+/* Refuses columns that are none of `names`, with the nearest: for tables where a column
+ * that nobody reads would change the answer in silence. */
+galv_status galv_csv_only(const galv_csv *table, const char *const names[],
+                          size_t n_names, galv_err *err);
+
+/* The same for tables that may hold columns of others: refuses only what is nearly one
+ * of `names`. */
+galv_status galv_csv_not_nearly(const galv_csv *table, const char *const names[],
+                                size_t n_names, galv_err *err);
+
 /* The cell's text; "" when empty or when `column` is -1. */
 const char *galv_csv_cell(const galv_csv *table, size_t row, int column);
 

@@ -483,10 +483,11 @@ static void print_next(const planning *p)
 
 int galv_cmd_plan(const galv_cli *cli)
 {
-    if (galv_cli_given(cli, GALV_OPTION_FRONT)) {
+    bool searches = !galv_cli_given(cli, GALV_OPTION_PRINT_CONFIG);
+    if (searches && galv_cli_given(cli, GALV_OPTION_FRONT)) {
         return galv_plan_front(cli);
     }
-    if (galv_cli_given(cli, GALV_OPTION_PHASES)) {
+    if (searches && galv_cli_given(cli, GALV_OPTION_PHASES)) {
         return galv_plan_phases(cli);
     }
     if (galv_cli_given(cli, GALV_OPTION_OBSERVED) || cli->n_arguments > 0) {

@@ -75,7 +75,11 @@ static void report(const fronting *f)
     if (f->front.interrupted) {
         galv_print(f->cli, "interrupted: the rest of the front is missing\n");
     } else if (all_proven) {
-        galv_print(f->cli, "proven: each is the fastest within its memory\n");
+        galv_print(f->cli, "proven: each is the fastest within its memory%s\n",
+                   f->space.layer_wise
+                       ? ""
+                       : " that has one strategy\nfor all layers; --layer-wise mixes "
+                         "them");
     } else {
         galv_print(f->cli, "? not proven the fastest within its memory\n");
     }

@@ -288,7 +288,9 @@ galv_status galv_target_read(galv_target *target, const galv_cli *cli,
     galv_fail(err, GALV_USAGE, "--output %.64s: not a kind of file that %s writes",
               path, cli->command->name);
     galv_hint(err, "known here: %s%s", extensions,
-              folder_allowed ? ", or a folder" : "");
+              !folder_allowed         ? ""
+              : extensions[0] != '\0' ? ", or a folder"
+                                      : "a folder");
     return GALV_USAGE;
 }
 

@@ -218,6 +218,35 @@ static galv_status check_settings(const galv_cli *cli, galv_err *err)
     return GALV_OK;
 }
 
+/* Two that ask for different things: one of them would be ignored. */
+static galv_status check_pairs(const galv_cli *cli, galv_err *err)
+{
+    static const galv_option_id pairs[][2] = {
+        {GALV_OPTION_JSON, GALV_OPTION_CSV},
+        {GALV_OPTION_LAYER_WISE, GALV_OPTION_UNIFORM},
+        {GALV_OPTION_FRONT, GALV_OPTION_PHASES},
+        {GALV_OPTION_FRONT, GALV_OPTION_OBSERVED},
+        {GALV_OPTION_FRONT, GALV_OPTION_DRY_RUN},
+        {GALV_OPTION_FRONT, GALV_OPTION_TOP},
+        {GALV_OPTION_FRONT, GALV_OPTION_GALVATRON_PROFILE},
+        {GALV_OPTION_PHASES, GALV_OPTION_OBSERVED},
+        {GALV_OPTION_PHASES, GALV_OPTION_DRY_RUN},
+        {GALV_OPTION_PHASES, GALV_OPTION_CSV},
+        {GALV_OPTION_PHASES, GALV_OPTION_GALVATRON_PROFILE},
+        {GALV_OPTION_OBSERVED, GALV_OPTION_DRY_RUN},
+        {GALV_OPTION_OBSERVED, GALV_OPTION_CSV},
+        {GALV_OPTION_OBSERVED, GALV_OPTION_GALVATRON_PROFILE},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        if (galv_cli_given(cli, pairs[i][0]) && galv_cli_given(cli, pairs[i][1])) {
+            return galv_fail(err, GALV_USAGE, "--%s and --%s do not go together",
+                             galv_options[pairs[i][0]].name,
+                             galv_options[pairs[i][1]].name);
+        }
+    }
+    return GALV_OK;
+}
+
 static galv_status check_arguments(const galv_cli *cli, galv_err *err)
 {
     const galv_command *command = cli->command;
@@ -280,6 +309,9 @@ galv_status galv_cli_parse(galv_cli *cli, int n_words, const char *const *words,
     }
     if (status == GALV_OK) {
         status = check_settings(cli, err);
+    }
+    if (status == GALV_OK) {
+        status = check_pairs(cli, err);
     }
     return status == GALV_OK ? check_arguments(cli, err) : status;
 }

@@ -127,7 +127,7 @@ static void print_verdict(const phasing *p)
     }
     if (run->n_switches > 0) {
         galv_print(p->cli,
-                   "a switch moves weights and optimizer state, and restarts in %s "
+                   "a switch moves weights and optimizer state, and restarts in %s\n"
                    "(--restart-time)\n",
                    galv_print_duration(kept, sizeof kept, p->restart_time_s));
     }

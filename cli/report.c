@@ -153,9 +153,14 @@ static void print_plan(const galv_cli *cli, const galv_plan *plan, const char *t
     galv_print(cli, "\n%s%-11s%s %s\n", galv_terminal_bold(&cli->terminal), title,
                galv_terminal_plain(&cli->terminal),
                galv_plan_print(line, sizeof line, plan));
-    galv_print(cli, "%11s schedule %s · %d micro-batches of %d · recompute %s\n", "",
-               plan->schedule, galv_plan_n_micro_batches(plan), plan->micro_batch_size,
-               galv_recompute_names[s->recompute]);
+    bool alike = true;
+    for (int32_t i = 1; i + 1 < plan->n_layers; i++) {
+        alike = alike && galv_plan_strategy(plan, i)->recompute == s->recompute;
+    }
+    int32_t n = galv_plan_n_micro_batches(plan);
+    galv_print(cli, "%11s schedule %s · %d micro-batch%s of %d · recompute %s\n", "",
+               plan->schedule, n, n == 1 ? "" : "es", plan->micro_batch_size,
+               alike ? galv_recompute_names[s->recompute] : "by layer");
 }
 
 static int32_t fullest_stage(const galv_result *result)

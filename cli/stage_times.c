@@ -10,6 +10,7 @@
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
+#include "cli/help.h"
 #include "cli/output.h"
 #include "cli/report.h"
 #include "schedule/schedule_file.h"
@@ -20,7 +21,7 @@
 #include <string.h>
 
 #define MOST_ROWS         64
-#define MOST_RANKS_LISTED 8
+#define MOST_RANKS_LISTED 6
 
 typedef struct row {
     const galv_schedule *schedule;
@@ -349,9 +350,11 @@ static void print_sheet(const sheet *s)
         galv_print_seconds(number, sizeof number, s->rows[0].result.least_time_s);
         snprintf(least, sizeof least, "the busiest stage computes %s", number);
     }
-    snprintf(stages, sizeof stages, "%d stages", (int)s->times.n_stages);
-    snprintf(micro_batches, sizeof micro_batches, "%s micro-batches",
-             galv_print_count(number, sizeof number, s->options.n_micro_batches));
+    snprintf(stages, sizeof stages, "%d stage%s", (int)s->times.n_stages,
+             s->times.n_stages == 1 ? "" : "s");
+    snprintf(micro_batches, sizeof micro_batches, "%s micro-batch%s",
+             galv_print_count(number, sizeof number, s->options.n_micro_batches),
+             s->options.n_micro_batches == 1 ? "" : "es");
     galv_print(s->cli, "galvatron-sim %s   stage times of %s\n", GALV_VERSION,
                s->times.name);
     galv_report_parts(s->cli, stages, micro_batches, "no cost model",
@@ -363,7 +366,13 @@ static void print_sheet(const sheet *s)
         print_table(s);
     }
     for (size_t i = n; i < s->n_rows; i++) {
-        galv_print(s->cli, "%sleft out: %s\n", i == n ? "\n" : "", s->rows[i].why_not);
+        galv_text line = GALV_TEXT_INIT;
+        galv_text wrapped = GALV_TEXT_INIT;
+        galv_text_printf(&line, "left out: %s", s->rows[i].why_not);
+        galv_help_wrap(&wrapped, galv_text_string(&line), 0, 80);
+        galv_print(s->cli, "%s%s", i == n ? "\n" : "", galv_text_string(&wrapped));
+        galv_text_release(&wrapped);
+        galv_text_release(&line);
     }
 }
 

@@ -46,6 +46,16 @@ void galv_table_row(galv_table *table)
     table->n_filled = 0;
 }
 
+/* "-0.0" and "+0.0" are "0.0": what rounds to nothing has no sign. */
+static const char *without_idle_sign(const char *text)
+{
+    const char *digits = text + 1;
+    return (text[0] == '-' || text[0] == '+') && digits[0] == '0' &&
+                   digits[strspn(digits, "0.")] == '\0'
+               ? digits
+               : text;
+}
+
 void galv_table_cell(galv_table *table, const char *format, ...)
 {
     if (table->failed || table->n_rows == 0 || table->n_filled >= table->n_columns) {
@@ -56,7 +66,7 @@ void galv_table_cell(galv_table *table, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    char *copy = galv_arena_strdup(table->arena, text);
+    char *copy = galv_arena_strdup(table->arena, without_idle_sign(text));
     table->failed = copy == NULL;
     if (copy != NULL) {
         table->cells[(table->n_rows - 1) * table->n_columns + table->n_filled++] = copy;
@@ -226,6 +236,17 @@ size_t galv_table_print(galv_text *out, const galv_table *table, int width,
         l.shown[least] = false;
         n_left_out++;
     }
+    if (n_left_out > 0) { /* what was cut before may have room again */
+        for (size_t i = 0; i < table->n_columns; i++) {
+            if (table->columns[i].min_width > 0) {
+                l.widths[i] = column_width(table, i);
+            }
+        }
+        cut_allowed(table, l.widths, l.shown, limit);
+        if (total_width(l.widths, l.shown, table->n_columns) > limit) {
+            cut_widest(table, l.widths, l.shown, limit);
+        }
+    }
     for (size_t i = 0; i < table->n_columns; i++) {
         has_units = has_units || (l.shown[i] && table->columns[i].unit[0] != '\0');
     }
@@ -252,7 +273,12 @@ int galv_table_decimals(const double *values, size_t n_values)
         if (!isfinite(size) || size == 0) {
             continue;
         }
-        int need = size >= 99.95 ? 0 : size >= 9.995 ? 1 : size >= 0.9995 ? 2 : 3;
+        int need = size >= 99.95      ? 0
+                   : size >= 9.995    ? 1
+                   : size >= 0.9995   ? 2
+                   : size >= 0.09995  ? 3
+                   : size >= 0.009995 ? 4
+                                      : 5;
         decimals = need > decimals ? need : decimals;
     }
     return decimals;

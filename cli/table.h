@@ -47,7 +47,7 @@ size_t galv_table_print(galv_text *out, const galv_table *table, int width,
                         const char *bold, const char *plain);
 
 /* Three significant figures in the format of a column: always as many decimals as the
- * smallest of the values needs, at most three, so that decimal points stand in line. */
+ * smallest of the values needs, at most five, so that decimal points stand in line. */
 int galv_table_decimals(const double *values, size_t n_values);
 
 #endif

@@ -20,12 +20,17 @@ static const char units[] =
     "\n"
     "Keys of --set (\"cluster.\" may stand before them)\n"
     "  intra.bandwidth  intra.latency                  inside a node\n"
-    "  inter.bandwidth  inter.latency  inter.efficiency   between nodes\n"
+    "  inter.bandwidth  inter.latency  inter.efficiency  inter.nics  between nodes\n"
+    "  bus.devices  bus.bandwidth                      PCIe switches\n"
+    "  leaf.nodes  pod.nodes                           levels of switches, and their\n"
+    "  leaf.oversubscription  pod.oversubscription  spine.oversubscription\n"
     "  device.memory  device.memory_bandwidth  device.flops\n"
     "  devices_per_node  usd_per_device_hour\n"
     "\n"
     "What is printed: k, M, G, T are powers of 1000; GiB is 2^30 bytes. MFU counts\n"
-    "model FLOP (forward and backward, nothing twice) against the dense peak.\n";
+    "model FLOP (forward and backward, nothing twice) against the dense peak, and\n"
+    "as Megatron-LM does all of attention, though kernels skip half of a causal\n"
+    "one: with long sequences MFU can come near 100 %, and past it.\n";
 
 static const char exit_codes[] =
     "Exit status\n"
@@ -46,7 +51,8 @@ static const char exit_codes[] =
 static const char formats[] =
     "Files\n"
     "\n"
-    "  plan, result, plans, sweep, validate, model, cluster: JSON documents with\n"
+    "  plan, result, plans, front, phases, sweep, validate, explain, model, cluster,\n"
+    "  stage-times: JSON documents with\n"
     "      \"schema\": \"galvatron-sim/...\" and \"schema_version\": \"1.0\". A plan\n"
     "      holds its model, cluster and workload. Whatever contains a plan can be\n"
     "      given where a plan is wanted.\n"
@@ -54,7 +60,9 @@ static const char formats[] =
     "  profile    CSV, one measurement in each row (--profile, repeatable)\n"
     "  cases      CSV, one measured iteration in each row (validate --cases)\n"
     "  stage times  CSV, one chunk of a stage in each row (simulate --stage-times)\n"
-    "  timeline   CSV, one operation in each row (render)\n"
+    "  schedule   CSV, one slot of a stage in each row (simulate --schedule)\n"
+    "  phases     CSV, one phase of a run in each row (plan --phases)\n"
+    "  timeline   CSV, one operation in each row (render, validate, plan --observed)\n"
     "  trace.json Chrome trace events: open it in Perfetto\n"
     "  Galvatron  its profiles (import galvatron), its strategies (import\n"
     "             galvatron-plan, export galvatron)\n"

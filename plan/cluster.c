@@ -95,6 +95,12 @@ static galv_status check_device(const galv_device *device, galv_err *err)
 
 static galv_status check_pool(const galv_pool *pool, int32_t index, galv_err *err)
 {
+    if (pool->device.memory_bytes == 0 && pool->device.id[0] == '\0') {
+        galv_fail(err, GALV_INPUT, "pools[%d] has no device", (int)index);
+        galv_hint(err, "\"device\": a GPU of the catalog or its numbers; or \"base\": "
+                       "a cluster of the catalog");
+        return GALV_INPUT;
+    }
     galv_status status = check_device(&pool->device, err);
     if (status != GALV_OK) {
         return status;

@@ -185,12 +185,14 @@ static galv_pool empty_pool(void)
     return pool;
 }
 
-static void read_pool(galv_pool *pool, galv_json_value value, galv_err *err)
+/* `start` is what the pool is as far as nothing is written. */
+static void read_pool(galv_pool *pool, const galv_pool *start, galv_json_value value,
+                      galv_err *err)
 {
     galv_json_object o;
     galv_json_enter(&o, value, err);
     galv_json_value base = galv_json_get(&o, "base", GALV_OPTIONAL);
-    *pool = empty_pool();
+    *pool = *start;
     if (galv_json_type_of(base) != GALV_JSON_ABSENT) {
         const char *name = "";
         galv_cluster cluster = {0};
@@ -274,8 +276,7 @@ static void read_torus(galv_cluster *cluster, galv_json_value torus, galv_err *e
 {
     size_t n_dims = galv_json_length(torus);
     if (n_dims < 1 || n_dims > GALV_MAX_TORUS_DIM) {
-        galv_json_fail(torus, err,
-                       "'torus' must hold the nodes in each of 1 to %d dimensions",
+        galv_json_fail(torus, err, "must hold the nodes in each of 1 to %d dimensions",
                        GALV_MAX_TORUS_DIM);
         return;
     }
@@ -366,10 +367,15 @@ static void read_pools(galv_cluster *cluster, galv_json_object *o)
                        GALV_MAX_POOLS);
         return;
     }
-    cluster->n_pools = (int32_t)n_pools;
+    /* with a "base", pools past its last one are like that one */
+    galv_pool start = empty_pool();
     for (size_t i = 0; i < n_pools; i++) {
-        read_pool(&cluster->pools[i], galv_json_element(pools, i), o->err);
+        if ((int32_t)i < cluster->n_pools) {
+            start = cluster->pools[i];
+        }
+        read_pool(&cluster->pools[i], &start, galv_json_element(pools, i), o->err);
     }
+    cluster->n_pools = (int32_t)n_pools;
 }
 
 /* A torus says how many nodes there are, if nothing else does; one that comes from a

@@ -20,10 +20,13 @@ typedef struct galv_phase {
 #define GALV_MOST_PHASES 64
 
 /* Reads a CSV with a header: tokens (a count: "1.2T", "800e9"), and optionally phase,
- * seq_length, global_batch. One row is one phase, in order. Errors: GALV_INPUT with
- * file, line and column. Owned by the arena. */
+ * seq_length, global_batch; no other. One row is one phase, in order. Errors:
+ * GALV_INPUT with file, line and column. Owned by the arena. */
 galv_status galv_phases_read(galv_phase **phases, size_t *n_phases, const char *path,
                              galv_arena *arena, galv_err *err);
+galv_status galv_phases_read_table(galv_phase **phases, size_t *n_phases,
+                                   const galv_csv *table, galv_arena *arena,
+                                   galv_err *err);
 
 /* The job of one phase: the same model and cluster. */
 galv_job galv_phase_job(const galv_job *job, const galv_phase *phase);

@@ -38,13 +38,8 @@ static galv_status find_columns(int columns[N_COLUMNS], const galv_csv *table,
             return err->status;
         }
     }
-    for (size_t i = 0; i < table->n_columns; i++) {
-        if (galv_word_index(column_names, N_COLUMNS, table->columns[i]) < 0) {
-            galv_fail_at(err, table->name, 1, 0, "unknown column '%s'",
-                         table->columns[i]);
-            galv_hint_words(err, column_names, N_COLUMNS, table->columns[i]);
-            return GALV_INPUT;
-        }
+    if (galv_csv_only(table, column_names, N_COLUMNS, err) != GALV_OK) {
+        return GALV_INPUT;
     }
     return table->n_rows > 0 ? GALV_OK
                              : galv_fail_at(err, table->name, 1, 0, "no slots");

@@ -17,6 +17,8 @@
  * memory (zb-auto) take it to be. */
 #include "sim/stage_times.h"
 
+#include "base/units.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,7 +48,11 @@ static galv_status find_columns(columns *c, const galv_csv *table, galv_err *err
     c->weight = galv_csv_column(table, "t_w_s");
     c->message = galv_csv_column(table, "t_comm_s");
     c->bytes = galv_csv_column(table, "activation_bytes");
-    return c->input < 0 ? err->status : GALV_OK;
+    static const char *const names[] = {"stage", "chunk",    "t_f_s",           "t_b_s",
+                                        "t_w_s", "t_comm_s", "activation_bytes"};
+    return c->input < 0
+               ? err->status
+               : galv_csv_not_nearly(table, names, sizeof names / sizeof names[0], err);
 }
 
 static galv_status read_row(row *r, const galv_csv *table, size_t i, const columns *c,
@@ -371,12 +377,15 @@ static void title(galv_stage_times_result *result, const galv_stage_times *times
 {
     galv_timeline *timeline = &result->sim.timeline;
     snprintf(timeline->title, sizeof timeline->title,
-             "%s: %d stages, %d chunk%s each, %d micro-batches", result->schedule->name,
-             (int)times->n_stages, (int)result->n_chunks,
-             result->n_chunks == 1 ? "" : "s", (int)options->n_micro_batches);
+             "%s: %d stage%s, %d chunk%s each, %d micro-batch%s",
+             result->schedule->name, (int)times->n_stages,
+             times->n_stages == 1 ? "" : "s", (int)result->n_chunks,
+             result->n_chunks == 1 ? "" : "s", (int)options->n_micro_batches,
+             options->n_micro_batches == 1 ? "" : "es");
+    char duration[32];
     snprintf(timeline->subtitle, sizeof timeline->subtitle,
-             "%.4g s%s \xc2\xb7 bubble %.1f %% \xc2\xb7 stage times as given",
-             result->iteration_time_s,
+             "%s%s \xc2\xb7 bubble %.1f %% \xc2\xb7 stage times as given",
+             galv_print_seconds(duration, sizeof duration, result->iteration_time_s),
              options->steps_overlap ? " an iteration, steps overlap" : "",
              100 * result->bubble_frac);
 }

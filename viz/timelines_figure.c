@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define LEFT        72.0
 #define RIGHT       64.0 /* for the times at the blocks' ends */
@@ -119,6 +120,12 @@ static void draw_heading(galv_canvas *canvas, const timeline_block *block, size_
     snprintf(text, sizeof text, "%s%s%.200s",
              timeline->measured ? "measured" : "simulated",
              timeline->subtitle[0] != '\0' ? " \xC2\xB7 " : "", timeline->subtitle);
+    if (block->scene.n_shown < timeline->n_ranks) {
+        size_t length = strlen(text);
+        snprintf(text + length, sizeof text - length, " \xC2\xB7 %d of %d %s shown",
+                 (int)block->scene.n_shown, (int)timeline->n_ranks,
+                 block->scene.rows_are_stages ? "stages" : "ranks");
+    }
     galv_text_fit(fitted, sizeof fitted, text, room, GALV_SIZE_TICK, false);
     galv_canvas_text(canvas, GALV_FIGURE_MARGIN, block->y + 26.0,
                      galv_style(GALV_SIZE_TICK, GALV_COLOR_AXIS, GALV_ALIGN_LEFT),

@@ -12,6 +12,16 @@ $ galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 --str
 ~ ^  straggling +[0-9.]+ % of the step, idle because ranks or links differ$
 ~ ^  slowest +rank 5 computes .*, its stage .*$
 
+# A file that takes an entry of the catalog, and changes a pool of it.
+$ echo '{"schema": "galvatron-sim/cluster", "schema_version": "1.0", "name": "ours", "base": "dgx-h100", "pools": [{"n_nodes": 16, "inter_bytes_per_s": "200Gb/s"}]}' >ours.json; galvatron-sim simulate -m llama3-8b -c ours.json --tp 2 | sed -n 1,2p
+~ on 16 x ours$
+~ ^128 GPUs h100-sxm-80gb
+
+$ echo '{"name": "none", "pools": [{"n_nodes": 2}]}' >none.json; galvatron-sim plan -c none.json
+2> galvatron-sim: error: none.json:1:1: pools[0] has no device
+2~ "device": a GPU of the catalog
+? 4
+
 # Everything waits for the slowest; a share of all ranks can be named, too.
 $ galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 --straggler 5=1.2 --straggler 10%=1.3 --json | jq -e '.iteration_time_s > .all_ranks.folded_time_s * 1.1 and .all_ranks.waiting_s > 0 and (.all_ranks.stragglers | length) == 2 and ([.breakdown_s[]] | add) / .iteration_time_s - 1 < 1e-9'
 > true

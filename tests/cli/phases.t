@@ -8,6 +8,7 @@ $ printf 'phase,seq_length,global_batch,tokens\nshort,2048,64,2G\nlong,131072,16
 ~ ^[0-9.]+ [hd] in all, 1 switch$
 ~ ^keeping .* throughout: [0-9.]+ [hd], [0-9.]+ % more$
 ~ ^a switch moves
+> (--restart-time)
 2> wrote pp/plan-1.json
 2> wrote pp/plan-2.json
 
@@ -25,6 +26,16 @@ $ printf 'phase,seq_length\na,2048\n' >bad.csv; galvatron-sim plan --phases bad.
 2~ ^galvatron-sim: error: bad.csv:1.*tokens
 ...
 ? 4
+
+# A column that nobody reads would change the answer in silence.
+$ printf 'tokens,global_batch_size\n2G,64\n' >bad.csv; galvatron-sim plan --phases bad.csv
+2> galvatron-sim: error: bad.csv:1: unknown column 'global_batch_size'
+2>   expected one of: phase, seq_length, global_batch, tokens
+? 4
+
+$ galvatron-sim plan --phases phases.csv --front
+2> galvatron-sim: error: --front and --phases do not go together
+? 2
 
 $ printf 'seq_length,tokens\n2048,many\n' >bad.csv; galvatron-sim plan --phases bad.csv
 2~ ^galvatron-sim: error: bad.csv:2.*tokens.*many

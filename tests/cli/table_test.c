@@ -69,6 +69,6 @@ Test(cli_table, decimals_are_those_that_the_smallest_number_needs)
 {
     cr_expect_eq(galv_table_decimals((const double[]){8.79, 12.5}, 2), 2);
     cr_expect_eq(galv_table_decimals((const double[]){100, 250}, 2), 0);
-    cr_expect_eq(galv_table_decimals((const double[]){0.0123}, 1), 3);
+    cr_expect_eq(galv_table_decimals((const double[]){0.0123}, 1), 4);
     cr_expect_eq(galv_table_decimals((const double[]){9.999, 10.0}, 2), 1);
 }

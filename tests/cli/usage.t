@@ -217,3 +217,13 @@ $ galvatron-sim "$(printf 'a\033[31mb')"
 
 $ galvatron-sim --model "$(head -c 5000 /dev/zero | tr '\0' x)" 2>&1 | head -c 60
 > galvatron-sim: error: unknown model 'xxxxxxxxxxxxxxxxxxxxxxx
+
+# Two formats at once: one would be ignored.
+$ galvatron-sim plan -m llama3-8b -n 1 --json --csv
+2> galvatron-sim: error: --json and --csv do not go together
+? 2
+
+# One micro-batch is one, and what rounds to nothing has no sign.
+$ galvatron-sim plan -m llama3-8b -n 1 --global-batch 7 --uniform | grep -c -e 'micro-batches of' -e ' [-+]0.0 '
+> 0
+? 1

@@ -154,6 +154,28 @@ Test(plan_cluster, a_file_may_lean_on_the_catalog)
     cr_expect_eq(galv_cluster_set_nodes(&cluster, 3, &err), GALV_USAGE);
 }
 
+Test(plan_cluster, pools_beside_a_base_start_from_its_pools)
+{
+    galv_cluster cluster = {0};
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(parse(&cluster,
+                       "{\"base\": \"dgx-h100\", \"pools\": ["
+                       "{\"n_nodes\": 16, \"inter_bytes_per_s\": \"200Gb/s\"},"
+                       "{\"n_nodes\": 2, \"device\": \"a100-sxm-80gb\"},"
+                       "{\"base\": \"dgx-a100\", \"n_nodes\": 4}]}",
+                       &err),
+                 GALV_OK, "%s", err.message);
+    cr_expect_eq(cluster.n_pools, 3);
+    cr_expect_eq(galv_cluster_n_devices(&cluster), 8 * 22);
+    cr_expect_str_eq(cluster.pools[0].device.id, "h100-sxm-80gb");
+    cr_expect_float_eq(cluster.pools[0].intra_bytes_per_s, 450e9, 1);
+    cr_expect_float_eq(cluster.pools[0].inter_bytes_per_s, 25e9, 1);
+    cr_expect_float_eq(cluster.pools[1].inter_bytes_per_s, 50e9, 1);
+    cr_expect_float_eq(cluster.pools[1].intra_bytes_per_s, 300e9, 1);
+    cr_expect_float_eq(cluster.pools[2].inter_bytes_per_s, 25e9, 1);
+    cr_expect_str_eq(cluster.pools[2].device.id, "a100-sxm-80gb");
+}
+
 Test(plan_cluster, a_device_brings_its_own_link)
 {
     galv_cluster cluster = {0};
@@ -185,7 +207,8 @@ Test(plan_cluster, wrong_files_are_refused_with_their_place)
         "{\"base\": \"dgx-h100\", \"inter_eficiency\": 0.5}",
         "{\"base\": \"dgx-h100\", \"inter_efficiency\": 1.5}",
         "{\"base\": \"dgx-h100\", \"pools\": []}",
-        "{\"base\": \"dgx-h100\", \"pools\": [{}]}",
+        "{\"pools\": [{}]}",
+        "{\"base\": \"dgx-h100\", \"pools\": [{\"n_nodes\": 0}]}",
         "{\"base\": \"dgx-h100\", \"scaleup_domain\": 4}",
         "{\"base\": \"dgx-h100\", \"device\": {\"memory_bytes\": \"80\"}}",
         "{\"base\": \"dgx-h100\", \"device\": \"h100\"}",
