@@ -22,7 +22,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEFAULT_TOP 5
+#define DEFAULT_TOP      5
+#define DEFAULT_PER_KIND 2
 
 typedef struct planning {
     const galv_cli *cli;
@@ -39,6 +40,7 @@ typedef struct planning {
 static galv_status read_options(planning *p, galv_err *err)
 {
     int64_t top = DEFAULT_TOP;
+    int64_t per_kind = DEFAULT_PER_KIND;
     p->options = (galv_search_options)GALV_SEARCH_OPTIONS_INIT;
     p->options.max_ops = GALV_SEARCH_USUAL_OPS;
     galv_status status =
@@ -54,6 +56,9 @@ static galv_status read_options(planning *p, galv_err *err)
         status = galv_cli_count(&top, p->cli, GALV_OPTION_TOP, 1, 1000, err);
     }
     if (status == GALV_OK) {
+        status = galv_cli_count(&per_kind, p->cli, GALV_OPTION_PER_KIND, 0, 1000, err);
+    }
+    if (status == GALV_OK) {
         status = galv_cli_seconds(&p->options.time_limit_s, p->cli,
                                   GALV_OPTION_TIME_LIMIT, err);
     }
@@ -61,6 +66,7 @@ static galv_status read_options(planning *p, galv_err *err)
         status = galv_jobs_read(&p->options.n_jobs, p->cli, err);
     }
     p->options.top_k = (int32_t)top;
+    p->options.per_kind = (int32_t)per_kind;
     return status;
 }
 

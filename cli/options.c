@@ -119,6 +119,10 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "--uniform"},
     OPTION(TOP) "top", 0, "K", NULL, IN(SEARCH), ON(PLAN), false, "5",
         "How many plans to show", "--top 10"},
+    OPTION(PER_KIND) "per-kind", 0, "N", NULL, IN(SEARCH), ON(PLAN), false, "2",
+        "Of them, at most so many that differ in schedule, chunks and micro-batch "
+        "alone; 0: any number",
+        "--per-kind 1"},
     OPTION(TIME_LIMIT) "time-limit", 0, "TIME", NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),
         false, "none", "Stop searching after this long, with the best so far",
         "--time-limit 30s"},

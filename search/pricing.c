@@ -105,12 +105,8 @@ galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
     galv_status status = GALV_OK;
     if (made.peak_memory_bytes <= limit_bytes) {
         status = galv_prices_new(&prices, model, plan, arena, err);
+        made.may_fit = true;
         if (status == GALV_OK) {
-            status = galv_price_memory(&made.peak_memory_bytes, model, plan, prices,
-                                       limit_bytes, arena, err);
-        }
-        made.may_fit = made.peak_memory_bytes <= limit_bytes;
-        if (status == GALV_OK && made.may_fit) {
             status = galv_bound_time(&made.bound_s, model, plan, prices, arena, err);
         }
     }

@@ -7,15 +7,13 @@
 #include "sim/prices.h"
 
 typedef struct galv_plan_price {
-    double peak_memory_bytes; /* no more than the simulator will find: the least of
-                                 galv_estimate_memory_between; or, of a plan that does
-                                 not fit, no more than that */
+    double peak_memory_bytes; /* what the fullest stage holds throughout: no more than
+                                 the simulator will find */
     bool may_fit;             /* that is within the limit */
     double bound_s;           /* galv_bound_time; 0 when it cannot fit */
 } galv_plan_price;
 
-/* Prices a plan. It is looked at no further than to see that it does not fit: first
- * what it holds throughout, then its first micro-batches. Errors: GALV_NO_MEMORY,
+/* Prices a plan as far as needs no order of its micro-batches. Errors: GALV_NO_MEMORY,
  * GALV_USAGE (its schedule cannot do its shape). */
 galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
                             const galv_plan *plan, double limit_bytes,
@@ -23,7 +21,8 @@ galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
 
 /* The largest memory from below of a plan's stages. Where the schedule's orders
  * settle, so that the peaks no longer grow with the number of micro-batches, those of
- * a short iteration are taken. Errors as above. */
+ * a short iteration are taken; more than `limit_bytes` is looked at no further, and may
+ * be less than the plan needs. Errors as above. */
 galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
                               const galv_plan *plan, galv_prices *prices,
                               double limit_bytes, galv_arena *arena, galv_err *err);

@@ -1,16 +1,20 @@
-/* Price every candidate, then simulate from the most promising on until nothing that is
- * left can win.
+/* Bound every candidate's time, then go from the most promising on until nothing that
+ * is left can win: does it fit, by the estimate, and what does the simulation say?
  *
- * Both phases run in parallel, and neither depends on the number of threads: pricing
- * writes to the candidate's own slot; simulation takes candidates in order of their
- * bound in waves of a fixed size, and what a wave found is merged in order before the
- * next one begins. Interrupted, even while pricing, it still plays one wave of what was
- * priced, so that there is a best so far. */
+ * An estimate of memory costs several times a bound, so it is asked of those that are
+ * fast enough alone; what no memory could make fit was left before. All of it runs in
+ * parallel, and nothing depends on the number of threads: pricing writes to the
+ * candidate's own slot; estimates and simulations take candidates in order of their
+ * bound in slices of a fixed size, and what a wave of simulations found is merged in
+ * order before the next one begins. Interrupted, even while pricing, it still plays one
+ * wave of what was priced, so that there is a best so far. */
 #include "search/search.h"
 
 #include "base/parallel.h"
 #include "schedule/program.h"
 #include "search/layerwise.h"
+#include "search/least_memory.h"
+#include "search/podium.h"
 #include "search/pricing.h"
 
 #include <math.h>
@@ -21,7 +25,7 @@
 const char *const galv_fate_names[4] = {"simulated", "out_of_memory", "bounded",
                                         "left"};
 
-enum { DEFAULT_TOP_K = 5, WAVE = 8, PRICING_SLICE = 512 };
+enum { DEFAULT_TOP_K = 5, WAVE = 8, PRICING_SLICE = 512, MEMORY_SLICE = 64 };
 
 typedef struct searcher {
     const galv_costmodel *model;
@@ -36,15 +40,16 @@ typedef struct searcher {
     size_t n_priced; /* the first of them that were priced */
     size_t *order;   /* [n] by bound, those that may fit only */
     size_t n_order;
-    size_t first; /* pricing: first item of the slice */
+    size_t first; /* first item of the slice; of `order`, the next to simulate */
     int n_jobs;
     galv_arena **arenas;     /* [n_jobs] */
     galv_status *statuses;   /* [n_jobs] first failure of a worker */
     galv_err *errors;        /* [n_jobs] */
     galv_candidates uniform; /* as the tree gave them */
     double layered_bound_s;  /* no layer-wise plan is faster; INFINITY = not asked */
-    double stop_at_s;        /* the K-th best time when the wave began */
-    bool *stopped;           /* [WAVE] simulation gave up at stop_at_s */
+    size_t n_judged;         /* the first of `order` whose memory is known */
+    size_t wave[WAVE];       /* of `searched` */
+    double stop_at_s[WAVE];  /* what takes longer is not wanted; 0 = all is */
 } searcher;
 
 static double now_s(void)
@@ -71,8 +76,9 @@ static void keep_error(searcher *s, int worker, galv_status status, const galv_e
     }
 }
 
-/* Memory and bound of one candidate. A plan that cannot be compiled is a fault of the
- * tree, except for shapes that only the schedule itself can judge: those are left. */
+/* Bound of one candidate, unless it cannot fit. A plan that cannot be compiled is a
+ * fault of the tree, except for shapes that only the schedule itself can judge: those
+ * are left. */
 static void price_item(void *context, size_t item, int worker)
 {
     searcher *s = context;
@@ -96,17 +102,45 @@ static void price_item(void *context, size_t item, int worker)
     galv_arena_reset(arena);
 }
 
+/* Does it fit? Asked of those alone that are fast enough, by their bound. */
+static void judge_item(void *context, size_t item, int worker)
+{
+    searcher *s = context;
+    galv_searched *c = &s->searched[s->order[s->n_judged + item]];
+    galv_arena *arena = s->arenas[worker];
+    galv_plan *plan = NULL;
+    galv_prices *prices = NULL;
+    double bytes = 0;
+    galv_err err = GALV_ERR_INIT;
+    galv_status status =
+        galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
+    if (status == GALV_OK) {
+        status = galv_prices_new(&prices, s->model, plan, arena, &err);
+    }
+    if (status == GALV_OK) {
+        status = galv_price_memory(&bytes, s->model, plan, prices, s->limit_bytes,
+                                   arena, &err);
+    }
+    if (status != GALV_OK) {
+        keep_error(s, worker, status, &err);
+    } else {
+        c->peak_memory_bytes = fmax(c->peak_memory_bytes, bytes);
+        c->fate = bytes > s->limit_bytes ? GALV_FATE_OUT_OF_MEMORY : c->fate;
+    }
+    galv_arena_reset(arena);
+}
+
 static void simulate_item(void *context, size_t item, int worker)
 {
     searcher *s = context;
-    galv_searched *c = &s->searched[s->order[s->first + item]];
+    galv_searched *c = &s->searched[s->wave[item]];
     galv_arena *arena = s->arenas[worker];
     galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
     galv_plan *plan = NULL;
     galv_result result;
     galv_err err = GALV_ERR_INIT;
     memset(&result, 0, sizeof result);
-    options.sim.stop_at_s = s->stop_at_s;
+    options.sim.stop_at_s = s->stop_at_s[item];
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
     if (status == GALV_OK) {
@@ -123,9 +157,8 @@ static void simulate_item(void *context, size_t item, int worker)
         c->peak_memory_bytes = result.peak_memory_bytes;
     } else {
         c->fate = GALV_FATE_BOUNDED;
-        c->bound_s = s->stop_at_s > c->bound_s ? s->stop_at_s : c->bound_s;
+        c->bound_s = fmax(s->stop_at_s[item], c->bound_s);
     }
-    s->stopped[item] = result.stopped;
     galv_arena_reset(arena);
 }
 
@@ -214,76 +247,74 @@ static galv_status order_by_bound(searcher *s, galv_arena *arena)
     return GALV_OK;
 }
 
-/* The best top_k so far, kept sorted by (time, place in the tree). */
-typedef struct podium {
-    size_t n, top_k;
-    size_t *index;
-} podium;
-
-static void podium_enter(podium *p, const galv_searched *searched, size_t index)
+static galv_status judge_slice(searcher *s, double last_s)
 {
-    size_t at = p->n;
-    double time_s = searched[index].time_s;
-    while (at > 0 && (time_s < searched[p->index[at - 1]].time_s ||
-                      (time_s <= searched[p->index[at - 1]].time_s &&
-                       index < p->index[at - 1]))) {
-        at--;
+    size_t n = 0;
+    while (n < MEMORY_SLICE && s->n_judged + n < s->n_order &&
+           s->searched[s->order[s->n_judged + n]].bound_s < last_s) {
+        n++;
     }
-    if (at >= p->top_k) {
-        return;
+    galv_status status = galv_parallel_for(s->n_jobs, n, judge_item, s, s->err);
+    if (status == GALV_OK) {
+        status = first_error(s);
     }
-    size_t last = p->n < p->top_k ? p->n : p->top_k - 1;
-    memmove(&p->index[at + 1], &p->index[at], (last - at) * sizeof *p->index);
-    p->index[at] = index;
-    p->n += p->n < p->top_k;
+    s->n_judged += n;
+    return status;
 }
 
-static double podium_last(const podium *p, const galv_searched *searched)
+/* The next few that may enter and may fit: wave[*n]. 0 = there are none. */
+static galv_status fill_wave(size_t *n, searcher *s, const galv_podium *best)
 {
-    return p->n < p->top_k ? (double)INFINITY : searched[p->index[p->n - 1]].time_s;
-}
-
-static double podium_best(const podium *p, const galv_searched *searched)
-{
-    return p->n == 0 ? (double)INFINITY : searched[p->index[0]].time_s;
-}
-
-static galv_status simulate_best_first(searcher *s, podium *best, uint64_t *n_simulated,
-                                       bool *interrupted)
-{
-    uint64_t n_ops = 0;
-    for (s->first = 0; s->first < s->n_order;) {
-        double last_s = podium_last(best, s->searched);
-        size_t n = 0;
-        while (n < WAVE && s->first + n < s->n_order &&
-               s->searched[s->order[s->first + n]].bound_s < last_s) {
-            n++;
-        }
-        if (n == 0) {
+    double last_s = galv_podium_last(best, s->searched);
+    for (*n = 0; *n < WAVE && s->first < s->n_order; s->first++) {
+        size_t index = s->order[s->first];
+        galv_searched *c = &s->searched[index];
+        if (c->bound_s >= last_s || (*n > 0 && cancelled(s))) {
             break;
         }
-        /* One wave is always played, so that there is a best so far to show. */
-        if (cancelled(s) && s->first > 0) {
-            *interrupted = true;
-            break;
-        }
-        if (s->options->max_ops > 0 && n_ops > s->options->max_ops) {
-            break;
-        }
-        s->stop_at_s = isfinite(last_s) ? last_s : 0;
-        galv_status status = galv_parallel_for(s->n_jobs, n, simulate_item, s, s->err);
-        if (status == GALV_OK) {
-            status = first_error(s);
-        }
+        galv_status status = s->first == s->n_judged ? judge_slice(s, last_s) : GALV_OK;
         if (status != GALV_OK) {
             return status;
         }
+        double limit_s = galv_podium_limit(best, s->searched, &c->candidate);
+        if (c->fate == GALV_FATE_LEFT && c->bound_s >= limit_s) {
+            c->fate = GALV_FATE_BOUNDED; /* others of its kind are better */
+        } else if (c->fate == GALV_FATE_LEFT) {
+            s->stop_at_s[*n] = isfinite(limit_s) ? limit_s : 0;
+            s->wave[(*n)++] = index;
+        }
+    }
+    return GALV_OK;
+}
+
+static galv_status simulate_best_first(searcher *s, galv_podium *best,
+                                       uint64_t *n_simulated, bool *interrupted)
+{
+    uint64_t n_ops = 0;
+    s->first = 0;
+    while (s->options->max_ops == 0 || n_ops <= s->options->max_ops) {
+        size_t n = 0;
+        /* One wave is always played, so that there is a best so far to show. */
+        if (cancelled(s) && *n_simulated > 0) {
+            *interrupted |= s->first < s->n_order;
+            break;
+        }
+        galv_status status = fill_wave(&n, s, best);
+        if (status == GALV_OK && n > 0) {
+            status = galv_parallel_for(s->n_jobs, n, simulate_item, s, s->err);
+        }
+        if (status == GALV_OK) {
+            status = first_error(s);
+        }
+        if (status != GALV_OK || n == 0) {
+            return status;
+        }
         for (size_t i = 0; i < n; i++) {
-            const galv_searched *c = &s->searched[s->order[s->first + i]];
+            const galv_searched *c = &s->searched[s->wave[i]];
             galv_plan *plan = NULL;
             galv_err ignored = GALV_ERR_INIT;
             if (c->fate == GALV_FATE_SIMULATED) {
-                podium_enter(best, s->searched, s->order[s->first + i]);
+                galv_podium_enter(best, s->searched, s->wave[i]);
             }
             if (galv_candidate_plan(&plan, &c->candidate, s->space, s->job,
                                     s->arenas[0], &ignored) == GALV_OK) {
@@ -292,24 +323,26 @@ static galv_status simulate_best_first(searcher *s, podium *best, uint64_t *n_si
             galv_arena_reset(s->arenas[0]);
         }
         *n_simulated += n;
-        s->first += n;
-        report(s, "simulating", s->first, s->n_order, podium_best(best, s->searched));
+        report(s, "simulating", s->first, s->n_order,
+               galv_podium_best(best, s->searched));
     }
     return GALV_OK;
 }
 
 /* What is left with a bound no better than the last plan wanted cannot enter. */
-static void settle(searcher *s, const podium *best, galv_search_result *result)
+static void settle(searcher *s, const galv_podium *best, galv_search_result *result)
 {
-    double last_s = podium_last(best, s->searched);
-    double best_s = podium_best(best, s->searched);
+    double last_s = galv_podium_last(best, s->searched);
+    double best_s = galv_podium_best(best, s->searched);
     double least_left_s = INFINITY;
     for (size_t i = s->first; i < s->n_order; i++) {
         galv_searched *c = &s->searched[s->order[i]];
         if (c->fate == GALV_FATE_LEFT && c->bound_s >= last_s) {
             c->fate = GALV_FATE_BOUNDED;
         }
-        least_left_s = fmin(least_left_s, c->bound_s);
+        if (c->fate != GALV_FATE_OUT_OF_MEMORY) {
+            least_left_s = fmin(least_left_s, c->bound_s);
+        }
     }
     result->proven_uniform = !result->interrupted && best->n > 0 &&
                              s->n_priced == s->uniform.n_candidates &&
@@ -331,50 +364,7 @@ static void settle(searcher *s, const podium *best, galv_search_result *result)
     }
 }
 
-/* Nothing fits: which plan needs least? What pricing says of a plan that does not fit
- * may be less than it needs, so plans are estimated whole, least first, until the next
- * cannot need less. */
-static galv_status find_least_memory(searcher *s, galv_search_result *result,
-                                     galv_arena *arena)
-{
-    sort_key *keys = GALV_NEW_ARRAY(arena, sort_key, s->n_priced + 1);
-    if (!keys) {
-        return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (size_t i = 0; i < s->n_priced; i++) {
-        keys[i] = (sort_key){0, s->searched[i].peak_memory_bytes, i};
-    }
-    qsort(keys, s->n_priced, sizeof *keys, compare_keys);
-    result->least_memory_bytes = INFINITY;
-    for (size_t i = 0; i < s->n_priced && keys[i].value < result->least_memory_bytes;
-         i++) {
-        galv_searched *c = &s->searched[keys[i].index];
-        galv_plan *plan = NULL;
-        galv_prices *prices = NULL;
-        double bytes = 0;
-        galv_status status = galv_candidate_plan(&plan, &c->candidate, s->space, s->job,
-                                                 s->arenas[0], s->err);
-        if (status == GALV_OK) {
-            status = galv_prices_new(&prices, s->model, plan, s->arenas[0], s->err);
-        }
-        if (status == GALV_OK) {
-            status = galv_price_memory(&bytes, s->model, plan, prices, INFINITY,
-                                       s->arenas[0], s->err);
-        }
-        if (status != GALV_OK) {
-            return status;
-        }
-        galv_arena_reset(s->arenas[0]);
-        c->peak_memory_bytes = fmax(c->peak_memory_bytes, bytes);
-        if (c->peak_memory_bytes < result->least_memory_bytes) {
-            result->least_memory_bytes = c->peak_memory_bytes;
-            result->least_memory = c->candidate;
-        }
-    }
-    return GALV_OK;
-}
-
-static galv_status evaluate_plans(searcher *s, const podium *best,
+static galv_status evaluate_plans(searcher *s, const galv_podium *best,
                                   galv_search_result *result, galv_arena *arena)
 {
     galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
@@ -428,7 +418,7 @@ static galv_status sort_searched(searcher *s, galv_search_result *result,
     return GALV_OK;
 }
 
-static galv_status prepare(searcher *s, galv_search_result *result, podium *best,
+static galv_status prepare(searcher *s, galv_search_result *result, galv_podium *best,
                            galv_arena *arena)
 {
     galv_candidates found = {0};
@@ -443,10 +433,8 @@ static galv_status prepare(searcher *s, galv_search_result *result, podium *best
     s->arenas = GALV_NEW_ARRAY(arena, galv_arena *, s->n_jobs);
     s->statuses = GALV_NEW_ARRAY(arena, galv_status, s->n_jobs);
     s->errors = GALV_NEW_ARRAY(arena, galv_err, s->n_jobs);
-    s->stopped = GALV_NEW_ARRAY(arena, bool, WAVE);
     best->index = GALV_NEW_ARRAY(arena, size_t, best->top_k + 1);
-    if (!s->searched || !s->arenas || !s->statuses || !s->errors || !s->stopped ||
-        !best->index) {
+    if (!s->searched || !s->arenas || !s->statuses || !s->errors || !best->index) {
         return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
     }
     for (int worker = 0; worker < s->n_jobs; worker++) {
@@ -473,7 +461,7 @@ static bool stop_layerwise(void *context)
 
 /* Adds what the layer-wise search judged; its best enter the podium. */
 static galv_status take_layered(searcher *s, const galv_layerwise_result *layered,
-                                podium *best, galv_arena *arena)
+                                galv_podium *best, galv_arena *arena)
 {
     size_t n = s->n + layered->n_searched;
     galv_searched *all = GALV_NEW_ARRAY(arena, galv_searched, n + 1);
@@ -487,15 +475,15 @@ static galv_status take_layered(searcher *s, const galv_layerwise_result *layere
     s->searched = all;
     for (size_t i = s->n; i < n; i++) {
         if (s->searched[i].fate == GALV_FATE_SIMULATED) {
-            podium_enter(best, s->searched, i);
+            galv_podium_enter(best, s->searched, i);
         }
     }
     s->n = n;
     return GALV_OK;
 }
 
-static galv_status search_layers(searcher *s, galv_search_result *result, podium *best,
-                                 galv_arena *arena)
+static galv_status search_layers(searcher *s, galv_search_result *result,
+                                 galv_podium *best, galv_arena *arena)
 {
     galv_layerwise_result layered;
     double *known_s = GALV_NEW_ARRAY(arena, double, best->n + 1);
@@ -512,10 +500,10 @@ static galv_status search_layers(searcher *s, galv_search_result *result, podium
                                       .max_ops = s->options->max_ops,
                                       .stopped = stop_layerwise,
                                       .stopped_at = s};
-    report(s, "mixing", 0, s->n, podium_best(best, s->searched));
-    galv_status status =
-        galv_layerwise_search(&layered, s->model, s->space, &s->uniform,
-                              podium_best(best, s->searched), &options, arena, s->err);
+    report(s, "mixing", 0, s->n, galv_podium_best(best, s->searched));
+    galv_status status = galv_layerwise_search(
+        &layered, s->model, s->space, &s->uniform, galv_podium_best(best, s->searched),
+        &options, arena, s->err);
     if (status != GALV_OK) {
         return status;
     }
@@ -526,7 +514,7 @@ static galv_status search_layers(searcher *s, galv_search_result *result, podium
     return take_layered(s, &layered, best, arena);
 }
 
-static galv_status run(searcher *s, galv_search_result *result, podium *best,
+static galv_status run(searcher *s, galv_search_result *result, galv_podium *best,
                        galv_arena *arena)
 {
     galv_status status = prepare(s, result, best, arena);
@@ -551,29 +539,15 @@ static galv_status run(searcher *s, galv_search_result *result, podium *best,
         return status;
     }
     settle(s, best, result);
-    if (best->n == 0 && (status = find_least_memory(s, result, arena)) != GALV_OK) {
-        return status;
+    if (best->n == 0) {
+        status = galv_least_memory_find(result, s->model, s->space, s->searched,
+                                        s->n_priced, arena, s->arenas[0], s->err);
+        if (status != GALV_OK) {
+            return status;
+        }
     }
     status = evaluate_plans(s, best, result, arena);
     return status == GALV_OK ? sort_searched(s, result, arena) : status;
-}
-
-static galv_status nothing_fits(const searcher *s, const galv_search_result *result)
-{
-    const galv_candidate *least = &result->least_memory;
-    if (result->interrupted) {
-        return galv_fail(s->err, GALV_INTERRUPTED,
-                         "interrupted before a plan was found that fits");
-    }
-    galv_fail(s->err, GALV_INFEASIBLE,
-              "no plan fits: the smallest needs %.1f GiB of %.1f per device (pp%d tp%d "
-              "dp%d zero%d recompute %s micro-batch %d)",
-              result->least_memory_bytes / 1073741824.0, s->limit_bytes / 1073741824.0,
-              least->pp, least->strategy.tp, least->strategy.dp, least->strategy.zero,
-              galv_recompute_names[least->strategy.recompute], least->micro_batch_size);
-    galv_hint(s->err, "more nodes, a device with more memory, or fewer restrictions on "
-                      "the plan would make one fit");
-    return GALV_INFEASIBLE;
 }
 
 galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
@@ -585,8 +559,8 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
                   .options = options,
                   .err = err,
                   .layered_bound_s = INFINITY};
-    podium best = {0, options->top_k > 0 ? (size_t)options->top_k : DEFAULT_TOP_K,
-                   NULL};
+    galv_podium best = {0, options->top_k > 0 ? (size_t)options->top_k : DEFAULT_TOP_K,
+                        options->per_kind, NULL};
     galv_search_result found;
     memset(&found, 0, sizeof found);
     s.job = galv_costmodel_job(model);
@@ -602,5 +576,6 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
     }
     found.wall_s = now_s() - s.started_s;
     *result = found;
-    return found.n_plans > 0 ? GALV_OK : nothing_fits(&s, &found);
+    return found.n_plans > 0 ? GALV_OK
+                             : galv_least_memory_say(&found, s.limit_bytes, err);
 }

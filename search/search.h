@@ -1,9 +1,9 @@
 /* The search: from a job and a space to the K best plans, judged by the simulator.
  *
- * Candidates are priced (a lower bound of the simulated time, and memory) in parallel,
- * sorted by bound, and simulated best first. The search may stop as soon as the next
- * bound is no better than the K-th best simulated time: what is left cannot win, so the
- * answer is proven. With space.layer_wise, plans whose layers differ follow
+ * Candidates get a lower bound of their simulated time in parallel, are sorted by it,
+ * and, best first, estimated in memory and simulated. The search may stop as soon as
+ * the next bound is no better than the K-th best simulated time: what is left cannot
+ * win, so the answer is proven. With space.layer_wise, plans whose layers differ follow
  * (search/layerwise.h): a second producer of candidates behind the same judges. Their
  * best enter the K best, and proven_optimal then speaks of the first plan. */
 #ifndef GALV_SEARCH_SEARCH_H
@@ -24,6 +24,8 @@ typedef struct galv_search_progress {
 
 typedef struct galv_search_options {
     int32_t top_k;       /* plans wanted; 0 = 5 */
+    int32_t per_kind;    /* of them, at most so many that differ in schedule, chunks
+                            and micro-batch alone (search/podium.h); 0 = any number */
     int n_jobs;          /* threads; 0 = 1 */
     uint64_t max_ops;    /* stop after simulating about so many operations:
                             then the answer is not proven; 0 = no limit */
@@ -39,16 +41,17 @@ typedef struct galv_search_options {
  * job of the usual size needs a hundredth of it. */
 #define GALV_SEARCH_USUAL_OPS 100000000u
 
-#define GALV_SEARCH_OPTIONS_INIT     \
-    {                                \
-        0, 0, 0, 0, NULL, NULL, NULL \
+#define GALV_SEARCH_OPTIONS_INIT        \
+    {                                   \
+        0, 0, 0, 0, 0, NULL, NULL, NULL \
     }
 
 /* What became of one candidate: a row of candidates.csv. */
 typedef enum galv_fate {
     GALV_FATE_SIMULATED,     /* fits and was simulated */
     GALV_FATE_OUT_OF_MEMORY, /* by the estimate or by the simulation */
-    GALV_FATE_BOUNDED,       /* its bound is no better than the K-th best */
+    GALV_FATE_BOUNDED,       /* its bound is no better than the K-th best; whether it
+                                fits is not known */
     GALV_FATE_LEFT           /* not reached when the search was stopped */
 } galv_fate;
 
@@ -59,8 +62,8 @@ typedef struct galv_searched {
     galv_fate fate;
     double bound_s;
     double time_s;            /* NAN unless simulated to the end */
-    double peak_memory_bytes; /* simulated, else estimated; of what does not fit, at
-                                 least so much */
+    double peak_memory_bytes; /* simulated, else it needs at least so much: estimated,
+                                 or held throughout when its bound was enough */
 } galv_searched;
 
 typedef struct galv_ranked_plan {

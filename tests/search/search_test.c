@@ -1,6 +1,7 @@
 /* The search is held to brute force: every candidate simulated, one by one. */
 #include "schedule/program.h"
 #include "search/bound.h"
+#include "search/podium.h"
 #include "search/pricing.h"
 #include "search/search.h"
 #include "search/sweep.h"
@@ -142,6 +143,49 @@ Test(search, finds_what_brute_force_finds_and_bounds_never_exceed_the_simulation
     }
 }
 
+/* With kinds, the list is that of one who sorts all plans and takes two of each kind.
+ */
+Test(search, lists_the_best_of_each_kind_that_brute_force_lists)
+{
+    world w;
+    galv_candidates all = {0};
+    galv_space space = small_space();
+    galv_search_options options = GALV_SEARCH_OPTIONS_INIT;
+    galv_search_result found;
+    world_begin(&w, "llama2-7b", "dgx-a100", 1, 16, 0);
+    cr_assert_eq(galv_space_enumerate(&all, &space, &w.job, w.arena, &w.err), GALV_OK);
+    double *times = simulate_all(&w, &space, &all, false);
+    options.top_k = 8;
+    options.per_kind = 2;
+    cr_assert_eq(galv_search(&found, w.model, &space, &options, w.arena, &w.err),
+                 GALV_OK, "%s", w.err.message);
+    size_t chosen[8], n = 0;
+    while (n < 8) {
+        size_t best = all.n_candidates;
+        int alike = 0;
+        for (size_t i = 0; i < all.n_candidates; i++) {
+            if (!isnan(times[i]) &&
+                (best == all.n_candidates || times[i] < times[best])) {
+                best = i;
+            }
+        }
+        cr_assert_lt(best, all.n_candidates, "fewer than 8 plans fit");
+        for (size_t k = 0; k < n; k++) {
+            alike += galv_candidate_same_kind(&all.candidates[chosen[k]],
+                                              &all.candidates[best]);
+        }
+        if (alike < 2) {
+            cr_expect_eq(found.plans[n].result.iteration_time_s, times[best],
+                         "place %zu", n);
+            chosen[n++] = best;
+        }
+        times[best] = NAN;
+    }
+    cr_expect_eq(found.n_plans, 8);
+    cr_expect(found.proven_optimal);
+    world_end(&w);
+}
+
 /* Pricing looks at few micro-batches: it must come to the same verdict as the whole
  * estimate, and to the same bytes of what fits, whatever the schedule. */
 Test(search, pricing_agrees_with_the_estimate_of_the_whole_iteration)
@@ -183,6 +227,15 @@ Test(search, pricing_agrees_with_the_estimate_of_the_whole_iteration)
             cr_assert_eq(
                 galv_price_plan(&price, w.model, plan, limits[k % 4], arena, &w.err),
                 GALV_OK, "%s", w.err.message);
+            if (price.may_fit) {
+                galv_prices *prices = NULL;
+                cr_assert_eq(galv_prices_new(&prices, w.model, plan, arena, &w.err),
+                             GALV_OK);
+                cr_assert_eq(galv_price_memory(&price.peak_memory_bytes, w.model, plan,
+                                               prices, limits[k % 4], arena, &w.err),
+                             GALV_OK, "%s", w.err.message);
+                price.may_fit = price.peak_memory_bytes <= limits[k % 4];
+            }
             for (int32_t stage = 0; stage < plan->pp; stage++) {
                 most = fmax(most, peaks[stage]);
             }

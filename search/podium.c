@@ -1,0 +1,70 @@
+/* A sorted list. When a kind is full, a faster plan of it takes the place of its
+ * slowest: the number of entries stays, so that what fell off the end before, slower
+ * than all of them, is not missed. */
+#include "search/podium.h"
+
+#include <math.h>
+#include <string.h>
+
+bool galv_candidate_same_kind(const galv_candidate *a, const galv_candidate *b)
+{
+    const galv_strategy *s = &a->strategy;
+    const galv_strategy *t = &b->strategy;
+    return a->pp == b->pp && s->tp == t->tp && s->cp == t->cp && s->ep == t->ep &&
+           s->dp == t->dp && s->sp == t->sp && s->zero == t->zero &&
+           s->recompute == t->recompute && (a->layered == NULL) == (b->layered == NULL);
+}
+
+/* The place of the slowest of a kind that is full; p->n = it is not. */
+static size_t last_of_full_kind(const galv_podium *p, const galv_searched *searched,
+                                const galv_candidate *candidate)
+{
+    int32_t n_alike = 0;
+    size_t last = p->n;
+    for (size_t i = 0; p->per_kind > 0 && i < p->n; i++) {
+        if (galv_candidate_same_kind(&searched[p->index[i]].candidate, candidate)) {
+            n_alike++;
+            last = i;
+        }
+    }
+    return p->per_kind > 0 && n_alike >= p->per_kind ? last : p->n;
+}
+
+void galv_podium_enter(galv_podium *p, const galv_searched *searched, size_t index)
+{
+    size_t at = p->n;
+    double time_s = searched[index].time_s;
+    size_t leaves = last_of_full_kind(p, searched, &searched[index].candidate);
+    while (at > 0 && (time_s < searched[p->index[at - 1]].time_s ||
+                      (time_s <= searched[p->index[at - 1]].time_s &&
+                       index < p->index[at - 1]))) {
+        at--;
+    }
+    if (at >= p->top_k || (leaves < p->n && at > leaves)) {
+        return;
+    }
+    if (leaves == p->n) {
+        leaves = p->n < p->top_k ? p->n : p->top_k - 1;
+        p->n += p->n < p->top_k;
+    }
+    memmove(&p->index[at + 1], &p->index[at], (leaves - at) * sizeof *p->index);
+    p->index[at] = index;
+}
+
+double galv_podium_last(const galv_podium *p, const galv_searched *searched)
+{
+    return p->n < p->top_k ? (double)INFINITY : searched[p->index[p->n - 1]].time_s;
+}
+
+double galv_podium_best(const galv_podium *p, const galv_searched *searched)
+{
+    return p->n == 0 ? (double)INFINITY : searched[p->index[0]].time_s;
+}
+
+double galv_podium_limit(const galv_podium *p, const galv_searched *searched,
+                         const galv_candidate *candidate)
+{
+    size_t last = last_of_full_kind(p, searched, candidate);
+    double limit_s = galv_podium_last(p, searched);
+    return last < p->n ? fmin(limit_s, searched[p->index[last]].time_s) : limit_s;
+}

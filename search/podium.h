@@ -1,0 +1,35 @@
+/* The K best plans so far, of which at most so many of one kind.
+ *
+ * Two plans are of one kind when they agree in everything but what tunes them: the
+ * schedule, the chunks of a stage and the micro-batch. The best plans of a job often
+ * differ in nothing else; a list of five then shows one idea five times. */
+#ifndef GALV_SEARCH_PODIUM_H
+#define GALV_SEARCH_PODIUM_H
+
+#include "search/search.h"
+
+typedef struct galv_podium {
+    size_t n, top_k;
+    int32_t per_kind; /* 0 = any number */
+    size_t *index;    /* [top_k] of the searched, by (time, index); the caller's */
+} galv_podium;
+
+/* Do they agree in tp, cp, ep, dp, pp, sp, zero, recompute (of the first block, when
+ * layers differ) and in whether layers differ? */
+bool galv_candidate_same_kind(const galv_candidate *a, const galv_candidate *b);
+
+/* Offers searched[index], which has a time. In whatever order plans are offered, the
+ * podium holds what one would take who goes through all of them, fastest first, leaves
+ * out what is one too many of its kind, and stops at the K-th. */
+void galv_podium_enter(galv_podium *podium, const galv_searched *searched,
+                       size_t index);
+
+/* Times of the first and of the K-th; INFINITY = there is none yet. */
+double galv_podium_best(const galv_podium *podium, const galv_searched *searched);
+double galv_podium_last(const galv_podium *podium, const galv_searched *searched);
+
+/* A candidate that takes at least so long cannot enter. */
+double galv_podium_limit(const galv_podium *podium, const galv_searched *searched,
+                         const galv_candidate *candidate);
+
+#endif
