@@ -20,16 +20,48 @@ static const command commands[] = {
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
+static const command *find(const char *name)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown(const char *name)
+{
+    fprintf(stderr,
+            "galvatron-exec: unknown command '%s'\n"
+            "  commands: galvatron-exec help\n",
+            name);
+    return 2;
+}
+
+/* "help run" is "run --help". */
+static int help_of(const char *name)
+{
+    const command *of = find(name);
+    char *words[] = {(char *)name, (char *)"--help", NULL};
+    if (of == NULL) {
+        return unknown(name);
+    }
+    return of->run == show_help ? show_help(1, words) : of->run(2, words);
+}
+
 static int show_help(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    if (argc > 1 && argv[1][0] != '-') {
+        return help_of(argv[1]);
+    }
     printf("galvatron-exec: runs and measures training plans on real hardware.\n\n"
            "Usage: galvatron-exec COMMAND [OPTION]..., under mpirun, srun or torchrun\n"
            "       for more than one process\n\nCommands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++) {
         printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     }
+    printf("\nThe options of a command: galvatron-exec help COMMAND\n");
     return 0;
 }
 
@@ -47,14 +79,9 @@ int main(int argc, char **argv)
     while (*name == '-') {
         name++;
     }
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(name, commands[i].name) == 0) {
-            return commands[i].run(argc - 1, argv + 1);
-        }
+    const command *asked = find(strcmp(name, "h") == 0 ? "help" : name);
+    if (asked == NULL) {
+        return unknown(argv[1]);
     }
-    fprintf(stderr,
-            "galvatron-exec: unknown command '%s'\n"
-            "  commands: galvatron-exec help\n",
-            argv[1]);
-    return 2;
+    return argc > 1 ? asked->run(argc - 1, argv + 1) : asked->run(0, argv);
 }
