@@ -50,6 +50,7 @@
 #include "schedule/program.h"
 #include "schedule/schedule.h"
 #include "schedule/schedule_file.h"
+#include "search/batches.h"
 #include "search/bound.h"
 #include "search/counts.h"
 #include "search/front.h"

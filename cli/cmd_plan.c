@@ -6,6 +6,7 @@
 #include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
+#include "cli/batches.h"
 #include "cli/choices.h"
 #include "cli/config.h"
 #include "cli/front.h"
@@ -16,6 +17,7 @@
 #include "cli/plan_galvatron.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "cli/what_fits.h"
 #include "search/search.h"
 
 #include <math.h>
@@ -32,6 +34,9 @@ typedef struct planning {
     galv_space space;
     galv_search_options options;
     galv_search_result found;
+    int64_t batches[GALV_MOST_BATCHES];
+    size_t n_batches; /* 0 = one batch, of the setup's job */
+    galv_batches_result batched;
     galv_target target;
 } planning;
 
@@ -47,6 +52,9 @@ static galv_status read_options(planning *p, galv_err *err)
         galv_target_read(&p->target, p->cli, ".json .csv .png .svg .pdf", true, err);
     if (status == GALV_OK) {
         status = galv_setup_read(&p->setup, p->cli, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_batches_read(p->batches, &p->n_batches, p->cli, err);
     }
     if (status == GALV_OK) {
         status = galv_space_read(&p->space, p->cli, err);
@@ -70,86 +78,20 @@ static galv_status read_options(planning *p, galv_err *err)
     return status;
 }
 
-/* Leaves of the open choices only those that save most memory. */
-static galv_space frugal(const galv_space *space)
+/* With a list of batches, the setup and the cost model become those of the best. */
+static galv_status search_batches(planning *p, galv_err *err)
 {
-    galv_space narrow = *space;
-    if (narrow.recompute.n_values == 0) {
-        narrow.recompute = (galv_choices){1, {GALV_RECOMPUTE_FULL}};
+    galv_status status =
+        galv_batches_search(&p->batched, &p->setup.job, p->setup.profile, p->batches,
+                            p->n_batches, &p->space, &p->options, p->cli->arena, err);
+    if (status != GALV_OK) {
+        return status;
     }
-    if (narrow.micro_batch.n_values == 0) {
-        narrow.micro_batch = (galv_choices){1, {1}};
-    }
-    if (narrow.vpp.n_values == 0) {
-        narrow.vpp = (galv_choices){1, {1}};
-    }
-    if (narrow.sp.n_values == 0) {
-        narrow.sp = (galv_choices){2, {GALV_SP_NONE, GALV_SP_MEGATRON}};
-    }
-    return narrow;
-}
-
-/* Does any plan of the space fit, by the estimate that is never too low? */
-static bool something_fits(const planning *p, const galv_job *job)
-{
-    galv_space space = frugal(&p->space);
-    galv_err err = GALV_ERR_INIT;
-    galv_costmodel *model = NULL;
-    galv_candidates candidates = {0};
-    bool fits = false;
-    galv_arena *arena = galv_arena_new();
-    galv_arena *scratch = galv_arena_new();
-    if (arena != NULL && scratch != NULL &&
-        galv_costmodel_new(&model, job, p->setup.profile, &err) == GALV_OK) {
-        galv_space_enumerate(&candidates, &space, job, arena, &err);
-    }
-    for (size_t i = 0; !fits && i < candidates.n_candidates; i++) {
-        galv_plan *plan = NULL;
-        galv_err why = GALV_ERR_INIT;
-        galv_arena_reset(scratch);
-        if (galv_candidate_plan(&plan, &candidates.candidates[i], &space, job, scratch,
-                                &why) != GALV_OK) {
-            continue;
-        }
-        double *peaks = GALV_NEW_ARRAY(scratch, double, plan->pp);
-        if (peaks == NULL ||
-            galv_estimate_memory(peaks, model, plan, NULL, scratch, &why) != GALV_OK) {
-            continue;
-        }
-        fits = true;
-        for (int32_t stage = 0; stage < plan->pp; stage++) {
-            fits = fits && peaks[stage] <= galv_costmodel_memory_limit(model);
-        }
-    }
-    galv_costmodel_free(model);
-    galv_arena_free(scratch);
-    galv_arena_free(arena);
-    return fits;
-}
-
-/* The hint of "no plan fits": twice the nodes, and again, until one does. */
-static void say_what_fits(const planning *p, galv_err *err)
-{
-    galv_job job = p->setup.job;
-    int32_t n_nodes = galv_cluster_n_nodes(&job.cluster);
-    for (int doubling = 0; doubling < 7 && n_nodes <= 500000; doubling++) {
-        galv_err ignored = GALV_ERR_INIT;
-        n_nodes *= 2;
-        if (galv_cluster_set_nodes(&job.cluster, n_nodes, &ignored) != GALV_OK) {
-            return;
-        }
-        if (!galv_cli_given(p->cli, GALV_OPTION_GLOBAL_BATCH)) {
-            job.workload.global_batch_size = 0;
-            galv_job_fill_defaults(&job);
-        }
-        if (something_fits(p, &job)) {
-            snprintf(err->hint, sizeof err->hint,
-                     "it fits with --nodes %d; or try a GPU with more memory (--gpu), "
-                     "fewer restrictions",
-                     n_nodes);
-            return;
-        }
-    }
+    p->found = p->batched.found;
+    p->setup.job = *p->batched.points[p->batched.best].job;
+    galv_costmodel_free(p->model);
+    p->model = NULL;
+    return galv_costmodel_new(&p->model, &p->setup.job, p->setup.profile, err);
 }
 
 static galv_status run_search(planning *p, galv_err *err)
@@ -159,22 +101,35 @@ static galv_status run_search(planning *p, galv_err *err)
     p->options.cancel = galv_interrupt_watch();
     p->options.progress = galv_progress_show;
     p->options.progress_context = &progress;
-    galv_status status =
-        galv_search(&p->found, p->model, &p->space, &p->options, p->cli->arena, err);
+    galv_status status = p->n_batches > 0
+                             ? search_batches(p, err)
+                             : galv_search(&p->found, p->model, &p->space, &p->options,
+                                           p->cli->arena, err);
     galv_progress_end(&progress);
     if (status == GALV_INFEASIBLE) {
-        say_what_fits(p, err);
+        galv_say_what_fits(p->cli, &p->setup, &p->space, err);
     }
     return status;
 }
 
 static galv_status dry_run(const planning *p, galv_err *err)
 {
-    galv_candidates candidates;
-    galv_status status =
-        galv_space_enumerate(&candidates, &p->space, &p->setup.job, p->cli->arena, err);
-    if (status != GALV_OK) {
-        return status;
+    galv_candidates candidates = {0};
+    galv_job job = p->setup.job;
+    for (size_t i = 0; i == 0 || i < p->n_batches; i++) {
+        galv_candidates found;
+        if (p->n_batches > 0) {
+            job.workload.global_batch_size = p->batches[i];
+        }
+        galv_status status =
+            galv_space_enumerate(&found, &p->space, &job, p->cli->arena, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+        candidates.n_candidates += found.n_candidates;
+        for (int reason = 0; reason < GALV_N_CUTS; reason++) {
+            candidates.cut[reason] += found.cut[reason];
+        }
     }
     char text[32];
     if (galv_cli_given(p->cli, GALV_OPTION_JSON)) {
@@ -211,7 +166,8 @@ static void print_table(const planning *p)
         {"step", "s", false, 0, 0},     {"MFU", "%", false, 0, 0},
         {"memory", "GiB", false, 0, 0}, {"bubble", "%", false, 1, 0},
         {"comm", "%", false, 2, 0},     {"tok/s/GPU", "", false, 3, 0},
-        {"schedule", "", true, 4, 0}};
+        {"schedule", "", true, 4, 0},   {"batch", "", false, 0, 0}};
+    size_t n_columns = sizeof columns / sizeof columns[0] - (p->n_batches == 0);
     galv_table table;
     double steps[1000];
     size_t n = p->found.n_plans < 1000 ? (size_t)p->found.n_plans : 1000;
@@ -219,7 +175,7 @@ static void print_table(const planning *p)
         steps[i] = p->found.plans[i].result.iteration_time_s;
     }
     int decimals = galv_table_decimals(steps, n);
-    galv_table_init(&table, p->cli->arena, columns, sizeof columns / sizeof columns[0]);
+    galv_table_init(&table, p->cli->arena, columns, n_columns);
     for (size_t i = 0; i < n; i++) {
         const galv_result *r = &p->found.plans[i].result;
         char line[160], rate[32];
@@ -235,6 +191,10 @@ static void print_table(const planning *p)
         galv_table_cell(&table, "%s",
                         galv_print_number(rate, sizeof rate, r->tokens_per_s_per_gpu));
         galv_table_cell(&table, "%s", p->found.plans[i].plan->schedule);
+        if (p->n_batches > 0) {
+            galv_table_cell(&table, "%lld",
+                            (long long)p->found.plans[i].plan->global_batch_size);
+        }
     }
     galv_print(p->cli, "\n");
     galv_cli_print_table(p->cli, &table);
@@ -259,7 +219,15 @@ static void print_verdict(const planning *p)
         galv_print(p->cli,
                    "interrupted: the best so far, maybe not the best there is\n");
     } else if (f->proven_optimal) {
-        galv_print(p->cli, "proven: no other plan of this space is faster\n");
+        galv_print(p->cli, p->n_batches > 0
+                               ? "proven: no other plan of these batches trains more "
+                                 "tokens a second\n"
+                               : "proven: no other plan of this space is faster\n");
+    } else if (p->n_batches > 0) {
+        galv_print(
+            p->cli, "not proven best: no plan trains more than %s tok/s (+%.1f %%)\n",
+            galv_print_number(bound, sizeof bound, p->batched.most_tokens_per_s),
+            100 * (p->batched.most_tokens_per_s / f->plans[0].result.tokens_per_s - 1));
     } else {
         double gap = 1 - f->lower_bound_s / f->plans[0].result.iteration_time_s;
         galv_print(p->cli, "%s takes less than %s (-%.1f %%)\n",
@@ -277,7 +245,16 @@ static void report(const planning *p)
                        &p->found.plans[0].result,
                        p->found.interrupted ? "Best so far" : "Best plan");
     print_table(p);
+    if (p->n_batches > 0) {
+        galv_batches_print(p->cli, &p->batched);
+    }
     print_verdict(p);
+}
+
+static const galv_job *job_of(const planning *p, const galv_plan *plan)
+{
+    return p->n_batches > 0 ? galv_batches_of_plan(&p->batched, plan)->job
+                            : &p->setup.job;
 }
 
 static galv_status report_json(const planning *p, galv_err *err)
@@ -294,11 +271,14 @@ static galv_status report_json(const planning *p, galv_err *err)
         galv_json_key_i64(&writer, "rank", i + 1);
         galv_json_key_string(&writer, "name",
                              galv_plan_print(line, sizeof line, f->plans[i].plan));
-        galv_prediction_to_json(&f->plans[i].result, &p->setup.job, f->plans[i].plan,
-                                &writer);
+        galv_prediction_to_json(&f->plans[i].result, job_of(p, f->plans[i].plan),
+                                f->plans[i].plan, &writer);
         galv_json_end_object(&writer);
     }
     galv_json_end_array(&writer);
+    if (p->n_batches > 0) {
+        galv_batches_to_json(&p->batched, &writer);
+    }
     galv_json_put_key(&writer, "searched");
     galv_json_begin_object(&writer, false);
     galv_json_key_i64(&writer, "candidates", (int64_t)f->n_candidates);
@@ -344,7 +324,8 @@ static void report_csv(const planning *p)
     *p->cli->out_is_data = true;
     galv_text_append(out, "rank," DEGREES ",iteration_time_s,tokens_per_s,"
                           "tokens_per_s_per_gpu,mfu,peak_memory_bytes,bubble_frac,"
-                          "exposed_comm_frac\n");
+                          "exposed_comm_frac");
+    galv_text_append(out, p->n_batches > 0 ? ",global_batch_size\n" : "\n");
     for (int32_t i = 0; i < p->found.n_plans; i++) {
         const galv_plan *plan = p->found.plans[i].plan;
         const galv_result *r = &p->found.plans[i].result;
@@ -357,29 +338,46 @@ static void report_csv(const planning *p)
         for (size_t k = 0; k < sizeof values / sizeof values[0]; k++) {
             galv_csv_put_f64(out, values[k], false);
         }
+        if (p->n_batches > 0) {
+            galv_csv_put_i64(out, plan->global_batch_size, false);
+        }
         galv_text_append(out, "\n");
     }
 }
 
 /* ---- files ---- */
 
+static void put_candidates(galv_text *text, const galv_search_result *found,
+                           int64_t batch)
+{
+    for (size_t i = 0; i < found->n_searched; i++) {
+        const galv_searched *s = &found->searched[i];
+        const galv_candidate *c = &s->candidate;
+        galv_csv_put(text, galv_fate_names[s->fate], true);
+        put_degrees(text, &c->strategy, c->pp, c->vpp, c->micro_batch_size,
+                    c->schedule == NULL ? "none" : c->schedule->name);
+        galv_csv_put_f64(text, s->bound_s, false);
+        galv_csv_put_f64(text, s->time_s, false);
+        galv_csv_put_f64(text, s->peak_memory_bytes, false);
+        galv_csv_put(text, c->layered == NULL ? "uniform" : "per-layer", false);
+        if (batch > 0) {
+            galv_csv_put_i64(text, batch, false);
+        }
+        galv_text_append(text, "\n");
+    }
+}
+
 static galv_status write_candidates(const planning *p, const char *path, galv_err *err)
 {
     galv_text text = GALV_TEXT_INIT;
     galv_text_append(&text, "fate," DEGREES
-                            ",bound_s,iteration_time_s,peak_memory_bytes,layers\n");
-    for (size_t i = 0; i < p->found.n_searched; i++) {
-        const galv_searched *s = &p->found.searched[i];
-        const galv_candidate *c = &s->candidate;
-        galv_csv_put(&text, galv_fate_names[s->fate], true);
-        put_degrees(&text, &c->strategy, c->pp, c->vpp, c->micro_batch_size,
-                    c->schedule == NULL ? "none" : c->schedule->name);
-        galv_csv_put_f64(&text, s->bound_s, false);
-        galv_csv_put_f64(&text, s->time_s, false);
-        galv_csv_put_f64(&text, s->peak_memory_bytes, false);
-        galv_csv_put(&text, c->layered == NULL ? "uniform" : "per-layer", false);
-        galv_text_append(&text, "\n");
+                            ",bound_s,iteration_time_s,peak_memory_bytes,layers");
+    galv_text_append(&text, p->n_batches > 0 ? ",global_batch_size\n" : "\n");
+    for (size_t i = 0; i < p->batched.n_points; i++) {
+        const galv_batch_point *point = &p->batched.points[i];
+        put_candidates(&text, &point->found, point->job->workload.global_batch_size);
     }
+    put_candidates(&text, &p->found, 0);
     galv_status status =
         text.failed ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
                     : galv_file_write(path, galv_text_string(&text), text.length, err);
@@ -487,28 +485,36 @@ static void print_next(const planning *p)
     }
 }
 
-int galv_cmd_plan(const galv_cli *cli)
+/* Searches of another kind; NULL = the usual one. */
+static int (*other_search(const galv_cli *cli))(const galv_cli *)
 {
-    bool searches = !galv_cli_given(cli, GALV_OPTION_PRINT_CONFIG);
-    if (searches && galv_cli_given(cli, GALV_OPTION_FRONT)) {
-        return galv_plan_front(cli);
+    if (galv_cli_given(cli, GALV_OPTION_FRONT)) {
+        return galv_plan_front;
     }
-    if (searches && galv_cli_given(cli, GALV_OPTION_PHASES)) {
-        return galv_plan_phases(cli);
+    if (galv_cli_given(cli, GALV_OPTION_PHASES)) {
+        return galv_plan_phases;
     }
     if (galv_cli_given(cli, GALV_OPTION_OBSERVED) || cli->n_arguments > 0) {
-        return galv_plan_observed(cli);
+        return galv_plan_observed;
     }
     if (galv_cli_given(cli, GALV_OPTION_GALVATRON_PROFILE) ||
         galv_cli_given(cli, GALV_OPTION_GALVATRON_TIME) ||
         galv_cli_given(cli, GALV_OPTION_COST_MODEL)) {
         const char *own = galv_cli_value(cli, GALV_OPTION_COST_MODEL);
-        if (own == NULL || strcmp(own, "own") != 0) {
-            return galv_plan_galvatron(cli);
-        }
+        return own == NULL || strcmp(own, "own") != 0 ? galv_plan_galvatron : NULL;
     }
+    return NULL;
+}
+
+int galv_cmd_plan(const galv_cli *cli)
+{
     planning p = {.cli = cli};
     galv_err err = GALV_ERR_INIT;
+    int (*other)(const galv_cli *) = other_search(cli);
+    if (other != NULL) {
+        return galv_batches_refuse(cli, &err) == GALV_OK ? other(cli)
+                                                         : galv_cli_fail(cli, &err);
+    }
     galv_status status = read_options(&p, &err);
     if (status == GALV_OK && galv_cli_given(cli, GALV_OPTION_PRINT_CONFIG)) {
         status = galv_config_print(cli, &p.setup, &err);

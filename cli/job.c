@@ -184,13 +184,17 @@ static galv_status read_words_of_workload(galv_workload *w, const galv_cli *cli,
     return status;
 }
 
-/* A sweep takes lists here (cli/sweep_jobs.h); its first value stands for them. */
+/* A sweep takes lists here (cli/sweep_jobs.h), and plan of batches (cli/batches.h); the
+ * first value stands for them. */
 static galv_status read_count(int64_t *value, const galv_cli *cli, galv_option_id id,
                               int64_t high, galv_err *err)
 {
     int64_t values[MAX_SWEEP] = {*value};
     size_t n = 1;
-    if (cli->command->id != GALV_COMMAND_SWEEP) {
+    bool may_be_list =
+        cli->command->id == GALV_COMMAND_SWEEP ||
+        (cli->command->id == GALV_COMMAND_PLAN && id == GALV_OPTION_GLOBAL_BATCH);
+    if (!may_be_list) {
         return galv_cli_count(value, cli, id, 1, high, err);
     }
     galv_status status = galv_cli_counts(values, &n, MAX_SWEEP, cli, id, 1, high, err);

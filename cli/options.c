@@ -48,7 +48,8 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         JOB | LOADED | ON(IMPORT), false,
         "the model's", "Tokens of one sample (sweep: a list)", "--seq-length 8192"},
     OPTION(GLOBAL_BATCH) "global-batch", 0, "SAMPLES", NULL, IN(JOB), JOB | LOADED,
-        false, "about 4 Mi tokens", "Samples of one optimizer step (sweep: a list)",
+        false, "about 4 Mi tokens", "Samples of one optimizer step (sweep: a list; plan: of a list, the one that trains "
+        "most tokens a second)",
         "--global-batch 512"},
     OPTION(PRECISION) "precision", 0, "WORD", "fp32|tf32|bf16|fp16|fp8|mxfp8|nvfp4",
         IN(JOB), JOB | LOADED | ON(IMPORT), false, "bf16",

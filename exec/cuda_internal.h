@@ -1,11 +1,11 @@
 /* What the files of the CUDA backend share. C++ for nvcc alone; nothing else includes
  * it.
  *
- * Memory and streams. A block of the pool may come from another stream than the one that
- * uses it next (pool.h). So every function says, on its way in, what it will write:
- * galv_cuda_enter makes the stream wait for the former users of those blocks where it
- * does not come after them anyway. What is only read was written before, on a stream
- * that the caller has ordered before this one. */
+ * Memory and streams. A block of the pool may come from another stream than the one
+ * that uses it next (pool.h). So every function says, on its way in, what it will
+ * write: galv_cuda_enter makes the stream wait for the former users of those blocks
+ * where it does not come after them anyway. What is only read was written before, on a
+ * stream that the caller has ordered before this one. */
 #ifndef GALV_EXEC_CUDA_INTERNAL_H
 #define GALV_EXEC_CUDA_INTERNAL_H
 
@@ -65,7 +65,8 @@ bool galv_cuda_launched(galv_cuda *c, const char *kernel);
 bool galv_cuda_enter(galv_backend *b, galv_stream stream, const void *out0 = nullptr,
                      const void *out1 = nullptr, const void *out2 = nullptr,
                      const void *out3 = nullptr);
-/* The part of that which concerns one block, for work that goes on beside the stream. */
+/* The part of that which concerns one block, for work that goes on beside the stream.
+ */
 void galv_cuda_guard(galv_cuda *c, galv_stream stream, const void *out);
 /* The mark of all that `stream` has queued so far, for memory that it releases. */
 galv_marks galv_cuda_marks(galv_cuda *c, galv_stream stream);
@@ -97,7 +98,7 @@ bool galv_cuda_links_check(galv_cuda *c);
 bool galv_cuda_gemms_new(galv_cuda *c);
 void galv_cuda_gemms_free(galv_cuda *c);
 
-void galv_cuda_fill_memory(galv_backend *b);    /* cuda_memory.cu */
+void galv_cuda_fill_memory(galv_backend *b); /* cuda_memory.cu */
 void galv_cuda_free_memory(galv_cuda *c);
 void galv_cuda_fill_comm(galv_backend *b);      /* cuda_comm.cu */
 void galv_cuda_fill_traffic(galv_backend *b);   /* cuda_traffic.cu */

@@ -102,3 +102,30 @@ $ galvatron-sim -n 64 --time-limit 1us >/dev/null 2>&1; echo $?
 $ timeout --preserve-status -s INT 0.4 galvatron-sim -m gpt3-175b -n 64 --top 50 --json -j 1 >cut.json 2>/dev/null; echo $?; test ! -s cut.json || jq -e '.plans[0].rank == 1 and .searched.interrupted' cut.json >/dev/null && echo whole
 > 130
 > whole
+
+# A list of batches: by tokens a second, as separate searches say.
+$ for b in 32 64 128; do galvatron-sim -n 2 -m llama3-8b --uniform --global-batch $b --json | jq -c '[.plans[0].tokens_per_s, .searched.proven_optimal]'; done >apart; galvatron-sim -n 2 -m llama3-8b --uniform --global-batch 32,64,128 --json >together; jq -c '.batches[] | [.tokens_per_s, .proven_optimal]' together | cmp - apart; jq -s '[.[][0]] | max' apart >most; jq '.plans[0].tokens_per_s' together | cmp - most; jq -e '(.upper_bound_tokens_per_s / .plans[0].tokens_per_s - 1 | fabs < 1e-12) and .searched.proven_optimal and ([.plans[].tokens_per_s] | . == (sort | reverse))' together
+> true
+
+$ galvatron-sim -n 2 -m llama3-8b --uniform --global-batch 3,32,64 --top 2
+...
+~ ^#  plan .* batch$
+...
+> by global batch; the plans are in order of tokens a second
+~ ^batch +step +tok/s +at most +MFU
+...
+~ ^    3 
+~ ^   32 
+~ ^   64 .*\*$
+...
+> proven: no other plan of these batches trains more tokens a second
+
+$ galvatron-sim -n 2 -m llama3-8b --front --global-batch 32,64
+2~ ^galvatron-sim: error: --global-batch 32,64: one batch here
+2~ a list is for a search without
+? 2
+
+# Two of a kind, unless all are wanted.
+$ for k in 0 1; do galvatron-sim -n 8 --tp 8 --pp 8 --zero 1 --sp megatron --recompute none --uniform --per-kind $k --top 3 --csv | wc -l | tr -d ' '; done
+> 4
+> 2
