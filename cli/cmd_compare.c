@@ -85,12 +85,88 @@ static void add_number(rows *r, const char *label, const char *unit, double a, d
     galv_print_number(row->b, sizeof row->b, b / scale);
 }
 
+/* ---- what may differ from block to block ---- */
+
+typedef enum choice { TP, CP, EP, DP, ZERO, SP, RECOMPUTE } choice;
+
+static int32_t value_of(const galv_strategy *s, choice which)
+{
+    const int32_t values[] = {
+        s->tp, s->cp, s->ep, s->dp, s->zero, (int32_t)s->sp, (int32_t)s->recompute};
+    return values[which];
+}
+
+/* Every value that blocks have, in the order of the blocks: "2/3". */
+static void print_values(char text[64], const galv_plan *plan, choice which)
+{
+    int32_t first = plan->n_layers > 2 ? 1 : 0;
+    int32_t end = plan->n_layers > 2 ? plan->n_layers - 1 : plan->n_layers;
+    size_t length = 0;
+    text[0] = '\0';
+    for (int32_t layer = first; layer < end && length < 48; layer++) {
+        int32_t value = value_of(galv_plan_strategy(plan, layer), which);
+        bool seen = false;
+        for (int32_t i = first; i < layer && !seen; i++) {
+            seen = value_of(galv_plan_strategy(plan, i), which) == value;
+        }
+        if (seen) {
+            continue;
+        }
+        char number[32];
+        const char *word = which == SP ? galv_sp_names[value]
+                           : which == RECOMPUTE
+                               ? galv_recompute_names[value]
+                               : galv_print_count(number, sizeof number, value);
+        length += (size_t)snprintf(text + length, 64 - length, "%s%.14s",
+                                   length > 0 ? "/" : "", word);
+    }
+}
+
+static void add_blocks(rows *r, const char *label, const galv_plan *a,
+                       const galv_plan *b, choice which)
+{
+    char x[64], y[64];
+    print_values(x, a, which);
+    print_values(y, b, which);
+    add_word(r, label, x, y);
+}
+
+/* Blocks of each stage, those of like neighbours said once: "8x16", "17 15". */
+static void print_stages(char text[64], const galv_result *result)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    for (int32_t stage = 0; stage < result->n_stages;) {
+        int32_t n_layers = result->stages[stage].n_layers;
+        int32_t n = 0;
+        while (stage < result->n_stages && result->stages[stage].n_layers == n_layers) {
+            n++;
+            stage++;
+        }
+        if (length > 14) { /* enough to see that they differ */
+            snprintf(text + length, 64 - length, " \xe2\x80\xa6");
+            return;
+        }
+        const char *gap = length > 0 ? " " : "";
+        length += n > 1 ? (size_t)snprintf(text + length, 64 - length, "%s%dx%d", gap,
+                                           (int)n, (int)n_layers)
+                        : (size_t)snprintf(text + length, 64 - length, "%s%d", gap,
+                                           (int)n_layers);
+    }
+}
+
+static void add_stages(rows *r, const galv_result *a, const galv_result *b)
+{
+    char x[64], y[64];
+    print_stages(x, a);
+    print_stages(y, b);
+    add_word(r, "blocks of stages", x, y);
+}
+
 static void gather(rows *r, const side *a, const side *b)
 {
     const galv_job *ja = &a->setup.job, *jb = &b->setup.job;
     const galv_plan *pa = a->setup.plan, *pb = b->setup.plan;
-    const galv_strategy *sa = galv_plan_strategy(pa, pa->n_layers > 2 ? 1 : 0);
-    const galv_strategy *sb = galv_plan_strategy(pb, pb->n_layers > 2 ? 1 : 0);
     r->n = 0;
     add_word(r, "model", ja->model.name, jb->model.name);
     add_word(r, "cluster", ja->cluster.name, jb->cluster.name);
@@ -100,16 +176,16 @@ static void gather(rows *r, const side *a, const side *b)
     add_count(r, "global batch", pa->global_batch_size, pb->global_batch_size);
     add_word(r, "precision", galv_precision_names[ja->workload.precision],
              galv_precision_names[jb->workload.precision]);
-    add_count(r, "tp", sa->tp, sb->tp);
-    add_count(r, "cp", sa->cp, sb->cp);
-    add_count(r, "ep", sa->ep, sb->ep);
+    add_blocks(r, "tp", pa, pb, TP);
+    add_blocks(r, "cp", pa, pb, CP);
+    add_blocks(r, "ep", pa, pb, EP);
     add_count(r, "pp", pa->pp, pb->pp);
     add_count(r, "vpp", pa->vpp, pb->vpp);
-    add_count(r, "dp", sa->dp, sb->dp);
-    add_word(r, "sp", galv_sp_names[sa->sp], galv_sp_names[sb->sp]);
-    add_count(r, "zero", sa->zero, sb->zero);
-    add_word(r, "recompute", galv_recompute_names[sa->recompute],
-             galv_recompute_names[sb->recompute]);
+    add_blocks(r, "dp", pa, pb, DP);
+    add_blocks(r, "sp", pa, pb, SP);
+    add_blocks(r, "zero", pa, pb, ZERO);
+    add_blocks(r, "recompute", pa, pb, RECOMPUTE);
+    add_stages(r, &a->result, &b->result);
     add_count(r, "micro-batch", pa->micro_batch_size, pb->micro_batch_size);
     add_word(r, "schedule", pa->schedule, pb->schedule);
     const galv_result *x = &a->result, *y = &b->result;

@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "cli/choices.h"
 #include "cli/config.h"
+#include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -231,7 +232,10 @@ static void print_sweep(const sweeping *s)
             galv_text_printf(&line, "%d x %s: ", p->n_nodes, p->cluster);
             say_job(&line, s, p);
             galv_text_printf(&line, "%s", p->why_not);
-            galv_print(s->cli, "%.79s\n", galv_text_string(&line));
+            galv_text wrapped = GALV_TEXT_INIT;
+            galv_help_wrap(&wrapped, galv_text_string(&line), 0, 80);
+            galv_print(s->cli, "%s", galv_text_string(&wrapped));
+            galv_text_release(&wrapped);
             galv_text_release(&line);
         }
     }

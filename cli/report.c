@@ -19,13 +19,15 @@
 
 /* ---- the job ---- */
 
-static void print_defaults(const galv_cli *cli)
+static void print_defaults(const galv_cli *cli, const galv_setup *setup)
 {
     static const galv_option_id ids[] = {GALV_OPTION_MODEL, GALV_OPTION_NODES,
                                          GALV_OPTION_GLOBAL_BATCH};
     galv_text list = GALV_TEXT_INIT;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
-        if (!galv_cli_given(cli, ids[i])) {
+        bool in_file =
+            ids[i] == GALV_OPTION_NODES && setup->cluster_from == GALV_ORIGIN_FILE;
+        if (!galv_cli_given(cli, ids[i]) && !in_file) {
             galv_text_printf(&list, "%s%s", list.length > 0 ? ", " : "",
                              galv_options[ids[i]].name);
         }
@@ -89,7 +91,7 @@ void galv_report_job(const galv_cli *cli, const galv_setup *setup)
                       galv_precision_names[w->precision],
                       w->flash_attention ? "" : "no flash attention", (char *)NULL);
     if (setup->plan == NULL) {
-        print_defaults(cli);
+        print_defaults(cli, setup);
     }
 }
 

@@ -420,6 +420,20 @@ static galv_status nothing_left(walk *w)
     return GALV_USAGE;
 }
 
+/* A stage lies in one pool (plan/plan_check.c). */
+static bool stage_straddles(const galv_cluster *cluster, int64_t per_stage)
+{
+    int64_t boundary = 0;
+    for (int32_t i = 0; i + 1 < cluster->n_pools; i++) {
+        boundary +=
+            (int64_t)cluster->pools[i].n_nodes * cluster->pools[i].devices_per_node;
+        if (boundary % per_stage != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 galv_status galv_space_enumerate(galv_candidates *candidates, const galv_space *space,
                                  const galv_job *job, galv_arena *arena, galv_err *err)
 {
@@ -430,6 +444,10 @@ galv_status galv_space_enumerate(galv_candidates *candidates, const galv_space *
     w.n_blocks = galv_model_n_blocks(&job->model);
     w.seq_length = job->workload.seq_length;
     w.scaleup_domain = job->cluster.pools[0].scaleup_domain;
+    for (int32_t i = 1; i < job->cluster.n_pools; i++) {
+        int32_t domain = job->cluster.pools[i].scaleup_domain;
+        w.scaleup_domain = domain < w.scaleup_domain ? domain : w.scaleup_domain;
+    }
     for (int32_t g = 0; g < job->model.n_groups; g++) {
         w.has_experts |= job->model.groups[g].num_experts > 0;
     }
@@ -446,6 +464,14 @@ galv_status galv_space_enumerate(galv_candidates *candidates, const galv_space *
             cut(&w, GALV_CUT_DEVICES, 1);
             galv_fail(&w.reason, GALV_USAGE, "pp %lld does not divide the %lld devices",
                       (long long)pps.values[i], (long long)w.n_devices);
+            continue;
+        }
+        if (stage_straddles(&job->cluster, w.n_devices / pps.values[i])) {
+            cut(&w, GALV_CUT_DEVICES, 1);
+            galv_fail(&w.reason, GALV_USAGE,
+                      "with pp %lld a stage of %lld devices straddles two pools",
+                      (long long)pps.values[i],
+                      (long long)(w.n_devices / pps.values[i]));
             continue;
         }
         if (pps.values[i] > w.n_blocks) {

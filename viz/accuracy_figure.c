@@ -142,7 +142,10 @@ static void label_worst(galv_canvas *canvas, const galv_plot *plot,
         char name[96];
         char label[128];
         galv_text_fit(name, sizeof name, worst->label, 150.0, GALV_SIZE_CELL, false);
-        snprintf(label, sizeof label, "%s  %+.0f %%", name, 100.0 * error_of(worst));
+        double percent = round(100.0 * error_of(worst));
+        snprintf(label, sizeof label,
+                 fabs(percent) > 0 ? "%s  %+.0f %%" : "%s  %.0f %%", name,
+                 percent + 0.0);
         galv_placer_label(&placer, canvas, galv_axis_at(&plot->x, worst->measured_s),
                           galv_axis_at(&plot->y, worst->predicted_s), 5.0,
                           galv_style(GALV_SIZE_CELL, GALV_COLOR_AXIS, GALV_ALIGN_LEFT),

@@ -17,6 +17,19 @@ $ echo '{"schema": "galvatron-sim/cluster", "schema_version": "1.0", "name": "ou
 ~ on 16 x ours$
 ~ ^128 GPUs h100-sxm-80gb
 
+# A mixed cluster: no stage straddles its pools.
+$ echo '{"name": "mixed", "pools": [{"base": "dgx-h100"}, {"base": "dgx-a100"}]}' >mixed.json; galvatron-sim plan -m llama3-8b -c mixed.json --global-batch 64 --json | jq -e '(.plans | length) > 0 and ([.plans[].plan.pp] | min) >= 2'
+> true
+
+$ galvatron-sim plan -m llama3-8b -c mixed.json --global-batch 64 | sed -n 2,4p
+~ ^16 GPUs h100-sxm-80gb \+ a100-sxm-80gb
+~ ^global batch 64 .* bf16$
+> 
+
+$ galvatron-sim plan -m llama3-8b -c mixed.json --pp 1
+2> galvatron-sim: error: no candidate plan: with pp 1 a stage of 16 devices straddles two pools
+? 2
+
 $ echo '{"name": "none", "pools": [{"n_nodes": 2}]}' >none.json; galvatron-sim plan -c none.json
 2> galvatron-sim: error: none.json:1:1: pools[0] has no device
 2~ "device": a GPU of the catalog

@@ -84,6 +84,11 @@ $ galvatron-sim explain a/plan.json
 $ galvatron-sim explain a/plan.json --json | jq -e '(.terms | length) > 3 and (.what_if | length) > 3 and .terms[0].total_s >= .terms[1].total_s and ((([.critical_path.spent_s[]] | add) / .critical_path.duration_s - 1) | fabs < 1e-9)'
 > true
 
+# Blocks that are not alike: every value that they have, and how stages share them out.
+$ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --pp 4 -o even.json -q >/dev/null; jq '.plan | .layers = [{n_layers: 9, strategy: .layers[0].strategy}, {n_layers: 25, strategy: (.layers[0].strategy + {zero: 2})}] | .stages[0] += 1 | .stages[1] -= 1' even.json >mixed.json; galvatron-sim compare even.json mixed.json | grep -e 'zero' -e 'blocks'
+~ ^~  zero +1 +1/2$
+~ ^~  blocks of stages +4x8 +9 7 2x8$
+
 # compare
 $ galvatron-sim compare a/plan.json a/result.json --exit-code -q
 
