@@ -27,6 +27,7 @@
 
 /* What the engine and the naive simulator may differ by: of rounding. */
 #define MOST_APART 1e-9
+#define MANY_SPANS 500000 /* a trace of them is some 80 MB */
 
 typedef struct simulation {
     const galv_cli *cli;
@@ -227,6 +228,13 @@ static galv_status write_folder(const simulation *s, galv_err *err)
     static const char *const names[] = {"plan.json", "result.json", "timeline.csv",
                                         "timeline.png", "trace.json"};
     galv_status status = galv_folder_make(s->target.folder, err);
+    if (status == GALV_OK && s->result.timeline.n_spans > MANY_SPANS) {
+        char count[32];
+        status = galv_cli_warn(
+            s->cli, err,
+            "timeline.csv and trace.json hold %s operations and will be large",
+            galv_print_count(count, sizeof count, (int64_t)s->result.timeline.n_spans));
+    }
     for (int i = 0; status == GALV_OK && i < 5; i++) {
         const char *path = galv_path_join(s->cli->arena, s->target.folder, names[i]);
         if (path == NULL) {

@@ -451,20 +451,23 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
           "run this plan with Galvatron"}},
         galv_cmd_export},
     COMMAND(PROFILE, profile) "measure this machine", "", 0, -1,
-        "Measures layers, collectives and memory on this machine and writes a profile, "
-        "which the other commands take with --profile. Done by galvatron-exec, under "
+        "Measures layers, collectives and memory on this machine and writes a folder with "
+        "a profile and a cluster file, which the other commands take with --profile and "
+        "--cluster. Done by galvatron-exec, under "
         "mpirun or Slurm; its options: galvatron-exec help profile.",
-        {{"mpirun -np 8 galvatron-sim profile --for plan.json -o profile.csv",
-          "what this plan needs"}},
+        {{"mpirun -np 8 galvatron-sim profile --for plan.json -o ours",
+          "what this plan needs"},
+         {"galvatron-sim plan --profile ours/profile.csv -c ours/cluster.json",
+          "and then"}},
         galv_cmd_profile},
     COMMAND(RUN, run) "run a plan on real hardware and measure it", "PLAN.json", 0, -1,
-        "Trains by the plan on random or given tokens and writes the measured timeline, "
-        "which validate sets beside the predicted one. Done by galvatron-exec, under "
+        "Trains by the plan on random or given tokens and writes a folder with the "
+        "measured timeline, which validate sets beside the predicted one. Done by galvatron-exec, under "
         "mpirun or Slurm; its options: galvatron-exec help run. run measures; simulate "
         "predicts.",
-        {{"mpirun -np 8 galvatron-sim run plan.json --steps 20 -o measured.csv",
+        {{"mpirun -np 8 galvatron-sim run plan.json --steps 20 -o out",
           "one step after another"},
-         {"galvatron-sim validate plan.json measured.csv", "and then"}},
+         {"galvatron-sim validate plan.json out/timeline.csv", "and then"}},
         galv_cmd_run},
 };
 /* clang-format on */

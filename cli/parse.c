@@ -233,11 +233,19 @@ static galv_status check_pairs(const galv_cli *cli, galv_err *err)
         {GALV_OPTION_PHASES, GALV_OPTION_DRY_RUN},
         {GALV_OPTION_PHASES, GALV_OPTION_CSV},
         {GALV_OPTION_PHASES, GALV_OPTION_GALVATRON_PROFILE},
+        {GALV_OPTION_CSV, GALV_OPTION_GALVATRON_PROFILE},
+        {GALV_OPTION_DRY_RUN, GALV_OPTION_GALVATRON_PROFILE},
+        {GALV_OPTION_TOP, GALV_OPTION_GALVATRON_PROFILE},
         {GALV_OPTION_OBSERVED, GALV_OPTION_DRY_RUN},
         {GALV_OPTION_OBSERVED, GALV_OPTION_CSV},
         {GALV_OPTION_OBSERVED, GALV_OPTION_GALVATRON_PROFILE},
     };
+    /* plan alone: simulate says what Galvatron's model makes of it beside the rest */
+    bool plans_for_galvatron = cli->command->id == GALV_COMMAND_PLAN;
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        if (pairs[i][1] == GALV_OPTION_GALVATRON_PROFILE && !plans_for_galvatron) {
+            continue;
+        }
         if (galv_cli_given(cli, pairs[i][0]) && galv_cli_given(cli, pairs[i][1])) {
             return galv_fail(err, GALV_USAGE, "--%s and --%s do not go together",
                              galv_options[pairs[i][0]].name,

@@ -227,3 +227,8 @@ $ galvatron-sim plan -m llama3-8b -n 1 --json --csv
 $ galvatron-sim plan -m llama3-8b -n 1 --global-batch 7 --uniform | grep -c -e 'micro-batches of' -e ' [-+]0.0 '
 > 0
 ? 1
+
+# What Galvatron's model is asked for has no table of candidates.
+$ galvatron-sim plan -m llama2-7b --gpu a100-sxm-80gb -n 1 --galvatron-profile nowhere --csv
+2> galvatron-sim: error: --csv and --galvatron-profile do not go together
+? 2
