@@ -13,6 +13,13 @@
  * For Llama-3 8B those are 15.5 h bytes a token, which is what torchtitan's compiled
  * runs hold beside states and logits.
  *
+ * Experts, per routed row: the permuted token 2h, and their inner tensors. Permuting
+ * keeps indices alone. Since 2025 Megatron-LM weighs rows by the router's probability
+ * inside the expert, between its two products, so that the last product's output need
+ * not be kept; without a gate the activation is no part of that kernel and its output
+ * is kept beside the weighed one. Others, and Megatron-LM before, weigh the output and
+ * keep it. Source: Megatron Core, token dispatchers and grouped MLP.
+ *
  * Left out: what eager frameworks keep twice (the factor "activation_stack"),
  * transposed copies of fp8 tensors. */
 #include "costmodel/layer_internal.h"
@@ -103,16 +110,28 @@ static double router_bytes(const galv_layer_share *s)
     return bytes;
 }
 
+/* Are rows weighed by the router's probability inside the expert? A year not told is
+ * this one. */
+static bool is_weighed_inside(const galv_layer_share *s)
+{
+    int32_t year = s->workload->software_year;
+    return s->workload->software == GALV_SOFTWARE_MEGATRON &&
+           (year == 0 || year >= 2025);
+}
+
 static double experts_bytes(const galv_layer_share *s)
 {
     const galv_layer_group *g = s->group;
+    double f = g->moe_ffn_hidden_size / s->expert_tp;
+    bool twice = is_weighed_inside(s) && !g->gated_linear_unit;
     return kept_width(s) * s->routed_rows * g->hidden_size +
-           inner_bytes(s, s->routed_rows, g->moe_ffn_hidden_size / s->expert_tp);
+           inner_bytes(s, s->routed_rows, f) +
+           (twice ? width(s) * s->routed_rows * f : 0);
 }
 
 static double combine_bytes(const galv_layer_share *s)
 {
-    return width(s) * s->routed_rows * s->group->hidden_size;
+    return is_weighed_inside(s) ? 0 : width(s) * s->routed_rows * s->group->hidden_size;
 }
 
 /* Input, queries, values and output of attention. */

@@ -122,6 +122,26 @@ static void add_context(galv_stage_memory *memory, const galv_plan *plan,
         (600 + (groups > 0 ? 200 : 0) + 150 * groups) * MIB + slack * held;
 }
 
+/* Workspace of the products of local experts: Transformer Engine gives each of its four
+ * streams one, of 32 MiB where fp8 exists (Hopper and later), else 4. The same for
+ * every stage of a model with experts, though a stage may have none. */
+static double grouped_workspace(const galv_costmodel *model, const galv_plan *plan,
+                                int32_t stage)
+{
+    const galv_job *job = &model->job;
+    bool experts = false;
+    for (int32_t g = 0; g < job->model.n_groups; g++) {
+        experts = experts || job->model.groups[g].kind == GALV_LAYER_MOE_DECODER;
+    }
+    if (!experts || job->workload.software != GALV_SOFTWARE_MEGATRON) {
+        return 0;
+    }
+    const galv_cluster *cluster = &job->cluster;
+    int32_t pool = cluster->n_pools > 1 ? galv_placement_pool(plan, cluster, stage) : 0;
+    bool has_fp8 = cluster->pools[pool].device.peak_flop_per_s[GALV_FP8] > 0;
+    return 4 * (has_fp8 ? 32 : 4) * MIB;
+}
+
 void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel *model,
                                  const galv_plan *plan, int32_t stage)
 {
@@ -142,7 +162,8 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
         }
     }
     /* matrix-product workspace */
-    memory->bytes[GALV_MEMORY_BUFFERS] += 64 * MIB;
+    memory->bytes[GALV_MEMORY_BUFFERS] +=
+        64 * MIB + grouped_workspace(model, plan, stage);
     add_context(memory, plan, workload->software);
 }
 

@@ -184,7 +184,11 @@ static galv_model build_model(const reader *r, const galv_case *c, const shape *
     const char *name = text(r, "model");
     bool is_moe = strcmp(family, "moe") == 0;
     bool is_vit = strcmp(family, "vit") == 0;
-    bool modern = strcmp(family, "llama") == 0 || is_moe || begins_with_nemotron(name);
+    /* experts of an MLP without a gate are GPT's: learned positions, one table for both
+     * ends, Megatron-LM's default dropout */
+    bool is_gpt = strcmp(family, "gpt") == 0 || (is_moe && !s->gated_linear_unit);
+    bool modern = strcmp(family, "llama") == 0 || (is_moe && s->gated_linear_unit) ||
+                  begins_with_nemotron(name);
     galv_model model = {.seq_length = s->seq_length,
                         .tied_embeddings = !modern && !is_vit};
     strncpy(model.name, name, sizeof model.name - 1);
@@ -192,8 +196,8 @@ static galv_model build_model(const reader *r, const galv_case *c, const shape *
     strncpy(model.source, c->source, sizeof model.source - 1);
     bool rms = strcmp(family, "llama") == 0 || (is_moe && s->gated_linear_unit);
     bool older = c->software_year == 2021 || c->software_year == 2022;
-    bool drops = strcmp(family, "gpt") == 0 && strcmp(c->software, "megatron") == 0 &&
-                 (older || !c->flash_attention);
+    bool drops = is_gpt && strcmp(c->software, "megatron") == 0 &&
+                 (is_moe || older || !c->flash_attention);
     galv_layer_group block = {
         .hidden_size = s->hidden_size,
         .ffn_hidden_size = s->ffn_hidden_size,
@@ -202,7 +206,7 @@ static galv_model build_model(const reader *r, const galv_case *c, const shape *
         .kv_channels = s->hidden_size / s->num_attention_heads,
         .gated_linear_unit = s->gated_linear_unit,
         .normalization = rms ? GALV_RMSNORM : GALV_LAYERNORM,
-        .linear_bias = !modern,
+        .linear_bias = !modern && !is_moe,
         .dropout = drops ? 0.1 : 0,
     };
     galv_layer_group end = {.hidden_size = s->hidden_size,

@@ -96,3 +96,29 @@ Test(sim_validation, blind_runs_are_near)
     cr_expect_gt(n_near, 14);
     galv_arena_free(arena);
 }
+
+/* Allocator peaks of 19 tiny runs of Megatron-LM's functional tests, described as the
+ * configuration beside each golden value describes them (unfused attention, experts cut
+ * or not, width of experts). Nothing of the memory model was fitted to them. */
+Test(sim_validation, peaks_of_runs_as_configured_are_met)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_case *cases = NULL;
+    size_t n_cases = 0;
+    galv_validation v = {0};
+    cr_assert_eq(galv_cases_read(&cases, &n_cases,
+                                 GALV_SOURCE_DIR
+                                 "/tests/accuracy/data/megatron_ci_as_configured.csv",
+                                 arena, &err),
+                 GALV_OK, "%s", err.message);
+    cr_assert_eq(galv_validate(&v, cases, n_cases, NULL, 1, arena, &err), GALV_OK, "%s",
+                 err.message);
+    cr_expect_eq(v.n_memory, 19);
+    cr_expect_lt(v.memory_mape_frac, 0.04, "%g", v.memory_mape_frac);
+    for (size_t i = 0; i < n_cases; i++) {
+        cr_expect_lt(fabs(v.cases[i].memory_error_frac), 0.14, "%s %g",
+                     cases[i].case_id, v.cases[i].memory_error_frac);
+    }
+    galv_arena_free(arena);
+}

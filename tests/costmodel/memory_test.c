@@ -275,3 +275,111 @@ Test(costmodel_memory, copies_double_what_is_not_sharded)
         galv_costmodel_free(model);
     }
 }
+
+/* One layer of 4 experts, top 2, h 512, f 2048, 8 heads of 64, one sample of 1024
+ * tokens, no gate. */
+static double moe_kept(galv_software software, int32_t year, int part, bool gated)
+{
+    galv_job job;
+    test_gpt_job(&job, 2, 512, 8, 1024, 1024, 1, 8);
+    galv_layer_group *block = &job.model.groups[1];
+    block->kind = GALV_LAYER_MOE_DECODER;
+    block->num_experts = 4;
+    block->moe_router_topk = 2;
+    block->moe_ffn_hidden_size = 2048;
+    block->ffn_hidden_size = 0;
+    block->gated_linear_unit = gated;
+    job.workload.software = software;
+    job.workload.software_year = year;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, part, 1, 1);
+    galv_costmodel_free(model);
+    return cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+}
+
+/* By hand, 2048 routed rows of 2 bytes on the mean rank and 1.1 times that on the
+ * busiest (the factor expert_imbalance) (Megatron Core's grouped MLP and dispatchers).
+ * Weighed inside: the token, the first product's output, its activation (without a
+ * gate), the weighed activation; nothing for the combination. Weighed behind: the
+ * token, the first product's output, its activation; and the last product's output. */
+Test(costmodel_memory, experts_keep_what_weighs_their_rows)
+{
+    double row = 1.1 * 2 * 2048;
+    const double h = 512;
+    const double f = 2048;
+    cr_expect_float_eq(moe_kept(GALV_SOFTWARE_MEGATRON, 2025, GALV_PART_EXPERTS, false),
+                       row * (h + 3 * f), 1);
+    cr_expect_float_eq(moe_kept(GALV_SOFTWARE_MEGATRON, 0, GALV_PART_EXPERTS, true),
+                       row * (h + 3 * f), 1, "halves of the gate, and their product");
+    cr_expect_eq(moe_kept(GALV_SOFTWARE_MEGATRON, 2025, GALV_PART_COMBINE, false), 0);
+    cr_expect_float_eq(moe_kept(GALV_SOFTWARE_MEGATRON, 2023, GALV_PART_EXPERTS, false),
+                       row * (h + 2 * f), 1);
+    cr_expect_float_eq(moe_kept(GALV_SOFTWARE_MEGATRON, 2023, GALV_PART_COMBINE, false),
+                       row * h, 1);
+    cr_expect_float_eq(moe_kept(GALV_SOFTWARE_EAGER, 2025, GALV_PART_COMBINE, true),
+                       1.4 * row * h, 1, "as it was, times the stack's factor");
+}
+
+/* Transformer Engine: four streams, each of 4 MiB on Ampere and 32 MiB from Hopper on.
+ */
+Test(costmodel_memory, grouped_products_have_a_workspace_for_each_stream)
+{
+    double buffers[3];
+    for (int i = 0; i < 3; i++) {
+        galv_job job;
+        test_gpt_job(&job, 2, 512, 8, 1024, 1024, 1, 8);
+        if (i > 0) {
+            galv_layer_group *block = &job.model.groups[1];
+            block->kind = GALV_LAYER_MOE_DECODER;
+            block->num_experts = 4;
+            block->moe_router_topk = 2;
+            block->moe_ffn_hidden_size = 2048;
+        }
+        if (i == 2) {
+            job.cluster.pools[0].device.peak_flop_per_s[GALV_FP8] = 1979e12;
+        }
+        galv_strategy s = GALV_STRATEGY_INIT;
+        test_plan p;
+        test_uniform_plan(&p, &job, &s, 1, 1);
+        galv_costmodel *model = test_model(&job, NULL);
+        galv_stage_memory memory;
+        galv_costmodel_stage_memory(&memory, model, &p.plan, 0);
+        buffers[i] = memory.bytes[GALV_MEMORY_BUFFERS];
+        galv_costmodel_free(model);
+    }
+    cr_expect_float_eq(buffers[1] - buffers[0], 16 * 1048576.0, 1);
+    cr_expect_float_eq(buffers[2] - buffers[0], 128 * 1048576.0, 1);
+}
+
+static double step_transient(galv_software software, int32_t zero)
+{
+    galv_job job;
+    test_gpt_job(&job, 4, 1024, 16, 1024, 1024, 1, 8);
+    job.workload.software = software;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 4;
+    s.zero = zero;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_cost cost = test_op(model, &p, GALV_OP_OPTIMIZER, GALV_PART_WHOLE, 1, 4);
+    double each = cost.transient_bytes /
+                  (galv_layer_count_parameters(&job.model, &job.model.groups[1]).dense);
+    galv_costmodel_free(model);
+    return each;
+}
+
+/* Bytes per parameter of the shard that live during a step alone: two fp32 temporaries
+ * of AdamW; the fp32 gradient; the flat 16-bit one it is made of in stages 1 and 2.
+ * Four layers over four ranks. */
+Test(costmodel_memory, steps_that_are_not_fused_copy_the_gradient)
+{
+    cr_expect_float_eq(step_transient(GALV_SOFTWARE_MEGATRON, 1), 0, 1e-9);
+    cr_expect_float_eq(step_transient(GALV_SOFTWARE_EAGER, 3), 8, 1e-6);
+    cr_expect_float_eq(step_transient(GALV_SOFTWARE_OTHER, 3), 12, 1e-6);
+    cr_expect_float_eq(step_transient(GALV_SOFTWARE_OTHER, 1), 14, 1e-6);
+    cr_expect_float_eq(step_transient(GALV_SOFTWARE_OTHER, 2), 14, 1e-6);
+}
