@@ -14,10 +14,12 @@ static void take_name(char *name, size_t size, const char *word)
 {
     size_t length = strlen(word);
     if (length >= size) {
-        length = size - 1;
-        while (length > 0 && ((unsigned char)word[length] & 0xC0U) == 0x80U) {
+        size_t end = size - 1;
+        length = end;
+        while (end - length < 4 && ((unsigned char)word[length] & 0xC0U) == 0x80U) {
             length--;
         }
+        length = end - length < 4 ? length : end; /* no character is that long */
     }
     memcpy(name, word, length);
     name[length] = '\0';
