@@ -21,7 +21,7 @@ ALL_ROOMS := $(ROOMS) cli
 PKGS := gsl cairo jansson yaml-0.1
 ifeq ($(filter clean help deps uninstall dist,$(MAKECMDGOALS)),)
 # The executor alone needs neither GSL nor cairo.
-PKGS_NEEDED := $(if $(filter-out exec test-exec exec-test,$(or $(MAKECMDGOALS),all)),$(PKGS),jansson yaml-0.1)
+PKGS_NEEDED := $(if $(filter-out exec test-exec exec-test gpu-check,$(or $(MAKECMDGOALS),all)),$(PKGS),jansson yaml-0.1)
 ifneq ($(shell pkg-config --exists $(PKGS_NEEDED) && echo yes),yes)
 $(error libraries are missing: run `make deps` first, or see README.md (needed: $(PKGS_NEEDED), libcsv))
 endif
@@ -66,7 +66,7 @@ comma := ,
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install exec exec-test test-exec docs docs-check fuzz fuzz-run cov bench lint fmt man \
+.PHONY: all lib deps test tests asan-test tsan-test thread-tests test-install exec exec-test test-exec gpu-check docs docs-check fuzz fuzz-run cov bench lint fmt man \
     install uninstall dist clean help
 
 all: $(PROGRAM)
@@ -186,12 +186,24 @@ $(EXEC_MPI_TESTS): $(BUILD)/tests/exec-%: $(BUILD)/obj/tests/exec/mpi/%.o \
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -o $@
 
+# The CUDA backend against the host backend, where there is a device; elsewhere it is
+# built, and says that it is skipped.
+GPU_CHECK := $(BUILD)/tests/gpu-check
+GPU_CHECK_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/exec/gpu/*.c))
+$(GPU_CHECK_OBJECTS): TEST_CFLAGS += $(EXEC_CFLAGS)
+$(GPU_CHECK): $(GPU_CHECK_OBJECTS) $(EXEC_TEST_BELOW)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -o $@
+## make gpu-check   the CUDA backend against the host's, and its speed, on a device
+gpu-check: $(if $(EXEC),$(GPU_CHECK))
+	$(Q)$(if $(EXEC),$(GPU_CHECK),echo '  gpu-check skipped; missing: $(EXEC_MISSING)')
+
 ## make exec-test   the executor's tests, on 1 to 8 ranks
 exec-test test-exec: $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
 	$(Q)$(if $(EXEC),tools/run-tests.sh $(EXEC_TESTS),echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
 
 ## make test        build and run every test (release build)
-test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED) $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
+test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED) $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS) $(if $(HAVE_CUDA),$(GPU_CHECK)))
 	$(Q)$(if $(EXEC),:,echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
 	$(Q)tools/run-tests.sh --program $(PROGRAM) $(TEST_PROGRAMS) $(EXEC_TESTS) tests/cli
 
@@ -247,7 +259,7 @@ bench: $(BENCHMARKS) $(PROGRAM)
 	$(Q)for script in $(filter-out benchmarks/accuracy.sh,$(wildcard benchmarks/*.sh)); do sh $$script $(PROGRAM) || exit 1; done
 
 # ---- checks of the source ----
-C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) exec/*.[ch] tests/*/*.[ch] tests/exec/mpi/*.[ch] benchmarks/*.c galvatron.h)
+C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) exec/*.[ch] tests/*/*.[ch] tests/exec/mpi/*.[ch] tests/exec/gpu/*.[ch] benchmarks/*.c galvatron.h)
 ## make lint        include direction, house rules, formatting
 lint:
 	$(Q)tools/check-includes.sh

@@ -11,9 +11,9 @@
  *
  * Fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16"): with g =
  * lane / 4 and t = lane % 4, a thread has of A[16, 16] the pairs (g, 2t), (g + 8, 2t),
- * (g, 2t + 8), (g + 8, 2t + 8); of B[16, 8] the pairs of rows 2t and 2t + 8 of column g;
- * of C[16, 8] the pairs (g, 2t) and (g + 8, 2t). So C of two neighbouring tiles, rounded
- * to bf16, is A of the next product without moving.
+ * (g, 2t + 8), (g + 8, 2t + 8); of B[16, 8] the pairs of rows 2t and 2t + 8 of column
+ * g; of C[16, 8] the pairs (g, 2t) and (g + 8, 2t). So C of two neighbouring tiles,
+ * rounded to bf16, is A of the next product without moving.
  *
  * Left out: overlap of loading and computing (cp.async, TMA), Hopper's wgmma, cuDNN. So
  * it is well below the best known kernels.
@@ -25,14 +25,14 @@
 
 enum {
     THREADS = 128,
-    TILE = 64,  /* rows that a block owns; keys of a step forward */
-    STEP = 32,  /* rows of a step backward */
-    PAD = 8,    /* values behind each row: rows begin in different banks */
+    TILE = 64, /* rows that a block owns; keys of a step forward */
+    STEP = 32, /* rows of a step backward */
+    PAD = 8,   /* values behind each row: rows begin in different banks */
     MOST_DIM = 256
 };
 
 #define LOG2_E 1.4426950408889634F
-#define LN_2 0.6931471805599453F
+#define LN_2   0.6931471805599453F
 
 typedef struct attend_work {
     const bf16 *q, *k, *v;
@@ -134,7 +134,8 @@ __device__ static inline void multiply(float c[4], const uint32_t a[4],
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/* c[16, 8 N] = rows [row, row + 16) of `a` times the transpose of rows [0, 8 N) of `b`. */
+/* c[16, 8 N] = rows [row, row + 16) of `a` times the transpose of rows [0, 8 N) of `b`.
+ */
 template <int D, int N>
 __device__ static inline void multiply_rows(float c[N][4], const bf16 *a, int row,
                                             const bf16 *b)
@@ -195,7 +196,9 @@ __device__ static inline float row_sum_of(float x)
 
 __device__ static inline int query_position(const attend_work *w, int query)
 {
-    return query >= w->n_queries ? INT32_MIN : w->causal ? w->query_positions[query] : 0;
+    return query >= w->n_queries ? INT32_MIN
+           : w->causal           ? w->query_positions[query]
+                                 : 0;
 }
 
 __device__ static inline int key_position(const attend_work *w, int key)
@@ -260,8 +263,8 @@ __global__ void __launch_bounds__(THREADS) attend_forward(attend_work w)
     float out[N_OUT][4] = {};
     float to_log2 = w.scale * LOG2_E;
     for (int key = 0; key < w.n_keys; key += TILE) {
-        int mine = threadIdx.x < TILE ? key_position(&w, key + (int)threadIdx.x)
-                                      : INT32_MAX;
+        int mine =
+            threadIdx.x < TILE ? key_position(&w, key + (int)threadIdx.x) : INT32_MAX;
         /* also: all have done with the tile before */
         if (__syncthreads_or(mine <= latest) == 0) {
             continue;
@@ -273,8 +276,8 @@ __global__ void __launch_bounds__(THREADS) attend_forward(attend_work w)
                            (size_t)w.n_groups * (size_t)w.qk_dim, w.n_keys - key,
                            w.qk_dim, w.wide_qk);
         load_rows<D, TILE>(v, w.v + key_place(&w, key, w.v_dim) + group * w.v_dim,
-                           (size_t)w.n_groups * (size_t)w.v_dim, w.n_keys - key, w.v_dim,
-                           w.wide_v);
+                           (size_t)w.n_groups * (size_t)w.v_dim, w.n_keys - key,
+                           w.v_dim, w.wide_v);
         __syncthreads();
         float s[N_KEYS][4];
         multiply_rows<D, N_KEYS>(s, q, warp_row, k);
@@ -350,8 +353,8 @@ __global__ void __launch_bounds__(THREADS)
 {
     int lane = (int)(threadIdx.x % CUDA_WARP);
     size_t step = (size_t)gridDim.x * (THREADS / CUDA_WARP);
-    for (size_t row = (size_t)blockIdx.x * (THREADS / CUDA_WARP) +
-                      threadIdx.x / CUDA_WARP;
+    for (size_t row =
+             (size_t)blockIdx.x * (THREADS / CUDA_WARP) + threadIdx.x / CUDA_WARP;
          row < n_rows; row += step) {
         float sum = 0;
         for (int i = lane; i < dim; i += CUDA_WARP) {
@@ -361,9 +364,9 @@ __global__ void __launch_bounds__(THREADS)
         sum = warp_sum(sum);
         size_t token = row / (size_t)n_heads;
         size_t sample = token / (size_t)n_queries;
-        size_t place = (sample * (size_t)n_heads + row % (size_t)n_heads) *
-                           (size_t)n_queries +
-                       token % (size_t)n_queries;
+        size_t place =
+            (sample * (size_t)n_heads + row % (size_t)n_heads) * (size_t)n_queries +
+            token % (size_t)n_queries;
         if (lane == 0) {
             delta[place] = sum;
         }
@@ -411,8 +414,8 @@ __global__ void __launch_bounds__(THREADS) attend_back_queries(attend_work w)
                        (size_t)w.n_heads * (size_t)w.qk_dim, w.n_queries - first,
                        w.qk_dim, w.wide_qk);
     load_rows<D, TILE>(dout, w.dout + query_place(&w, first, w.v_dim) + head * w.v_dim,
-                       (size_t)w.n_heads * (size_t)w.v_dim, w.n_queries - first, w.v_dim,
-                       w.wide_v);
+                       (size_t)w.n_heads * (size_t)w.v_dim, w.n_queries - first,
+                       w.v_dim, w.wide_v);
     __syncthreads();
     int latest = INT32_MIN;
     for (int i = 0; i < TILE; i++) {
@@ -431,8 +434,8 @@ __global__ void __launch_bounds__(THREADS) attend_back_queries(attend_work w)
     float dq[N_OUT][4] = {};
     float to_log2 = w.scale * LOG2_E;
     for (int key = 0; key < w.n_keys; key += STEP) {
-        int mine = threadIdx.x < STEP ? key_position(&w, key + (int)threadIdx.x)
-                                      : INT32_MAX;
+        int mine =
+            threadIdx.x < STEP ? key_position(&w, key + (int)threadIdx.x) : INT32_MAX;
         if (__syncthreads_or(mine <= latest) == 0) {
             continue;
         }
@@ -443,8 +446,8 @@ __global__ void __launch_bounds__(THREADS) attend_back_queries(attend_work w)
                            (size_t)w.n_groups * (size_t)w.qk_dim, w.n_keys - key,
                            w.qk_dim, w.wide_qk);
         load_rows<D, STEP>(v, w.v + key_place(&w, key, w.v_dim) + group * w.v_dim,
-                           (size_t)w.n_groups * (size_t)w.v_dim, w.n_keys - key, w.v_dim,
-                           w.wide_v);
+                           (size_t)w.n_groups * (size_t)w.v_dim, w.n_keys - key,
+                           w.v_dim, w.wide_v);
         __syncthreads();
         float s[N_KEYS][4];
         float dp[N_KEYS][4];
@@ -490,8 +493,8 @@ template <int D> struct part_of {
 /* Adds a warp's 16 rows of 8 N columns to rows of keys, from column `col`. */
 template <int N>
 __device__ static inline void add_to_keys(const attend_work *w, float *to,
-                                          const float sums[N][4], int first_key, int group,
-                                          int col, int dim)
+                                          const float sums[N][4], int first_key,
+                                          int group, int col, int dim)
 {
     int lane = (int)(threadIdx.x % CUDA_WARP);
 #pragma unroll
@@ -533,8 +536,8 @@ __global__ void __launch_bounds__(THREADS) attend_back_keys(attend_work w)
         key_positions[threadIdx.x] = key_position(&w, first + (int)threadIdx.x);
     }
     load_rows<D, TILE>(k, w.k + key_place(&w, first, w.qk_dim) + group * w.qk_dim,
-                       (size_t)w.n_groups * (size_t)w.qk_dim, w.n_keys - first, w.qk_dim,
-                       w.wide_qk);
+                       (size_t)w.n_groups * (size_t)w.qk_dim, w.n_keys - first,
+                       w.qk_dim, w.wide_qk);
     load_rows<D, TILE>(v, w.v + key_place(&w, first, w.v_dim) + group * w.v_dim,
                        (size_t)w.n_groups * (size_t)w.v_dim, w.n_keys - first, w.v_dim,
                        w.wide_v);
@@ -560,13 +563,14 @@ __global__ void __launch_bounds__(THREADS) attend_back_keys(attend_work w)
                 lse[threadIdx.x] = lse_of(&w, head, query + (int)threadIdx.x);
                 delta[threadIdx.x] = delta_of(&w, head, query + (int)threadIdx.x);
             }
-            load_rows<D, STEP>(q, w.q + query_place(&w, query, w.qk_dim) + head * w.qk_dim,
-                               (size_t)w.n_heads * (size_t)w.qk_dim, w.n_queries - query,
-                               w.qk_dim, w.wide_qk);
-            load_rows<D, STEP>(dout,
-                               w.dout + query_place(&w, query, w.v_dim) + head * w.v_dim,
-                               (size_t)w.n_heads * (size_t)w.v_dim, w.n_queries - query,
-                               w.v_dim, w.wide_v);
+            load_rows<D, STEP>(q,
+                               w.q + query_place(&w, query, w.qk_dim) + head * w.qk_dim,
+                               (size_t)w.n_heads * (size_t)w.qk_dim,
+                               w.n_queries - query, w.qk_dim, w.wide_qk);
+            load_rows<D, STEP>(
+                dout, w.dout + query_place(&w, query, w.v_dim) + head * w.v_dim,
+                (size_t)w.n_heads * (size_t)w.v_dim, w.n_queries - query, w.v_dim,
+                w.wide_v);
             __syncthreads();
             float p[N_QUERIES][4];
             float ds[N_QUERIES][4];
@@ -601,14 +605,14 @@ __global__ void __launch_bounds__(THREADS)
 {
     int lane = (int)(threadIdx.x % CUDA_WARP);
     size_t step = (size_t)gridDim.x * (THREADS / CUDA_WARP);
-    for (size_t row = (size_t)blockIdx.x * (THREADS / CUDA_WARP) +
-                      threadIdx.x / CUDA_WARP;
+    for (size_t row =
+             (size_t)blockIdx.x * (THREADS / CUDA_WARP) + threadIdx.x / CUDA_WARP;
          row < n_rows; row += step) {
         size_t token = row / (size_t)n_heads;
-        size_t place = (token / (size_t)n_queries * (size_t)n_heads +
-                        row % (size_t)n_heads) *
-                           (size_t)n_queries +
-                       token % (size_t)n_queries;
+        size_t place =
+            (token / (size_t)n_queries * (size_t)n_heads + row % (size_t)n_heads) *
+                (size_t)n_queries +
+            token % (size_t)n_queries;
         float a = lse[place];
         float b = part_lse[place];
         float more = fmaxf(a, b);
@@ -642,10 +646,9 @@ static bool take_shape(galv_cuda *c, attend_work *w, const galv_attention *shape
     }
     if (shape->n_heads > 65535 || shape->n_samples > 65535 || shape->n_groups < 1 ||
         shape->n_heads % shape->n_groups != 0) {
-        return galv_cuda_fail(c, GALV_INTERNAL,
-                              "attention with %d heads in %d groups, %d samples",
-                              (int)shape->n_heads, (int)shape->n_groups,
-                              (int)shape->n_samples);
+        return galv_cuda_fail(
+            c, GALV_INTERNAL, "attention with %d heads in %d groups, %d samples",
+            (int)shape->n_heads, (int)shape->n_groups, (int)shape->n_samples);
     }
     w->q = (const bf16 *)q;
     w->k = (const bf16 *)k;
@@ -660,7 +663,8 @@ static bool take_shape(galv_cuda *c, attend_work *w, const galv_attention *shape
     w->v_dim = shape->v_dim;
     w->causal = shape->causal;
     w->scale = shape->scale;
-    w->wide_qk = shape->qk_dim % 8 == 0 && (uintptr_t)q % 16 == 0 && (uintptr_t)k % 16 == 0;
+    w->wide_qk =
+        shape->qk_dim % 8 == 0 && (uintptr_t)q % 16 == 0 && (uintptr_t)k % 16 == 0;
     w->wide_v = shape->v_dim % 8 == 0 && (uintptr_t)v % 16 == 0;
     return true;
 }
@@ -671,10 +675,11 @@ static void launch(galv_cuda *c, galv_stream stream, Kernel *kernel, const char 
 {
     size_t bytes = n_shared_rows * (size_t)(dim + PAD) * sizeof(bf16);
     if (bytes + 1024 > (size_t)c->shared_bytes) {
-        galv_cuda_fail(c, GALV_UNAVAILABLE,
-                       "%s of heads of up to %d values needs %zu bytes of shared memory, "
-                       "%s has %d",
-                       name, dim, bytes, c->base.device, c->shared_bytes);
+        galv_cuda_fail(
+            c, GALV_UNAVAILABLE,
+            "%s of heads of up to %d values needs %zu bytes of shared memory, "
+            "%s has %d",
+            name, dim, bytes, c->base.device, c->shared_bytes);
         return;
     }
     if (galv_cuda_ok(c,
@@ -742,14 +747,15 @@ static void attend_merge(galv_backend *b, galv_stream stream,
         return;
     }
     merge_rows<<<galv_cuda_blocks(n_rows, THREADS / CUDA_WARP), THREADS, 0,
-                 c->streams[stream]>>>(out, lse, (const bf16 *)part_out, part_lse, n_rows,
-                                       shape->n_queries, shape->n_heads, shape->v_dim);
+                 c->streams[stream]>>>(out, lse, (const bf16 *)part_out, part_lse,
+                                       n_rows, shape->n_queries, shape->n_heads,
+                                       shape->v_dim);
     galv_cuda_launched(c, "joining of attention");
 }
 
 template <int D>
-static void launch_backward(galv_cuda *c, galv_stream stream, const galv_attention *shape,
-                            const attend_work *w)
+static void launch_backward(galv_cuda *c, galv_stream stream,
+                            const galv_attention *shape, const attend_work *w)
 {
     dim3 by_queries(tiles(shape->n_queries), (unsigned)shape->n_heads,
                     (unsigned)shape->n_samples);
@@ -762,8 +768,8 @@ static void launch_backward(galv_cuda *c, galv_stream stream, const galv_attenti
 }
 
 static void attend_backward(galv_backend *b, galv_stream stream,
-                            const galv_attention *shape, float *dq, float *dk, float *dv,
-                            const void *dout, const void *q, const void *k,
+                            const galv_attention *shape, float *dq, float *dk,
+                            float *dv, const void *dout, const void *q, const void *k,
                             const void *v, const void *out, const float *lse)
 {
     galv_cuda *c = galv_cuda_of(b);
@@ -778,8 +784,9 @@ static void attend_backward(galv_backend *b, galv_stream stream,
         return;
     }
     find_delta<<<galv_cuda_blocks(n_rows, THREADS / CUDA_WARP), THREADS, 0,
-                 c->streams[stream]>>>(delta, (const bf16 *)dout, (const bf16 *)out, n_rows,
-                                       shape->n_queries, shape->n_heads, shape->v_dim);
+                 c->streams[stream]>>>(delta, (const bf16 *)dout, (const bf16 *)out,
+                                       n_rows, shape->n_queries, shape->n_heads,
+                                       shape->v_dim);
     galv_cuda_launched(c, "attention, backward");
     w.lse = (float *)lse;
     w.dout = (const bf16 *)dout;

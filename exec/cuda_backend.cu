@@ -7,7 +7,8 @@
  * While the host waits it looks at the communicators too: a rank that has gone would
  * otherwise leave the others waiting for ever.
  *
- * State of this code: it compiles; it has not yet run on a device (docs/executor.md). */
+ * State of this code: it compiles; it has not yet run on a device (docs/executor.md).
+ */
 #include "exec/cuda_internal.h"
 
 #include <cublasLt.h>
@@ -26,7 +27,15 @@ bool galv_cuda_fail(galv_cuda *c, galv_status status, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    bool first = c->err.status == GALV_OK;
     galv_fail(&c->err, status, "%s", text);
+    if (first && c->alarm != nullptr) {
+        galv_alarm_raise(c->alarm, &c->err);
+        if (!galv_alarm_carries(c->alarm)) {
+            fprintf(stderr, "galvatron-exec: rank %d: %s\n", (int)c->base.rank, text);
+            galv_world_abort(c->world, galv_status_exit_code(status));
+        }
+    }
     return false;
 }
 
@@ -39,7 +48,8 @@ static const char *hint_for(cudaError_t result)
 {
     switch (result) {
     case cudaErrorNoDevice:
-        return "no NVIDIA device is visible: look at nvidia-smi and CUDA_VISIBLE_DEVICES, "
+        return "no NVIDIA device is visible: look at nvidia-smi and "
+               "CUDA_VISIBLE_DEVICES, "
                "or use --backend host";
     case cudaErrorInsufficientDriver:
         return "the driver is older than this CUDA: update it, or build with an older "
@@ -66,10 +76,11 @@ bool galv_cuda_ok(galv_cuda *c, cudaError_t result, const char *what)
         return true;
     }
     (void)cudaGetLastError();
-    bool missing = result == cudaErrorNoDevice || result == cudaErrorInsufficientDriver ||
+    bool missing = result == cudaErrorNoDevice ||
+                   result == cudaErrorInsufficientDriver ||
                    result == cudaErrorNoKernelImageForDevice ||
                    result == cudaErrorDevicesUnavailable;
-    galv_status status = missing                                ? GALV_UNAVAILABLE
+    galv_status status = missing                               ? GALV_UNAVAILABLE
                          : result == cudaErrorMemoryAllocation ? GALV_NO_MEMORY
                                                                : GALV_INTERNAL;
     galv_cuda_fail(c, status, "CUDA: %s: %s", what, cudaGetErrorString(result));
@@ -161,7 +172,8 @@ static bool more_stamps(galv_cuda *c)
 {
     if (c->n_stamps == c->n_stamps_allocated) {
         size_t n = c->n_stamps_allocated < 256 ? 256 : 2 * c->n_stamps_allocated;
-        void *stamps = n < INT32_MAX ? realloc(c->stamps, n * sizeof *c->stamps) : nullptr;
+        void *stamps =
+            n < INT32_MAX ? realloc(c->stamps, n * sizeof *c->stamps) : nullptr;
         if (stamps == nullptr) {
             return galv_cuda_fail(c, GALV_NO_MEMORY, "out of memory of the host");
         }
@@ -213,8 +225,7 @@ static void wait_event(galv_backend *b, galv_stream stream, galv_event event)
     }
 }
 
-/* Waits for one stream, with a look at the communicators now and then. */
-static bool drain(galv_cuda *c, cudaStream_t stream)
+bool galv_cuda_drain(galv_cuda *c, cudaStream_t stream)
 {
     for (int64_t n_looks = 0;; n_looks++) {
         cudaError_t result = cudaStreamQuery(stream);
@@ -247,7 +258,7 @@ static void synchronize(galv_backend *b)
         galv_cuda_join_messages(c, (galv_stream)stream);
     }
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-        if (!drain(c, c->streams[stream])) {
+        if (!galv_cuda_drain(c, c->streams[stream])) {
             return;
         }
     }
@@ -313,6 +324,7 @@ static void free_backend(galv_backend *b)
     if (c->start != nullptr) {
         cudaEventDestroy(c->start);
     }
+    galv_alarm_free(c->alarm);
     free(c->stamps);
     free(c->marks);
     free(c);
@@ -340,10 +352,10 @@ static bool make_streams(galv_cuda *c)
                                        CUDA_N_PARTS * sizeof *c->parts[stream]),
                             "make a stream's scratch");
         for (int i = 0; i < CUDA_N_MARKS && good; i++) {
-            good = galv_cuda_ok(c,
-                                cudaEventCreateWithFlags(&c->marks[stream][i],
-                                                         cudaEventDisableTiming),
-                                "make an event");
+            good = galv_cuda_ok(
+                c,
+                cudaEventCreateWithFlags(&c->marks[stream][i], cudaEventDisableTiming),
+                "make an event");
         }
     }
     return good && galv_cuda_ok(c, cudaEventCreate(&c->start), "make an event") &&
@@ -451,6 +463,9 @@ extern "C" galv_status galv_cuda_backend_new(galv_backend **backend, galv_world 
             *err = c->err;
         }
         status = galv_world_agree(world, err);
+    }
+    if (status == GALV_OK) {
+        c->alarm = galv_alarm_new(world);
     }
     if (status != GALV_OK) {
         if (c != nullptr) {

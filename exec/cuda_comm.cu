@@ -2,8 +2,8 @@
  *
  * Making communicators. One communicator of the whole world, `control`, is made at the
  * start, its id passed by the world's hosts. The ids of all others go from their first
- * rank to the other members as messages over `control`, so making one is collective over
- * its members alone and needs neither MPI nor TCP.
+ * rank to the other members as messages over `control`, so making one is collective
+ * over its members alone and needs neither MPI nor TCP.
  *
  * Messages. Operations of one NCCL communicator run one after another whatever their
  * streams, and a send ends when it has been received. So two ranks that both send first
@@ -84,9 +84,10 @@ static bool nccl_ok(galv_cuda *c, ncclResult_t result, const char *what)
         galv_cuda_hint(c, "a rank or its network has gone: look at the messages of the "
                           "other ranks, or run again with NCCL_DEBUG=INFO");
     } else {
-        galv_cuda_hint(c, "run again with NCCL_DEBUG=INFO; every rank needs a device of "
-                          "its own, and NCCL_SOCKET_IFNAME a network that joins the "
-                          "nodes");
+        galv_cuda_hint(c,
+                       "run again with NCCL_DEBUG=INFO; every rank needs a device of "
+                       "its own, and NCCL_SOCKET_IFNAME a network that joins the "
+                       "nodes");
     }
     return false;
 }
@@ -133,6 +134,11 @@ static void abort_all(galv_cuda *c)
 
 bool galv_cuda_links_check(galv_cuda *c)
 {
+    if (c->err.status == GALV_OK && c->alarm != nullptr && c->links != nullptr &&
+        galv_alarm_heard(c->alarm, &c->err)) {
+        abort_all(c);
+        return false;
+    }
     for (size_t i = 0; c->links != nullptr && i < c->links->n_all; i++) {
         ncclResult_t trouble = ncclSuccess;
         ncclResult_t result = ncclCommGetAsyncError(c->links->all[i], &trouble);
@@ -147,8 +153,8 @@ bool galv_cuda_links_check(galv_cuda *c)
 
 /* ---- making communicators ---- */
 
-static bool init_nccl(galv_cuda *c, ncclComm_t *nccl, const ncclUniqueId *id, int n_ranks,
-                      int index, int most_blocks)
+static bool init_nccl(galv_cuda *c, ncclComm_t *nccl, const ncclUniqueId *id,
+                      int n_ranks, int index, int most_blocks)
 {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 1;
@@ -201,7 +207,7 @@ static bool pass(galv_cuda *c, void *data, size_t bytes, const int32_t *ranks,
                                             cudaMemcpyDeviceToHost, stream),
                             what);
     }
-    return good && galv_cuda_ok(c, cudaStreamSynchronize(stream), what);
+    return good && galv_cuda_drain(c, stream);
 }
 
 static galv_comm *new_comm(galv_cuda *c, const int32_t *ranks, int32_t n_ranks)
@@ -402,10 +408,12 @@ static bool make_side(galv_cuda *c, cuda_side *side, const ncclUniqueId *id, int
                         cudaStreamCreateWithPriority(&side->stream,
                                                      cudaStreamNonBlocking, greatest),
                         what) &&
-           galv_cuda_ok(
-               c, cudaEventCreateWithFlags(&side->begun, cudaEventDisableTiming), what) &&
-           galv_cuda_ok(
-               c, cudaEventCreateWithFlags(&side->done, cudaEventDisableTiming), what) &&
+           galv_cuda_ok(c,
+                        cudaEventCreateWithFlags(&side->begun, cudaEventDisableTiming),
+                        what) &&
+           galv_cuda_ok(c,
+                        cudaEventCreateWithFlags(&side->done, cudaEventDisableTiming),
+                        what) &&
            init_nccl(c, &side->nccl, id, 2, index, 8);
 }
 
@@ -425,7 +433,8 @@ static void free_side(galv_cuda *c, cuda_side *side)
     }
 }
 
-/* The lower rank makes both ids; the first is for messages from it, the second to it. */
+/* The lower rank makes both ids; the first is for messages from it, the second to it.
+ */
 static bool shake_hands(galv_cuda *c, cuda_pair *pair)
 {
     int32_t rank = c->base.rank;
@@ -574,8 +583,8 @@ static bool check_seats(galv_cuda *c)
     size_t n = (size_t)c->base.n_ranks;
     cuda_seat *all = (cuda_seat *)calloc(n, sizeof *all);
     galv_err err = GALV_ERR_INIT;
-    bool good = all != nullptr && galv_world_all_gather(c->world, all, &mine, sizeof mine,
-                                                        &err) == GALV_OK;
+    bool good = all != nullptr && galv_world_all_gather(c->world, all, &mine,
+                                                        sizeof mine, &err) == GALV_OK;
     if (!good) {
         galv_cuda_fail(c, all == nullptr ? GALV_NO_MEMORY : err.status, "%s",
                        all == nullptr ? "out of memory of the host" : err.message);
@@ -612,10 +621,9 @@ bool galv_cuda_links_new(galv_cuda *c)
                 "make the first id");
     }
     if (c->err.status == GALV_OK) {
-        galv_cuda_ok(c,
-                     cudaStreamCreateWithFlags(&links->control_stream,
-                                               cudaStreamNonBlocking),
-                     "make a stream");
+        galv_cuda_ok(
+            c, cudaStreamCreateWithFlags(&links->control_stream, cudaStreamNonBlocking),
+            "make a stream");
         galv_cuda_ok(c, cudaMalloc((void **)&links->control_buffer, CONTROL_BYTES),
                      "allocate");
     }
@@ -632,8 +640,8 @@ bool galv_cuda_links_new(galv_cuda *c)
 }
 
 /* The end of a communicator is collective: all ranks end theirs in one order, by the
- * lower rank of the pair, then by the higher. `pairs` are those of this rank, so by peer
- * is that order. */
+ * lower rank of the pair, then by the higher. `pairs` are those of this rank, so by
+ * peer is that order. */
 static int compare_pairs(const void *a, const void *b)
 {
     const cuda_pair *x = *(const cuda_pair *const *)a;

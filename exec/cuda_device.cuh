@@ -109,7 +109,8 @@ static inline unsigned galv_cuda_blocks(size_t n, size_t each)
 {
     size_t blocks = (n + each - 1) / each;
     blocks = blocks < 1 ? 1 : blocks;
-    return (unsigned)(blocks < (size_t)CUDA_MOST_BLOCKS ? blocks : (size_t)CUDA_MOST_BLOCKS);
+    return (unsigned)(blocks < (size_t)CUDA_MOST_BLOCKS ? blocks
+                                                        : (size_t)CUDA_MOST_BLOCKS);
 }
 
 #endif

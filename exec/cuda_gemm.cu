@@ -23,8 +23,8 @@ typedef struct gemm_key {
 
 typedef struct gemm_way {
     gemm_key key;
-    bool kept;   /* the slot is in use */
-    bool taken;  /* cuBLASLt takes the shape */
+    bool kept;  /* the slot is in use */
+    bool taken; /* cuBLASLt takes the shape */
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t a, b, c; /* in cuBLASLt's order: a is our b */
     cublasLtMatmulAlgo_t algorithm;
@@ -45,7 +45,8 @@ static bool blas_ok(galv_cuda *c, cublasStatus_t result, const char *what)
     }
     galv_status status =
         result == CUBLAS_STATUS_ALLOC_FAILED ? GALV_NO_MEMORY : GALV_INTERNAL;
-    galv_cuda_fail(c, status, "cuBLASLt: %s: %s", what, cublasLtGetStatusString(result));
+    galv_cuda_fail(c, status, "cuBLASLt: %s: %s", what,
+                   cublasLtGetStatusString(result));
     galv_cuda_hint(c, result == CUBLAS_STATUS_ALLOC_FAILED
                           ? "smaller micro-batches leave memory for the library"
                           : "run again with CUBLASLT_LOG_LEVEL=2 to see why");
@@ -68,8 +69,8 @@ bool galv_cuda_gemms_new(galv_cuda *c)
            blas_ok(c, cublasLtMatmulPreferenceCreate(&gemms->preference), "begin") &&
            blas_ok(c,
                    cublasLtMatmulPreferenceSetAttribute(
-                       gemms->preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
-                       sizeof bytes),
+                       gemms->preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                       &bytes, sizeof bytes),
                    "begin");
 }
 
@@ -168,8 +169,8 @@ static bool set_alignments(galv_cuda *c, uint32_t bytes)
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (!blas_ok(c,
-                     cublasLtMatmulPreferenceSetAttribute(c->gemms->preference, names[i],
-                                                          &bytes, sizeof bytes),
+                     cublasLtMatmulPreferenceSetAttribute(
+                         c->gemms->preference, names[i], &bytes, sizeof bytes),
                      "tell alignments")) {
             return false;
         }
@@ -198,7 +199,8 @@ static bool find_way(galv_cuda *c, gemm_way *way, const gemm_key *key)
     c->gemms->n_ways++;
     /* rows and columns as cuBLASLt counts them; ours are b[k, n] or b[n, k] */
     bool good =
-        blas_ok(c, cublasLtMatmulDescCreate(&way->product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+        blas_ok(c,
+                cublasLtMatmulDescCreate(&way->product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
                 "describe a product") &&
         set_transpose(c, way, CUBLASLT_MATMUL_DESC_TRANSA, tb) &&
         set_transpose(c, way, CUBLASLT_MATMUL_DESC_TRANSB, ta) &&
@@ -278,12 +280,12 @@ __global__ void __launch_bounds__(TILE *TILE) multiply_plainly(plain_product p)
         for (size_t k = 0; k < p.k; k += TILE) {
             bool in_a = row < p.m && k + (size_t)x < p.k;
             bool in_b = col < p.n && k + (size_t)y < p.k;
-            a[y][x] = in_a ? __bfloat162float(
-                                 p.a[row * p.a_row + (k + (size_t)x) * p.a_col])
-                           : 0.0F;
-            b[y][x] = in_b ? __bfloat162float(
-                                 p.b[(k + (size_t)y) * p.b_row + col * p.b_col])
-                           : 0.0F;
+            a[y][x] =
+                in_a ? __bfloat162float(p.a[row * p.a_row + (k + (size_t)x) * p.a_col])
+                     : 0.0F;
+            b[y][x] =
+                in_b ? __bfloat162float(p.b[(k + (size_t)y) * p.b_row + col * p.b_col])
+                     : 0.0F;
             __syncthreads();
             for (int i = 0; i < TILE; i++) {
                 sum += a[y][i] * b[i][x];
@@ -320,9 +322,10 @@ static void multiply(galv_cuda *c, galv_stream stream, const plain_product *p)
     galv_cuda_launched(c, "plain matrix product");
 }
 
-static void gemm(galv_backend *b, galv_stream stream, bool transpose_a, bool transpose_b,
-                 size_t m, size_t n, size_t k, float alpha, const void *a, const void *bb,
-                 float beta, void *out, galv_element c_type)
+static void gemm(galv_backend *b, galv_stream stream, bool transpose_a,
+                 bool transpose_b, size_t m, size_t n, size_t k, float alpha,
+                 const void *a, const void *bb, float beta, void *out,
+                 galv_element c_type)
 {
     galv_cuda *c = galv_cuda_of(b);
     if (!galv_cuda_enter(b, stream, out) || m == 0 || n == 0) {
@@ -373,9 +376,9 @@ static void gemm(galv_backend *b, galv_stream stream, bool transpose_a, bool tra
         return;
     }
     blas_ok(c,
-            cublasLtMatmul(c->gemms->handle, way->product, &alpha, bb, way->a, a, way->b,
-                           &beta, out, way->c, out, way->c, &way->algorithm, *workspace,
-                           WORKSPACE_BYTES, c->streams[stream]),
+            cublasLtMatmul(c->gemms->handle, way->product, &alpha, bb, way->a, a,
+                           way->b, &beta, out, way->c, out, way->c, &way->algorithm,
+                           *workspace, WORKSPACE_BYTES, c->streams[stream]),
             "multiply");
 }
 

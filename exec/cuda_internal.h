@@ -10,6 +10,7 @@
 #define GALV_EXEC_CUDA_INTERNAL_H
 
 extern "C" {
+#include "exec/alarm.h"
 #include "exec/cuda.h"
 #include "exec/order.h"
 #include "exec/pool.h"
@@ -34,6 +35,7 @@ typedef struct galv_cuda {
     galv_backend base; /* first: a galv_backend of this kind is a galv_cuda */
     galv_err err;      /* the first error */
     galv_world *world; /* not owned */
+    galv_alarm *alarm; /* once all ranks have begun; else NULL */
     int device;
     int n_processors; /* "streaming multiprocessors" of the device */
     int shared_bytes; /* that a block may have, when asked for */
@@ -53,7 +55,8 @@ typedef struct galv_cuda {
 } galv_cuda;
 
 /* ---- cuda_backend.cu ---- */
-/* Records the first error; false. */
+/* Records the first error, and tells the other ranks, which may wait for this one
+ * (where they cannot hear it, ends the run); false. */
 bool galv_cuda_fail(galv_cuda *c, galv_status status, const char *format, ...)
     GALV_PRINTF(3, 4);
 void galv_cuda_hint(galv_cuda *c, const char *hint);
@@ -61,6 +64,10 @@ void galv_cuda_hint(galv_cuda *c, const char *hint);
 bool galv_cuda_ok(galv_cuda *c, cudaError_t result, const char *what);
 /* Whether the launch just made went well. */
 bool galv_cuda_launched(galv_cuda *c, const char *kernel);
+/* Waits for a stream, with a look at the other ranks now and then; false after an
+ * error.
+ */
+bool galv_cuda_drain(galv_cuda *c, cudaStream_t stream);
 /* Makes `stream` ready for work that writes these; false after an error. */
 bool galv_cuda_enter(galv_backend *b, galv_stream stream, const void *out0 = nullptr,
                      const void *out1 = nullptr, const void *out2 = nullptr,
@@ -91,8 +98,8 @@ bool galv_cuda_links_new(galv_cuda *c);
 void galv_cuda_links_free(galv_cuda *c);
 /* The stream comes after the messages that were queued in it. */
 void galv_cuda_join_messages(galv_cuda *c, galv_stream stream);
-/* Looks for errors of communicators that came up meanwhile; false, and all of them
- * aborted, when there is one. */
+/* Looks for errors of communicators and of other ranks that came up meanwhile; false,
+ * and all communicators aborted, when there is one. */
 bool galv_cuda_links_check(galv_cuda *c);
 
 bool galv_cuda_gemms_new(galv_cuda *c);

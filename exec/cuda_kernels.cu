@@ -12,8 +12,8 @@
 
 /* ---- biases ---- */
 
-__global__ void __launch_bounds__(CUDA_THREADS) add_bias_rows(bf16 *x, const bf16 *bias,
-                                                              size_t rows, size_t cols)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    add_bias_rows(bf16 *x, const bf16 *bias, size_t rows, size_t cols)
 {
     for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
         for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
@@ -83,8 +83,8 @@ static void launch_sum_columns(galv_cuda *c, galv_stream stream, float *dweight,
                                size_t cols)
 {
     sum_columns<<<galv_cuda_blocks(cols, CUDA_WARP), dim3(CUDA_WARP, CUDA_WARP), 0,
-                  c->streams[stream]>>>(dweight, dbias, (const bf16 *)dy, (const bf16 *)x,
-                                        mean, rstd, rows, cols);
+                  c->streams[stream]>>>(dweight, dbias, (const bf16 *)dy,
+                                        (const bf16 *)x, mean, rstd, rows, cols);
     galv_cuda_launched(c, "gradients of a bias or norm");
 }
 
@@ -92,8 +92,8 @@ static void bias_gradient(galv_backend *b, galv_stream stream, float *dbias,
                           const void *dx, size_t rows, size_t cols)
 {
     if (galv_cuda_enter(b, stream, dbias) && rows > 0 && cols > 0) {
-        launch_sum_columns(galv_cuda_of(b), stream, nullptr, dbias, dx, nullptr, nullptr,
-                           nullptr, rows, cols);
+        launch_sum_columns(galv_cuda_of(b), stream, nullptr, dbias, dx, nullptr,
+                           nullptr, nullptr, rows, cols);
     }
 }
 
@@ -146,8 +146,8 @@ static void norm(galv_backend *b, galv_stream stream, void *y, float *mean, floa
         return;
     }
     normalise<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        (bf16 *)y, mean, rstd, (const bf16 *)x, (const bf16 *)weight, (const bf16 *)bias,
-        rows, cols, epsilon);
+        (bf16 *)y, mean, rstd, (const bf16 *)x, (const bf16 *)weight,
+        (const bf16 *)bias, rows, cols, epsilon);
     galv_cuda_launched(c, "norm");
 }
 
@@ -174,7 +174,8 @@ __global__ void __launch_bounds__(CUDA_THREADS)
         for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
             float g = __bfloat162float(dy[base + col]) * __bfloat162float(weight[col]);
             float normal = (__bfloat162float(x[base + col]) - centre) * inverse;
-            dx[base + col] = __float2bfloat16(inverse * (g - mean_g - normal * mean_gn));
+            dx[base + col] =
+                __float2bfloat16(inverse * (g - mean_g - normal * mean_gn));
         }
     }
 }
@@ -212,8 +213,8 @@ __device__ static inline float sigmoid_of(float x)
     return 1.0F / (1.0F + expf(-x));
 }
 
-__global__ void __launch_bounds__(CUDA_THREADS) gelu_values(bf16 *y, const bf16 *x,
-                                                            size_t n)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    gelu_values(bf16 *y, const bf16 *x, size_t n)
 {
     for (size_t i = grid_first(); i < n; i += grid_step()) {
         float v = __bfloat162float(x[i]);
@@ -236,8 +237,8 @@ __global__ void __launch_bounds__(CUDA_THREADS)
 }
 
 /* Rows by blocks: x[row, 2 cols] holds gate and up. */
-__global__ void __launch_bounds__(CUDA_THREADS) swiglu_rows(bf16 *y, const bf16 *x,
-                                                            size_t rows, size_t cols)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    swiglu_rows(bf16 *y, const bf16 *x, size_t rows, size_t cols)
 {
     for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
         const bf16 *gate = x + row * 2 * cols;
@@ -311,7 +312,8 @@ static void activate_backward(galv_backend *b, galv_stream stream,
 /* ---- rotation ---- */
 
 /* A block for a row: its angles once, in double as on the host (positions of 10^5 leave
- * float32 no digits behind the point), then all heads. Shared: half pairs (cos, sin). */
+ * float32 no digits behind the point), then all heads. Shared: half pairs (cos, sin).
+ */
 __global__ void __launch_bounds__(CUDA_THREADS)
     rotate_rows(bf16 *x, const int32_t *positions, size_t n_positions, size_t rows,
                 int n_heads, int half, double base, bool back)
@@ -358,8 +360,9 @@ static void rotate(galv_backend *b, galv_stream stream, void *x,
                        (int)dim);
         return;
     }
-    rotate_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, shared, c->streams[stream]>>>(
-        (bf16 *)x, positions, n_positions, rows, n_heads, half, (double)base, back);
+    rotate_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, shared,
+                  c->streams[stream]>>>((bf16 *)x, positions, n_positions, rows,
+                                        n_heads, half, (double)base, back);
     galv_cuda_launched(c, "rotation");
 }
 

@@ -6,9 +6,8 @@
 
 #include <math.h>
 
-__global__ void __launch_bounds__(CUDA_THREADS) max_rows(float *row_max,
-                                                         const bf16 *logits, size_t rows,
-                                                         size_t cols)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    max_rows(float *row_max, const bf16 *logits, size_t rows, size_t cols)
 {
     for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
         const bf16 *in = logits + row * cols;
@@ -76,8 +75,8 @@ static void softmax_sum(galv_backend *b, galv_stream stream, float *sum, float *
 }
 
 /* One block, so that the sum has one order. */
-__global__ void __launch_bounds__(1024) add_losses(float *loss_sum, const float *sum,
-                                                   const float *target, size_t rows)
+__global__ void __launch_bounds__(1024)
+    add_losses(float *loss_sum, const float *sum, const float *target, size_t rows)
 {
     double total = 0;
     for (size_t row = threadIdx.x; row < rows; row += blockDim.x) {

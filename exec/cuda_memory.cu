@@ -135,7 +135,8 @@ static bool copy_now(galv_cuda *c, void *to, const void *from, size_t bytes,
     cudaStream_t stream = c->streams[GALV_STREAM_COMPUTE];
     return galv_cuda_ok(c, cudaMemcpyAsync(to, from, bytes, kind, stream),
                         "copy between host and device") &&
-           galv_cuda_ok(c, cudaStreamSynchronize(stream), "copy between host and device");
+           galv_cuda_ok(c, cudaStreamSynchronize(stream),
+                        "copy between host and device");
 }
 
 static bf16 *new_piece(galv_cuda *c, size_t n)

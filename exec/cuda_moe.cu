@@ -10,8 +10,8 @@ enum { ROW_THREADS = 128, ROWS_OF_BLOCK = ROW_THREADS / CUDA_WARP };
 /* The next choice after (value, index): the largest logit, the lowest index among equal
  * ones, of those that come later in that order. -1: none (all are NaN). The same in all
  * lanes. */
-__device__ static inline int next_expert(const float *logits, int n_experts, float value,
-                                         int index)
+__device__ static inline int next_expert(const float *logits, int n_experts,
+                                         float value, int index)
 {
     float best_value = -INFINITY;
     int best = -1;
@@ -127,7 +127,8 @@ static void route_backward(galv_backend *b, galv_stream stream, float *dlogits,
                            int32_t topk)
 {
     galv_cuda *c = galv_cuda_of(b);
-    if (!galv_cuda_enter(b, stream, dlogits) || rows == 0 || !fits(c, n_experts, topk)) {
+    if (!galv_cuda_enter(b, stream, dlogits) || rows == 0 ||
+        !fits(c, n_experts, topk)) {
         return;
     }
     route_back<<<galv_cuda_blocks(rows, ROWS_OF_BLOCK), ROW_THREADS, 0,

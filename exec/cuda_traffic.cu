@@ -47,8 +47,8 @@ static void copy_columns(galv_backend *b, galv_stream stream, void *out,
 /* ---- conversion ---- */
 
 template <typename Out, typename In>
-__global__ void __launch_bounds__(CUDA_THREADS) convert_floats(Out *out, const In *in,
-                                                               size_t n)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    convert_floats(Out *out, const In *in, size_t n)
 {
     for (size_t i = grid_first(); i < n; i += grid_step()) {
         put_value(out + i, value_of(in[i]));
@@ -56,8 +56,8 @@ __global__ void __launch_bounds__(CUDA_THREADS) convert_floats(Out *out, const I
 }
 
 template <typename In>
-__global__ void __launch_bounds__(CUDA_THREADS) convert_to_int(int32_t *out,
-                                                               const In *in, size_t n)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    convert_to_int(int32_t *out, const In *in, size_t n)
 {
     for (size_t i = grid_first(); i < n; i += grid_step()) {
         out[i] = (int32_t)value_of(in[i]);
@@ -65,9 +65,8 @@ __global__ void __launch_bounds__(CUDA_THREADS) convert_to_int(int32_t *out,
 }
 
 template <typename Out>
-__global__ void __launch_bounds__(CUDA_THREADS) convert_from_int(Out *out,
-                                                                 const int32_t *in,
-                                                                 size_t n)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    convert_from_int(Out *out, const int32_t *in, size_t n)
 {
     for (size_t i = grid_first(); i < n; i += grid_step()) {
         put_value(out + i, (float)in[i]);
@@ -130,7 +129,8 @@ __global__ void __launch_bounds__(CUDA_THREADS)
 
 static bool aligned(const void *a, const void *b, size_t row_bytes, size_t unit)
 {
-    return (uintptr_t)a % unit == 0 && (uintptr_t)b % unit == 0 && row_bytes % unit == 0;
+    return (uintptr_t)a % unit == 0 && (uintptr_t)b % unit == 0 &&
+           row_bytes % unit == 0;
 }
 
 static void gather_rows(galv_backend *b, galv_stream stream, void *out, const void *in,
@@ -145,8 +145,8 @@ static void gather_rows(galv_backend *b, galv_stream stream, void *out, const vo
     unsigned blocks = galv_cuda_blocks(rows, 1);
     cudaStream_t queue = c->streams[stream];
     if (aligned(out, in, bytes, 16)) {
-        gather<<<blocks, CUDA_THREADS, 0, queue>>>((uint4 *)out, (const uint4 *)in, index,
-                                                   rows, bytes / 16);
+        gather<<<blocks, CUDA_THREADS, 0, queue>>>((uint4 *)out, (const uint4 *)in,
+                                                   index, rows, bytes / 16);
     } else if (aligned(out, in, bytes, 4)) {
         gather<<<blocks, CUDA_THREADS, 0, queue>>>(
             (uint32_t *)out, (const uint32_t *)in, index, rows, bytes / 4);
@@ -157,9 +157,9 @@ static void gather_rows(galv_backend *b, galv_stream stream, void *out, const vo
     galv_cuda_launched(c, "gather rows");
 }
 
-/* Adds rows of `in` to rows key - begin of `out`, for keys in [begin, end), in the order
- * of the rows. The block of the first row with a key adds all rows with it; the others
- * do nothing. So a row of `out` belongs to one block, and the sum has one order.
+/* Adds rows of `in` to rows key - begin of `out`, for keys in [begin, end), in the
+ * order of the rows. The block of the first row with a key adds all rows with it; the
+ * others do nothing. So a row of `out` belongs to one block, and the sum has one order.
  * O(rows^2 / 256) comparisons of keys, which are few next to the columns. */
 template <typename Out, typename In>
 __global__ void __launch_bounds__(CUDA_THREADS)
@@ -259,8 +259,8 @@ static void embed(galv_backend *b, galv_stream stream, void *out, const void *ta
 /* ---- element by element ---- */
 
 /* `out` may be `a`. */
-__global__ void __launch_bounds__(CUDA_THREADS) add_values(bf16 *out, const bf16 *a,
-                                                           const bf16 *b, size_t n)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    add_values(bf16 *out, const bf16 *a, const bf16 *b, size_t n)
 {
     for (size_t i = grid_first(); i < n; i += grid_step()) {
         out[i] = __float2bfloat16(__bfloat162float(a[i]) + __bfloat162float(b[i]));
@@ -275,13 +275,14 @@ static void add(galv_backend *b, galv_stream stream, void *out, const void *a,
         return;
     }
     add_values<<<galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-                 c->streams[stream]>>>((bf16 *)out, (const bf16 *)a, (const bf16 *)b_, n);
+                 c->streams[stream]>>>((bf16 *)out, (const bf16 *)a, (const bf16 *)b_,
+                                       n);
     galv_cuda_launched(c, "add");
 }
 
 template <typename T>
-__global__ void __launch_bounds__(CUDA_THREADS) scale_values(T *data, size_t n,
-                                                             float factor)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    scale_values(T *data, size_t n, float factor)
 {
     for (size_t i = grid_first(); i < n; i += grid_step()) {
         put_value(data + i, value_of(data[i]) * factor);
@@ -307,8 +308,8 @@ static void scale(galv_backend *b, galv_stream stream, void *data, size_t n,
 }
 
 template <typename T>
-__global__ void __launch_bounds__(CUDA_THREADS) accumulate_values(float *sum, const T *in,
-                                                                  size_t n)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    accumulate_values(float *sum, const T *in, size_t n)
 {
     for (size_t i = grid_first(); i < n; i += grid_step()) {
         sum[i] += value_of(in[i]);
@@ -335,8 +336,8 @@ static void accumulate(galv_backend *b, galv_stream stream, float *sum, const vo
 
 /* ---- sums over an array ---- */
 
-__global__ void __launch_bounds__(CUDA_THREADS) square_parts(double *parts, const float *x,
-                                                             size_t n)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    square_parts(double *parts, const float *x, size_t n)
 {
     double sum = 0;
     for (size_t i = grid_first(); i < n; i += grid_step()) {
@@ -348,8 +349,8 @@ __global__ void __launch_bounds__(CUDA_THREADS) square_parts(double *parts, cons
     }
 }
 
-__global__ void __launch_bounds__(CUDA_THREADS) add_parts(float *sum, const double *parts,
-                                                          unsigned n)
+__global__ void __launch_bounds__(CUDA_THREADS)
+    add_parts(float *sum, const double *parts, unsigned n)
 {
     double total = 0;
     for (unsigned i = threadIdx.x; i < n; i += blockDim.x) {

@@ -1,0 +1,91 @@
+/* Attention against the host: odd sizes, causal or not, positions out of order, keys in
+ * blocks that are joined, gradients. Probabilities are rounded to bf16 before the
+ * product with values, so 2e-2 is allowed. */
+#include "tests/exec/gpu/gpu_check.h"
+
+#include <math.h>
+#include <stdio.h>
+
+typedef struct problem {
+    int32_t samples, queries, keys, heads, groups, qk_dim, v_dim;
+    bool causal;
+} problem;
+
+static galv_attention shape_of(const problem *p, const twin *query_at,
+                               const twin *key_at, int side)
+{
+    galv_attention shape = {.n_samples = p->samples,
+                            .n_queries = p->queries,
+                            .n_keys = p->keys,
+                            .n_heads = p->heads,
+                            .n_groups = p->groups,
+                            .qk_dim = p->qk_dim,
+                            .v_dim = p->v_dim,
+                            .causal = p->causal,
+                            .scale = 1 / sqrtf((float)p->qk_dim),
+                            .query_positions = query_at->at[side],
+                            .key_positions = key_at->at[side]};
+    return shape;
+}
+
+static void run(check *c, const problem *p)
+{
+    char text[120];
+    size_t queries = (size_t)p->samples * (size_t)p->queries * (size_t)p->heads;
+    size_t keys = (size_t)p->samples * (size_t)p->keys * (size_t)p->groups;
+    size_t qk = (size_t)p->qk_dim;
+    size_t vd = (size_t)p->v_dim;
+    twin q = twin_new(c, queries * qk, GALV_ELEMENT, 2);
+    twin k = twin_new(c, keys * qk, GALV_ELEMENT, 2);
+    twin v = twin_new(c, keys * vd, GALV_ELEMENT, 1);
+    twin dout = twin_new(c, queries * vd, GALV_ELEMENT, 1);
+    twin out = twin_new(c, queries * vd, GALV_ELEMENT, 1);
+    twin lse = twin_all(c, queries, GALV_FLOAT32, 7);
+    twin sum = twin_new(c, queries * vd, GALV_FLOAT32, 1);
+    twin total = twin_all(c, queries, GALV_FLOAT32, -INFINITY);
+    twin dq = twin_all(c, queries * qk, GALV_FLOAT32, 0.5);
+    twin dk = twin_all(c, keys * qk, GALV_FLOAT32, 0.5);
+    twin dv = twin_all(c, keys * vd, GALV_FLOAT32, 0.5);
+    /* some queries come before all keys and see none */
+    twin query_at = twin_random_ints(c, (size_t)p->queries, 0, p->queries + 1);
+    twin key_at =
+        twin_random_ints(c, (size_t)p->keys, p->keys > 8 ? 3 : 0, p->keys + 3);
+    for (int s = 0; s < N_SIDES; s++) {
+        galv_backend *b = c->b[s];
+        galv_attention shape = shape_of(p, &query_at, &key_at, s);
+        b->attend(b, on, &shape, out.at[s], lse.at[s], q.at[s], k.at[s], v.at[s]);
+        b->attend_merge(b, on, &shape, sum.at[s], total.at[s], out.at[s], lse.at[s]);
+        b->attend_merge(b, on, &shape, sum.at[s], total.at[s], out.at[s], lse.at[s]);
+        b->attend_backward(b, on, &shape, dq.at[s], dk.at[s], dv.at[s], dout.at[s],
+                           q.at[s], k.at[s], v.at[s], out.at[s], lse.at[s]);
+    }
+    snprintf(text, sizeof text, "attend %dx%d queries, %d keys, %d/%d heads of %d/%d%s",
+             (int)p->samples, (int)p->queries, (int)p->keys, (int)p->heads,
+             (int)p->groups, (int)p->qk_dim, (int)p->v_dim,
+             p->causal ? ", causal" : "");
+    compare(c, text, &out, 2e-2);
+    compare(c, "  lse", &lse, 1e-3);
+    compare(c, "  joined", &sum, 2e-2);
+    compare(c, "  joined lse", &total, 1e-3);
+    compare(c, "  dq", &dq, 3e-2);
+    compare(c, "  dk", &dk, 3e-2);
+    compare(c, "  dv", &dv, 3e-2);
+    twin *all[] = {&q,     &k,  &v,  &dout, &out,      &lse,   &sum,
+                   &total, &dq, &dk, &dv,   &query_at, &key_at};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        twin_free(c, all[i]);
+    }
+}
+
+void check_attention(check *c)
+{
+    static const problem problems[] = {
+        {1, 1, 1, 1, 1, 8, 8, true},         {2, 5, 9, 2, 1, 12, 12, true},
+        {1, 64, 64, 4, 4, 64, 64, true},     {2, 100, 130, 4, 2, 64, 64, false},
+        {1, 129, 257, 8, 2, 128, 128, true}, {1, 200, 77, 2, 2, 128, 128, false},
+        {1, 65, 65, 2, 1, 192, 128, true},   {1, 33, 100, 3, 3, 256, 256, true},
+        {1, 70, 70, 2, 2, 80, 80, true},     {3, 31, 63, 6, 2, 33, 17, true}};
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
+        run(c, &problems[i]);
+    }
+}

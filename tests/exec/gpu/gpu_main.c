@@ -1,0 +1,95 @@
+/* make gpu-check: the CUDA backend against the host backend, on a device. Exit status 0
+ * when all passed, or when there is no device (it says so); 1 otherwise.
+ *
+ *     gpu-check [--no-rates]      under mpirun for collectives over several devices
+ *     gpu-check --host            the host backend in the device's place: checks the
+ * check
+ */
+#include "exec/cuda.h"
+#include "exec/host.h"
+#include "exec/world_internal.h"
+#include "tests/exec/gpu/gpu_check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int report(check *c, galv_err *err)
+{
+    int32_t mine = c->n_failed;
+    int32_t all[1024] = {0};
+    int32_t failed = 0;
+    if (galv_world_size(c->world) > 1024 ||
+        galv_world_all_gather(c->world, all, &mine, sizeof mine, err) != GALV_OK) {
+        return 1;
+    }
+    for (int32_t rank = 0; rank < galv_world_size(c->world); rank++) {
+        failed += all[rank];
+    }
+    if (galv_world_rank(c->world) == 0) {
+        printf("gpu-check: %d passed, %d failed on all ranks\n", c->n_passed,
+               (int)failed);
+    }
+    return failed > 0;
+}
+
+static int run(check *c, bool rates)
+{
+    struct galv_world alone = {0, 1, 0, "alone", NULL, NULL};
+    galv_err err = GALV_ERR_INIT;
+    if (galv_host_backend_new(&c->b[HOST], &alone, &err) != GALV_OK) {
+        fprintf(stderr, "gpu-check: %s\n", err.message);
+        return 1;
+    }
+    if (galv_world_rank(c->world) == 0) {
+        printf("gpu-check: %s; %s; %d ranks\n", c->b[GPU]->device, c->b[GPU]->libraries,
+               (int)galv_world_size(c->world));
+    }
+    check_memory(c);
+    check_traffic(c);
+    check_kernels(c);
+    check_gemm(c);
+    check_loss(c);
+    check_experts(c);
+    check_attention(c);
+    check_collectives(c);
+    if (galv_world_size(c->world) == 1) {
+        check_training(c);
+        if (rates) {
+            measure(c);
+        }
+    }
+    galv_backend *b = c->b[GPU];
+    b->synchronize(b);
+    claim(c, b->status(b, &err) == GALV_OK && b->allocated_bytes(b) == 0,
+          "no error, and all memory given back %s", err.message);
+    c->b[HOST]->free(c->b[HOST]);
+    return report(c, &err);
+}
+
+int main(int argc, char **argv)
+{
+    check c = {.random = 1};
+    galv_err err = GALV_ERR_INIT;
+    bool host = argc > 1 && strcmp(argv[1], "--host") == 0;
+    bool rates = !host && !(argc > 1 && strcmp(argv[1], "--no-rates") == 0);
+    if (galv_world_new(&c.world, &argc, &argv, &err) != GALV_OK) {
+        fprintf(stderr, "gpu-check: %s\n", err.message);
+        return 1;
+    }
+    galv_status status = host ? galv_host_backend_new(&c.b[GPU], c.world, &err)
+                              : galv_cuda_backend_new(&c.b[GPU], c.world, &err);
+    int result = 0;
+    if (status == GALV_UNAVAILABLE) {
+        if (galv_world_rank(c.world) == 0) {
+            printf("gpu-check: skipped: no CUDA device (%s)\n", err.message);
+        }
+    } else if (status != GALV_OK) {
+        fprintf(stderr, "gpu-check: %s (%s)\n", err.message, err.hint);
+        result = 1;
+    } else {
+        result = run(&c, rates);
+        c.b[GPU]->free(c.b[GPU]);
+    }
+    galv_world_free(c.world);
+    return result;
+}
