@@ -5,6 +5,7 @@
  * median step of those after the warm-up. */
 #include "base/file.h"
 #include "base/units.h"
+#include "exec/adapt.h"
 #include "exec/checkpoint.h"
 #include "exec/commands.h"
 #include "exec/cuda.h"
@@ -28,6 +29,7 @@ typedef struct run {
     galv_world *world;
     galv_backend *backend;
     galv_running running;
+    galv_adapter *adapter; /* NULL: the plan stays */
     galv_arena *arena;
     int64_t first_step; /* done before, by the checkpoint that is resumed */
     int64_t kept_step;  /* of the last checkpoint; 0 = none */
@@ -147,6 +149,17 @@ static galv_status keep(run *r, int64_t step, galv_err *err)
     return status;
 }
 
+static void print_change(const run *r, double time_s)
+{
+    char plan[160];
+    char time[32];
+    if (prints(r)) {
+        printf("changed to %s in %s\n",
+               galv_plan_print(plan, sizeof plan, r->running.plan),
+               galv_print_duration(time, sizeof time, time_s));
+    }
+}
+
 static galv_status change_plan(run *r, const char *path, galv_err *err)
 {
     galv_next_plan next;
@@ -164,19 +177,38 @@ static galv_status change_plan(run *r, const char *path, galv_err *err)
     galv_next_plan_release(&next);
     if (status == GALV_OK) {
         r->first_result = r->n_results;
-        if (prints(r)) {
-            char plan[160];
-            char time[32];
-            printf("changed to %s in %s\n",
-                   galv_plan_print(plan, sizeof plan, r->running.plan),
-                   galv_print_duration(time, sizeof time, now_s() - began_s));
-        }
+        print_change(r, now_s() - began_s);
+    }
+    return status;
+}
+
+/* After a step: does another plan pay? */
+static galv_status adapt(run *r, const galv_step_result *result, galv_err *err)
+{
+    galv_text note = GALV_TEXT_INIT;
+    bool changed = false;
+    double began_s = now_s();
+    galv_status status =
+        galv_adapter_step(r->adapter, &r->running, result->time_s,
+                          r->options.steps - result->step, &note, &changed, err);
+    if (prints(r) && note.length > 0) {
+        printf("%s", galv_text_string(&note));
+    }
+    galv_text_release(&note);
+    if (changed) {
+        r->first_result = r->n_results;
+        print_change(r, now_s() - began_s);
     }
     return status;
 }
 
 static galv_status take_step(run *r, galv_err *err)
 {
+    if (r->options.slow_from == r->first_step + r->n_results + 1 &&
+        r->options.slow_rank == galv_world_rank(r->world)) {
+        r->running.slow_factor = r->options.slow_factor;
+        galv_trainer_worker(r->running.trainer)->slow_factor = r->options.slow_factor;
+    }
     galv_step_result *result = &r->results[r->n_results];
     galv_status status = galv_trainer_step(r->running.trainer, result, err);
     if (status == GALV_OK && r->options.out != NULL) {
@@ -193,6 +225,9 @@ static galv_status take_step(run *r, galv_err *err)
     status = keep(r, result->step, err);
     if (status == GALV_OK && result->step == r->options.switch_at) {
         status = change_plan(r, r->options.switch_to, err);
+    }
+    if (status == GALV_OK && r->adapter != NULL) {
+        status = adapt(r, result, err);
     }
     return status;
 }
@@ -372,8 +407,9 @@ static galv_status begin(run *r, galv_next_plan *plan, galv_err *err)
     r->running.world = r->world;
     r->running.backend = r->backend;
     r->running.options = o->trainer;
-    bool slow = o->slow_rank == galv_world_rank(r->world);
+    bool slow = o->slow_rank == galv_world_rank(r->world) && o->slow_from == 0;
     r->running.slow_factor = slow ? o->slow_factor : 0;
+    double began_s = now_s();
     prepare_farewell(r, r->first_step);
     galv_status status = galv_farewell_begin(r->world, err);
     if (status == GALV_OK) {
@@ -384,6 +420,11 @@ static galv_status begin(run *r, galv_next_plan *plan, galv_err *err)
     }
     if (status == GALV_OK && resumes) {
         status = galv_checkpoint_load(r->running.trainer, &checkpoint, err);
+    }
+    if (status == GALV_OK && o->adapts) {
+        galv_adapter_new(&r->adapter, o->predicted_s, now_s() - began_s, o->out,
+                         r->world, err);
+        status = galv_world_agree(r->world, err);
     }
     if (status == GALV_OK && prints(r)) {
         print_begin(r, resumes ? checkpoint.path : NULL);
@@ -476,6 +517,7 @@ int galv_exec_run(int argc, char **argv)
     run_all(&r, &err);
     galv_farewell_end();
     int status = report(&err, galv_world_rank(r.world) == 0);
+    galv_adapter_free(r.adapter);
     galv_running_end(&r.running);
     if (r.backend != NULL) {
         r.backend->free(r.backend);

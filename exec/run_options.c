@@ -46,7 +46,9 @@ const char *const galv_run_help =
     "                      without it the first steady steps are what is expected\n"
     "  --switch-to PLAN2.json --switch-at STEP\n"
     "                      change to another plan after that step, in memory\n"
-    "  --slow-rank R=F     for tries: rank R computes F times as slowly\n"
+    "  --slow-rank R=F[@STEP]\n"
+    "                      for tries: rank R computes F times as slowly, from that\n"
+    "                      step on (host backend)\n"
     "\n"
     "  --json              print one JSON document at the end\n"
     "  -q, --quiet         print nothing but errors\n"
@@ -62,7 +64,7 @@ static galv_status read_float(float *value, const char *text, galv_err *err)
     return status;
 }
 
-/* "R=F" */
+/* "R=F" or "R=F@STEP" */
 static galv_status read_slow_rank(galv_run_options *o, const char *value, galv_err *err)
 {
     char rank[16];
@@ -76,8 +78,18 @@ static galv_status read_slow_rank(galv_run_options *o, const char *value, galv_e
     memcpy(rank, value, n);
     rank[n] = '\0';
     galv_status status = galv_parse_count(&number, rank, 0, INT32_MAX, err);
+    const char *factor_text = sign + 1;
+    const char *from = strchr(factor_text, '@');
+    char factor[16] = "";
+    if (from != NULL && (size_t)(from - factor_text) < sizeof factor) {
+        memcpy(factor, factor_text, (size_t)(from - factor_text));
+        factor_text = factor;
+        if (status == GALV_OK) {
+            status = galv_parse_count(&o->slow_from, from + 1, 1, 1000000000, err);
+        }
+    }
     if (status == GALV_OK) {
-        status = galv_parse_number(&o->slow_factor, sign + 1, err);
+        status = galv_parse_number(&o->slow_factor, factor_text, err);
     }
     if (status == GALV_OK && (o->slow_factor < 1 || o->slow_factor > 1000)) {
         status = galv_fail(err, GALV_USAGE, "a slow rank is 1 to 1000 times as slow");

@@ -23,6 +23,7 @@ typedef struct galv_run_options {
     double predicted_s; /* 0 = not told */
     int32_t slow_rank;  /* -1 = none */
     double slow_factor;
+    int64_t slow_from; /* step from which on; 0 = the first */
 } galv_run_options;
 
 #define GALV_RUN_OPTIONS_INIT                                               \

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RUN_MOST_STEPS = 32 };
+enum { RUN_MOST_STEPS = 512 };
 
 typedef struct losses {
     int64_t first; /* step of the first of them */
