@@ -10,6 +10,9 @@
  * without the collectives inside and what the rank waits for them. Samples of all ranks
  * and of all layers of a kind go together. Gradients between copies are not reduced.
  *
+ * Every layer gives a sample of its own: their mean would be disturbed four times as
+ * often as each of them.
+ *
  * Two kinds of rounds take turns where both are wanted: with the backward pass whole,
  * and with gradients of inputs and of weights apart. */
 #include "exec/optimizer.h"
@@ -31,8 +34,8 @@ typedef struct probe {
     galv_needs *needs;
     galv_meter *meter;
     galv_samples *samples; /* [n_wanted] */
-    double *sums;          /* [n_wanted] of this round */
-    int32_t *counts;       /* [n_wanted] */
+    double *values;        /* [n_wanted * MOST_LAYERS] of this round */
+    int32_t *counts;       /* [n_wanted] of them */
     size_t *wanted;        /* [n_wanted] indices of needs */
     size_t n_wanted;
     bool splits, whole; /* passes that are wanted */
@@ -51,9 +54,9 @@ static galv_status choose(probe *p, size_t first, galv_err *err)
 {
     p->wanted = GALV_NEW_ARRAY(p->arena, size_t, p->needs->n);
     p->samples = GALV_NEW_ARRAY(p->arena, galv_samples, p->needs->n);
-    p->sums = GALV_NEW_ARRAY(p->arena, double, p->needs->n);
+    p->values = GALV_NEW_ARRAY(p->arena, double, p->needs->n *MOST_LAYERS);
     p->counts = GALV_NEW_ARRAY(p->arena, int32_t, p->needs->n);
-    if (p->wanted == NULL || p->samples == NULL || p->sums == NULL ||
+    if (p->wanted == NULL || p->samples == NULL || p->values == NULL ||
         p->counts == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for samples");
     }
@@ -153,8 +156,9 @@ static void give(probe *p, int32_t layer, galv_profile_kind kind, int phase,
             row->num_query_groups == g->num_query_groups &&
             row->num_experts == g->num_experts &&
             row->moe_router_topk == g->moe_router_topk) {
-            p->sums[i] += value;
-            p->counts[i]++;
+            if (p->counts[i] < MOST_LAYERS) {
+                p->values[i * MOST_LAYERS + (size_t)p->counts[i]++] = value;
+            }
         }
     }
 }
@@ -261,23 +265,18 @@ static galv_status run_rounds(probe *p, galv_err *err)
     galv_worker *w = p->w;
     bool enough = false;
     bool split = !p->whole;
-    double *values = GALV_NEW_ARRAY(p->arena, double, p->n_wanted + 1);
-    if (values == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "no memory for samples");
-    }
     while (!enough) {
         double begin_s = galv_measure_now_s();
-        memset(p->sums, 0, p->n_wanted * sizeof *p->sums);
+        for (size_t i = 0; i < p->n_wanted * MOST_LAYERS; i++) {
+            p->values[i] = -1;
+        }
         memset(p->counts, 0, p->n_wanted * sizeof *p->counts);
         run_round(p, split, err);
-        for (size_t i = 0; i < p->n_wanted; i++) {
-            values[i] = p->counts[i] > 0 ? p->sums[i] / p->counts[i] : -1;
-        }
         if (w->err.status != GALV_OK && err->status == GALV_OK) {
             *err = w->err;
         }
         galv_status status =
-            galv_meter_take(&enough, p->samples, values, p->n_wanted,
+            galv_meter_take(&enough, p->samples, p->values, p->n_wanted, MOST_LAYERS,
                             galv_measure_now_s() - begin_s, p->meter, err);
         if (status != GALV_OK) {
             return status;

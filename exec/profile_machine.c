@@ -96,7 +96,7 @@ static galv_status measure_speeds(speeds *s, galv_meter *meter, galv_err *err)
         b->copy(b, GALV_STREAM_COMPUTE, to, from, COPY_BYTES);
         b->synchronize(b);
         values[1] = galv_measure_now_s() - copied_s;
-        status = galv_meter_take(&enough, samples, values, 2,
+        status = galv_meter_take(&enough, samples, values, 2, 1,
                                  galv_measure_now_s() - begin_s, meter, err);
     }
     if (status == GALV_OK) {

@@ -34,7 +34,7 @@ static bool is_enough(const galv_samples *s, const galv_patience *patience,
 {
     double *copy = s->n > 0 ? malloc(s->n * sizeof *copy) : NULL;
     if (s->n == 0) {
-        return s->n_mine >= patience->n_warm_up + 2 * patience->n_least;
+        return s->n_rounds >= patience->n_warm_up + 2 * patience->n_least;
     }
     if (copy == NULL) {
         galv_fail(err, GALV_NO_MEMORY, "no memory for samples");
@@ -71,27 +71,42 @@ static galv_status exchange(double *all, const double *values, size_t n, double 
     return status;
 }
 
-galv_status galv_meter_take(bool *enough, galv_samples *samples, const double *values,
-                            size_t n, double round_s, galv_meter *meter, galv_err *err)
+/* One thing's samples of a round, of all ranks. `all` has a line of `stride` values for
+ * each rank. */
+static galv_status take_thing(galv_samples *s, const double *all, size_t stride,
+                              size_t n_each, const galv_meter *meter, galv_err *err)
 {
     size_t n_ranks = (size_t)galv_world_size(meter->world);
-    double *all = malloc(n_ranks * (n + 2) * sizeof *all);
-    galv_status status = exchange(all, values, n, round_s, meter, err);
+    if (s->n_rounds++ < meter->patience.n_warm_up) {
+        return GALV_OK;
+    }
+    galv_status status = GALV_OK;
+    for (size_t i = 0; i < n_ranks * n_each && status == GALV_OK; i++) {
+        double value = all[i / n_each * stride + i % n_each];
+        status = value >= 0 ? put(s, value, err) : GALV_OK;
+    }
+    return status;
+}
+
+galv_status galv_meter_take(bool *enough, galv_samples *samples, const double *values,
+                            size_t n, size_t n_each, double round_s, galv_meter *meter,
+                            galv_err *err)
+{
+    size_t n_ranks = (size_t)galv_world_size(meter->world);
+    size_t n_values = n * n_each;
+    size_t stride = n_values + 2;
+    double *all = malloc(n_ranks * stride * sizeof *all);
+    galv_status status = exchange(all, values, n_values, round_s, meter, err);
     *enough = true;
     for (size_t rank = 0; status == GALV_OK && rank < n_ranks; rank++) {
-        if (all[rank * (n + 2) + n + 1] > 0) {
+        if (all[rank * stride + n_values + 1] > 0) {
             status = galv_fail(err, GALV_INTERRUPTED, "interrupted");
         }
     }
     for (size_t i = 0; status == GALV_OK && i < n; i++) {
-        galv_samples *s = &samples[i];
-        bool counts = s->n_mine++ >= meter->patience.n_warm_up;
-        for (size_t rank = 0; counts && rank < n_ranks && status == GALV_OK; rank++) {
-            double value = all[rank * (n + 2) + i];
-            status = value >= 0 ? put(s, value, err) : GALV_OK;
-        }
-        s->spent_s += counts ? all[n] : 0;
-        *enough = is_enough(s, &meter->patience, err) && *enough;
+        status = take_thing(&samples[i], all + i * n_each, stride, n_each, meter, err);
+        samples[i].spent_s += all[n_values];
+        *enough = is_enough(&samples[i], &meter->patience, err) && *enough;
     }
     free(all);
     return err->status != GALV_OK ? err->status : status;

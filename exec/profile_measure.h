@@ -24,17 +24,19 @@ typedef struct galv_meter {
 typedef struct galv_samples {
     size_t n, capacity;
     double *values;
-    size_t n_mine; /* rounds so far, those of the warm-up included */
+    size_t n_rounds; /* so far, those of the warm-up included */
     double spent_s;
 } galv_samples;
 
 void galv_samples_release(galv_samples *samples);
 
-/* Takes in one sample of each of this rank's `n` things, values[n] seconds (below 0: it
- * has none), into samples[n]. `*enough` when all things were measured well enough.
- * Errors: GALV_NO_MEMORY, GALV_INTERRUPTED (any rank was stopped), the backend's. */
+/* Takes in a round of this rank's `n` things, up to `n_each` samples of each,
+ * values[n * n_each] seconds (below 0: none), into samples[n]. `*enough` when all
+ * things were measured well enough. Errors: GALV_NO_MEMORY, GALV_INTERRUPTED (any rank
+ * was stopped), the backend's. */
 galv_status galv_meter_take(bool *enough, galv_samples *samples, const double *values,
-                            size_t n, double round_s, galv_meter *meter, galv_err *err);
+                            size_t n, size_t n_each, double round_s, galv_meter *meter,
+                            galv_err *err);
 
 /* Fills in time, spread and count of a row. False when nothing was sampled. */
 bool galv_samples_fill(galv_profile_row *row, galv_samples *samples);

@@ -1,8 +1,9 @@
 /* Collectives and messages, and computation beside them.
  *
  * Neighbouring ranks make the groups, and all groups of the world go at once, as those
- * of a plan do. A sample is the mean of as many calls in a row as last a millisecond,
- * between two barriers; all ranks' samples count. send_recv is half of a round trip.
+ * of a plan do. A sample is the mean of as many calls in a row as last 0.2 ms, little
+ * enough to fit between two interruptions,, between two barriers; all ranks' samples
+ * count. send_recv is half of a round trip.
  *
  * Overlap: a matrix product that lasts about as long as an all-reduce of 4 MiB, each by
  * itself and then both at once. While both run, either goes slower; from the moments at
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_SAMPLE_S 1e-3
+#define LEAST_SAMPLE_S 2e-4
 #define MOST_CALLS     200
 #define OVERLAP_VALUES ((size_t)1 << 20)
 
@@ -158,7 +159,7 @@ static galv_status sample_calls(galv_samples *samples, const channel *c,
         status = galv_world_barrier(meter->world, err);
         double begin_s = galv_measure_now_s();
         double time_s = status == GALV_OK ? time_calls(c, need, n, n_calls) : -1;
-        galv_status taken = galv_meter_take(&enough, samples, &time_s, 1,
+        galv_status taken = galv_meter_take(&enough, samples, &time_s, 1, 1,
                                             galv_measure_now_s() - begin_s, meter, err);
         status = status == GALV_OK ? taken : status;
     }
@@ -278,7 +279,7 @@ static galv_status measure_both(galv_profile_row *row, const channel *c,
         both end = run_both(c, side, times, true, true);
         values[COMPUTE_BESIDE] = end.compute_s;
         values[COMM_BESIDE] = end.comm_s;
-        galv_status taken = galv_meter_take(&enough, samples, values, N,
+        galv_status taken = galv_meter_take(&enough, samples, values, N, 1,
                                             galv_measure_now_s() - begin_s, meter, err);
         status = status == GALV_OK ? taken : status;
     }
@@ -344,7 +345,7 @@ galv_status galv_measure_latencies(double *wait_s, double *meeting_s, galv_meter
         double met_s = galv_measure_now_s();
         status = galv_world_all_gather(meter->world, all, line, sizeof line, err);
         values[1] = galv_measure_now_s() - met_s;
-        galv_status taken = galv_meter_take(&enough, samples, values, 2,
+        galv_status taken = galv_meter_take(&enough, samples, values, 2, 1,
                                             galv_measure_now_s() - begin_s, meter, err);
         status = status == GALV_OK ? taken : status;
     }
