@@ -192,13 +192,20 @@ static void print_end(const profile_command *c, const galv_profile_result *r)
 static int report(const profile_command *c, const galv_profile_result *r,
                   const galv_err *err, bool speaks)
 {
-    if (err->status == GALV_INTERRUPTED && speaks) {
+    if (err->status == GALV_INTERRUPTED && speaks && r->n_measured == 0) {
+        fprintf(stderr, "galvatron-exec profile: interrupted before anything new was "
+                        "measured\n");
+    } else if (err->status == GALV_INTERRUPTED && speaks) {
         fprintf(stderr,
                 "galvatron-exec profile: interrupted; %zu new rows are in "
                 "%s/profile.csv, the same command goes on\n",
                 r->n_measured, c->profile.out);
     } else if (err->status != GALV_OK && speaks) {
-        fprintf(stderr, "galvatron-exec profile: %s%s%s\n", err->file,
+        char line[24] = "";
+        if (err->line > 0) {
+            snprintf(line, sizeof line, ":%ld", err->line);
+        }
+        fprintf(stderr, "galvatron-exec profile: %s%s%s%s\n", err->file, line,
                 err->file[0] != '\0' ? ": " : "", err->message);
         if (err->hint[0] != '\0') {
             fprintf(stderr, "  %s\n", err->hint);
