@@ -72,6 +72,22 @@ static galv_status read_overlap(galv_overlap *overlap, const galv_cli *cli,
     return GALV_OK;
 }
 
+static galv_status read_rank_order(galv_choices *orders, const galv_cli *cli,
+                                   galv_err *err)
+{
+    static const char *const words[] = {"tp-cp-dp-pp", "tp-cp-pp-dp", "any"};
+    galv_status status =
+        galv_cli_words(orders->values, &orders->n_values, GALV_MAX_CHOICES, cli,
+                       GALV_OPTION_RANK_ORDER, words, 3, err);
+    for (size_t i = 0; status == GALV_OK && i < orders->n_values; i++) {
+        if (orders->values[i] == GALV_N_RANK_ORDERS) {
+            *orders = (galv_choices){
+                2, {GALV_RANK_ORDER_DP_INSIDE, GALV_RANK_ORDER_PP_INSIDE}};
+        }
+    }
+    return status;
+}
+
 /* All but --schedule. */
 static galv_status read_degrees(galv_space *space, const galv_cli *cli, galv_err *err)
 {
@@ -111,6 +127,9 @@ static galv_status read_degrees(galv_space *space, const galv_cli *cli, galv_err
     }
     if (status == GALV_OK) {
         status = read_overlap(&space->overlap, cli, err);
+    }
+    if (status == GALV_OK) {
+        status = read_rank_order(&space->rank_order, cli, err);
     }
     space->layer_wise = galv_cli_given(cli, GALV_OPTION_LAYER_WISE);
     space->internode_tp = galv_cli_given(cli, GALV_OPTION_INTERNODE_TP);
@@ -236,6 +255,15 @@ galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
                   GALV_OPTION_ZERO, cli, err);
     if (status == GALV_OK) {
         status = galv_plan_make_uniform(plan, &setup->job, &u, cli->arena, err);
+    }
+    int32_t rank_order = 0;
+    if (status == GALV_OK) {
+        status = only(&rank_order, &space.rank_order, GALV_RANK_ORDER_DP_INSIDE,
+                      GALV_OPTION_RANK_ORDER, cli, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_plan_set_rank_order(*plan, (galv_rank_order)rank_order,
+                                          &setup->job, err);
     }
     return status == GALV_OK && order != NULL ? galv_plan_set_order(*plan, order, err)
                                               : status;

@@ -108,6 +108,11 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "--overlap grad-reduce,p2p"},
     OPTION(INTERNODE_TP) "internode-tp", 0, NULL, NULL, IN(STRATEGY), JOB, false, NULL,
         "Let tensor-parallel groups span nodes", "--internode-tp"},
+    OPTION(RANK_ORDER) "rank-order", 0, "LIST", "tp-cp-dp-pp|tp-cp-pp-dp|any",
+        IN(STRATEGY), JOB, false, "tp-cp-dp-pp",
+        "How ranks fill the nodes, fastest first: with tp-cp-pp-dp the pipeline lies "
+        "inside data parallelism; any: search both",
+        "--rank-order any"},
 
     OPTION(LAYER_WISE) "layer-wise", 0, NULL, NULL, IN(SEARCH), ON(PLAN) | ON(SWEEP),
         false, NULL,

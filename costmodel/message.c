@@ -89,10 +89,8 @@ static galv_group every_nth_rank(const galv_costmodel *model, const galv_plan *p
                                  int32_t stage, int32_t stride, int32_t n)
 {
     const galv_cluster *cluster = &model->job.cluster;
-    const galv_pool *pool = &cluster->pools[galv_placement_pool(plan, cluster, stage)];
-    int32_t domain = pool->scaleup_domain > pool->devices_per_node
-                         ? pool->scaleup_domain
-                         : pool->devices_per_node;
+    int64_t stages = 1;
+    int32_t domain = (int32_t)galv_placement_domain(plan, cluster, stage, &stages);
     galv_group group = {
         .n_ranks = n, .n_nodes = 1, .ranks_per_node = n, .sharers_per_node = 1};
     if ((int64_t)n * stride <= domain) {
@@ -100,7 +98,7 @@ static galv_group every_nth_rank(const galv_costmodel *model, const galv_plan *p
     }
     group.ranks_per_node = domain > stride ? domain / stride : 1;
     group.n_nodes = (n + group.ranks_per_node - 1) / group.ranks_per_node;
-    group.sharers_per_node = domain / group.ranks_per_node;
+    group.sharers_per_node = domain / group.ranks_per_node * (int32_t)stages;
     galv_placement_wire(&group, cluster, stride);
     return group;
 }

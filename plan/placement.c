@@ -9,8 +9,13 @@
  * do not, the groups of one period of the pattern are walked and the one that spans
  * most domains is taken. Experts follow Megatron Core with whole experts: the ranks of
  * an expert-parallel group are neighbours, those that share an expert are ep apart.
- * Pools of a mixed cluster follow each other in rank order. Groups on buses are
- * described as if they began with a bus, those on a torus by plan/torus.c. */
+ * With the pipeline inside data parallelism, tp * cp ranks of a stage are followed by
+ * those of the next stage, so that a domain holds fewer places of one stage: where all
+ * divide, a stage looks as in the usual order on smaller domains, whose network is
+ * shared with the other stages. They reduce gradients at nearly the same time; that all
+ * of them do is assumed, as it is of the groups of one stage. Pools of a mixed cluster
+ * follow each other in rank order. Groups on buses are described as if they began with
+ * a bus, those on a torus by plan/torus.c. */
 #include "plan/placement.h"
 
 #include "plan/torus.h"
@@ -46,6 +51,61 @@ static int64_t domain_size(const galv_pool *pool)
 {
     return pool->scaleup_domain > pool->devices_per_node ? pool->scaleup_domain
                                                          : pool->devices_per_node;
+}
+
+/* Ranks of a stage that follow each other when the pipeline is inside. */
+static int64_t inner_ranks(const galv_plan *plan)
+{
+    const galv_strategy *first = galv_plan_strategy(plan, 0);
+    return (int64_t)first->tp * first->cp;
+}
+
+int64_t galv_placement_rank(const galv_plan *plan, int32_t stage, int64_t place)
+{
+    if (galv_plan_rank_order(plan) == GALV_RANK_ORDER_DP_INSIDE) {
+        return stage * stage_ranks(plan) + place;
+    }
+    int64_t inner = inner_ranks(plan);
+    return (place / inner * plan->pp + stage) * inner + place % inner;
+}
+
+/* Of a domain (or a bus) of so many ranks, the places of one stage; 0 = uneven. */
+static int64_t split_domain(int64_t domain, int64_t inner, int32_t pp)
+{
+    if (inner % domain == 0) {
+        return domain;
+    }
+    if (domain % (inner * pp) == 0) {
+        return domain / pp;
+    }
+    return inner * pp % domain == 0 && domain % inner == 0 ? inner : 0;
+}
+
+static int64_t places_of(const galv_plan *plan, int64_t domain)
+{
+    return galv_plan_rank_order(plan) == GALV_RANK_ORDER_DP_INSIDE
+               ? domain
+               : split_domain(domain, inner_ranks(plan), plan->pp);
+}
+
+bool galv_placement_can(galv_rank_order order, int64_t inner, int32_t pp,
+                        const galv_cluster *cluster)
+{
+    int64_t bus = cluster->pools[0].devices_per_bus;
+    return order == GALV_RANK_ORDER_DP_INSIDE ||
+           (cluster->n_pools == 1 && cluster->torus[0] == 0 &&
+            split_domain(domain_size(&cluster->pools[0]), inner, pp) > 0 &&
+            (bus <= 0 || split_domain(bus, inner, pp) > 0));
+}
+
+int64_t galv_placement_domain(const galv_plan *plan, const galv_cluster *cluster,
+                              int32_t stage, int64_t *share)
+{
+    int64_t domain =
+        domain_size(&cluster->pools[galv_placement_pool(plan, cluster, stage)]);
+    int64_t places = places_of(plan, domain);
+    *share = places > 0 ? domain / places : 1;
+    return places;
 }
 
 int32_t galv_placement_pool(const galv_plan *plan, const galv_cluster *cluster,
@@ -125,17 +185,19 @@ static galv_group describe(int64_t origin, int64_t n_total, int64_t stride, int6
     return group;
 }
 
-static void describe_bus(galv_group *group, const galv_pool *pool, int64_t n_total,
-                         int64_t stride)
+static void describe_bus(galv_group *group, const galv_plan *plan,
+                         const galv_pool *pool, int64_t n_total, int64_t stride)
 {
-    int64_t bus = pool->devices_per_bus;
+    int64_t bus =
+        pool->devices_per_bus > 0 ? places_of(plan, pool->devices_per_bus) : 0;
     if (bus <= 0) {
         return;
     }
+    int64_t stages = pool->devices_per_bus / bus;
     int64_t ranks = smaller(bus > stride ? bus / stride : 1, group->ranks_per_node);
     int64_t sharers = smaller(bus / ranks, n_total / group->n_ranks);
     group->ranks_per_bus = (int32_t)ranks;
-    group->sharers_per_bus = (int32_t)(sharers > 1 ? sharers : 1);
+    group->sharers_per_bus = (int32_t)((sharers > 1 ? sharers : 1) * stages);
 }
 
 /* On a torus: every node that a group touches, as a box of it. */
@@ -175,19 +237,19 @@ static galv_group describe_pair(const galv_plan *plan, const galv_cluster *clust
     bool crosses = from_pool != to_pool;
     bool between_buses = false;
     for (int64_t i = 0; i < smaller(per_stage, domain) && !crosses; i++) {
-        int64_t a = from_stage * per_stage + i - from_start;
-        int64_t b = to_stage * per_stage + i - from_start;
+        int64_t a = galv_placement_rank(plan, from_stage, i) - from_start;
+        int64_t b = galv_placement_rank(plan, to_stage, i) - from_start;
         crosses = a / domain != b / domain;
         between_buses |= bus > 0 && a / bus != b / bus;
     }
     if (bus > 0) {
         group.ranks_per_bus = between_buses || crosses ? 1 : 2;
-        group.sharers_per_bus = (int32_t)smaller(per_stage, bus);
+        group.sharers_per_bus = (int32_t)smaller(per_stage, places_of(plan, bus));
     }
     if (crosses) {
         group.n_nodes = 2;
         group.ranks_per_node = 1;
-        group.sharers_per_node = (int32_t)smaller(per_stage, domain);
+        group.sharers_per_node = (int32_t)smaller(per_stage, places_of(plan, domain));
     }
     if (crosses && cluster->torus[0] > 0) {
         int64_t n_nodes = per_stage > domain ? per_stage / domain : 1;
@@ -306,15 +368,60 @@ galv_group galv_placement_group(const galv_plan *plan, const galv_cluster *clust
         (kind == GALV_GROUP_DP || kind == GALV_GROUP_EXPERT_DP)) {
         return galv_placement_both_copies(plan, cluster, from_stage, stride, n);
     }
+    int64_t stages = 1;
+    if (galv_plan_rank_order(plan) == GALV_RANK_ORDER_PP_INSIDE) {
+        origin = 0;
+        domain = galv_placement_domain(plan, cluster, stage, &stages);
+    }
     galv_group group = describe(origin, per_stage, stride, n, domain);
-    describe_bus(&group, &cluster->pools[pool], per_stage, stride);
+    group.sharers_per_node *= group.n_nodes > 1 ? (int32_t)stages : 1;
+    describe_bus(&group, plan, &cluster->pools[pool], per_stage, stride);
     galv_placement_wire(&group, cluster, stride);
     return group;
+}
+
+/* With the pipeline inside data parallelism: what is not described above. */
+static galv_status check_order(const galv_plan *plan, const galv_cluster *cluster,
+                               galv_err *err)
+{
+    const char *order = plan->rank_order;
+    int64_t inner = inner_ranks(plan);
+    int64_t domain = domain_size(&cluster->pools[0]);
+    int64_t bus = cluster->pools[0].devices_per_bus;
+    if (cluster->n_pools > 1 || cluster->torus[0] > 0 || galv_plan_n_copies(plan) > 1) {
+        return galv_fail(err, GALV_USAGE, "rank order %s is not for %s", order,
+                         cluster->n_pools > 1    ? "a cluster of several pools"
+                         : cluster->torus[0] > 0 ? "a torus"
+                                                 : "schedules with two copies");
+    }
+    for (int32_t layer = 0; layer < plan->n_layers; layer++) {
+        const galv_strategy *s = galv_plan_strategy(plan, layer);
+        if ((int64_t)s->tp * s->cp != inner) {
+            return galv_fail(err, GALV_USAGE,
+                             "rank order %s: all layers must have the same tp x cp",
+                             order);
+        }
+        if (s->ep > 1 && inner % s->ep != 0) {
+            return galv_fail(err, GALV_USAGE,
+                             "rank order %s: ep %d does not divide tp %d x cp %d",
+                             order, s->ep, s->tp, s->cp);
+        }
+    }
+    if (places_of(plan, domain) == 0 || (bus > 0 && places_of(plan, bus) == 0)) {
+        return galv_fail(err, GALV_USAGE,
+                         "rank order %s: %lld ranks of a stage and %d stages do not "
+                         "divide nodes of %lld evenly",
+                         order, (long long)inner, (int)plan->pp, (long long)domain);
+    }
+    return GALV_OK;
 }
 
 galv_status galv_placement_check(const galv_plan *plan, const galv_cluster *cluster,
                                  galv_err *err)
 {
+    if (galv_plan_rank_order(plan) == GALV_RANK_ORDER_PP_INSIDE) {
+        return check_order(plan, cluster, err);
+    }
     static const galv_group_kind kinds[] = {GALV_GROUP_TP, GALV_GROUP_CP, GALV_GROUP_EP,
                                             GALV_GROUP_DP, GALV_GROUP_EXPERT_DP};
     static const char *const names[] = {"tp", "cp", "ep", "dp", "expert dp"};

@@ -1,9 +1,10 @@
 /* Placement: how the groups of a plan lie on the nodes of the cluster.
  *
- * Rank order is that of Megatron Core: tp fastest, then cp, dp, pp. A group of stride k
- * and size n takes ranks r, r + k, ..., r + (n-1) k. All groups of a kind are alike
- * when degrees divide the node; where they do not, the group that spans most nodes is
- * described, since it is the one that the others wait for.
+ * Rank order is that of Megatron Core: tp fastest, then cp, dp, pp; or tp, cp, pp, dp.
+ * A group of stride k and size n takes places r, r + k, ..., r + (n-1) k of its stage;
+ * in the first order a stage's places are ranks that follow each other. All groups of a
+ * kind are alike when degrees divide the node; where they do not, the group that spans
+ * most nodes is described, since it is the one that the others wait for.
  *
  * On a torus the nodes of a group must be a box of it: whole dimensions, or a line, or
  * every k-th node of these. */
@@ -39,6 +40,20 @@ typedef struct galv_group {
     double ring_share;   /* that rings along its dimensions (a message: its way) have */
     double spread_share; /* that an all-to-all within it has */
 } galv_group;
+
+/* The rank, over all stages, of a place in a stage. */
+int64_t galv_placement_rank(const galv_plan *plan, int32_t stage, int64_t place);
+
+/* Places of one stage that follow each other and lie in one scale-up domain; in *share,
+ * how many stages lie side by side in a domain because of the order of ranks (1 in the
+ * usual one). 0 = the order does not divide domains evenly. */
+int64_t galv_placement_domain(const galv_plan *plan, const galv_cluster *cluster,
+                              int32_t stage, int64_t *share);
+
+/* Can ranks lie on this cluster in that order, `inner` = tp * cp on each of pp stages?
+ */
+bool galv_placement_can(galv_rank_order order, int64_t inner, int32_t pp,
+                        const galv_cluster *cluster);
 
 /* Describes the group of a kind for a layer of a plan, on the stage `from_stage`.
  * `to_stage` is used for GALV_GROUP_PP and _TIED (the same stage twice: the first and

@@ -14,6 +14,7 @@
 #include "plan/plan.h"
 
 #include "base/text.h"
+#include "plan/placement.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -165,6 +166,25 @@ static galv_status check_depth(int32_t pp, int32_t vpp, int32_t n_blocks, galv_e
         return GALV_USAGE;
     }
     return GALV_OK;
+}
+
+const char *const galv_rank_order_names[GALV_N_RANK_ORDERS] = {"tp-cp-dp-pp",
+                                                               "tp-cp-pp-dp"};
+
+galv_rank_order galv_plan_rank_order(const galv_plan *plan)
+{
+    return strcmp(plan->rank_order, galv_rank_order_names[GALV_RANK_ORDER_PP_INSIDE]) ==
+                   0
+               ? GALV_RANK_ORDER_PP_INSIDE
+               : GALV_RANK_ORDER_DP_INSIDE;
+}
+
+galv_status galv_plan_set_rank_order(galv_plan *plan, galv_rank_order order,
+                                     const galv_job *job, galv_err *err)
+{
+    snprintf(plan->rank_order, sizeof plan->rank_order, "%s",
+             galv_rank_order_names[order]);
+    return galv_placement_check(plan, &job->cluster, err);
 }
 
 static galv_plan *allocate(const galv_job *job, const galv_uniform_plan *parameters,
@@ -437,6 +457,9 @@ char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan)
             print_word(&text,
                        s->recompute == GALV_RECOMPUTE_FULL ? "recompute" : "selective");
         }
+    }
+    if (galv_plan_rank_order(plan) == GALV_RANK_ORDER_PP_INSIDE) {
+        print_word(&text, "pp-inside");
     }
     if (is_uneven(plan)) {
         print_word(&text, "uneven");

@@ -38,6 +38,17 @@ typedef struct galv_overlap {
  * [first_layer[s], first_layer[s + 1]) and is chunk s / pp of stage s % pp for looped
  * schedules; schedules of another shape (V) say so themselves (schedule/schedule.h).
  * All pointers are owned by the arena that the plan was made in. */
+/* How ranks count through the groups of a plan, fastest first, and so fill the nodes:
+ * data parallelism inside the pipeline (Megatron Core's usual order), or the pipeline
+ * inside data parallelism (its --use-tp-pp-dp-mapping). */
+typedef enum galv_rank_order {
+    GALV_RANK_ORDER_DP_INSIDE,
+    GALV_RANK_ORDER_PP_INSIDE,
+    GALV_N_RANK_ORDERS
+} galv_rank_order;
+
+extern const char *const galv_rank_order_names[GALV_N_RANK_ORDERS];
+
 typedef struct galv_plan {
     int32_t pp;
     int32_t vpp;
@@ -51,7 +62,7 @@ typedef struct galv_plan {
     int32_t *layer_strategy;   /* [n_layers] index into strategies */
     int32_t *first_layer;      /* [pp * vpp + 1], ascending, 0 .. n_layers */
     galv_overlap overlap;
-    char rank_order[24];     /* "tp-cp-dp-pp": fastest first */
+    char rank_order[24];     /* of galv_rank_order_names: fastest first */
     const galv_order *order; /* where `schedule` is one's own ("custom"), else NULL */
 } galv_plan;
 
@@ -64,6 +75,9 @@ int32_t galv_plan_n_micro_batches(const galv_plan *plan);
 /* Samples of one micro-batch on one rank of a layer's own dp (differs from
  * micro_batch_size where dp differs from layer 0's). */
 double galv_plan_local_samples(const galv_plan *plan, int32_t layer);
+
+/* Its rank order; one that is not known counts as the usual. */
+galv_rank_order galv_plan_rank_order(const galv_plan *plan);
 
 /* Devices the plan uses: dp * cp * tp * pp. */
 int64_t galv_plan_n_devices(const galv_plan *plan);
@@ -93,6 +107,11 @@ void galv_plan_balance(int32_t *stage_blocks, int32_t n_blocks, int32_t pp,
 galv_status galv_plan_make_uniform(galv_plan **plan, const galv_job *job,
                                    const galv_uniform_plan *parameters,
                                    galv_arena *arena, galv_err *err);
+
+/* Gives a plan another order of ranks. Errors: GALV_USAGE, its groups do not lie on the
+ * cluster so (galv_placement_check). */
+galv_status galv_plan_set_rank_order(galv_plan *plan, galv_rank_order order,
+                                     const galv_job *job, galv_err *err);
 
 /* The same with a strategy for every layer: layer_strategies[galv_model_n_layers], each
  * with the same tp * cp * dp; parameters->strategy is not read. Strategies are taken as

@@ -66,9 +66,10 @@ static galv_status check_words(const galv_plan *plan, galv_err *err)
         return galv_fail(err, GALV_USAGE, "'%s' is not the name of a schedule",
                          plan->schedule);
     }
-    if (strcmp(plan->rank_order, "tp-cp-dp-pp") != 0) {
+    if (strcmp(plan->rank_order, galv_rank_order_names[galv_plan_rank_order(plan)]) !=
+        0) {
         galv_fail(err, GALV_USAGE, "rank order '%s' is not known", plan->rank_order);
-        galv_hint(err, "use tp-cp-dp-pp");
+        galv_hint(err, "use tp-cp-dp-pp or tp-cp-pp-dp");
         return GALV_USAGE;
     }
     if (plan->group_size < 0) {

@@ -60,15 +60,15 @@ typedef struct layerwise {
 
 static bool same_shape(const galv_shape *shape, const galv_candidate *c)
 {
-    return shape->pp == c->pp && shape->vpp == c->vpp &&
-           shape->schedule == c->schedule &&
+    return c->rank_order == GALV_RANK_ORDER_DP_INSIDE && shape->pp == c->pp &&
+           shape->vpp == c->vpp && shape->schedule == c->schedule &&
            shape->samples == (int64_t)c->micro_batch_size * c->strategy.dp;
 }
 
 static bool can_mix(const layerwise *l, const galv_candidate *c)
 {
-    return l->job->cluster.n_pools == 1 && !c->schedule->follows_costs &&
-           !c->schedule->pairs;
+    return l->job->cluster.n_pools == 1 && c->rank_order == GALV_RANK_ORDER_DP_INSIDE &&
+           !c->schedule->follows_costs && !c->schedule->pairs;
 }
 
 static galv_status collect_shapes(layerwise *l, const galv_candidates *uniform)

@@ -8,6 +8,8 @@
  * cheap (no memory, no seconds): those are judged by the search. */
 #include "search/space.h"
 
+#include "plan/placement.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +117,32 @@ static bool schedule_can(walk *w, int64_t n_micro_batches)
     return true;
 }
 
+/* The pipeline inside data parallelism: does it go, and is it another program? */
+static bool order_can(walk *w)
+{
+    const galv_strategy *s = &w->at.strategy;
+    int64_t inner = (int64_t)s->tp * s->cp;
+    const galv_cluster *cluster = &w->job->cluster;
+    if (w->at.rank_order == GALV_RANK_ORDER_DP_INSIDE) {
+        return true;
+    }
+    if ((w->at.pp == 1 || s->dp == 1) && w->space->rank_order.n_values > 1) {
+        cut(w, GALV_CUT_REDUNDANT, 1);
+        return false;
+    }
+    if (!galv_placement_can(GALV_RANK_ORDER_PP_INSIDE, inner, w->at.pp, cluster) ||
+        w->at.schedule->two_way || (s->ep > 1 && inner % s->ep != 0)) {
+        cut(w, GALV_CUT_DEVICES, 1);
+        galv_fail(&w->reason, GALV_USAGE,
+                  "rank order %s does not go with tp %d x cp %d, ep %d and pp %d on "
+                  "these nodes",
+                  galv_rank_order_names[w->at.rank_order], s->tp, s->cp, s->ep,
+                  w->at.pp);
+        return false;
+    }
+    return true;
+}
+
 static void walk_micro_batch(walk *w)
 {
     int64_t per_rank = w->job->workload.global_batch_size / w->at.strategy.dp;
@@ -165,6 +193,18 @@ static void walk_recompute(walk *w)
     }
 }
 
+static void walk_orders(walk *w)
+{
+    const galv_choices *c = &w->space->rank_order;
+    for (size_t i = 0; i == 0 || i < c->n_values; i++) {
+        w->at.rank_order =
+            c->n_values > 0 ? (galv_rank_order)c->values[i] : GALV_RANK_ORDER_DP_INSIDE;
+        if (order_can(w)) {
+            walk_recompute(w);
+        }
+    }
+}
+
 static void walk_zero(walk *w)
 {
     galv_choices c = w->space->zero;
@@ -181,7 +221,7 @@ static void walk_zero(walk *w)
             continue;
         }
         w->at.strategy.zero = (int32_t)c.values[i];
-        walk_recompute(w);
+        walk_orders(w);
     }
 }
 
@@ -503,5 +543,8 @@ galv_status galv_candidate_plan(galv_plan **plan, const galv_candidate *candidat
                                     .schedule = candidate->schedule->name,
                                     .micro_batch_size = candidate->micro_batch_size,
                                     .overlap = space->overlap};
-    return galv_plan_make_uniform(plan, job, &parameters, arena, err);
+    galv_status status = galv_plan_make_uniform(plan, job, &parameters, arena, err);
+    return status == GALV_OK && candidate->rank_order != GALV_RANK_ORDER_DP_INSIDE
+               ? galv_plan_set_rank_order(*plan, candidate->rank_order, job, err)
+               : status;
 }

@@ -1,9 +1,9 @@
 /* The space of plans: which degrees and choices a search may use, as a decision tree.
  *
- * Order of decisions: pp, schedule and vpp, tp, sp, cp, ep, zero, recompute,
- * micro-batch. A branch that cannot hold a plan is cut where it is met, and counted
- * under the reason. An empty list leaves a dimension open: every value that can make
- * sense is tried. */
+ * Order of decisions: pp, schedule and vpp, tp, sp, cp, ep, zero, rank order,
+ * recompute, micro-batch. A branch that cannot hold a plan is cut where it is met, and
+ * counted under the reason. An empty list leaves a dimension open: every value that can
+ * make sense is tried. */
 #ifndef GALV_SEARCH_SPACE_H
 #define GALV_SEARCH_SPACE_H
 
@@ -28,7 +28,8 @@ typedef struct galv_space {
     galv_choices sp;                                   /* galv_sp */
     galv_choices zero;                                 /* 0..3 */
     galv_choices recompute;                            /* galv_recompute */
-    size_t n_schedules; /* 0 = those that schedule/schedule.h marks as searched */
+    galv_choices rank_order; /* galv_rank_order; none = the usual alone */
+    size_t n_schedules;      /* 0 = those that schedule/schedule.h marks as searched */
     const char *schedules[16];
     galv_overlap overlap;
     bool internode_tp; /* tp groups may span scale-up domains */
@@ -65,6 +66,7 @@ typedef struct galv_candidate {
     galv_strategy strategy;
     int32_t pp, vpp;
     int32_t micro_batch_size;
+    galv_rank_order rank_order;
     const galv_schedule *schedule;
     const galv_plan *layered; /* found layer-wise: the plan itself; NULL = uniform. Then
                                  `strategy` is that of the first block */

@@ -309,6 +309,10 @@ static galv_status simulate_all_ranks(
     galv_network *network = NULL;
     galv_all_ranks_result all = {0};
     galv_all_ranks_options chosen = GALV_ALL_RANKS_OPTIONS_INIT;
+    if (galv_plan_rank_order(plan) != GALV_RANK_ORDER_DP_INSIDE) {
+        return galv_fail(err, GALV_USAGE, "ranks are told apart in the order %s only",
+                         galv_rank_order_names[GALV_RANK_ORDER_DP_INSIDE]);
+    }
     galv_status status =
         galv_meetings_of_plan(&meetings, &u.ranks_per_stage, plan, program, arena, err);
     bool slow_links = u.differences != NULL && u.differences->n_slow_links > 0;

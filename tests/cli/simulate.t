@@ -159,3 +159,16 @@ $ galvatron-sim simulate -n 1 -m llama3-8b --overlap tp-com
 2> galvatron-sim: error: --overlap tp-com: unknown word 'tp-com'
 2>   did you mean 'tp-comm'?
 ? 2
+
+# dp 8, pp 8 on 8 nodes of 8: the order of ranks decides what crosses nodes.
+$ for o in tp-cp-dp-pp tp-cp-pp-dp; do galvatron-sim simulate -m llama2-7b -n 8 --pp 8 --global-batch 512 --rank-order $o --json >$o.json; galvatron-sim simulate $o.json --json | jq .iteration_time_s | tee t; jq .iteration_time_s $o.json | cmp - t; done | sort -u | wc -l | tr -d ' '
+> 2
+
+$ galvatron-sim simulate -m llama2-7b -n 8 --pp 8 --global-batch 512 --rank-order tp-cp-pp-dp --all-ranks
+2~ ^galvatron-sim: error: ranks are told apart in the order tp-cp-dp-pp only
+? 2
+
+$ galvatron-sim simulate -n 8 --pp 8 --rank-order any
+2~ ^galvatron-sim: error: --rank-order any: one plan takes one value
+2...
+? 2

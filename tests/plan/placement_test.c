@@ -253,3 +253,118 @@ Test(plan_placement, stages_of_a_mixed_cluster_lie_in_their_pool)
     galv_group pp = galv_placement_group(&f.plan, &f.cluster, GALV_GROUP_PP, 1, 0, 1);
     cr_expect_eq(pp.n_nodes, 2);
 }
+
+/* The pipeline inside data parallelism, against every rank by its number: rank = tp +
+ * T (cp + C (pp + P dp)). */
+static int64_t rank_by_hand(const fixture *f, int32_t stage, int32_t place)
+{
+    const galv_strategy *s = &f->strategy;
+    int32_t tp_rank = place % s->tp;
+    int32_t cp_rank = place / s->tp % s->cp;
+    int32_t dp_rank = place / s->tp / s->cp;
+    return tp_rank +
+           s->tp * (cp_rank + (int64_t)s->cp * (stage + (int64_t)f->plan.pp * dp_rank));
+}
+
+static void expect_groups_by_number(fixture *f, galv_group_kind kind)
+{
+    const galv_strategy *s = &f->strategy;
+    int32_t n_places = s->tp * s->cp * s->dp;
+    int32_t domain = f->cluster.pools[0].devices_per_node;
+    galv_group said = galv_placement_group(&f->plan, &f->cluster, kind, 0, 0, 0);
+    static int32_t here[4096][512]; /* ranks of a group in a node, of all stages */
+    int32_t nodes = 0, most = 0, sharers = 0;
+    memset(here, 0, sizeof here);
+    for (int32_t stage = 0; stage < f->plan.pp; stage++) {
+        for (int32_t place = 0; place < n_places; place++) {
+            int32_t group = stage * n_places + group_of(s, kind, place);
+            here[group][rank_by_hand(f, stage, place) / domain]++;
+            cr_assert_eq(galv_placement_rank(&f->plan, stage, place),
+                         rank_by_hand(f, stage, place));
+        }
+    }
+    for (int32_t group = 0; group < f->plan.pp * n_places; group++) {
+        int32_t touched = 0;
+        for (int32_t node = 0; node < 512; node++) {
+            touched += here[group][node] > 0;
+            most = here[group][node] > most ? here[group][node] : most;
+        }
+        nodes = touched > nodes ? touched : nodes;
+    }
+    for (int32_t group = 0; group < f->plan.pp * n_places; group++) {
+        sharers += here[group][0] > 0;
+    }
+    cr_expect_eq(said.n_nodes, nodes, "%d: %d nodes, by hand %d", kind, said.n_nodes,
+                 nodes);
+    cr_expect_eq(said.ranks_per_node, most, "%d: %d in a node, by hand %d", kind,
+                 said.ranks_per_node, most);
+    if (nodes > 1) {
+        cr_expect_eq(said.sharers_per_node, sharers, "%d: %d sharers, by hand %d", kind,
+                     said.sharers_per_node, sharers);
+    }
+}
+
+Test(plan_placement, a_pipeline_inside_data_parallelism_is_that_of_an_enumeration)
+{
+    static const int32_t cases[][6] = {
+        /* tp, cp, ep, dp, pp, GPUs in a node */
+        {1, 1, 1, 8, 8, 8},  {2, 1, 1, 8, 4, 8},  {2, 1, 2, 4, 2, 8},
+        {4, 1, 1, 4, 8, 8},  {2, 2, 4, 4, 4, 8},  {8, 1, 1, 4, 4, 8},
+        {4, 4, 4, 2, 2, 8},  {2, 1, 1, 16, 2, 4}, {1, 2, 1, 4, 2, 8},
+        {1, 1, 1, 4, 16, 8}, {8, 2, 1, 2, 4, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int32_t *c = cases[i];
+        fixture f;
+        galv_err err = GALV_ERR_INIT;
+        make(&f, c[0], c[1], c[2], c[3], c[4], c[5]);
+        strcpy(f.plan.rank_order, "tp-cp-pp-dp");
+        cr_assert_eq(galv_placement_check(&f.plan, &f.cluster, &err), GALV_OK, "%zu %s",
+                     i, err.message);
+        expect_groups_by_number(&f, GALV_GROUP_TP);
+        expect_groups_by_number(&f, GALV_GROUP_CP);
+        expect_groups_by_number(&f, GALV_GROUP_DP);
+        expect_groups_by_number(&f, GALV_GROUP_EP);
+        expect_groups_by_number(&f, GALV_GROUP_EXPERT_DP);
+        for (int32_t stage = 0; stage + 1 < c[4]; stage++) {
+            bool crosses = false;
+            for (int32_t place = 0; place < c[0] * c[1] * c[3]; place++) {
+                crosses |= rank_by_hand(&f, stage, place) / c[5] !=
+                           rank_by_hand(&f, stage + 1, place) / c[5];
+            }
+            galv_group pair = galv_placement_group(&f.plan, &f.cluster, GALV_GROUP_PP,
+                                                   0, stage, stage + 1);
+            cr_expect_eq(pair.n_nodes, crosses ? 2 : 1, "case %zu, stage %d", i, stage);
+        }
+    }
+}
+
+/* dp 8, pp 8 on 8 nodes of 8: in the usual order gradients stay inside a node and every
+ * message of the pipeline crosses; in the other one it is the reverse. */
+Test(plan_placement, the_order_of_ranks_decides_what_crosses_nodes)
+{
+    fixture f;
+    make(&f, 1, 1, 1, 8, 8, 8);
+    for (int inside = 0; inside < 2; inside++) {
+        strcpy(f.plan.rank_order, galv_rank_order_names[inside]);
+        galv_group dp =
+            galv_placement_group(&f.plan, &f.cluster, GALV_GROUP_DP, 0, 0, 0);
+        galv_group pp =
+            galv_placement_group(&f.plan, &f.cluster, GALV_GROUP_PP, 0, 3, 4);
+        cr_expect_eq(dp.n_nodes, inside ? 8 : 1);
+        cr_expect_eq(dp.sharers_per_node, inside ? 8 : 1);
+        cr_expect_eq(pp.n_nodes, inside ? 1 : 2);
+        cr_expect_eq(pp.sharers_per_node, inside ? 1 : 8);
+    }
+}
+
+Test(plan_placement, an_order_that_does_not_divide_nodes_is_refused)
+{
+    fixture f;
+    galv_err err = GALV_ERR_INIT;
+    make(&f, 1, 1, 1, 8, 3, 8);
+    strcpy(f.plan.rank_order, "tp-cp-pp-dp");
+    cr_expect_eq(galv_placement_check(&f.plan, &f.cluster, &err), GALV_USAGE);
+    make(&f, 1, 1, 2, 8, 8, 8); /* experts over data parallelism */
+    strcpy(f.plan.rank_order, "tp-cp-pp-dp");
+    cr_expect_eq(galv_placement_check(&f.plan, &f.cluster, &err), GALV_USAGE);
+}

@@ -186,6 +186,40 @@ Test(search, lists_the_best_of_each_kind_that_brute_force_lists)
     world_end(&w);
 }
 
+/* Both orders of ranks, on nodes small enough that the order matters. */
+Test(search, finds_the_best_order_of_ranks)
+{
+    static const int64_t batches[] = {8, 32};
+    bool differ = false;
+    for (size_t b = 0; b < 2; b++) {
+        world w;
+        galv_candidates all = {0};
+        galv_space space = small_space();
+        galv_search_options options = GALV_SEARCH_OPTIONS_INIT;
+        galv_search_result found;
+        double best[GALV_N_RANK_ORDERS] = {INFINITY, INFINITY};
+        space.zero = (galv_choices){1, {1}};
+        space.recompute = (galv_choices){1, {GALV_RECOMPUTE_NONE}};
+        space.rank_order =
+            (galv_choices){2, {GALV_RANK_ORDER_DP_INSIDE, GALV_RANK_ORDER_PP_INSIDE}};
+        world_begin(&w, "gpt3-1.3b", "dgx-a100", 2, batches[b], 0);
+        cr_assert_eq(galv_space_enumerate(&all, &space, &w.job, w.arena, &w.err),
+                     GALV_OK, "%s", w.err.message);
+        double *times = simulate_all(&w, &space, &all, true);
+        for (size_t i = 0; i < all.n_candidates; i++) {
+            galv_rank_order order = all.candidates[i].rank_order;
+            best[order] = fmin(best[order], times[i]);
+        }
+        cr_assert_eq(galv_search(&found, w.model, &space, &options, w.arena, &w.err),
+                     GALV_OK, "%s", w.err.message);
+        cr_expect_eq(found.plans[0].result.iteration_time_s, fmin(best[0], best[1]));
+        cr_expect(found.proven_optimal);
+        differ |= best[0] < best[1] || best[1] < best[0];
+        world_end(&w);
+    }
+    cr_expect(differ);
+}
+
 /* Pricing looks at few micro-batches: it must come to the same verdict as the whole
  * estimate, and to the same bytes of what fits, whatever the schedule. */
 Test(search, pricing_agrees_with_the_estimate_of_the_whole_iteration)
