@@ -188,14 +188,15 @@ static double time_of(check *c, work *what, const size_t *values, int n_buffers,
         noise[i] = (float)draw(c, 1024) / 1024 - 0.5F;
     }
     for (int i = 0; i < n_buffers; i++) {
+        /* as elements; read as float32, pairs of them are small numbers too */
+        size_t n_elements = values[i] * 4 / (size_t)b->element_bytes;
         x[i] = b->allocate(b, values[i] * 4);
-        for (size_t at = 0; noise != NULL && x[i] != NULL && at < values[i];
+        for (size_t at = 0; noise != NULL && x[i] != NULL && at < n_elements;
              at += piece) {
-            size_t here = values[i] - at < piece ? values[i] - at : piece;
-            b->upload(b, (char *)x[i] + at * 4, noise, here, GALV_FLOAT32);
+            size_t here = n_elements - at < piece ? n_elements - at : piece;
+            b->upload(b, (char *)x[i] + at * (size_t)b->element_bytes, noise, here,
+                      GALV_ELEMENT);
         }
-        /* as elements: the first half of the bytes */
-        b->convert(b, on, x[i], GALV_ELEMENT, x[i], GALV_FLOAT32, 0);
     }
     free(noise);
     for (int i = 0; i < 3; i++) {
