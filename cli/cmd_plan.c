@@ -325,7 +325,8 @@ static void report_csv(const planning *p)
     galv_text_append(out, "rank," DEGREES ",iteration_time_s,tokens_per_s,"
                           "tokens_per_s_per_gpu,mfu,peak_memory_bytes,bubble_frac,"
                           "exposed_comm_frac");
-    galv_text_append(out, p->n_batches > 0 ? ",global_batch_size\n" : "\n");
+    galv_text_append(out, p->n_batches > 0 ? ",global_batch_size" : "");
+    galv_text_append(out, p->space.rank_order.n_values > 0 ? ",rank_order\n" : "\n");
     for (int32_t i = 0; i < p->found.n_plans; i++) {
         const galv_plan *plan = p->found.plans[i].plan;
         const galv_result *r = &p->found.plans[i].result;
@@ -341,6 +342,9 @@ static void report_csv(const planning *p)
         if (p->n_batches > 0) {
             galv_csv_put_i64(out, plan->global_batch_size, false);
         }
+        if (p->space.rank_order.n_values > 0) {
+            galv_csv_put(out, plan->rank_order, false);
+        }
         galv_text_append(out, "\n");
     }
 }
@@ -348,7 +352,7 @@ static void report_csv(const planning *p)
 /* ---- files ---- */
 
 static void put_candidates(galv_text *text, const galv_search_result *found,
-                           int64_t batch)
+                           int64_t batch, bool orders)
 {
     for (size_t i = 0; i < found->n_searched; i++) {
         const galv_searched *s = &found->searched[i];
@@ -363,6 +367,9 @@ static void put_candidates(galv_text *text, const galv_search_result *found,
         if (batch > 0) {
             galv_csv_put_i64(text, batch, false);
         }
+        if (orders) {
+            galv_csv_put(text, galv_rank_order_names[c->rank_order], false);
+        }
         galv_text_append(text, "\n");
     }
 }
@@ -370,14 +377,17 @@ static void put_candidates(galv_text *text, const galv_search_result *found,
 static galv_status write_candidates(const planning *p, const char *path, galv_err *err)
 {
     galv_text text = GALV_TEXT_INIT;
+    bool orders = p->space.rank_order.n_values > 0;
     galv_text_append(&text, "fate," DEGREES
                             ",bound_s,iteration_time_s,peak_memory_bytes,layers");
-    galv_text_append(&text, p->n_batches > 0 ? ",global_batch_size\n" : "\n");
+    galv_text_append(&text, p->n_batches > 0 ? ",global_batch_size" : "");
+    galv_text_append(&text, p->space.rank_order.n_values > 0 ? ",rank_order\n" : "\n");
     for (size_t i = 0; i < p->batched.n_points; i++) {
         const galv_batch_point *point = &p->batched.points[i];
-        put_candidates(&text, &point->found, point->job->workload.global_batch_size);
+        put_candidates(&text, &point->found, point->job->workload.global_batch_size,
+                       orders);
     }
-    put_candidates(&text, &p->found, 0);
+    put_candidates(&text, &p->found, 0, orders);
     galv_status status =
         text.failed ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
                     : galv_file_write(path, galv_text_string(&text), text.length, err);
