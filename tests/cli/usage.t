@@ -35,7 +35,7 @@ $ galvatron-sim --nodse 64
 # Options are never matched by their beginning.
 $ galvatron-sim plan --glob 64
 2> galvatron-sim: error: unknown option '--glob'
-2>   did you mean '--global-batch'?
+2>   its options: galvatron-sim help plan
 ? 2
 
 # Every command, with a letter too many.
