@@ -88,10 +88,6 @@ const char *galv_word_nearest(const char *const words[], size_t n_words,
             nearest = words[i];
         }
     }
-    size_t length = strlen(word);
-    for (size_t i = 0; nearest == NULL && length >= 3 && i < n_words; i++) {
-        nearest = strncmp(words[i], word, length) == 0 ? words[i] : NULL;
-    }
     return nearest;
 }
 

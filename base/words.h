@@ -10,9 +10,8 @@
 int galv_word_index(const char *const words[], size_t n_words, const char *word);
 
 /* The word of `words[n_words]` nearest to `word` by Damerau-Levenshtein distance, at
- * most 3 and at most a third of its length (but 1 is always near enough); else the first
- * that begins with `word`, if that has three letters or more; NULL when none is near.
- * Ties go to the first. */
+ * most 3 and at most a third of its length (but 1 is always near enough); NULL when
+ * none is near. Ties go to the first. */
 const char *galv_word_nearest(const char *const words[], size_t n_words,
                               const char *word);
 
