@@ -29,61 +29,12 @@ static galv_origin origin_of(const char *name_or_path)
     return galv_is_file(name_or_path) ? GALV_ORIGIN_FILE : GALV_ORIGIN_CATALOG;
 }
 
-/* Names of the catalog that contain what was typed ("h100"), where none is near. */
-static void hint_containing(galv_err *err, const char *typed, const char *const *names,
-                            size_t n_names)
-{
-    galv_text list = GALV_TEXT_INIT;
-    int n = 0;
-    for (size_t i = 0; i < n_names && n < 8; i++) {
-        if (typed[0] != '\0' && strstr(names[i], typed) != NULL) {
-            galv_text_printf(&list, "%s%s", n++ > 0 ? ", " : "", names[i]);
-        }
-    }
-    if (n > 0 && strstr(err->hint, "did you mean") == NULL) {
-        snprintf(err->hint, sizeof err->hint, "there is: %.280s",
-                 galv_text_string(&list));
-    }
-    galv_text_release(&list);
-}
-
-/* `kind`: the option that the name was given with. */
-static void suggest(galv_err *err, const galv_cli *cli, galv_option_id kind,
-                    const char *typed)
-{
-    galv_err ignored = GALV_ERR_INIT;
-    galv_model *models = NULL;
-    galv_device *devices = NULL;
-    galv_cluster *clusters = NULL;
-    size_t n = 0;
-    galv_status status =
-        kind == GALV_OPTION_MODEL
-            ? galv_catalog_models(&models, &n, cli->arena, &ignored)
-        : kind == GALV_OPTION_GPU
-            ? galv_catalog_devices(&devices, &n, cli->arena, &ignored)
-            : galv_catalog_clusters(&clusters, &n, cli->arena, &ignored);
-    const char **names = GALV_NEW_ARRAY(cli->arena, const char *, n + 1);
-    if (status != GALV_OK || names == NULL || err->status != GALV_USAGE) {
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        names[i] = models != NULL    ? models[i].name
-                   : devices != NULL ? devices[i].id
-                                     : clusters[i].name;
-    }
-    hint_containing(err, typed, names, n);
-}
-
 static galv_status read_model(galv_setup *setup, const galv_cli *cli, galv_err *err)
 {
     const char *name = galv_cli_value(cli, GALV_OPTION_MODEL);
     name = name == NULL ? DEFAULT_MODEL : name;
     setup->model_from = origin_of(name);
-    galv_status status = galv_model_load(&setup->job.model, name, err);
-    if (status != GALV_OK) {
-        suggest(err, cli, GALV_OPTION_MODEL, name);
-    }
-    return status;
+    return galv_model_load(&setup->job.model, name, err);
 }
 
 static galv_status read_nodes(int32_t *n_nodes, const galv_cli *cli, galv_err *err)
@@ -153,8 +104,6 @@ static galv_status read_cluster(galv_setup *setup, const galv_cli *cli, galv_err
         status = galv_cluster_load(&setup->job.cluster, name, n_nodes, err);
     }
     if (status != GALV_OK) {
-        suggest(err, cli, gpu != NULL ? GALV_OPTION_GPU : GALV_OPTION_CLUSTER,
-                gpu != NULL ? gpu : name);
         return status;
     }
     return change_cluster(&setup->job.cluster, cli, err);
@@ -453,8 +402,6 @@ static galv_status one_cluster(galv_cluster *cluster, const char *gpu, const cha
                              ? galv_cluster_from_device(cluster, gpu, n_nodes, err)
                              : galv_cluster_load(cluster, name, n_nodes, err);
     if (status != GALV_OK) {
-        suggest(err, cli, gpu != NULL ? GALV_OPTION_GPU : GALV_OPTION_CLUSTER,
-                gpu != NULL ? gpu : name);
         return status;
     }
     return change_cluster(cluster, cli, err);

@@ -14,6 +14,7 @@
 #include "plan/catalog.h"
 
 #include "base/csv.h"
+#include "base/text.h"
 #include "base/words.h"
 #include "plan/cluster_network_internal.h"
 #include "plan/document_internal.h"
@@ -58,6 +59,7 @@ static bool same_name(const char *a, const char *b)
     return strcmp(left, right) == 0;
 }
 
+/* With the nearest name; else, "h100", the names that contain what was typed. */
 static galv_status fail_unknown(galv_err *err, const char *what, const char *list,
                                 const char *name, const char *const names[],
                                 size_t n_names)
@@ -69,9 +71,21 @@ static galv_status fail_unknown(galv_err *err, const char *what, const char *lis
     if (near != NULL) {
         galv_hint(err, "did you mean '%s'? `galvatron-sim catalog %s` lists them", near,
                   list);
+        return GALV_USAGE;
+    }
+    galv_text containing = GALV_TEXT_INIT;
+    int n = 0;
+    for (size_t i = 0; i < n_names && n < 8; i++) {
+        if (name[0] != '\0' && strstr(names[i], name) != NULL) {
+            galv_text_printf(&containing, "%s%s", n++ > 0 ? ", " : "", names[i]);
+        }
+    }
+    if (n > 0) {
+        galv_hint(err, "there is: %.280s", galv_text_string(&containing));
     } else {
         galv_hint(err, "`galvatron-sim catalog %s` lists them", list);
     }
+    galv_text_release(&containing);
     return GALV_USAGE;
 }
 
