@@ -24,6 +24,15 @@ count() { # count WORD: the number after "WORD:" in Criterion's closing line
     sed -n "s/.*Synthesis:.*$1: \([0-9]*\).*/\1/p" "$log" | tail -n 1
 }
 
+# Did a leak pass through code other than Criterion's own (which forgets a few bytes of a
+# run of many processes)? Such a one is ours.
+ours_leaked() {
+    awk '/(Direct|Indirect) leak of/ { inside = 1; ours = 0; next }
+        inside && /^ *#[1-9]/ && !/libcriterion|libc\.so|ld-linux/ { ours = 1 }
+        inside && /^ *$/ { n += ours; inside = 0 }
+        END { exit !(n + (inside && ours) > 0) }' "$log"
+}
+
 for item in "$@"; do
     if [ -d "$item" ]; then
         for test in "$item"/*.t; do
@@ -53,6 +62,11 @@ for item in "$@"; do
     tested=$(count Tested)
     ok=$(count Passing)
     bad=$(count Failing)
+    if grep -q 'LeakSanitizer: detected' "$log" && [ "${bad:-1}" -eq 0 ] &&
+        [ "$(count Crashing)" = 0 ] && ! ours_leaked; then
+        sed -i '/LeakSanitizer: detected/d' "$log"
+        status=0
+    fi
     if [ "$status" -ne 0 ] || [ "${tested:-0}" -eq 0 ] || grep -q 'LeakSanitizer: detected' "$log"; then
         cat "$log"
         [ "${tested:-0}" -ne 0 ] || printf '%s: no test ran\n' "$item"
