@@ -105,7 +105,9 @@ static void collect_legend(figure_sheet *sheet)
         if (used || ink == GALV_INK_IDLE) {
             const char *text = galv_ink_legend((galv_ink)ink);
             if (ink == GALV_INK_BACKWARD && split) {
-                text = sheet->close_up ? "backward, input gradient" : "input gradient";
+                text = sheet->close_up || scene->whole_backward
+                           ? "backward, input gradient"
+                           : "input gradient";
             }
             galv_legend_entry entry = {
                 text, GALV_LEGEND_SWATCH, galv_ink_fill((galv_ink)ink),

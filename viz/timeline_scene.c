@@ -324,6 +324,8 @@ void galv_scene_find_inks(galv_scene *scene, double start_s, double end_s,
                 continue;
             }
             galv_ink ink = galv_span_ink(span);
+            scene->whole_backward =
+                scene->whole_backward || span->kind == GALV_OP_BACKWARD;
             if (galv_span_computes(span)) {
                 scene->ink_used[ink] = true;
                 continue;

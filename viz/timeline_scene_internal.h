@@ -42,6 +42,7 @@ typedef struct galv_scene {
     bool lane_used[GALV_N_LANES];
     bool ink_used[GALV_N_INKS];      /* by computation, or exposed */
     bool lane_ink_used[GALV_N_INKS]; /* by any communication */
+    bool whole_backward; /* some backward is not split into inputs and weights */
     double duration_s;
     double median_s;       /* of forward and backward cells */
     double forward_s;      /* median forward; median_s when there is none */

@@ -256,6 +256,8 @@ static void draw_memory_marks(galv_canvas *canvas, const galv_scene *scene,
     double peak_y = bottom - scene->peak_bytes * px_per_byte;
     bool visible =
         scene->peak_time_s >= frame->start_s && scene->peak_time_s <= frame->end_s;
+    /* what a label covers shines through only a little */
+    galv_fill paper = {GALV_COLOR_WHITE, 0, GALV_HATCH_NONE, 215};
     if (visible) {
         galv_canvas_marker(canvas, peak_x, peak_y, GALV_MARKER_CIRCLE, 5.0,
                            GALV_COLOR_AXIS, false);
@@ -266,8 +268,6 @@ static void draw_memory_marks(galv_canvas *canvas, const galv_scene *scene,
     double at = fmin(fmax(peak_x, frame->x + half + 4.0), frame->x + frame->w - half);
     double baseline = peak_y - 4.5;
     if (visible) {
-        /* the limit's dashes make way for the label */
-        galv_fill paper = {GALV_COLOR_WHITE, 0, GALV_HATCH_NONE, 215};
         galv_canvas_rect(canvas, at - half - 2.0, baseline - 7.2, 2.0 * half + 4.0, 9.4,
                          paper);
         galv_canvas_text(canvas, at, baseline,
@@ -282,7 +282,10 @@ static void draw_memory_marks(galv_canvas *canvas, const galv_scene *scene,
         double label_y = limit_y + 10.0;
         bool meets_peak = visible && at + half + 4.0 > right - width &&
                           fabs(baseline - label_y) < 9.0;
-        galv_canvas_text(canvas, meets_peak ? frame->x + 4.0 + width : right, label_y,
+        double end = meets_peak ? frame->x + 4.0 + width : right;
+        galv_canvas_rect(canvas, end - width - 2.0, label_y - 7.2, width + 4.0, 9.4,
+                         paper);
+        galv_canvas_text(canvas, end, label_y,
                          galv_style(GALV_SIZE_TICK, 0xA64500, GALV_ALIGN_RIGHT), label);
     }
 }
