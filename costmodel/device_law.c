@@ -9,9 +9,9 @@
  * matches generation, precision, software and year wins, so general rows come first. */
 #include "costmodel/device_law_internal.h"
 
-#include "base/csv.h"
 #include "base/words.h"
 #include "costmodel/costmodel.h"
+#include "costmodel/law_table_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -31,109 +31,24 @@ extern const size_t galv_data_insitu_csv_length;
 static const char *const factor_names[GALV_N_FACTORS] = {GALV_FACTOR_TABLE(GALV_WORD)};
 #undef GALV_WORD
 
-static double positive(double value, double otherwise)
-{
-    return value > 0 && isfinite(value) ? value : otherwise;
-}
-
 double galv_device_peak(const galv_device *device, galv_precision precision)
 {
     const double *peak = device->peak_flop_per_s;
     if (peak[precision] > 0) {
         return peak[precision];
     }
-    double half = positive(peak[GALV_BF16], peak[GALV_FP16]);
+    double half = galv_positive(peak[GALV_BF16], peak[GALV_FP16]);
     switch (precision) {
     case GALV_MXFP8:
     case GALV_NVFP4:
-        return positive(peak[GALV_FP8], positive(half, 1e12));
+        return galv_positive(peak[GALV_FP8], galv_positive(half, 1e12));
     case GALV_FP32:
     case GALV_TF32:
-        return positive(peak[precision == GALV_FP32 ? GALV_TF32 : GALV_FP32],
-                        positive(half, 8e12) / 8);
+        return galv_positive(peak[precision == GALV_FP32 ? GALV_TF32 : GALV_FP32],
+                             galv_positive(half, 8e12) / 8);
     default:
-        return positive(half, 1e12);
+        return galv_positive(half, 1e12);
     }
-}
-
-/* ---- tables ---- */
-
-typedef struct table {
-    galv_csv csv;
-    galv_err *err;
-    galv_status status;
-} table;
-
-static void open_table(table *t, const char *name, const char *text, size_t length,
-                       galv_arena *arena, galv_err *err)
-{
-    t->err = err;
-    t->status = galv_csv_read_text(&t->csv, name, text, length, arena, err);
-}
-
-static const char *cell(table *t, size_t row, const char *column)
-{
-    return galv_csv_cell(&t->csv, row, galv_csv_column(&t->csv, column));
-}
-
-static double number(table *t, size_t row, const char *column, double otherwise)
-{
-    double value = otherwise;
-    galv_status status = galv_csv_f64(&t->csv, row, galv_csv_column(&t->csv, column),
-                                      -1e18, 1e18, &value, t->err);
-    t->status = t->status == GALV_OK ? status : t->status;
-    return value;
-}
-
-/* Is `id` one of the words of a ';' list? */
-static bool listed(const char *list, const char *id)
-{
-    size_t length = strlen(id);
-    while (*list != '\0') {
-        size_t word = strcspn(list, ";");
-        if (word == length && strncmp(list, id, length) == 0) {
-            return true;
-        }
-        list += word + (list[word] == ';');
-    }
-    return false;
-}
-
-/* First word of an architecture: "Hopper+Grace" and "Hopper" are one generation. */
-static bool same_generation(const char *a, const char *b)
-{
-    size_t length = strcspn(a, " +");
-    return length > 0 && length == strcspn(b, " +") && strncmp(a, b, length) == 0;
-}
-
-/* Generation of a device that tables measure, by its id. */
-static const char *generation_of(const char *id)
-{
-    static const char *const known[][2] = {
-        {"v100", "Volta"},   {"a100", "Ampere"},       {"h100", "Hopper"},
-        {"h200", "Hopper"},  {"b200", "Blackwell"},    {"b300", "Blackwell"},
-        {"gb", "Blackwell"}, {"rtx-pro", "Blackwell"}, {"l40", "Ada"},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strncmp(id, known[i][0], strlen(known[i][0])) == 0) {
-            return known[i][1];
-        }
-    }
-    return "";
-}
-
-/* How well a row fits a device: 3 itself, 2 the same silicon, 1 its generation, 0 not.
- */
-static int kinship(table *t, size_t row, const galv_device *device)
-{
-    const char *id = cell(t, row, "device");
-    if (strcmp(id, device->id) == 0) {
-        return 3;
-    }
-    if (listed(cell(t, row, "also"), device->id)) {
-        return 2;
-    }
-    return same_generation(generation_of(id), device->arch) ? 1 : 0;
 }
 
 /* ---- in-situ factors ---- */
@@ -141,25 +56,26 @@ static int kinship(table *t, size_t row, const galv_device *device)
 static bool matches(const char *pattern, const char *word)
 {
     return strcmp(pattern, "*") == 0 || pattern[0] == '\0' ||
-           same_generation(pattern, word);
+           galv_same_generation(pattern, word);
 }
 
-static void read_factors(galv_device_law *law, table *t, const galv_device *device,
-                         const galv_workload *workload)
+static void read_factors(galv_device_law *law, galv_law_table *t,
+                         const galv_device *device, const galv_workload *workload)
 {
     int year = workload->software_year > 0 ? workload->software_year : 9999;
     for (int f = 0; f < GALV_N_FACTORS; f++) {
         law->factors[f] = 1;
     }
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int f = galv_word_index(factor_names, GALV_N_FACTORS, cell(t, row, "factor"));
-        if (f >= 0 && matches(cell(t, row, "arch"), device->arch) &&
-            matches(cell(t, row, "precision"),
+        int f = galv_word_index(factor_names, GALV_N_FACTORS,
+                                galv_law_cell(t, row, "factor"));
+        if (f >= 0 && matches(galv_law_cell(t, row, "arch"), device->arch) &&
+            matches(galv_law_cell(t, row, "precision"),
                     galv_precision_names[workload->precision]) &&
-            matches(cell(t, row, "software"),
+            matches(galv_law_cell(t, row, "software"),
                     galv_software_names[workload->software]) &&
-            year >= (int)number(t, row, "year_from", 0)) {
-            law->factors[f] = number(t, row, "value", 1);
+            year >= (int)galv_law_number(t, row, "year_from", 0)) {
+            law->factors[f] = galv_law_number(t, row, "value", 1);
         }
     }
 }
@@ -198,14 +114,14 @@ double galv_costmodel_factor(const char *name, const galv_device *device,
                              const galv_workload *workload, const galv_profile *profile)
 {
     galv_err err = GALV_ERR_INIT;
-    table insitu;
+    galv_law_table insitu;
     galv_device_law law;
     double value = (double)NAN;
     int f = galv_word_index(factor_names, GALV_N_FACTORS, name);
     galv_arena *arena = galv_arena_new();
     if (f >= 0 && arena != NULL) {
-        open_table(&insitu, "insitu.csv", galv_data_insitu_csv,
-                   galv_data_insitu_csv_length, arena, &err);
+        galv_law_table_open(&insitu, "insitu.csv", galv_data_insitu_csv,
+                            galv_data_insitu_csv_length, arena, &err);
         if (insitu.status == GALV_OK) {
             read_factors(&law, &insitu, device, workload);
             override_factors(&law, profile, device, workload);
@@ -214,106 +130,6 @@ double galv_costmodel_factor(const char *name, const galv_device *device,
     }
     galv_arena_free(arena);
     return value;
-}
-
-/* ---- matrix products ---- */
-
-static void add_tiles(galv_gemm_law *law, double per_sm, double efficiency, int n,
-                      const double sizes[][2])
-{
-    for (int i = 0; i < n && efficiency > 0.05; i++) {
-        galv_gemm_tile *tile = &law->tiles[law->n_tiles++];
-        tile->rows = sizes[i][0];
-        tile->columns = sizes[i][1];
-        tile->s_per_k = 2 * tile->rows * tile->columns / (per_sm * efficiency);
-    }
-}
-
-static const double wide_tiles[][2] = {{256, 128}, {128, 256}};
-static const double square_tiles[][2] = {{128, 128}};
-static const double small_tiles[][2] = {{128, 64}, {64, 128}, {64, 64}};
-static const double large_tiles[][2] = {{256, 256}};
-
-/* Constants for a device nobody measured: its best sustained product if known. */
-static void default_gemm(galv_gemm_law *law, const galv_device *device, double peak)
-{
-    double half = galv_device_peak(device, GALV_BF16);
-    double efficiency = device->sustained_bf16_flop_per_s > 0
-                            ? device->sustained_bf16_flop_per_s / half
-                            : 0.78;
-    if (efficiency > 0.95) {
-        efficiency = 0.95;
-    }
-    law->t0_s = 4e-6;
-    law->k0 = 128;
-    law->quantization = 0.5;
-    law->bytes_per_s = 0.85 * device->memory_bytes_per_s;
-    law->droop_flop = 1e12;
-    add_tiles(law, peak / law->n_sm, efficiency, 2, wide_tiles);
-    add_tiles(law, peak / law->n_sm, 0.95 * efficiency, 1, square_tiles);
-    add_tiles(law, peak / law->n_sm, 0.80 * efficiency, 3, small_tiles);
-    law->provenance = GALV_PROVENANCE_ANALYTIC;
-}
-
-/* Speed that a lower power limit than that of the measured device leaves. */
-static double power_share(table *t, size_t row, const galv_device *device,
-                          double exponent)
-{
-    double usual_w = number(t, row, "tdp_w", 0);
-    bool capped = device->tdp_w > 0 && usual_w > device->tdp_w;
-    return capped ? pow(device->tdp_w / usual_w, exponent) : 1;
-}
-
-static void fitted_gemm(galv_gemm_law *law, table *t, size_t row,
-                        const galv_device *device, double peak)
-{
-    double per_sm = peak / law->n_sm;
-    law->t0_s = 1e-6 * number(t, row, "t0_us", 3);
-    law->k0 = number(t, row, "k0", 128);
-    law->quantization = number(t, row, "quantization", 0.5);
-    law->bytes_per_s =
-        number(t, row, "bandwidth_frac", 0.85) * device->memory_bytes_per_s;
-    law->droop = number(t, row, "droop", 0);
-    law->droop_flop = 1e12 * positive(number(t, row, "droop_tflop", 1), 1e-9);
-    add_tiles(law, per_sm, number(t, row, "e_wide", 0), 2, wide_tiles);
-    add_tiles(law, per_sm, number(t, row, "e_square", 0), 1, square_tiles);
-    add_tiles(law, per_sm, number(t, row, "e_small", 0), 3, small_tiles);
-    add_tiles(law, per_sm, number(t, row, "e_large", 0), 1, large_tiles);
-}
-
-static void init_gemm(galv_device_law *law, table *t, const galv_device *device,
-                      galv_precision precision)
-{
-    galv_gemm_law *gemm = &law->gemm[precision];
-    double peak = galv_device_peak(device, precision);
-    gemm->n_sm = positive(device->n_sm, 100);
-    gemm->input_bytes = precision <= GALV_TF32 ? 4 : 2;
-    gemm->factor = law->factors[GALV_FACTOR_GEMM];
-    gemm->stream_bytes_per_s = 0.85 * positive(device->memory_bytes_per_s, 1e11);
-    /* fp16 and tf32 take the shares of bf16: the same pipelines */
-    bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
-    const char *word = narrow ? galv_precision_names[precision] : "bf16";
-    int best = 0;
-    size_t best_row = 0;
-    for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int kin = kinship(t, row, device);
-        if (kin > best && strcmp(cell(t, row, "precision"), word) == 0) {
-            best = kin;
-            best_row = row;
-        }
-    }
-    if (best == 0) {
-        default_gemm(gemm, device, peak);
-        if (narrow) {
-            /* conversions beside the product: measured fp8 loses a fifth to bf16 */
-            gemm->factor *= 1.25;
-        }
-        return;
-    }
-    double power = power_share(t, best_row, device, law->factors[GALV_FACTOR_POWER]);
-    fitted_gemm(gemm, t, best_row, device, peak * power);
-    law->power = power;
-    gemm->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
 }
 
 /* ---- attention ---- */
@@ -339,20 +155,21 @@ static void default_attention(galv_attention_law *law)
     law->provenance = GALV_PROVENANCE_ANALYTIC;
 }
 
-static void init_attention(galv_device_law *law, table *t, const galv_device *device)
+static void init_attention(galv_device_law *law, galv_law_table *t,
+                           const galv_device *device)
 {
     galv_attention_law *attention = &law->attention;
     attention->peak_flop_per_s = galv_device_peak(device, GALV_BF16) * law->power;
     attention->factor = law->factors[GALV_FACTOR_ATTENTION];
-    attention->n_sm = positive(device->n_sm, 100);
-    attention->tile_rows = same_generation("Blackwell", device->arch) ? 256 : 128;
+    attention->n_sm = galv_positive(device->n_sm, 100);
+    attention->tile_rows = galv_same_generation("Blackwell", device->arch) ? 256 : 128;
     int best = 0;
     const char *chosen = "";
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int kin = kinship(t, row, device);
+        int kin = galv_law_kinship(t, row, device);
         if (kin > best) {
             best = kin;
-            chosen = cell(t, row, "device");
+            chosen = galv_law_cell(t, row, "device");
         }
     }
     if (best == 0) {
@@ -360,14 +177,15 @@ static void init_attention(galv_device_law *law, table *t, const galv_device *de
         return;
     }
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        if (strcmp(cell(t, row, "device"), chosen) != 0) {
+        if (strcmp(galv_law_cell(t, row, "device"), chosen) != 0) {
             continue;
         }
-        galv_attention_curve curve = {
-            number(t, row, "head_dim", 128), 1e-6 * number(t, row, "t0_us", 5),
-            number(t, row, "efficiency", 0.5), number(t, row, "half_length", 500)};
-        put_curve(attention, strcmp(cell(t, row, "pass"), "backward") == 0,
-                  number(t, row, "causal", 0) > 0, &curve);
+        galv_attention_curve curve = {galv_law_number(t, row, "head_dim", 128),
+                                      1e-6 * galv_law_number(t, row, "t0_us", 5),
+                                      galv_law_number(t, row, "efficiency", 0.5),
+                                      galv_law_number(t, row, "half_length", 500)};
+        put_curve(attention, strcmp(galv_law_cell(t, row, "pass"), "backward") == 0,
+                  galv_law_number(t, row, "causal", 0) > 0, &curve);
     }
     attention->provenance =
         best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
@@ -375,23 +193,27 @@ static void init_attention(galv_device_law *law, table *t, const galv_device *de
 
 /* ---- memory ---- */
 
-static void init_memory(galv_device_law *law, table *t, const galv_device *device,
-                        const galv_workload *workload)
+static void init_memory(galv_device_law *law, galv_law_table *t,
+                        const galv_device *device, const galv_workload *workload)
 {
     galv_memory_law *memory = &law->memory;
-    double peak = positive(device->memory_bytes_per_s, 1e11);
+    double peak = galv_positive(device->memory_bytes_per_s, 1e11);
     const char *software = galv_software_names[workload->software];
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        if (matches(cell(t, row, "arch"), device->arch) &&
-            matches(cell(t, row, "software"), software)) {
-            memory->t0_s = 1e-6 * number(t, row, "t0_us", 3);
-            memory->cache_bytes = 1e6 * number(t, row, "cache_mb", 16);
-            memory->forward_bytes_per_s = peak * number(t, row, "forward_frac", 0.7);
-            memory->backward_bytes_per_s = peak * number(t, row, "backward_frac", 0.6);
-            memory->stream_bytes_per_s = peak * number(t, row, "stream_frac", 0.8);
-            memory->provenance = strstr(cell(t, row, "source"), "assumed") != NULL
-                                     ? GALV_PROVENANCE_ANALYTIC
-                                     : GALV_PROVENANCE_FITTED;
+        if (matches(galv_law_cell(t, row, "arch"), device->arch) &&
+            matches(galv_law_cell(t, row, "software"), software)) {
+            memory->t0_s = 1e-6 * galv_law_number(t, row, "t0_us", 3);
+            memory->cache_bytes = 1e6 * galv_law_number(t, row, "cache_mb", 16);
+            memory->forward_bytes_per_s =
+                peak * galv_law_number(t, row, "forward_frac", 0.7);
+            memory->backward_bytes_per_s =
+                peak * galv_law_number(t, row, "backward_frac", 0.6);
+            memory->stream_bytes_per_s =
+                peak * galv_law_number(t, row, "stream_frac", 0.8);
+            memory->provenance =
+                strstr(galv_law_cell(t, row, "source"), "assumed") != NULL
+                    ? GALV_PROVENANCE_ANALYTIC
+                    : GALV_PROVENANCE_FITTED;
         }
     }
     memory->factor = law->factors[GALV_FACTOR_MEMORY];
@@ -464,16 +286,17 @@ static void default_curves(galv_collective_law *law, const galv_device *device)
     law->provenance = GALV_PROVENANCE_ANALYTIC;
 }
 
-static void read_curves(galv_collective_law *law, table *t, const galv_device *device)
+static void read_curves(galv_collective_law *law, galv_law_table *t,
+                        const galv_device *device)
 {
     default_curves(law, device);
     int best = 0;
     const char *chosen = "";
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int kin = kinship(t, row, device);
-        if (kin > best && (kin > 1 || number(t, row, "link_gbs", 0) > 0)) {
+        int kin = galv_law_kinship(t, row, device);
+        if (kin > best && (kin > 1 || galv_law_number(t, row, "link_gbs", 0) > 0)) {
             best = kin;
-            chosen = cell(t, row, "device");
+            chosen = galv_law_cell(t, row, "device");
         }
     }
     bool switched = device->scaleup_bytes_per_s >= 100e9 &&
@@ -483,23 +306,26 @@ static void read_curves(galv_collective_law *law, table *t, const galv_device *d
     }
     bool has_eight = false;
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int kind = galv_word_index(curve_names, GALV_N_CURVE_KINDS, cell(t, row, "op"));
-        int n = (int)number(t, row, "ranks", 0);
-        if (best == 0 || kind < 0 || strcmp(cell(t, row, "device"), chosen) != 0 ||
+        int kind = galv_word_index(curve_names, GALV_N_CURVE_KINDS,
+                                   galv_law_cell(t, row, "op"));
+        int n = (int)galv_law_number(t, row, "ranks", 0);
+        if (best == 0 || kind < 0 ||
+            strcmp(galv_law_cell(t, row, "device"), chosen) != 0 ||
             (n != 2 && n != 4 && n != 8)) {
             continue;
         }
-        double nominal = 1e9 * number(t, row, "link_gbs", 0);
+        double nominal = 1e9 * galv_law_number(t, row, "link_gbs", 0);
         double scale = nominal > 0 ? law->link_bytes_per_s / nominal : 1;
         galv_collective_curve *c = &law->curves[kind][n];
-        c->alpha_s = 1e-6 * number(t, row, "alpha_us", 10);
-        c->bytes_per_s = 1e9 * scale * number(t, row, "busbw_gbs", 1);
-        c->mid_bytes = 1e6 * number(t, row, "mid_mb", 0);
-        c->knee_bytes = 1e6 * positive(number(t, row, "knee_mb", 1), 1e-3);
+        c->alpha_s = 1e-6 * galv_law_number(t, row, "alpha_us", 10);
+        c->bytes_per_s = 1e9 * scale * galv_law_number(t, row, "busbw_gbs", 1);
+        c->mid_bytes = 1e6 * galv_law_number(t, row, "mid_mb", 0);
+        c->knee_bytes =
+            1e6 * galv_positive(galv_law_number(t, row, "knee_mb", 1), 1e-3);
         static const char *const knots[GALV_N_CURVE_KNOTS] = {
             "ln_1m", "ln_4m", "ln_16m", "ln_64m", "ln_256m"};
         for (int i = 0; i < GALV_N_CURVE_KNOTS; i++) {
-            c->log_ratio[i] = number(t, row, knots[i], 0);
+            c->log_ratio[i] = galv_law_number(t, row, knots[i], 0);
         }
         has_eight = has_eight || n == 8;
         law->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
@@ -512,29 +338,30 @@ static void read_curves(galv_collective_law *law, table *t, const galv_device *d
     }
 }
 
-static void init_collective(galv_device_law *law, table *t, const galv_pool *pool)
+static void init_collective(galv_device_law *law, galv_law_table *t,
+                            const galv_pool *pool)
 {
     galv_collective_law *c = &law->collective;
     const galv_device *device = &pool->device;
-    double link = positive(pool->intra_bytes_per_s, device->scaleup_bytes_per_s);
-    c->link_bytes_per_s = positive(link, 10e9);
+    double link = galv_positive(pool->intra_bytes_per_s, device->scaleup_bytes_per_s);
+    c->link_bytes_per_s = galv_positive(link, 10e9);
     read_curves(c, t, device);
     for (int kind = 0; kind < GALV_N_CURVE_KINDS; kind++) {
         interpolate_curves(c->curves[kind]);
     }
-    double p2p = positive(device->p2p_bytes_per_s, c->link_bytes_per_s);
+    double p2p = galv_positive(device->p2p_bytes_per_s, c->link_bytes_per_s);
     if (device->scaleup_bytes_per_s > 0) {
         p2p *= c->link_bytes_per_s / device->scaleup_bytes_per_s;
     }
     c->p2p_bytes_per_s = 0.80 * (p2p < c->link_bytes_per_s ? p2p : c->link_bytes_per_s);
     c->p2p_alpha_s = 8e-6;
     c->ring_bytes_per_s = c->curves[GALV_CURVE_REDUCE_SCATTER][8].bytes_per_s;
-    double usable = positive(pool->inter_efficiency, 0.94) *
+    double usable = galv_positive(pool->inter_efficiency, 0.94) *
                     law->factors[GALV_FACTOR_NETWORK] *
-                    positive(pool->inter_bytes_per_s, 1e9);
+                    galv_positive(pool->inter_bytes_per_s, 1e9);
     double domain = pool->scaleup_domain > pool->devices_per_node
                         ? pool->scaleup_domain
-                        : positive(pool->devices_per_node, 1);
+                        : galv_positive(pool->devices_per_node, 1);
     c->node_bytes_per_s = usable * domain;
     c->nic_bytes_per_s = usable;
     if (pool->nics_per_node > 0 && pool->nics_per_node < pool->devices_per_node) {
@@ -547,7 +374,7 @@ static void init_collective(galv_device_law *law, table *t, const galv_pool *poo
             pool->nics_per_node < pool->devices_per_node / pool->devices_per_bus;
     }
     c->hop_intra_s = 3.4e-6;
-    c->hop_inter_s = 8e-6 + 4.5 * positive(pool->inter_latency_s, 1.5e-6);
+    c->hop_inter_s = 8e-6 + 4.5 * galv_positive(pool->inter_latency_s, 1.5e-6);
 }
 
 galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
@@ -560,17 +387,17 @@ galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
     if (arena == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    table tables[5];
-    open_table(&tables[0], "insitu.csv", galv_data_insitu_csv,
-               galv_data_insitu_csv_length, arena, err);
-    open_table(&tables[1], "gemm.csv", galv_data_gemm_csv, galv_data_gemm_csv_length,
-               arena, err);
-    open_table(&tables[2], "attention.csv", galv_data_attention_csv,
-               galv_data_attention_csv_length, arena, err);
-    open_table(&tables[3], "memory_bound.csv", galv_data_memory_bound_csv,
-               galv_data_memory_bound_csv_length, arena, err);
-    open_table(&tables[4], "collective.csv", galv_data_collective_csv,
-               galv_data_collective_csv_length, arena, err);
+    galv_law_table tables[5];
+    galv_law_table_open(&tables[0], "insitu.csv", galv_data_insitu_csv,
+                        galv_data_insitu_csv_length, arena, err);
+    galv_law_table_open(&tables[1], "gemm.csv", galv_data_gemm_csv,
+                        galv_data_gemm_csv_length, arena, err);
+    galv_law_table_open(&tables[2], "attention.csv", galv_data_attention_csv,
+                        galv_data_attention_csv_length, arena, err);
+    galv_law_table_open(&tables[3], "memory_bound.csv", galv_data_memory_bound_csv,
+                        galv_data_memory_bound_csv_length, arena, err);
+    galv_law_table_open(&tables[4], "collective.csv", galv_data_collective_csv,
+                        galv_data_collective_csv_length, arena, err);
     galv_status status = GALV_OK;
     for (int i = 0; i < 5 && status == GALV_OK; i++) {
         status = tables[i].status;
@@ -579,7 +406,7 @@ galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
         read_factors(law, &tables[0], &pool->device, workload);
         override_factors(law, profile, &pool->device, workload);
         for (int p = 0; p < GALV_N_PRECISIONS; p++) {
-            init_gemm(law, &tables[1], &pool->device, (galv_precision)p);
+            galv_gemm_law_init(law, &tables[1], &pool->device, (galv_precision)p);
         }
         init_attention(law, &tables[2], &pool->device);
         init_memory(law, &tables[3], &pool->device, workload);

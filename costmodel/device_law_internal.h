@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "costmodel/collective_internal.h"
 #include "costmodel/kernels_internal.h"
+#include "costmodel/law_table_internal.h"
 #include "plan/cluster.h"
 #include "plan/workload.h"
 #include "traces/profile.h"
@@ -55,6 +56,11 @@ typedef struct galv_device_law {
 galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
                                  const galv_workload *workload,
                                  const galv_profile *profile, galv_err *err);
+
+/* Fills the law of matrix products of one precision from the table of their constants;
+ * reads the law's factors and sets its power. */
+void galv_gemm_law_init(galv_device_law *law, galv_law_table *table,
+                        const galv_device *device, galv_precision precision);
 
 /* Peak of a device in a precision, or in the nearest one that it has: fp8 for the
  * block-scaled kinds, the other 16-bit type for one that is missing. */

@@ -1,20 +1,27 @@
 /* Matrix products: tiles, waves, and the memory beside them.
  *
  * A product of m x n outputs is cut into tiles; the tiles are dealt to the SMs in
- * waves, the last of which may be nearly empty. A library has several tile shapes and
- * may split k over several tiles; it picks what is fastest, and so does this. Per tile:
+ * waves, the last of which may be nearly empty. A library has several tile shapes; it
+ * may cut k into s parts and add the partial sums up, or let SMs share tiles so that
+ * all end together (stream-K); it picks what is fastest, and so does this. Per tile:
  *
- *   C   = batch ceil(m/Tm) ceil(n/Tn) s             tiles, k split s ways
- *   w   = max(1, (1 - q) C/SM + q ceil(C/SM))        waves; schedulers hide part
- *   t_c = w 2 Tm Tn (k/s + k0) / (P/SM e)            + traffic of the partial sums
+ *   C   = batch ceil(m/Tm) ceil(n/Tn)                tiles; u = C/SM even waves
+ *   W   = max(1, (1 - q) u + q ceil(u))              waves; schedulers hide part
+ *   t_c = W(u) c (k + k0)                            c = 2 Tm Tn / (P/SM e)
+ *       or W(u s) c (k/s + k0) + 8 s m n / (BW e_b)  s = 2 to 8 parts of k
+ *       or c (u k + k0 + k1)                         shared tiles; k1 to put together
  *   t_c = t_c / (1 - d F/(F + F0))                   clocks fall in long kernels
  *   t_m = bytes / (BW e_b)                           + gradient sums at 0.85 BW
  *   t   = t0 + (t_c^4 + t_m^4)^(1/4)
  *
- * The constants (data/gemm.csv) were fitted to 4 300 to 6 500 measured points for each
- * device and precision; on points held out the error is 3 to 6 % (fp8 10 to 12 %: the
- * points hold the conversion of the inputs). Source of the points: aiconfigurator
- * (Apache-2.0); wave arithmetic: NVIDIA, Matrix Multiplication Background.
+ * m counts the rows of a row-major result: libraries prefer one lie of a tile over the
+ * other. The constants (data/gemm.csv) were fitted to measured points of each device by
+ * benchmarks/fit_gemm.c; that file's table says how far off they are on points held
+ * out. Harnesses that measure one shape on one kind of device differ by 5 % in the mean
+ * even where their medians agree, since each library chooses kernels by rules of its
+ * own; where it chooses badly (Blackwell, most of all) the law is too fast. Sources of
+ * the points: aiconfigurator (Apache-2.0). Wave arithmetic: NVIDIA, Matrix
+ * Multiplication Background; shared tiles: Osama et al. 2023 (arXiv 2301.03598).
  * Products that the user measured replace the law, and move it near them
  * (gemm_points.c).
  * Left out: alignment of odd sizes, transposed layouts (in the in-situ factor),
@@ -32,26 +39,31 @@ static double waves(const galv_gemm_law *law, double tiles)
     return (1 - law->quantization) * even + law->quantization * ceil(even);
 }
 
+/* Ways of cutting k, and from how many waves on nobody cuts it. */
+#define MOST_PARTS 8
+#define MOST_WAVES 6
+
 static double fastest_tile(const galv_gemm_law *law, double batch, double m, double n,
                            double k)
 {
     double best = HUGE_VAL;
+    double sum_s = 8 * batch * m * n / law->bytes_per_s;
     for (int i = 0; i < law->n_tiles; i++) {
         const galv_gemm_tile *tile = &law->tiles[i];
         double tiles = batch * ceil(m / tile->rows) * ceil(n / tile->columns);
-        double time = waves(law, tiles) * tile->s_per_k * (k + law->k0);
-        if (time < best) {
-            best = time;
+        double even = tiles / law->n_sm;
+        best = fmin(best, waves(law, tiles) * tile->s_per_k * (k + law->k0));
+        if (law->fixup_k > 0) {
+            double shared = tile->s_per_k * (even * k + law->k0 + law->fixup_k);
+            best = fmin(best, shared);
         }
-        /* partial sums are worth it only where SMs would be idle */
-        for (double split = 2; split <= 4 && tiles * split <= 2 * law->n_sm;
-             split *= 2) {
-            double partial =
-                waves(law, tiles * split) * tile->s_per_k * (k / split + law->k0) +
-                8 * split * batch * m * n / law->bytes_per_s;
-            if (partial < best) {
-                best = partial;
-            }
+        /* each part takes at least its even share and the sums */
+        for (double parts = 2; even < MOST_WAVES && parts <= MOST_PARTS &&
+                               even * tile->s_per_k * k + parts * sum_s < best;
+             parts++) {
+            best = fmin(best, waves(law, tiles * parts) * tile->s_per_k *
+                                      (k / parts + law->k0) +
+                                  parts * sum_s);
         }
     }
     return best;

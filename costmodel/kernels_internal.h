@@ -23,7 +23,7 @@ static inline void galv_cost_add(galv_cost *cost, double seconds, int provenance
 
 /* ---- matrix products ---- */
 
-#define GALV_MAX_TILES 8
+#define GALV_MAX_TILES 12
 
 typedef struct galv_gemm_tile {
     double rows, columns;
@@ -42,6 +42,8 @@ typedef struct galv_gemm_law {
     double n_sm;
     double t0_s;               /* floor of one kernel */
     double k0;                 /* start of a tile, in units of k */
+    double fixup_k;            /* to share a tile among SMs, in units of k; 0 = the
+                                  library never does */
     double quantization;       /* q: 0 = work spreads evenly, 1 = whole waves only */
     double bytes_per_s;        /* of memory that the kernel reaches; low where the fit
                                   holds the conversion of inputs to 8 bits */

@@ -1,0 +1,109 @@
+/* Constants of matrix products for a device and a precision (data/gemm.csv).
+ *
+ * A column e_RxC is the share of an SM's peak that tiles of R rows and C columns reach;
+ * empty where the library has no such tile. fp16 and tf32 take the shares of bf16: the
+ * same pipelines. A device that nobody measured takes the best product it is known to
+ * sustain, else 0.78 of its peak. */
+#include "costmodel/device_law_internal.h"
+#include "costmodel/law_table_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void add_tile(galv_gemm_law *law, double peak, double rows, double columns,
+                     double efficiency)
+{
+    if (!(efficiency > 0.05) || law->n_tiles == GALV_MAX_TILES) {
+        return;
+    }
+    galv_gemm_tile *tile = &law->tiles[law->n_tiles++];
+    tile->rows = rows;
+    tile->columns = columns;
+    tile->s_per_k = 2 * rows * columns / (peak / law->n_sm * efficiency);
+}
+
+/* Conversions beside the product: measured fp8 loses a fifth to bf16. */
+#define CONVERSION 1.25
+
+static void default_constants(galv_gemm_law *law, const galv_device *device,
+                              double peak, bool narrow)
+{
+    double half = galv_device_peak(device, GALV_BF16);
+    double efficiency = device->sustained_bf16_flop_per_s > 0
+                            ? device->sustained_bf16_flop_per_s / half
+                            : 0.78;
+    efficiency = fmin(efficiency, 0.95) / (narrow ? CONVERSION : 1);
+    law->t0_s = 4e-6;
+    law->k0 = 128;
+    law->quantization = 0.5;
+    law->bytes_per_s = 0.85 * device->memory_bytes_per_s;
+    law->droop_flop = 1e12;
+    add_tile(law, peak, 256, 128, efficiency);
+    add_tile(law, peak, 128, 256, efficiency);
+    add_tile(law, peak, 128, 128, 0.95 * efficiency);
+    add_tile(law, peak, 128, 64, 0.80 * efficiency);
+    add_tile(law, peak, 64, 128, 0.80 * efficiency);
+    add_tile(law, peak, 64, 64, 0.80 * efficiency);
+    law->provenance = GALV_PROVENANCE_ANALYTIC;
+}
+
+/* Speed that a lower power limit than that of the measured device leaves. */
+static double power_share(galv_law_table *t, size_t row, const galv_device *device,
+                          double exponent)
+{
+    double usual_w = galv_law_number(t, row, "tdp_w", 0);
+    bool capped = device->tdp_w > 0 && usual_w > device->tdp_w;
+    return capped ? pow(device->tdp_w / usual_w, exponent) : 1;
+}
+
+static void fitted_constants(galv_gemm_law *law, galv_law_table *t, size_t row,
+                             const galv_device *device, double peak)
+{
+    law->t0_s = 1e-6 * galv_law_number(t, row, "t0_us", 3);
+    law->k0 = galv_law_number(t, row, "k0", 128);
+    law->fixup_k = galv_law_number(t, row, "fixup_k", 0);
+    law->quantization = galv_law_number(t, row, "quantization", 0.5);
+    law->bytes_per_s =
+        galv_law_number(t, row, "bandwidth_frac", 0.85) * device->memory_bytes_per_s;
+    law->droop = galv_law_number(t, row, "droop", 0);
+    law->droop_flop =
+        1e12 * galv_positive(galv_law_number(t, row, "droop_tflop", 1), 1e-9);
+    for (size_t column = 0; column < t->csv.n_columns; column++) {
+        int rows = 0;
+        int columns = 0;
+        const char *name = t->csv.columns[column];
+        if (sscanf(name, "e_%dx%d", &rows, &columns) == 2 && rows > 0 && columns > 0) {
+            add_tile(law, peak, rows, columns, galv_law_number(t, row, name, 0));
+        }
+    }
+}
+
+void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
+                        const galv_device *device, galv_precision precision)
+{
+    galv_gemm_law *gemm = &law->gemm[precision];
+    double peak = galv_device_peak(device, precision);
+    gemm->n_sm = galv_positive(device->n_sm, 100);
+    gemm->input_bytes = precision <= GALV_TF32 ? 4 : 2;
+    gemm->factor = law->factors[GALV_FACTOR_GEMM];
+    gemm->stream_bytes_per_s = 0.85 * galv_positive(device->memory_bytes_per_s, 1e11);
+    bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
+    const char *word = narrow ? galv_precision_names[precision] : "bf16";
+    int best = 0;
+    size_t best_row = 0;
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        int kin = galv_law_kinship(t, row, device);
+        if (kin > best && strcmp(galv_law_cell(t, row, "precision"), word) == 0) {
+            best = kin;
+            best_row = row;
+        }
+    }
+    if (best == 0) {
+        default_constants(gemm, device, peak, narrow);
+        return;
+    }
+    double power = power_share(t, best_row, device, law->factors[GALV_FACTOR_POWER]);
+    fitted_constants(gemm, t, best_row, device, peak * power);
+    law->power = power;
+    gemm->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
+}
