@@ -61,16 +61,18 @@ static galv_status predict_stage_times(galv_validated_case *out, galv_arena *are
     status = galv_stage_times_simulate(&played, &times, schedule, &options, arena, err);
     if (status == GALV_OK) {
         const galv_sim_result *from = &played.sim;
-        out->predicted_iteration_time_s = from->iteration_time_s;
-        out->result.iteration_time_s = from->iteration_time_s;
+        double *spent_s = out->result.breakdown_s;
+        out->predicted_iteration_time_s = played.iteration_time_s;
+        out->result.iteration_time_s = played.iteration_time_s;
         out->result.events = from->n_events;
         out->result.provenance[GALV_PROVENANCE_MEASURED] = 1;
         for (int32_t rank = 0; rank < from->n_ranks; rank++) {
             for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
-                out->result.breakdown_s[part] +=
-                    from->ranks[rank].spent_s[part] / from->n_ranks;
+                spent_s[part] += from->ranks[rank].spent_s[part] / from->n_ranks;
             }
         }
+        /* what a stage idles while others still are in the iteration before */
+        spent_s[GALV_BREAKDOWN_BUBBLE] -= played.makespan_s - played.iteration_time_s;
     }
     return status;
 }

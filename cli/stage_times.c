@@ -20,8 +20,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MOST_ROWS         64
-#define MOST_RANKS_LISTED 6
+#define MOST_ROWS    64
+#define FIRST_LISTED 2
+#define LAST_LISTED  1
 
 typedef struct row {
     const galv_schedule *schedule;
@@ -290,9 +291,9 @@ static const char *list_peaks(const sheet *s, const galv_stage_times_result *res
     char number[32];
     int32_t n = result->sim.n_ranks;
     for (int32_t i = 0; i < n; i++) {
-        if (n > MOST_RANKS_LISTED && i == MOST_RANKS_LISTED / 2) {
+        if (n > 4 && i == FIRST_LISTED && !galv_cli_given(s->cli, GALV_OPTION_WIDE)) {
             galv_text_append(&text, " \xe2\x80\xa6");
-            i = n - MOST_RANKS_LISTED / 2;
+            i = n - LAST_LISTED;
         }
         galv_text_printf(
             &text, "%s%s", i > 0 ? " " : "",
@@ -311,10 +312,11 @@ static void print_table(const sheet *s)
         {"schedule", "", true, 0, 0},
         {"chunks", "", false, 2, 0},
         {"time", "s", false, 0, 0},
-        {"slower by", "%", false, 1, 0},
+        {"slower", "%", false, 1, 0},
         {"bubble", "%", false, 0, 0},
+        {"rolling", "%", false, 1, 0},
         {"peak", s->times.has_bytes ? unit : "", false, 0, 0},
-        {"peak of each stage", unit, true, 1, 12}};
+        {"peak by stage", unit, true, 1, 12}};
     galv_table table;
     double times_s[MOST_ROWS], peaks[MOST_ROWS];
     size_t n = count_played(s);
@@ -335,6 +337,7 @@ static void print_table(const sheet *s)
         galv_table_cell(&table, "%.1f",
                         best_s > 0 ? 100 * (times_s[i] / best_s - 1) : 0.0);
         galv_table_cell(&table, "%.1f", 100 * r->bubble_frac);
+        galv_table_cell(&table, "%.1f", 100 * r->rolling_bubble_frac);
         galv_table_cell(&table, "%.*f", peak_decimals, peaks[i]);
         galv_table_cell(&table, "%s", list_peaks(s, r));
     }
@@ -364,6 +367,9 @@ static void print_sheet(const sheet *s)
     galv_print(s->cli, "\n");
     if (n > 0) {
         print_table(s);
+        galv_print(s->cli,
+                   "\nrolling: the bubble where stages begin the next iteration "
+                   "without a common step\n");
     }
     for (size_t i = n; i < s->n_rows; i++) {
         galv_text line = GALV_TEXT_INIT;
@@ -379,7 +385,7 @@ static void print_sheet(const sheet *s)
 static void put_csv(galv_text *out, const sheet *s)
 {
     galv_text_append(out, "schedule,chunks,stages,micro_batches,iteration_time_s,"
-                          "bubble_frac,makespan_s,period_s,");
+                          "bubble_frac,rolling_bubble_frac,makespan_s,period_s,");
     galv_text_append(out, s->times.has_bytes ? "peak_activation_bytes\n"
                                              : "peak_activations\n");
     for (size_t i = 0; i < count_played(s); i++) {
@@ -390,6 +396,7 @@ static void put_csv(galv_text *out, const sheet *s)
         galv_csv_put_i64(out, s->options.n_micro_batches, false);
         galv_csv_put_f64(out, r->iteration_time_s, false);
         galv_csv_put_f64(out, r->bubble_frac, false);
+        galv_csv_put_f64(out, r->rolling_bubble_frac, false);
         galv_csv_put_f64(out, r->makespan_s, false);
         galv_csv_put_f64(out, r->period_s, false);
         galv_csv_put_f64(out, worst_peak(r), false);
@@ -408,6 +415,7 @@ static void put_row(galv_json_writer *w, const sheet *s,
     galv_json_key_f64(w, "period_s", r->period_s);
     galv_json_key_f64(w, "least_time_s", r->least_time_s);
     galv_json_key_f64(w, "bubble_frac", r->bubble_frac);
+    galv_json_key_f64(w, "rolling_bubble_frac", r->rolling_bubble_frac);
     galv_json_put_key(w, "busy_s");
     galv_json_begin_array(w, true);
     for (int32_t i = 0; i < r->sim.n_ranks; i++) {

@@ -315,7 +315,9 @@ static void put_case(galv_json_writer *writer, const galv_validate_report *repor
     galv_json_key_f64(writer, "measured_peak_memory_bytes",
                       m->peak_memory_bytes > 0 ? m->peak_memory_bytes : NOTHING);
     galv_json_key_f64(writer, "predicted_peak_memory_bytes",
-                      ok ? c->predicted_peak_memory_bytes : NOTHING);
+                      ok && c->predicted_peak_memory_bytes > 0
+                          ? c->predicted_peak_memory_bytes
+                          : NOTHING);
     galv_json_key_f64(writer, "error", ok ? c->error_frac : NOTHING);
     galv_json_key_f64(writer, "memory_error", ok ? c->memory_error_frac : NOTHING);
     if (!ok) {
@@ -472,7 +474,11 @@ void galv_validate_csv(galv_text *out, const galv_validate_report *report)
         galv_csv_put_f64(out, ok ? c->error_frac : NOTHING, false);
         galv_csv_put_f64(out, m->peak_memory_bytes > 0 ? m->peak_memory_bytes : NOTHING,
                          false);
-        galv_csv_put_f64(out, ok ? c->predicted_peak_memory_bytes : NOTHING, false);
+        galv_csv_put_f64(out,
+                         ok && c->predicted_peak_memory_bytes > 0
+                             ? c->predicted_peak_memory_bytes
+                             : NOTHING,
+                         false);
         galv_csv_put_f64(out, ok ? c->memory_error_frac : NOTHING, false);
         galv_csv_put(out, ok ? "" : c->why_not, false);
         galv_csv_put_f64(out, low * c->predicted_iteration_time_s, false);

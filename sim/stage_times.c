@@ -370,6 +370,9 @@ static void sum_up(galv_stage_times_result *result, bool steps_overlap)
     if (result->iteration_time_s > 0) {
         result->bubble_frac = 1 - busy_s / result->iteration_time_s;
     }
+    if (result->period_s > 0) {
+        result->rolling_bubble_frac = 1 - busy_s / result->period_s;
+    }
 }
 
 static void title(galv_stage_times_result *result, const galv_stage_times *times,

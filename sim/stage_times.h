@@ -64,7 +64,10 @@ typedef struct galv_stage_times_result {
     double least_time_s; /* what the busiest stage computes: no order is faster */
     double bubble_frac;  /* share of iteration_time_s in which a stage computes nothing,
                             messages included; mean over stages */
-    galv_sim_result sim; /* its memory: activations alone */
+    double rolling_bubble_frac; /* the same share of period_s: what is left of the
+                                   bubble where stages run on into the next iteration.
+                                   Source: the same, their "bubble rate" */
+    galv_sim_result sim;        /* its memory: activations alone */
 } galv_stage_times_result;
 
 /* The shape that a schedule has under these times and options, with what orders that

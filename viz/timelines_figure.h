@@ -12,7 +12,7 @@
  * the longest fills the width. `title` may be NULL. Of the options, the window is of
  * the common time axis, and `streams` is not used. Errors: as galv_timeline_compose,
  * and GALV_USAGE for no timelines or too many. */
-#define GALV_MOST_TIMELINES 8
+#define GALV_MOST_TIMELINES 24
 galv_status galv_timelines_compose(galv_canvas **canvas,
                                    const galv_timeline *const *timelines,
                                    size_t n_timelines, const char *title,

@@ -47,6 +47,43 @@ Test(sim_validation, errors_and_their_sums_are_what_they_say)
     galv_arena_free(arena);
 }
 
+/* Stage times as published, three groups of 1f1b, interleaved, zb-1p and zb-2p (Qi et
+ * al. 2023, arXiv 2401.10241, tables 4, 5 and 9): every iteration within 10 % (the
+ * optimizer step is not in the stage times), and the ratio of any two of a group within
+ * 3 % of the measured one. */
+Test(sim_validation, schedules_under_stage_times_compare_as_they_were_measured)
+{
+    enum { OF_GROUP = 4, N_CASES = 12 };
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_case *cases = NULL;
+    size_t n_cases = 0;
+    galv_validation v = {0};
+    cr_assert_eq(galv_cases_read(&cases, &n_cases,
+                                 GALV_SOURCE_DIR "/tests/accuracy/data/zero_bubble.csv",
+                                 arena, &err),
+                 GALV_OK, "%s", err.message);
+    cr_assert_eq(n_cases, N_CASES);
+    cr_assert_eq(galv_validate(&v, cases, n_cases, NULL, 1, arena, &err), GALV_OK, "%s",
+                 err.message);
+    for (size_t i = 0; i < n_cases; i++) {
+        double off = 1 + v.cases[i].error_frac;
+        cr_expect(off > 0.9 && off < 1, "%s: %g", v.cases[i].measured->case_id, off);
+        for (size_t k = i - i % OF_GROUP; k < i; k++) {
+            double ratio = off / (1 + v.cases[k].error_frac);
+            cr_expect_float_eq(ratio, 1, 0.03, "%s to %s: %g",
+                               v.cases[i].measured->case_id,
+                               v.cases[k].measured->case_id, ratio);
+        }
+        double parts_s = 0;
+        for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
+            parts_s += v.cases[i].result.breakdown_s[part];
+        }
+        cr_expect_float_eq(parts_s, v.cases[i].predicted_iteration_time_s, 1e-9);
+    }
+    galv_arena_free(arena);
+}
+
 Test(sim_validation, does_not_depend_on_the_number_of_threads)
 {
     galv_arena *arena = galv_arena_new();

@@ -136,12 +136,12 @@ Test(viz_timelines, several_refuse_none_too_many_and_empty_windows)
 {
     galv_arena *arena = galv_arena_new();
     galv_timeline timeline = sample_timeline(&sample_shapes[0].shape, arena);
-    const galv_timeline *several[9];
-    for (int i = 0; i < 9; i++) {
+    const galv_timeline *several[GALV_MOST_TIMELINES + 1];
+    for (int i = 0; i <= GALV_MOST_TIMELINES; i++) {
         several[i] = &timeline;
     }
     galv_canvas *canvas = NULL;
-    const size_t counts[] = {0, 9};
+    const size_t counts[] = {0, GALV_MOST_TIMELINES + 1};
     for (int i = 0; i < 2; i++) {
         galv_err err = GALV_ERR_INIT;
         cr_expect_eq(
