@@ -14,7 +14,8 @@ static bool is_two_way(const galv_plan *plan)
 /* Does chunk 1 go back over the stages? */
 static bool is_folded(const galv_plan *plan)
 {
-    static const char *const names[] = {"zb-v", "v-half", "v-min", "dualpipev"};
+    static const char *const names[] = {"zb-v", "v-1f1b", "v-half", "v-min",
+                                        "dualpipev"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(plan->schedule, names[i]) == 0) {
             return true;

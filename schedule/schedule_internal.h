@@ -38,6 +38,9 @@ galv_status galv_order_v_half(galv_slot *slots, const galv_schedule_shape *shape
 galv_status galv_order_v_min(galv_slot *slots, const galv_schedule_shape *shape,
                              galv_err *err);
 
+galv_status galv_order_v_1f1b(galv_slot *slots, const galv_schedule_shape *shape,
+                              galv_err *err);
+
 /* Two chunks a stage in a V: chunk 1 of stage r is virtual stage 2p - 1 - r. */
 int32_t galv_virtual_stage_v(const galv_schedule_shape *shape, int32_t stage,
                              int32_t chunk);

@@ -222,6 +222,20 @@ Test(sim_split_vectors, zb_v_matches_the_published_spans_and_never_waits)
     }
 }
 
+/* 1F1B takes 93 and holds 16. */
+Test(sim_split_vectors, v_1f1b_matches_the_published_span_and_peak)
+{
+    question q = {"v-1f1b", 8, 2, 24, 1, 1, 1, 0, 0, 0, false};
+    answer a = ask(&q);
+    double peak = 0;
+    for (int32_t rank = 0; rank < q.p; rank++) {
+        peak = fmax(peak, a.peaks[rank]);
+    }
+    expect("span", a.span, 88.5, &q);
+    expect("idle of rank 0", a.idle[0], 16.5, &q);
+    expect("peak", peak, 12, &q);
+}
+
 Test(sim_split_vectors, v_half_and_v_min_match_the_published_spans_and_peaks)
 {
     static const struct {
