@@ -24,6 +24,7 @@ struct galv_arena {
     block *first;
     block *current;
     size_t used_bytes;
+    galv_arena *scratch; /* NULL = nobody has asked for it */
 };
 
 galv_arena *galv_arena_new(void)
@@ -42,6 +43,7 @@ void galv_arena_free(galv_arena *arena)
         free(at);
         at = next;
     }
+    galv_arena_free(arena->scratch);
     free(arena);
 }
 
@@ -52,6 +54,16 @@ void galv_arena_reset(galv_arena *arena)
     }
     arena->current = arena->first;
     arena->used_bytes = 0;
+}
+
+galv_arena *galv_arena_scratch(galv_arena *arena)
+{
+    if (arena->scratch == NULL) {
+        arena->scratch = galv_arena_new();
+    } else {
+        galv_arena_reset(arena->scratch);
+    }
+    return arena->scratch;
 }
 
 /* Makes `current` a block with room for `need` bytes; false when memory is out. */

@@ -32,6 +32,12 @@ char *galv_arena_strdup(galv_arena *arena, const char *text);
 /* A formatted string, owned by the arena; NULL when memory is out. */
 char *galv_arena_printf(galv_arena *arena, const char *format, ...) GALV_PRINTF(2, 3);
 
+/* A second arena that belongs to this one, emptied: for what is over when the function
+ * that asked for it returns. Its memory is kept for whoever asks next, so work that is
+ * repeated with one arena does not take the same pages from the system again and again.
+ * Ask for it only where nobody asks in the meantime. NULL when memory is out. */
+galv_arena *galv_arena_scratch(galv_arena *arena);
+
 /* Bytes handed out since the last reset. */
 size_t galv_arena_used_bytes(const galv_arena *arena);
 

@@ -5,8 +5,8 @@
  * forwards. Both the operations and the waits are put in place by counting sorts, so
  * building is linear and its result depends on the order of calls alone.
  *
- * Growing lists live on the heap while the program is built (they double, and an arena
- * would keep every half); only the finished arrays go to the arena. */
+ * Operations and waits are kept in segments, in memory that is only borrowed while the
+ * program is built; only the finished arrays go to the arena of the program. */
 #include "schedule/builder_internal.h"
 
 #include <stdlib.h>
@@ -16,10 +16,13 @@
  * asks for more has a batch size with a zero too many. */
 #define MOST ((size_t)1 << 28)
 
-void galv_builder_init(galv_builder *builder, int32_t n_ranks, int32_t n_chunks,
-                       int32_t n_micro_batches)
+void galv_builder_init(galv_builder *builder, galv_arena *scratch, int32_t n_ranks,
+                       int32_t n_chunks, int32_t n_micro_batches)
 {
     memset(builder, 0, sizeof *builder);
+    builder->owns_arena = scratch == NULL;
+    builder->arena = builder->owns_arena ? galv_arena_new() : scratch;
+    builder->failed = builder->arena == NULL;
     builder->n_ranks = n_ranks;
     builder->n_chunks = n_chunks;
     builder->n_micro_batches = n_micro_batches;
@@ -27,8 +30,11 @@ void galv_builder_init(galv_builder *builder, int32_t n_ranks, int32_t n_chunks,
 
 void galv_builder_release(galv_builder *builder)
 {
-    free(builder->ops);
-    free(builder->waits);
+    if (builder->owns_arena) {
+        galv_arena_free(builder->arena);
+    }
+    free(builder->ops.segments);
+    free(builder->waits.segments);
     free(builder->classes);
     free(builder->slots);
     memset(builder, 0, sizeof *builder);
@@ -56,6 +62,30 @@ static bool grow(galv_builder *builder, void **array, size_t *capacity, size_t c
     }
     *array = grown;
     *capacity = wanted;
+    return true;
+}
+
+/* Room in a list for element `count`, the next one. */
+static bool extend(galv_builder *builder, galv_builder_list *list, size_t count,
+                   size_t size)
+{
+    if (builder->failed || count >> GALV_SEGMENT_BITS < list->n_segments) {
+        return !builder->failed;
+    }
+    if (count >= MOST) {
+        builder->failed = true;
+        return false;
+    }
+    if (!grow(builder, (void **)&list->segments, &list->capacity, list->n_segments,
+              sizeof *list->segments)) {
+        return false;
+    }
+    void *segment = galv_arena_calloc(builder->arena, GALV_SEGMENT, size);
+    if (segment == NULL) {
+        builder->failed = true;
+        return false;
+    }
+    list->segments[list->n_segments++] = segment;
     return true;
 }
 
@@ -136,11 +166,10 @@ uint32_t galv_builder_add(galv_builder *builder, int32_t rank, uint32_t class_in
                           int32_t micro_batch)
 {
     if (class_index == GALV_NO_OP ||
-        !grow(builder, (void **)&builder->ops, &builder->ops_capacity, builder->n_ops,
-              sizeof *builder->ops)) {
+        !extend(builder, &builder->ops, builder->n_ops, sizeof(galv_builder_op))) {
         return GALV_NO_OP;
     }
-    galv_builder_op *op = &builder->ops[builder->n_ops];
+    galv_builder_op *op = galv_builder_op_at(builder, builder->n_ops);
     op->class_index = class_index;
     op->micro_batch = micro_batch;
     op->queue = (uint32_t)rank * GALV_N_STREAMS + builder->classes[class_index].stream;
@@ -150,12 +179,13 @@ uint32_t galv_builder_add(galv_builder *builder, int32_t rank, uint32_t class_in
 void galv_builder_add_wait(galv_builder *builder, uint32_t op, uint32_t on)
 {
     if (op == GALV_NO_OP || on == GALV_NO_OP ||
-        (on < op && builder->ops[op].queue == builder->ops[on].queue) ||
-        !grow(builder, (void **)&builder->waits, &builder->waits_capacity,
-              builder->n_waits, sizeof *builder->waits)) {
+        (on < op && galv_builder_op_at(builder, op)->queue ==
+                        galv_builder_op_at(builder, on)->queue) ||
+        !extend(builder, &builder->waits, builder->n_waits,
+                sizeof(galv_builder_wait))) {
         return;
     }
-    galv_builder_wait *wait = &builder->waits[builder->n_waits++];
+    galv_builder_wait *wait = galv_builder_wait_at(builder, builder->n_waits++);
     wait->op = op;
     wait->on = on;
 }
@@ -167,13 +197,13 @@ static void place_ops(galv_program *program, uint32_t *place,
     size_t n_queues = (size_t)builder->n_ranks * GALV_N_STREAMS;
     uint32_t *begin = program->queue_begin;
     for (size_t op = 0; op < builder->n_ops; op++) {
-        begin[builder->ops[op].queue + 1]++;
+        begin[galv_builder_op_at(builder, op)->queue + 1]++;
     }
     for (size_t queue = 0; queue < n_queues; queue++) {
         begin[queue + 1] += begin[queue];
     }
     for (size_t op = 0; op < builder->n_ops; op++) {
-        const galv_builder_op *from = &builder->ops[op];
+        const galv_builder_op *from = galv_builder_op_at(builder, op);
         place[op] = begin[from->queue]++;
         program->ops[place[op]].class_index = from->class_index;
         program->ops[place[op]].micro_batch = from->micro_batch;
@@ -190,7 +220,7 @@ static void place_waits(galv_program *program, const uint32_t *place,
 {
     galv_program_op *ops = program->ops;
     for (size_t i = 0; i < builder->n_waits; i++) {
-        ops[place[builder->waits[i].op]].first_dependency++;
+        ops[place[galv_builder_wait_at(builder, i)->op]].first_dependency++;
     }
     uint32_t sum = 0;
     for (size_t op = 0; op <= builder->n_ops; op++) {
@@ -199,8 +229,9 @@ static void place_waits(galv_program *program, const uint32_t *place,
         sum += count;
     }
     for (size_t i = 0; i < builder->n_waits; i++) {
-        galv_program_op *op = &ops[place[builder->waits[i].op]];
-        program->dependencies[op->first_dependency++] = place[builder->waits[i].on];
+        const galv_builder_wait *wait = galv_builder_wait_at(builder, i);
+        galv_program_op *op = &ops[place[wait->op]];
+        program->dependencies[op->first_dependency++] = place[wait->on];
     }
     for (size_t op = builder->n_ops; op > 0; op--) { /* firsts moved on: back */
         ops[op].first_dependency = ops[op - 1].first_dependency;
@@ -213,7 +244,9 @@ galv_status galv_builder_finish(galv_program **program, const galv_builder *buil
 {
     size_t n_queues = (size_t)builder->n_ranks * GALV_N_STREAMS;
     galv_program *made = GALV_NEW(arena, galv_program);
-    uint32_t *place = malloc((builder->n_ops + 1) * sizeof *place);
+    uint32_t *place =
+        builder->failed ? NULL
+                        : GALV_NEW_ARRAY(builder->arena, uint32_t, builder->n_ops + 1);
     if (made != NULL && !builder->failed) {
         made->classes = GALV_NEW_ARRAY(arena, galv_operation, builder->n_classes);
         made->ops = GALV_NEW_ARRAY(arena, galv_program_op, builder->n_ops + 1);
@@ -222,7 +255,6 @@ galv_status galv_builder_finish(galv_program **program, const galv_builder *buil
     }
     if (made == NULL || builder->failed || place == NULL || made->classes == NULL ||
         made->ops == NULL || made->queue_begin == NULL || made->dependencies == NULL) {
-        free(place);
         return galv_fail(err, GALV_NO_MEMORY,
                          "a program of %zu operations does not fit in memory",
                          builder->n_ops);
@@ -239,7 +271,6 @@ galv_status galv_builder_finish(galv_program **program, const galv_builder *buil
     }
     place_ops(made, place, builder);
     place_waits(made, place, builder);
-    free(place);
     *program = made;
     return GALV_OK;
 }

@@ -21,12 +21,22 @@ typedef struct galv_builder_wait {
     uint32_t on;
 } galv_builder_wait;
 
+enum { GALV_SEGMENT_BITS = 11, GALV_SEGMENT = 1 << GALV_SEGMENT_BITS };
+
+/* A list that grows by segments, so that nothing in it moves. */
+typedef struct galv_builder_list {
+    void **segments;
+    size_t n_segments, capacity; /* of the table */
+} galv_builder_list;
+
 typedef struct galv_builder {
     int32_t n_ranks, n_chunks, n_micro_batches;
-    galv_builder_op *ops;
-    size_t n_ops, ops_capacity;
-    galv_builder_wait *waits;
-    size_t n_waits, waits_capacity;
+    galv_arena *arena; /* of the lists */
+    bool owns_arena;
+    galv_builder_list ops; /* galv_builder_op */
+    size_t n_ops;
+    galv_builder_list waits; /* galv_builder_wait */
+    size_t n_waits;
     galv_operation *classes;
     size_t n_classes, classes_capacity;
     uint32_t *slots; /* open addressing over classes; class + 1, 0 = empty */
@@ -34,9 +44,23 @@ typedef struct galv_builder {
     bool failed;
 } galv_builder;
 
-/* Caller releases with galv_builder_release. */
-void galv_builder_init(galv_builder *builder, int32_t n_ranks, int32_t n_chunks,
-                       int32_t n_micro_batches);
+static inline galv_builder_op *galv_builder_op_at(const galv_builder *builder, size_t i)
+{
+    galv_builder_op *segment = builder->ops.segments[i >> GALV_SEGMENT_BITS];
+    return &segment[i & (GALV_SEGMENT - 1)];
+}
+
+static inline galv_builder_wait *galv_builder_wait_at(const galv_builder *builder,
+                                                      size_t i)
+{
+    galv_builder_wait *segment = builder->waits.segments[i >> GALV_SEGMENT_BITS];
+    return &segment[i & (GALV_SEGMENT - 1)];
+}
+
+/* Lists are kept in `scratch`, which must stay as it is until the release; NULL: in an
+ * arena of their own. Caller releases with galv_builder_release. */
+void galv_builder_init(galv_builder *builder, galv_arena *scratch, int32_t n_ranks,
+                       int32_t n_chunks, int32_t n_micro_batches);
 void galv_builder_release(galv_builder *builder);
 
 /* The class of an operation: the same number for equal operations. */

@@ -567,7 +567,8 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
     c.shape.weights = weights;
     c.n_chunks = galv_plan_n_chunks(plan);
     c.n_virtual = plan->pp * plan->vpp;
-    galv_builder_init(&c.builder, plan->pp, c.n_chunks, c.shape.n_micro_batches);
+    galv_builder_init(&c.builder, galv_arena_scratch(arena), plan->pp, c.n_chunks,
+                      c.shape.n_micro_batches);
     status = allocate(&c, err);
     if (status == GALV_OK) {
         status = compile_all(&c, err);

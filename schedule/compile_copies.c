@@ -23,7 +23,7 @@ typedef struct meeting_list {
 
 static bool is_shared(const galv_builder *b, size_t op)
 {
-    const galv_operation *class = &b->classes[b->ops[op].class_index];
+    const galv_operation *class = &b->classes[galv_builder_op_at(b, op)->class_index];
     return class->stream == GALV_STREAM_DP && class->part != GALV_PART_TIED;
 }
 
@@ -33,7 +33,7 @@ static void fill_list(meeting_list *list)
     for (size_t op = 0; op < b->n_ops; op++) {
         list->twin_of[op] = GALV_NO_OP;
         if (is_shared(b, op)) {
-            list->begin[b->ops[op].queue / GALV_N_STREAMS + 1]++;
+            list->begin[galv_builder_op_at(b, op)->queue / GALV_N_STREAMS + 1]++;
         }
     }
     for (int32_t rank = 0; rank < b->n_ranks; rank++) {
@@ -41,7 +41,8 @@ static void fill_list(meeting_list *list)
     }
     for (size_t op = 0; op < b->n_ops; op++) {
         if (is_shared(b, op)) {
-            list->ops[list->begin[b->ops[op].queue / GALV_N_STREAMS]++] = (uint32_t)op;
+            list->ops[list->begin[galv_builder_op_at(b, op)->queue /
+                                  GALV_N_STREAMS]++] = (uint32_t)op;
         }
     }
     for (int32_t rank = b->n_ranks; rank > 0; rank--) { /* begins moved one on: back */
@@ -53,8 +54,8 @@ static void fill_list(meeting_list *list)
 /* Are two operations halves of one collective? */
 static bool are_one(const galv_builder *b, uint32_t one, uint32_t other)
 {
-    const galv_operation *x = &b->classes[b->ops[one].class_index];
-    const galv_operation *y = &b->classes[b->ops[other].class_index];
+    const galv_operation *x = &b->classes[galv_builder_op_at(b, one)->class_index];
+    const galv_operation *y = &b->classes[galv_builder_op_at(b, other)->class_index];
     return x->kind == y->kind && x->part == y->part && x->pass == y->pass &&
            x->first_layer == y->first_layer && x->n_layers == y->n_layers;
 }
@@ -86,9 +87,9 @@ static void share_waits(galv_builder *b, const meeting_list *list)
 {
     size_t n_waits = b->n_waits;
     for (size_t i = 0; i < n_waits; i++) {
-        uint32_t twin = list->twin_of[b->waits[i].op];
+        uint32_t twin = list->twin_of[galv_builder_wait_at(b, i)->op];
         if (twin != GALV_NO_OP) {
-            galv_builder_add_wait(b, twin, b->waits[i].on);
+            galv_builder_add_wait(b, twin, galv_builder_wait_at(b, i)->on);
         }
     }
     for (int32_t stage = 0; stage < b->n_ranks; stage++) {

@@ -228,8 +228,8 @@ galv_status galv_program_from_schedule(galv_program **program,
     l.schedule = schedule;
     l.shape = shape;
     l.n_virtual_stages = galv_schedule_n_virtual_stages(schedule, shape);
-    galv_builder_init(&l.builder, shape->n_stages, shape->n_chunks,
-                      shape->n_micro_batches);
+    galv_builder_init(&l.builder, galv_arena_scratch(arena), shape->n_stages,
+                      shape->n_chunks, shape->n_micro_batches);
     l.stage_of = calloc((size_t)l.n_virtual_stages * 2, sizeof *l.stage_of);
     l.slots = calloc((size_t)shape->n_stages * galv_schedule_n_slots(schedule, shape),
                      sizeof *l.slots);

@@ -40,14 +40,6 @@ uint8_t galv_sim_breakdown_of(const galv_operation *operation)
     return by_stream[operation->stream];
 }
 
-void galv_account_time(rank_account *account, galv_rank_result *result, double now_s)
-{
-    if (account->counted_s < now_s) {
-        result->spent_s[account->breakdown] += now_s - account->counted_s;
-        account->counted_s = now_s;
-    }
-}
-
 void galv_account_finish(rank_account *account, galv_rank_result *result, double now_s)
 {
     galv_account_time(account, result, now_s);
@@ -61,20 +53,21 @@ void galv_account_finish(rank_account *account, galv_rank_result *result, double
     result->spent_s[GALV_BREAKDOWN_BUBBLE] = now_s > spent ? now_s - spent : 0;
 }
 
-/* Adds changes, and keeps the peak with what made it. */
+/* Adds changes of the uses in `changed`, and keeps the peak with what made it. */
 static void change_memory(rank_account *account, galv_rank_result *result,
-                          const double *changes, double transient, uint32_t op,
-                          double now_s)
+                          unsigned changed, const double *changes, double transient,
+                          uint32_t op, double now_s)
 {
+    double *uses = account->use_bytes;
+    for (int use = 0; changed != 0; use++, changed >>= 1) {
+        if ((changed & 1U) != 0) {
+            uses[use] += changes[use];
+        }
+    }
+    uses[GALV_MEMORY_BUFFERS] += transient;
     double total = 0;
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
-        if (changes != NULL) {
-            account->use_bytes[use] += changes[use];
-        }
-        if (use == GALV_MEMORY_BUFFERS) {
-            account->use_bytes[use] += transient;
-        }
-        total += account->use_bytes[use];
+        total += uses[use];
     }
     if (total > result->peak_bytes) {
         result->peak_bytes = total;
@@ -96,20 +89,26 @@ static void change_memory(rank_account *account, galv_rank_result *result,
 }
 
 void galv_account_start(rank_account *account, galv_rank_result *result,
-                        const galv_cost *cost, uint32_t op, double now_s)
+                        const hot_class *class, const galv_cost *cost, uint32_t op,
+                        double now_s)
 {
-    change_memory(account, result, cost->start_bytes, cost->transient_bytes, op, now_s);
+    change_memory(account, result, class->start_memory, cost->start_bytes,
+                  cost->transient_bytes, op, now_s);
 }
 
 void galv_account_end(rank_account *account, galv_rank_result *result,
-                      const galv_cost *cost, uint32_t op, double now_s)
+                      const hot_class *class, const galv_cost *cost, uint32_t op,
+                      double now_s)
 {
-    change_memory(account, result, cost->end_bytes, -cost->transient_bytes, op, now_s);
+    change_memory(account, result, class->end_memory, cost->end_bytes,
+                  -cost->transient_bytes, op, now_s);
 }
 
 void galv_account_begin(rank_account *account, galv_rank_result *result,
                         const galv_stage_memory *base)
 {
     account->breakdown = GALV_BREAKDOWN_BUBBLE;
-    change_memory(account, result, base == NULL ? NULL : base->bytes, 0, 0, 0);
+    const unsigned all = (1U << GALV_N_MEMORY_USES) - 1;
+    change_memory(account, result, base == NULL ? 0 : all,
+                  base == NULL ? NULL : base->bytes, 0, 0, 0);
 }

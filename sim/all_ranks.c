@@ -137,8 +137,8 @@ static void end_on_rank(all_ranks *s, const meeting_slot *slot, uint32_t rank_in
 {
     const hot_class *class = &s->classes[slot->class_index].hot;
     uint32_t queue = rank_index * GALV_N_STREAMS + class->stream;
-    if (class->end_memory) {
-        galv_account_end(&s->accounts[rank_index], &s->results[rank_index],
+    if (class->end_memory != 0) {
+        galv_account_end(&s->accounts[rank_index], &s->results[rank_index], class,
                          &s->costs[slot->class_index], slot->op, s->now_s);
     }
     s->queues[queue].busy_s += s->now_s - slot->start_s;
@@ -267,9 +267,10 @@ static void begin_slot(all_ranks *s, uint32_t slot_index)
     for (uint32_t k = 0; k < class->n; k++) {
         uint32_t rank_index = slot->first_rank + k * stride;
         rank_state *rank = &s->ranks[rank_index];
-        if (class->hot.start_memory) {
+        if (class->hot.start_memory != 0) {
             galv_account_start(&s->accounts[rank_index], &s->results[rank_index],
-                               &s->costs[slot->class_index], slot->op, s->now_s);
+                               &class->hot, &s->costs[slot->class_index], slot->op,
+                               s->now_s);
         }
         if (works) {
             touch(s, rank_index);

@@ -25,55 +25,63 @@ static void set_rate(sim *s, sim_queue *queue, double rate)
     }
 }
 
+static double greater(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* Alone on its device. */
+static void set_rate_alone(sim *s, int32_t rank, sim_queue *queues)
+{
+    sim_rank *state = &s->ranks[rank];
+    state->next_s = INFINITY;
+    if (state->running != 0) {
+        sim_queue *queue = &queues[galv_sim_first_stream(state->running)];
+        set_rate(s, queue, 1);
+        state->next_s = queue->end_s;
+    }
+}
+
 void galv_sim_set_rates(sim *s, int32_t rank)
 {
     sim_rank *state = &s->ranks[rank];
     sim_queue *queues = &s->queues[(size_t)rank * GALV_N_STREAMS];
-    unsigned running = state->running;
+    const unsigned running = state->running;
     const unsigned compute_bit = 1U << GALV_STREAM_COMPUTE;
     if ((running & (running - 1)) == 0) { /* one activity or none */
-        state->next_s = INFINITY;
-        for (int stream = 0; running != 0; stream++, running >>= 1) {
-            if ((running & 1U) != 0) {
-                set_rate(s, &queues[stream], 1);
-                state->next_s = queues[stream].end_s;
-            }
-        }
+        set_rate_alone(s, rank, queues);
         return;
     }
     double intra = 0;
     double inter = 0;
     double slowest = 1;
-    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-        if ((running & (1U << stream) & ~compute_bit) != 0) {
-            const hot_class *class = &s->classes[queues[stream].class_index];
-            intra += class->intra_share;
-            inter += class->inter_share;
-            slowest = fmax(slowest, class->compute_slowdown);
-        }
+    for (unsigned left = running & ~compute_bit; left != 0; left &= left - 1) {
+        const sim_queue *queue = &queues[galv_sim_first_stream(left)];
+        const hot_class *class = &s->classes[queue->class_index];
+        intra += class->intra_share;
+        inter += class->inter_share;
+        slowest = greater(slowest, class->compute_slowdown);
     }
     double next_s = INFINITY;
-    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-        if ((running & (1U << stream)) == 0) {
-            continue;
-        }
+    for (unsigned left = running; left != 0; left &= left - 1) {
+        int stream = galv_sim_first_stream(left);
         const hot_class *class = &s->classes[queues[stream].class_index];
         double slowed = 1;
         if (stream == GALV_STREAM_COMPUTE) {
             slowed = slowest;
         } else {
             if (class->intra_share > 0) {
-                slowed = fmax(slowed, intra);
+                slowed = greater(slowed, intra);
             }
             if (class->inter_share > 0) {
-                slowed = fmax(slowed, inter);
+                slowed = greater(slowed, inter);
             }
             if ((running & compute_bit) != 0) {
-                slowed *= fmax(class->comm_slowdown, 1);
+                slowed *= greater(class->comm_slowdown, 1);
             }
         }
         set_rate(s, &queues[stream], 1 / slowed);
-        next_s = fmin(next_s, queues[stream].end_s);
+        next_s = queues[stream].end_s < next_s ? queues[stream].end_s : next_s;
     }
     state->next_s = next_s;
 }

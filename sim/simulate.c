@@ -82,9 +82,9 @@ static void end_head(sim *s, uint32_t queue_index, int32_t rank)
     uint32_t op = queue->head;
     const hot_class *class = &s->classes[queue->class_index];
     galv_rank_result *result = &s->results[rank];
-    if (class->end_memory) {
-        galv_account_end(&s->ranks[rank].account, result, &s->costs[queue->class_index],
-                         op, s->now_s);
+    if (class->end_memory != 0) {
+        galv_account_end(&s->ranks[rank].account, result, class,
+                         &s->costs[queue->class_index], op, s->now_s);
     }
     result->comm_s[class->stream] += s->now_s - queue->start_s;
     result->end_s = s->now_s;
@@ -95,10 +95,12 @@ static void end_head(sim *s, uint32_t queue_index, int32_t rank)
     queue->head = op + 1;
     s->n_done++;
     s->n_events++;
-    for (uint32_t i = s->first_next[op]; i < s->first_next[op + 1]; i++) {
+    const uint32_t end = s->ops[op + 1].first_next;
+    for (uint32_t i = s->ops[op].first_next; i < end; i++) {
         uint32_t freed = s->next[i];
-        if (--s->pending[freed] == 0 && s->queues[s->queue_of[freed]].head == freed) {
-            look_at(s, s->queue_of[freed]);
+        hot_op *waits = &s->ops[freed];
+        if (--waits->pending == 0 && s->queues[waits->queue].head == freed) {
+            look_at(s, waits->queue);
         }
     }
     look_at(s, queue_index);
@@ -109,13 +111,13 @@ static void start_head(sim *s, uint32_t queue_index, int32_t rank)
 {
     sim_queue *queue = &s->queues[queue_index];
     uint32_t op = queue->head;
-    uint32_t class_index = s->program->ops[op].class_index;
+    uint32_t class_index = s->ops[op].class_index;
     const hot_class *class = &s->classes[class_index];
     queue->class_index = class_index;
     queue->start_s = s->now_s;
     s->n_events++;
-    if (class->start_memory) {
-        galv_account_start(&s->ranks[rank].account, &s->results[rank],
+    if (class->start_memory != 0) {
+        galv_account_start(&s->ranks[rank].account, &s->results[rank], class,
                            &s->costs[class_index], op, s->now_s);
     }
     if (class->work_s <= 0) {
@@ -132,15 +134,12 @@ static void start_head(sim *s, uint32_t queue_index, int32_t rank)
 static void set_breakdown(sim *s, int32_t rank)
 {
     sim_rank *state = &s->ranks[rank];
-    unsigned running = state->running;
     state->account.breakdown = GALV_BREAKDOWN_BUBBLE;
-    for (int stream = 0; running != 0; stream++, running >>= 1) {
-        if ((running & 1U) != 0) { /* streams are numbered in the order that counts */
-            const sim_queue *queue =
-                &s->queues[(size_t)rank * GALV_N_STREAMS + (size_t)stream];
-            state->account.breakdown = s->classes[queue->class_index].breakdown;
-            return;
-        }
+    if (state->running != 0) { /* streams are numbered in the order that counts */
+        int stream = galv_sim_first_stream(state->running);
+        const sim_queue *queue =
+            &s->queues[(size_t)rank * GALV_N_STREAMS + (size_t)stream];
+        state->account.breakdown = s->classes[queue->class_index].breakdown;
     }
 }
 
@@ -150,11 +149,11 @@ static void settle(sim *s)
     while (s->n_ready > 0) {
         uint32_t queue_index = s->ready[--s->n_ready];
         sim_queue *queue = &s->queues[queue_index];
-        int32_t rank = (int32_t)(queue_index / GALV_N_STREAMS);
-        unsigned bit = 1U << (queue_index % GALV_N_STREAMS);
+        int32_t rank = queue->rank;
+        unsigned bit = 1U << (queue_index - (uint32_t)rank * GALV_N_STREAMS);
         s->is_ready[queue_index] = 0;
         if (queue->head < queue->end && (s->ranks[rank].running & bit) == 0 &&
-            s->pending[queue->head] == 0) {
+            s->ops[queue->head].pending == 0) {
             start_head(s, queue_index, rank);
         }
     }
@@ -174,9 +173,9 @@ static void end_due(sim *s, int32_t rank)
     touch(s, rank);
     unsigned running = s->ranks[rank].running;
     uint32_t first_queue = (uint32_t)rank * GALV_N_STREAMS;
-    for (uint32_t stream = 0; stream < GALV_N_STREAMS; stream++) {
-        if ((running & (1U << stream)) != 0 &&
-            s->queues[first_queue + stream].end_s <= s->now_s) {
+    for (unsigned left = running; left != 0; left &= left - 1) {
+        uint32_t stream = (uint32_t)galv_sim_first_stream(left);
+        if (s->queues[first_queue + stream].end_s <= s->now_s) {
             s->ranks[rank].running &= (uint8_t) ~(1U << stream);
             end_head(s, first_queue + stream, rank);
         }
@@ -205,14 +204,16 @@ static bool play(sim *s)
 
 /* ---- setting up ---- */
 
-static bool is_zero(const double *bytes)
+/* Uses of memory that change, a bit each. */
+static uint8_t changed_uses(const double *bytes, double transient)
 {
+    unsigned changed = transient > 0 ? 1U << GALV_MEMORY_BUFFERS : 0;
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
         if (bytes[use] < 0 || bytes[use] > 0) {
-            return false;
+            changed |= 1U << use;
         }
     }
-    return true;
+    return (uint8_t)changed;
 }
 
 void galv_sim_fill_classes(hot_class *classes, const galv_program *program,
@@ -221,7 +222,6 @@ void galv_sim_fill_classes(hot_class *classes, const galv_program *program,
     for (uint32_t i = 0; i < program->n_classes; i++) {
         const galv_cost *cost = &costs[i];
         hot_class *class = &classes[i];
-        bool transient = cost->transient_bytes > 0;
         class->work_s = cost->work_s;
         class->intra_share = cost->intra_share;
         class->inter_share = cost->inter_share;
@@ -230,8 +230,8 @@ void galv_sim_fill_classes(hot_class *classes, const galv_program *program,
         class->message_bytes = cost->message_bytes;
         class->stream = program->classes[i].stream;
         class->breakdown = galv_sim_breakdown_of(&program->classes[i]);
-        class->start_memory = transient || !is_zero(cost->start_bytes);
-        class->end_memory = transient || !is_zero(cost->end_bytes);
+        class->start_memory = changed_uses(cost->start_bytes, cost->transient_bytes);
+        class->end_memory = changed_uses(cost->end_bytes, cost->transient_bytes);
     }
 }
 
@@ -240,27 +240,29 @@ void galv_sim_fill_classes(hot_class *classes, const galv_program *program,
 static void fill_waits(sim *s)
 {
     const galv_program *program = s->program;
-    uint32_t *first = s->first_next;
+    hot_op *ops = s->ops;
     for (uint32_t i = 0; i < program->n_dependencies; i++) {
-        first[program->dependencies[i] + 2]++;
+        ops[program->dependencies[i] + 2].first_next++;
     }
     for (uint32_t op = 0; op < program->n_ops; op++) {
-        first[op + 2] += first[op + 1];
+        ops[op + 2].first_next += ops[op + 1].first_next;
     }
     for (uint32_t op = 0; op < program->n_ops; op++) {
         uint32_t begin = program->ops[op].first_dependency;
         uint32_t end = program->ops[op + 1].first_dependency;
-        s->pending[op] = end - begin;
+        ops[op].class_index = program->ops[op].class_index;
+        ops[op].pending = end - begin;
         for (uint32_t i = begin; i < end; i++) {
-            s->next[first[program->dependencies[i] + 1]++] = op;
+            s->next[ops[program->dependencies[i] + 1].first_next++] = op;
         }
     }
     uint32_t n_queues = (uint32_t)program->n_ranks * GALV_N_STREAMS;
     for (uint32_t queue = 0; queue < n_queues; queue++) {
         s->queues[queue].head = program->queue_begin[queue];
         s->queues[queue].end = program->queue_begin[queue + 1];
+        s->queues[queue].rank = (int32_t)(queue / GALV_N_STREAMS);
         for (uint32_t op = s->queues[queue].head; op < s->queues[queue].end; op++) {
-            s->queue_of[op] = queue;
+            ops[op].queue = queue;
         }
     }
 }
@@ -272,7 +274,8 @@ size_t galv_sim_most_samples(const galv_program *program, const hot_class *class
     size_t n = 1;
     for (uint32_t op = begin[0]; op < begin[GALV_N_STREAMS]; op++) {
         const hot_class *class = &classes[program->ops[op].class_index];
-        n += (size_t) class->start_memory + (size_t) class->end_memory;
+        n += class->start_memory != 0;
+        n += class->end_memory != 0;
     }
     return n;
 }
@@ -298,21 +301,22 @@ static bool set_up(sim *s, const galv_stage_memory *base, galv_arena *arena)
     const galv_program *program = s->program;
     size_t n_ranks = (size_t)program->n_ranks;
     size_t n_queues = n_ranks * GALV_N_STREAMS;
-    s->classes = GALV_NEW_ARRAY(arena, hot_class, program->n_classes);
-    s->pending = GALV_NEW_ARRAY(arena, uint32_t, program->n_ops);
-    s->queue_of = GALV_NEW_ARRAY(arena, uint32_t, program->n_ops);
-    s->first_next = GALV_NEW_ARRAY(arena, uint32_t, (size_t)program->n_ops + 2);
-    s->next = GALV_NEW_ARRAY(arena, uint32_t, program->n_dependencies);
-    s->queues = GALV_NEW_ARRAY(arena, sim_queue, n_queues);
-    s->ranks = GALV_NEW_ARRAY(arena, sim_rank, n_ranks);
-    s->heap = GALV_NEW_ARRAY(arena, int32_t, n_ranks);
-    s->heap_place = GALV_NEW_ARRAY(arena, int32_t, n_ranks);
-    s->ready = GALV_NEW_ARRAY(arena, uint32_t, n_queues);
-    s->is_ready = GALV_NEW_ARRAY(arena, uint8_t, n_queues);
-    s->changed = GALV_NEW_ARRAY(arena, int32_t, n_ranks);
+    galv_arena *scratch = galv_arena_scratch(arena);
+    if (scratch == NULL) {
+        return false;
+    }
+    s->classes = GALV_NEW_ARRAY(scratch, hot_class, program->n_classes);
+    s->ops = GALV_NEW_ARRAY(scratch, hot_op, (size_t)program->n_ops + 2);
+    s->next = GALV_NEW_ARRAY(scratch, uint32_t, program->n_dependencies);
+    s->queues = GALV_NEW_ARRAY(scratch, sim_queue, n_queues);
+    s->ranks = GALV_NEW_ARRAY(scratch, sim_rank, n_ranks);
+    s->heap = GALV_NEW_ARRAY(scratch, int32_t, n_ranks);
+    s->heap_place = GALV_NEW_ARRAY(scratch, int32_t, n_ranks);
+    s->ready = GALV_NEW_ARRAY(scratch, uint32_t, n_queues);
+    s->is_ready = GALV_NEW_ARRAY(scratch, uint8_t, n_queues);
+    s->changed = GALV_NEW_ARRAY(scratch, int32_t, n_ranks);
     s->results = GALV_NEW_ARRAY(arena, galv_rank_result, n_ranks);
-    if (s->classes == NULL || s->pending == NULL || s->queue_of == NULL ||
-        s->first_next == NULL || s->next == NULL || s->queues == NULL ||
+    if (s->classes == NULL || s->ops == NULL || s->next == NULL || s->queues == NULL ||
         s->ranks == NULL || s->heap == NULL || s->heap_place == NULL ||
         s->ready == NULL || s->is_ready == NULL || s->changed == NULL ||
         s->results == NULL) {
@@ -352,7 +356,7 @@ static galv_status fail_deadlock(const sim *s, galv_err *err)
         for (uint32_t i = program->ops[op].first_dependency;
              i < program->ops[op + 1].first_dependency; i++) {
             uint32_t on = program->dependencies[i];
-            if (on >= s->queues[s->queue_of[on]].head) {
+            if (on >= s->queues[s->ops[on].queue].head) {
                 galv_program_name_op(other, sizeof other, program, on);
                 break;
             }
@@ -387,8 +391,8 @@ static bool make_timeline(galv_timeline *timeline, sim *s, galv_arena *arena)
     int32_t n_ranks = s->program->n_ranks;
     size_t n_spans = 0;
     for (uint32_t op = 0; op < s->program->n_ops; op++) {
-        if (op < s->queues[s->queue_of[op]].head) {
-            s->spans[op].rank = (int32_t)(s->queue_of[op] / GALV_N_STREAMS);
+        if (op < s->queues[s->ops[op].queue].head) {
+            s->spans[op].rank = (int32_t)(s->ops[op].queue / GALV_N_STREAMS);
             galv_sim_fill_span(&s->spans[op], s->program, op,
                                &s->classes[s->program->ops[op].class_index]);
             s->spans[n_spans++] = s->spans[op];

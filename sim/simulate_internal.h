@@ -14,15 +14,26 @@ typedef struct hot_class {
     double message_bytes;
     uint8_t breakdown; /* galv_breakdown of the time when it is what counts */
     uint8_t stream;
-    bool start_memory; /* changes memory when it starts; when it ends */
-    bool end_memory;
+    uint8_t start_memory; /* uses of memory that change when it starts, a bit each */
+    uint8_t end_memory;   /* ... when it ends; the transient is of both */
 } hot_class;
+
+/* What the engine needs of an operation, in one place: it comes to each operation once,
+ * out of many queues, so that what it reads together should lie together. */
+typedef struct hot_op {
+    uint32_t class_index;
+    uint32_t pending;    /* dependencies that have not ended */
+    uint32_t queue;      /* that it stands in */
+    uint32_t first_next; /* successors by dependency: next[first_next of this op, of the
+                            next one) */
+} hot_op;
 
 /* One queue: (rank, stream). At most one of its operations runs at a time. */
 typedef struct sim_queue {
     uint32_t head; /* next to start, or the one that runs */
     uint32_t end;
     uint32_t class_index; /* of the one that runs */
+    int32_t rank;
     double start_s;
     double end_s; /* if nothing changes */
     double rate;
@@ -49,16 +60,14 @@ typedef struct sim {
     const galv_program *program;
     const galv_cost *costs;
     const galv_sim_options *options;
-    hot_class *classes;   /* [n_classes] */
-    uint32_t *pending;    /* [n_ops] dependencies that have not ended */
-    uint32_t *queue_of;   /* [n_ops] */
-    uint32_t *first_next; /* [n_ops + 2] successors of an op, by dependency */
-    uint32_t *next;       /* [n_dependencies] */
-    sim_queue *queues;    /* [n_ranks * GALV_N_STREAMS] */
-    sim_rank *ranks;      /* [n_ranks] */
-    int32_t *heap;        /* [n_ranks] ranks by (next_s, rank) */
-    int32_t *heap_place;  /* [n_ranks] */
-    uint32_t *ready;      /* [n_queues] queues to look at: a stack */
+    hot_class *classes;  /* [n_classes] */
+    hot_op *ops;         /* [n_ops + 2], as in the program */
+    uint32_t *next;      /* [n_dependencies] */
+    sim_queue *queues;   /* [n_ranks * GALV_N_STREAMS] */
+    sim_rank *ranks;     /* [n_ranks] */
+    int32_t *heap;       /* [n_ranks] ranks by (next_s, rank) */
+    int32_t *heap_place; /* [n_ranks] */
+    uint32_t *ready;     /* [n_queues] queues to look at: a stack */
     uint32_t n_ready;
     uint8_t *is_ready; /* [n_queues] is in it */
     int32_t *changed;  /* [n_ranks] ranks whose rates must be set anew */
@@ -69,6 +78,12 @@ typedef struct sim {
     galv_rank_result *results; /* [n_ranks] */
     galv_span *spans;          /* [n_ops] by op; NULL = not recorded */
 } sim;
+
+/* The first stream of a set of streams, a bit for each; one at least. */
+static inline int galv_sim_first_stream(unsigned streams)
+{
+    return __builtin_ctz(streams);
+}
 
 /* Sets the rates of what runs on a rank, and its next_s (rates.c). */
 void galv_sim_set_rates(sim *s, int32_t rank);
@@ -85,15 +100,25 @@ void galv_sim_fill_span(galv_span *span, const galv_program *program, uint32_t o
 size_t galv_sim_most_samples(const galv_program *program, const hot_class *classes,
                              int32_t rank);
 
-/* Counts the time since the last change on a rank to what ran (account.c). */
-void galv_account_time(rank_account *account, galv_rank_result *result, double now_s);
+/* Counts the time since the last change on a rank to what ran. */
+static inline void galv_account_time(rank_account *account, galv_rank_result *result,
+                                     double now_s)
+{
+    if (account->counted_s < now_s) {
+        result->spent_s[account->breakdown] += now_s - account->counted_s;
+        account->counted_s = now_s;
+    }
+}
+
 /* Fills up a rank's time with the bubble, so that the parts add up to the whole. */
 void galv_account_finish(rank_account *account, galv_rank_result *result, double now_s);
 /* Memory at the start and at the end of an operation. */
 void galv_account_start(rank_account *account, galv_rank_result *result,
-                        const galv_cost *cost, uint32_t op, double now_s);
+                        const hot_class *class, const galv_cost *cost, uint32_t op,
+                        double now_s);
 void galv_account_end(rank_account *account, galv_rank_result *result,
-                      const galv_cost *cost, uint32_t op, double now_s);
+                      const hot_class *class, const galv_cost *cost, uint32_t op,
+                      double now_s);
 /* The memory that a rank holds before anything starts; NULL = nothing. */
 void galv_account_begin(rank_account *account, galv_rank_result *result,
                         const galv_stage_memory *base);

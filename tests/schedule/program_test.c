@@ -91,7 +91,7 @@ Test(schedule_program, a_cycle_is_named)
     galv_err err = GALV_ERR_INIT;
     galv_builder builder;
     galv_program *program = NULL;
-    galv_builder_init(&builder, 3, 1, 1);
+    galv_builder_init(&builder, NULL, 3, 1, 1);
     uint32_t a = add(&builder, operation(GALV_OP_FORWARD, GALV_STREAM_COMPUTE, 0, -1));
     uint32_t b = add(&builder, operation(GALV_OP_BACKWARD, GALV_STREAM_COMPUTE, 1, -1));
     uint32_t c = add(&builder, operation(GALV_OP_ALL_REDUCE, GALV_STREAM_DP, 2, -1));
@@ -114,7 +114,7 @@ Test(schedule_program, a_message_without_its_other_end_is_named)
         galv_err err = GALV_ERR_INIT;
         galv_builder builder;
         galv_program *program = NULL;
-        galv_builder_init(&builder, 2, 1, 1);
+        galv_builder_init(&builder, NULL, 2, 1, 1);
         if (which == 0) {
             add(&builder, operation(GALV_OP_SEND, GALV_STREAM_PP_SEND, 0, 1));
         } else {

@@ -7,7 +7,7 @@ draft *draft_make(int32_t n_ranks)
     galv_arena *arena = galv_arena_new();
     draft *d = GALV_NEW(arena, draft);
     d->arena = arena;
-    galv_builder_init(&d->builder, n_ranks, 1, 1);
+    galv_builder_init(&d->builder, NULL, n_ranks, 1, 1);
     return d;
 }
 
