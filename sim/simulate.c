@@ -71,8 +71,8 @@ static void touch(sim *s, int32_t rank)
     if (!s->ranks[rank].changed) {
         s->ranks[rank].changed = true;
         s->changed[s->n_changed++] = rank;
+        galv_account_time(&s->ranks[rank].account, &s->results[rank], s->now_s);
     }
-    galv_account_time(&s->ranks[rank].account, &s->results[rank], s->now_s);
 }
 
 /* The head of a queue has ended: bookkeeping, and whoever waited for it. */
