@@ -20,8 +20,11 @@
 #include "sim/stage_times.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define WHY_NOT_LENGTH 210
 
 typedef struct validating {
     const galv_profile *profile;
@@ -137,18 +140,16 @@ static void predict(void *context, size_t item, int worker)
     (void)worker;
     if (arena == NULL) {
         out->status = galv_fail(&err, GALV_NO_MEMORY, "no memory for a case");
+    } else if (out->measured->fault != NULL) {
+        out->status = galv_fail(&err, GALV_INPUT, "%s", out->measured->fault);
     } else if (out->measured->model.n_groups == 0 && out->measured->t_f_s > 0) {
         out->status = predict_stage_times(out, arena, &err);
     } else {
         out->status = predict_plan(out, &v->stages[item], v->profile, arena, &err);
     }
     if (out->status != GALV_OK) {
-        size_t length = strlen(err.message);
-        if (length >= sizeof out->why_not) {
-            length = sizeof out->why_not - 1;
-        }
-        memcpy(out->why_not, err.message, length);
-        out->why_not[length] = '\0';
+        snprintf(out->why_not, sizeof out->why_not, "%.*s%s%.80s", WHY_NOT_LENGTH,
+                 err.message, err.hint[0] != '\0' ? "; " : "", err.hint);
     }
     galv_arena_free(arena);
 }

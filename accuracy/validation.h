@@ -13,7 +13,7 @@ typedef struct galv_validated_case {
     const char *source; /* as stated, else the base name of the case's file */
     const char *group;  /* source and model family: what leaving out takes at once */
     galv_status status; /* GALV_OK: predicted; else why not: */
-    char why_not[200];
+    char why_not[300];
     double predicted_iteration_time_s;
     double predicted_peak_memory_bytes; /* as the case measured it: memory_kind
                                            torch_peak leaves out the context */

@@ -37,15 +37,34 @@ typedef struct validating {
     int bys[MAX_BYS]; /* -1 = the sweeps */
     galv_validation validation;
     galv_validate_report report;
+    galv_err first_wrong; /* row that could not be read */
 } validating;
 
 /* ---- input ---- */
+
+/* An id of another file tells cases apart no longer. */
+static galv_status warn_of_repeated(const validating *v, size_t n_before, galv_err *err)
+{
+    for (size_t i = n_before; i < v->n_cases; i++) {
+        for (size_t j = 0; j < n_before; j++) {
+            const galv_case *a = &v->cases[j];
+            const galv_case *b = &v->cases[i];
+            if (strcmp(a->case_id, b->case_id) == 0) {
+                return galv_cli_warn(v->cli, err,
+                                     "case_id '%.80s' of %s:%ld is one of %s:%ld too",
+                                     b->case_id, b->file, b->line, a->file, a->line);
+            }
+        }
+    }
+    return GALV_OK;
+}
 
 static galv_status add_cases(validating *v, const char *path, galv_err *err)
 {
     galv_case *more = NULL;
     size_t n = 0;
-    galv_status status = galv_cases_read(&more, &n, path, v->cli->arena, err);
+    galv_status status =
+        galv_cases_read_each(&more, &n, path, &v->first_wrong, v->cli->arena, err);
     if (status != GALV_OK) {
         return status;
     }
@@ -61,7 +80,7 @@ static galv_status add_cases(validating *v, const char *path, galv_err *err)
     }
     v->cases = all;
     v->n_cases += n;
-    return GALV_OK;
+    return warn_of_repeated(v, v->n_cases - n, err);
 }
 
 static galv_status read_profiles(validating *v, galv_err *err)
@@ -194,6 +213,24 @@ static galv_status write_residuals(const validating *v, galv_err *err)
 
 /* ---- the command ---- */
 
+/* Those whose row is wrong are an error, told at the end. */
+static galv_status warn_of_failed(const validating *v, galv_err *err)
+{
+    const galv_validated_case *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < v->validation.n_cases; i++) {
+        const galv_validated_case *c = &v->validation.cases[i];
+        if (c->status != GALV_OK && c->measured->fault == NULL) {
+            first = n++ == 0 ? c : first;
+        }
+    }
+    return n == 0 ? GALV_OK
+                  : galv_cli_warn(v->cli, err,
+                                  "%zu of %zu cases not predicted: %s:%ld: %s", n,
+                                  v->validation.n_cases, first->measured->file,
+                                  first->measured->line, first->why_not);
+}
+
 static galv_status predict(validating *v, galv_err *err)
 {
     const galv_cli *cli = v->cli;
@@ -212,6 +249,9 @@ static galv_status predict(validating *v, galv_err *err)
     if (status == GALV_OK) {
         status = galv_validate_intervals(&intervals, cli, &v->validation, err);
     }
+    if (status == GALV_OK) {
+        status = warn_of_failed(v, err);
+    }
     v->report = (galv_validate_report){cli, &v->validation, intervals, refitted};
     return status;
 }
@@ -219,9 +259,7 @@ static galv_status predict(validating *v, galv_err *err)
 static galv_status print_tables(const validating *v, galv_err *err)
 {
     galv_status status = GALV_OK;
-    if (galv_cli_given(v->cli, GALV_OPTION_DETAILS)) {
-        galv_validate_print_cases(&v->report);
-    }
+    galv_validate_print_cases(&v->report, galv_cli_given(v->cli, GALV_OPTION_DETAILS));
     for (size_t i = 0; i < v->n_bys && status == GALV_OK; i++) {
         if (i > 0) {
             galv_print(v->cli, "\n");
@@ -316,6 +354,10 @@ int galv_cmd_validate(const galv_cli *cli)
     if (status != GALV_OK) {
         return galv_cli_fail(cli, &err);
     }
-    check_tolerance(cli, v.validation.n_timed, v.validation.mape_frac, &err);
+    if (v.first_wrong.status != GALV_OK) { /* all others were predicted and printed */
+        err = v.first_wrong;
+    } else {
+        check_tolerance(cli, v.validation.n_timed, v.validation.mape_frac, &err);
+    }
     return galv_cli_conclude(cli, &err);
 }

@@ -12,8 +12,9 @@
 #include <math.h>
 #include <string.h>
 
-#define NOTHING  ((double)NAN)
-#define ID_WIDTH 24
+#define NOTHING     ((double)NAN)
+#define ID_WIDTH    24
+#define SHOWN_CASES 20 /* of those without a measurement or a prediction */
 
 galv_status galv_validate_intervals(galv_interval **intervals, const galv_cli *cli,
                                     const galv_validation *validation, galv_err *err)
@@ -120,7 +121,8 @@ galv_status galv_validate_print_by(const galv_validate_report *report, int by,
     return GALV_OK;
 }
 
-void galv_validate_print_cases(const galv_validate_report *report)
+/* Of cases that were predicted: all, or those that have no measurement at all. */
+static void print_predicted(const galv_validate_report *report, bool all, size_t most)
 {
     static const galv_column columns[] = {
         {"case", "", true, 0, 0},         {"measured", "s", false, 0, 0},
@@ -130,13 +132,15 @@ void galv_validate_print_cases(const galv_validate_report *report)
         {"to", "s", false, 2, 0}};
     const galv_cli *cli = report->cli;
     const galv_validation *v = report->validation;
+    size_t n = 0;
     galv_table table;
     galv_table_init(&table, cli->arena, columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < v->n_cases; i++) {
         const galv_validated_case *c = &v->cases[i];
         const galv_interval *interval = &report->intervals[i];
         double predicted_s = c->predicted_iteration_time_s;
-        if (c->status != GALV_OK) {
+        bool measured = !isnan(c->error_frac) || !isnan(c->memory_error_frac);
+        if (c->status != GALV_OK || (measured && !all) || n++ >= most) {
             continue;
         }
         galv_table_row(&table);
@@ -152,17 +156,44 @@ void galv_validate_print_cases(const galv_validate_report *report)
         cell_number(&table,
                     interval->validated ? predicted_s * (1 + interval->high_frac) : 0);
     }
+    if (n == 0) {
+        return;
+    }
+    galv_print(cli, "%s", all ? "" : "predicted, not measured\n");
     galv_cli_print_table(cli, &table);
-    bool titled = false;
-    for (size_t i = 0; i < v->n_cases; i++) {
-        const galv_validated_case *c = &v->cases[i];
-        if (c->status != GALV_OK) {
-            galv_print(cli, "%s", titled ? "" : "\nnot predicted\n");
-            galv_help_wrap(cli->out, c->why_not, 2, 79);
-            titled = true;
-        }
+    if (n > most) {
+        galv_print(cli, "and %zu more: --details\n", n - most);
     }
     galv_print(cli, "\n");
+}
+
+static void print_failed(const galv_validate_report *report, size_t most)
+{
+    const galv_validation *v = report->validation;
+    size_t n = 0;
+    for (size_t i = 0; i < v->n_cases; i++) {
+        const galv_validated_case *c = &v->cases[i];
+        if (c->status == GALV_OK || n++ >= most) {
+            continue;
+        }
+        galv_print(report->cli, "%s", n == 1 ? "not predicted\n" : "");
+        bool named = strstr(c->why_not, c->measured->case_id) != NULL;
+        const char *line = galv_arena_printf(report->cli->arena, "%s%s%s",
+                                             named ? "" : c->measured->case_id,
+                                             named ? "" : ": ", c->why_not);
+        galv_help_wrap(report->cli->out, line != NULL ? line : c->why_not, 2, 79);
+    }
+    if (n > most) {
+        galv_print(report->cli, "  and %zu more: --details\n", n - most);
+    }
+    galv_print(report->cli, "%s", n > 0 ? "\n" : "");
+}
+
+void galv_validate_print_cases(const galv_validate_report *report, bool all)
+{
+    size_t most = all ? SIZE_MAX : SHOWN_CASES;
+    print_predicted(report, all, most);
+    print_failed(report, most);
 }
 
 galv_status galv_validate_print_sweeps(const galv_validate_report *report,

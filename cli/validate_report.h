@@ -17,8 +17,9 @@ typedef struct galv_validate_report {
 galv_status galv_validate_intervals(galv_interval **intervals, const galv_cli *cli,
                                     const galv_validation *validation, galv_err *err);
 
-/* Every case, and why some were not predicted. */
-void galv_validate_print_cases(const galv_validate_report *report);
+/* Every case, or without `all` those that were predicted but never measured; and why
+ * some were not predicted. */
+void galv_validate_print_cases(const galv_validate_report *report, bool all);
 
 /* One table of sums; `by` as in accuracy/error_sums.h. */
 galv_status galv_validate_print_by(const galv_validate_report *report, int by,

@@ -11,10 +11,12 @@
 
 #include "base/words.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_VIRTUAL_STAGES 65536
+#define N_WORDS(words)     (sizeof(words) / sizeof(words)[0])
 
 static galv_status contradicts(const galv_case *c, galv_err *err, const char *message)
 {
@@ -37,6 +39,18 @@ static galv_status placed(galv_status status, const galv_case *c, galv_err *err)
     return GALV_INPUT;
 }
 
+static bool is_v(const galv_case *c)
+{
+    static const char *const words[] = {"zb-v", "v-half", "v-min", "dualpipev"};
+    return galv_word_index(words, N_WORDS(words), c->schedule) >= 0;
+}
+
+static bool is_looped(const galv_case *c)
+{
+    return strcmp(c->schedule, "interleaved") == 0 ||
+           strcmp(c->schedule, "breadth-first") == 0;
+}
+
 static galv_status check_available(const galv_case *c, galv_err *err)
 {
     if (c->model.n_groups == 0) {
@@ -45,11 +59,10 @@ static galv_status check_available(const galv_case *c, galv_err *err)
                      c->case_id);
         return err->status = GALV_UNAVAILABLE;
     }
-    if (c->vpp > 1 && c->stage_layers[0] != '\0' && c->schedule[0] != '\0' &&
-        strcmp(c->schedule, "interleaved") != 0) {
+    if (c->vpp > 1 && c->stage_layers[0] != '\0' && !is_looped(c) && !is_v(c)) {
         galv_fail_at(err, c->file, c->line, 0,
-                     "case %.80s: stage_layers with several chunks a stage are "
-                     "available for schedule interleaved only, not '%.40s'",
+                     "case %.80s: stage_layers with several chunks a stage are not "
+                     "available for schedule '%.40s'",
                      c->case_id, c->schedule);
         return err->status = GALV_UNAVAILABLE;
     }
@@ -80,6 +93,16 @@ static galv_status make_cluster(galv_cluster *cluster, const galv_case *c,
     galv_pool *pool = &cluster->pools[0];
     pool->devices_per_node = per_node;
     pool->scaleup_domain = c->gpus_per_node;
+    if (pool->devices_per_bus > 0) {
+        pool->devices_per_bus = common_divisor(pool->devices_per_bus, per_node);
+    }
+    /* A row speaks of nodes and of what lies between them: where it gives rates, they
+     * are those of switches. */
+    if (c->intra_bytes_per_s > 0 || c->inter_bytes_per_s > 0) {
+        memset(cluster->torus, 0, sizeof cluster->torus);
+    } else if (galv_cluster_n_torus_dims(cluster) > 0) {
+        pool->scaleup_domain = per_node;
+    }
     if (c->intra_bytes_per_s > 0) {
         pool->intra_bytes_per_s = c->intra_bytes_per_s;
     }
@@ -132,14 +155,16 @@ static galv_workload make_workload(const galv_case *c)
 
 /* Blocks of one stage over its chunks: as even as can be, the larger shares last where
  * the embedding takes a place in the first chunk, first otherwise (so that the head of
- * the last stage meets a smaller one). */
+ * the last stage meets a smaller one). In a V the chunks come back the other way. */
 static void split_stage(int32_t *stage_blocks, int32_t stage, int32_t blocks,
-                        int32_t pp, int32_t vpp)
+                        const galv_case *c)
 {
-    int32_t rest = blocks % vpp;
-    for (int32_t chunk = 0; chunk < vpp; chunk++) {
-        bool larger = stage == 0 ? chunk >= vpp - rest : chunk < rest;
-        stage_blocks[chunk * pp + stage] = blocks / vpp + (larger ? 1 : 0);
+    int32_t rest = blocks % c->vpp;
+    for (int32_t chunk = 0; chunk < c->vpp; chunk++) {
+        bool larger = stage == 0 ? chunk >= c->vpp - rest : chunk < rest;
+        bool back = chunk == 1 && is_v(c);
+        int32_t place = back ? c->pp - 1 - stage : stage;
+        stage_blocks[chunk * c->pp + place] = blocks / c->vpp + (larger ? 1 : 0);
     }
 }
 
@@ -174,7 +199,7 @@ static galv_status read_stage_layers(int32_t **stage_blocks, const galv_case *c,
         }
         at = end + 1;
         total += blocks;
-        split_stage(read, stage, (int32_t)blocks, c->pp, c->vpp);
+        split_stage(read, stage, (int32_t)blocks, c);
     }
     if (total != galv_model_n_blocks(&c->model)) {
         return contradicts(c, err, "stage_layers do not add up to num_layers");
@@ -237,9 +262,7 @@ static galv_status lay_out(galv_plan *plan, const galv_job *job, const galv_case
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     plan->vpp = c->vpp;
-    if (c->vpp > 1) {
-        strcpy(plan->schedule, "interleaved");
-    }
+    snprintf(plan->schedule, sizeof plan->schedule, "%s", c->schedule);
     int32_t layer = 1; /* after the embedding */
     for (int32_t s = 0; s < n_virtual; s++) {
         plan->first_layer[s] = s == 0 ? 0 : layer;
@@ -247,6 +270,27 @@ static galv_status lay_out(galv_plan *plan, const galv_job *job, const galv_case
     }
     plan->first_layer[n_virtual] = plan->n_layers;
     return galv_plan_check(plan, job, err);
+}
+
+/* The name and the chunks under which a schedule is known here; see the header. */
+static void settle_schedule(galv_case *c)
+{
+    bool chunked = c->vpp > 1;
+    if (c->pp == 1) {
+        c->schedule = "none";
+        c->vpp = 1;
+    } else if (is_v(c)) {
+        c->vpp = chunked ? c->vpp : 2;
+    } else if (strcmp(c->schedule, "dualpipe") == 0) {
+        c->vpp = c->vpp == 2 ? 1 : c->vpp; /* its two copies, counted as chunks */
+    } else if (strcmp(c->schedule, "gpipe") == 0 ||
+               strcmp(c->schedule, "breadth-first") == 0) {
+        c->schedule = chunked ? "breadth-first" : "gpipe";
+    } else if (strcmp(c->schedule, "1f1b") == 0 || c->schedule[0] == '\0' ||
+               strcmp(c->schedule, "interleaved") == 0 ||
+               strcmp(c->schedule, "other") == 0) {
+        c->schedule = chunked ? "interleaved" : "1f1b";
+    }
 }
 
 /* Are pipeline messages asynchronous? See the header. */
@@ -260,13 +304,13 @@ static galv_status make_plan(galv_plan **plan, const galv_job *job, const galv_c
                              const int32_t *stage_blocks, galv_arena *arena,
                              galv_err *err)
 {
-    bool interleaved = strcmp(c->schedule, "interleaved") == 0 || c->vpp > 1;
+    bool interleaved = is_looped(c) || c->vpp > 1;
     bool placed_by_hand = stage_blocks != NULL && interleaved;
     galv_uniform_plan uniform = {
         .strategy = make_strategy(c),
         .pp = c->pp,
         .vpp = placed_by_hand ? 1 : c->vpp,
-        .schedule = c->schedule[0] == '\0' || placed_by_hand ? NULL : c->schedule,
+        .schedule = placed_by_hand ? NULL : c->schedule,
         .micro_batch_size = c->micro_batch_size,
         .overlap = {.grad_reduce = c->overlap_grad_reduce,
                     .param_gather = c->overlap_param_gather,
@@ -281,9 +325,12 @@ static galv_status make_plan(galv_plan **plan, const galv_job *job, const galv_c
     return status;
 }
 
-galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *c,
+galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *stated,
                               galv_arena *arena, galv_err *err)
 {
+    galv_case settled = *stated;
+    const galv_case *c = &settled;
+    settle_schedule(&settled);
     galv_status status = check_available(c, err);
     if (status == GALV_OK) {
         status = check_degrees(c, err);

@@ -15,7 +15,7 @@
 #define GIB       1073741824.0
 
 static const char *const families[] = {"gpt", "llama", "moe", "bert", "t5", "vit"};
-static const char *const sp_words[] = {"0", "1", "ulysses"};
+static const char *const sp_words[] = {"0", "1", "ulysses", "0.0", "1.0"};
 static const char *const memory_kinds[] = {"torch_peak", "nvidia_smi", "unknown"};
 #define N_WORDS(words) (sizeof(words) / sizeof(words)[0])
 
@@ -55,9 +55,15 @@ static void read_f64(const reader *r, const char *column, double low, double hig
 static void read_flag(const reader *r, const char *column, bool *flag)
 {
     int32_t number = *flag;
-    if (r->err->status == GALV_OK &&
-        galv_csv_i32(r->table, r->row, galv_csv_column(r->table, column), 0, 1, &number,
-                     r->err) == GALV_OK) {
+    int column_index = galv_csv_column(r->table, column);
+    const char *cell = galv_csv_cell(r->table, r->row, column_index);
+    if (strcmp(cell, "True") == 0 || strcmp(cell, "true") == 0) {
+        *flag = true;
+    } else if (strcmp(cell, "False") == 0 || strcmp(cell, "false") == 0) {
+        *flag = false;
+    } else if (r->err->status == GALV_OK &&
+               galv_csv_i32(r->table, r->row, column_index, 0, 1, &number, r->err) ==
+                   GALV_OK) {
         *flag = number == 1;
     }
 }
@@ -96,6 +102,15 @@ static void require(const reader *r, const char *column, int32_t value)
     }
 }
 
+/* Width of an MLP that is not stated; 0 when the hidden size is not either. */
+static int32_t usual_width(const shape *s)
+{
+    int64_t hidden = s->hidden_size;
+    int64_t width =
+        s->gated_linear_unit ? (8 * hidden / 3 + 255) / 256 * 256 : 4 * hidden;
+    return width <= MAX_COUNT ? (int32_t)width : MAX_COUNT;
+}
+
 static shape read_shape(const reader *r, const char *family)
 {
     shape s = {.gated_linear_unit = strcmp(family, "llama") == 0};
@@ -121,14 +136,12 @@ static shape read_shape(const reader *r, const char *family)
     if (s.num_query_groups == 0) {
         s.num_query_groups = s.num_attention_heads;
     }
-    if (s.ffn_hidden_size == 0 && !s.gated_linear_unit) {
-        s.ffn_hidden_size = 4 * s.hidden_size;
+    if (s.ffn_hidden_size == 0) {
+        s.ffn_hidden_size = usual_width(&s);
     }
     if (s.moe_ffn_hidden_size == 0) {
         s.moe_ffn_hidden_size = s.ffn_hidden_size;
     }
-    require(r, "ffn_hidden_size",
-            strcmp(family, "moe") == 0 ? s.moe_ffn_hidden_size : s.ffn_hidden_size);
     if (r->err->status == GALV_OK && s.hidden_size % s.num_attention_heads != 0) {
         galv_csv_fail(r->table, r->row,
                       galv_csv_column(r->table, "num_attention_heads"), r->err,
@@ -245,6 +258,7 @@ static void read_what_ran(const reader *r, galv_case *c)
     c->recompute = read_word(r, "recompute", galv_recompute_names, GALV_N_RECOMPUTES,
                              galv_recompute_names[GALV_RECOMPUTE_NONE]);
     c->sp = read_word(r, "sp", sp_words, N_WORDS(sp_words), sp_words[0]);
+    c->sp = strcmp(c->sp, "1.0") == 0 ? "1" : strcmp(c->sp, "0.0") == 0 ? "0" : c->sp;
     c->schedule = text(r, "schedule");
     c->stage_layers = text(r, "stage_layers");
     read_i32(r, "software_year", 1990, &c->software_year);
@@ -365,9 +379,31 @@ static galv_status check_unique(const galv_case *cases, size_t n_cases,
     return GALV_OK;
 }
 
-galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
-                                  const galv_csv *table, galv_arena *arena,
-                                  galv_err *err)
+/* What is left of a row that is wrong. */
+static galv_status keep_fault(galv_case *c, const reader *r, galv_arena *arena)
+{
+    const char *id = text(r, "case_id");
+    *c = (galv_case){
+        .case_id = id[0] != '\0'
+                       ? id
+                       : galv_arena_printf(arena, "line %ld", r->table->lines[r->row]),
+        .sweep = text(r, "sweep"),
+        .source = text(r, "source"),
+        .software = "",
+        .gpu = text(r, "gpu"),
+        .model_family = text(r, "model_family"),
+        .notes = text(r, "notes"),
+        .line = r->table->lines[r->row],
+        .file = r->table->name,
+        .memory_kind = "",
+        .confidence = text(r, "confidence"),
+        .fault = galv_arena_printf(arena, "%s", r->err->message)};
+    return c->case_id == NULL || c->fault == NULL ? GALV_NO_MEMORY : GALV_OK;
+}
+
+/* Of wrong rows: the first ends the reading, or with `first_wrong` they are kept. */
+static galv_status read_rows(galv_case **cases, size_t *n_cases, const galv_csv *table,
+                             galv_err *first_wrong, galv_arena *arena, galv_err *err)
 {
     if (galv_csv_require(table, "case_id", err) < 0) {
         return GALV_INPUT;
@@ -377,19 +413,34 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     for (size_t row = 0; row < table->n_rows; row++) {
-        reader r = {table, row, err};
+        galv_err wrong = GALV_ERR_INIT;
+        reader r = {table, row, first_wrong == NULL ? err : &wrong};
         galv_status status = read_case(&r, &read[row]);
-        if (status != GALV_OK) {
+        if (status != GALV_OK && first_wrong == NULL) {
             return status;
+        }
+        if (status != GALV_OK) {
+            if (first_wrong->status == GALV_OK) {
+                *first_wrong = wrong;
+            }
+            if (keep_fault(&read[row], &r, arena) != GALV_OK) {
+                return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+            }
         }
     }
     galv_status status = check_unique(read, table->n_rows, arena, err);
-    if (status != GALV_OK) {
-        return status;
+    if (status == GALV_OK) {
+        *cases = read;
+        *n_cases = table->n_rows;
     }
-    *cases = read;
-    *n_cases = table->n_rows;
-    return GALV_OK;
+    return status;
+}
+
+galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
+                                  const galv_csv *table, galv_arena *arena,
+                                  galv_err *err)
+{
+    return read_rows(cases, n_cases, table, NULL, arena, err);
 }
 
 galv_status galv_cases_read(galv_case **cases, size_t *n_cases, const char *path,
@@ -399,4 +450,15 @@ galv_status galv_cases_read(galv_case **cases, size_t *n_cases, const char *path
     galv_status status = galv_csv_read_file(&table, path, arena, err);
     return status == GALV_OK ? galv_cases_read_table(cases, n_cases, &table, arena, err)
                              : status;
+}
+
+galv_status galv_cases_read_each(galv_case **cases, size_t *n_cases, const char *path,
+                                 galv_err *first_wrong, galv_arena *arena,
+                                 galv_err *err)
+{
+    galv_csv table;
+    galv_status status = galv_csv_read_file(&table, path, arena, err);
+    return status == GALV_OK
+               ? read_rows(cases, n_cases, &table, first_wrong, arena, err)
+               : status;
 }

@@ -52,22 +52,32 @@ typedef struct galv_case {
     double t_f_s, t_b_s, t_w_s, t_comm_s;
     int32_t n_micro_batches; /* column micro_batches; 0 = by the batch sizes */
     double memory_limit_activations;
+
+    const char *fault; /* why the row could not be read; NULL = it was. Of others only
+                          case_id, source, sweep, file and line can be relied on */
 } galv_case;
 
 /* Reads every case of a file into the arena, in file order. What an empty cell means:
  * degrees, micro_batch_size: 1; dp: num_gpus / (tp cp pp); gpus_per_node: 8; precision
  * bf16; software other; recompute none; sp, zero: 0; num_query_groups: the heads;
- * ffn_hidden_size: 4 x hidden (where nothing is gated); flash_attention,
- * causal_attention, overlap_grad_reduce, overlap_param_gather: 1; tp_comm_overlap: 0;
- * expert_tp: as the software does; launch_blocking: 1 where the notes state
- * CUDA_LAUNCH_BLOCKING=1, else 0.
- * Errors: GALV_INPUT for a number out of range, an unknown word, an absent or repeated
- * case_id, a row with neither a model nor stage times. */
+ * ffn_hidden_size: 4 x hidden, where gated 8/3 x hidden up to a multiple of 256
+ * (Llama's rule, meta-llama/llama model.py); flash_attention, causal_attention,
+ * overlap_grad_reduce, overlap_param_gather: 1; tp_comm_overlap: 0; expert_tp: as the
+ * software does; launch_blocking: 1 where the notes state CUDA_LAUNCH_BLOCKING=1, else
+ * 0. Errors: GALV_INPUT for a number out of range, an unknown word, an absent or
+ * repeated case_id, a row with neither a model nor stage times. */
 galv_status galv_cases_read(galv_case **cases, size_t *n_cases, const char *path,
                             galv_arena *arena, galv_err *err);
 
-/* The same from a table that is read already; the table's arena must live as long as
- * the cases. */
+/* The same, but a row that is wrong becomes a case with a fault; of the first such row
+ * `first_wrong` holds the error, and it is untouched when there is none. What concerns
+ * the whole table (its syntax, a repeated case_id) is an error still. */
+galv_status galv_cases_read_each(galv_case **cases, size_t *n_cases, const char *path,
+                                 galv_err *first_wrong, galv_arena *arena,
+                                 galv_err *err);
+
+/* galv_cases_read from a table that is read already; the table's arena must live as
+ * long as the cases. */
 galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
                                   const galv_csv *table, galv_arena *arena,
                                   galv_err *err);
@@ -95,11 +105,16 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
  * - pipeline messages are asynchronous in interleaved schedules since 2022 and in
  *   zero-bubble ones, else not (Megatron-LM: --overlap-p2p-communication exists for
  *   interleaving only; zero-bubble-pipeline-parallelism: communication.py).
- * - nodes: num_gpus in domains of gpus_per_node; the last one may be part full.
+ * - nodes: num_gpus in domains of gpus_per_node; the last one may be part full. A
+ *   device that is wired in a torus lies in one only where the row gives no rates.
+ * - schedule: the same order has one name. One stage: none, and vpp 1. "other" or
+ * empty: 1f1b. 1f1b of several chunks is interleaved and the reverse, gpipe of several
+ * chunks breadth-first. zb-v, v-half, v-min and dualpipev have two chunks where vpp is
+ * 1; dualpipe's two copies are no chunks where vpp is 2.
  * - stage_layers: blocks per stage; over the chunks of a stage as evenly as possible,
  *   the first chunk of the first stage (embedding) and the last chunk of the last stage
  *   (head) getting the fewest. */
-galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *c,
+galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *stated,
                               galv_arena *arena, galv_err *err);
 
 #endif

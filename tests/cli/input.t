@@ -60,12 +60,12 @@ $ printf 'kind,device\ncompute' >profile.csv; galvatron-sim --profile profile.cs
 2...
 ? 4
 
-$ sed '2s/,3.528,/,-3.528,/' cases.csv >negative.csv; galvatron-sim validate negative.csv
+$ sed '2s/,3.528,/,-3.528,/' cases.csv >negative.csv; galvatron-sim validate negative.csv >/dev/null
 2~ ^galvatron-sim: error: negative.csv:2
 2...
 ? 4
 
-$ sed '2s/,3.528,/,nan,/' cases.csv >nan.csv; galvatron-sim validate nan.csv
+$ sed '2s/,3.528,/,nan,/' cases.csv >nan.csv; galvatron-sim validate nan.csv >/dev/null
 2~ ^galvatron-sim: error: nan.csv:2
 2...
 ? 4

@@ -62,3 +62,35 @@ $ galvatron-sim validate cases.csv --residuals r.csv >/dev/null; head -n 1 r.csv
 $ galvatron-sim validate cases.csv --leave-out source | tail -n 2
 > left out: factors fitted anew for 0 of 3 cases; the others have too few
 >   like runs elsewhere and are as built in
+
+# Without a measurement there is no error to sum up, so the predictions are listed.
+$ sed 's/,3.528,/,,/; s/,3.6974,/,,/' cases.csv >some.csv; galvatron-sim validate some.csv
+> predicted, not measured
+~ ^case +measured +predicted +error
+...
+~ ^megatron_sc21_a100-0001 +- +[0-9.]+ +-
+~ ^megatron_sc21_a100-0002 +- +[0-9.]+ +-
+...
+~ ^error = predicted / measured
+...
+
+# A row that cannot be read is told with its place; the others are predicted all the
+# same, and every case_id is in the document.
+$ sed '3s/,megatron,/,megatorn,/' cases.csv >wrong.csv; galvatron-sim validate wrong.csv --json >v.json
+2> galvatron-sim: error: wrong.csv:3: column 'software': unknown software 'megatorn'
+2>   did you mean 'megatron'?
+? 4
+
+$ jq -c '[.cases[] | [.case_id, .predicted_iteration_time_s != null, .why_not]] | .[1], length' v.json
+> ["megatron_sc21_a100-0002",false,"column 'software': unknown software 'megatorn'"]
+> 3
+
+# One that makes no plan is named, and why.
+$ sed '3s/,a100-sxm-80gb,/,a100-sxm-90gb,/' cases.csv >wrong.csv; galvatron-sim validate wrong.csv
+2~ ^galvatron-sim: warning: 1 of 3 cases not predicted: wrong.csv:3: unknown GPU 'a100-sxm-90gb'; did you mean 'a100-sxm-[48]0gb'\?
+> not predicted
+~ ^  megatron_sc21_a100-0002: unknown GPU 'a100-sxm-90gb'; did you mean
+...
+
+$ galvatron-sim validate cases.csv cases.csv >/dev/null
+2> galvatron-sim: warning: case_id 'megatron_sc21_a100-0001' of cases.csv:2 is one of cases.csv:2 too

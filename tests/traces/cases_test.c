@@ -1,4 +1,5 @@
 /* Cases of public sources: what is read, and what plan becomes of it. */
+#include "plan/catalog.h"
 #include "tests/support/leaks.h"
 #include "traces/cases.h"
 
@@ -309,4 +310,112 @@ Test(traces_cases, cases_that_contradict_themselves_make_no_plan)
         }
         galv_arena_free(arena);
     }
+}
+
+/* One order has one name, whatever a source calls it and counts as a chunk. */
+Test(traces_cases, schedules_by_other_names_become_the_one_they_are)
+{
+    static const struct {
+        int32_t pp, vpp;
+        const char *stated;
+        const char *schedule;
+        int32_t chunks;
+    } cases[] = {
+        {1, 1, "1f1b", "none", 1},
+        {1, 2, "interleaved", "none", 1},
+        {2, 1, "other", "1f1b", 1},
+        {2, 2, "other", "interleaved", 2},
+        {2, 1, "", "1f1b", 1},
+        {2, 2, "", "interleaved", 2},
+        {2, 1, "interleaved", "1f1b", 1},
+        {2, 2, "1f1b", "interleaved", 2},
+        {2, 2, "gpipe", "breadth-first", 2},
+        {2, 1, "breadth-first", "gpipe", 1},
+        {2, 1, "zb-v", "zb-v", 2},
+        {2, 2, "zb-v", "zb-v", 2},
+        {2, 2, "dualpipe", "dualpipe", 1},
+        {2, 1, "zb-h1", "zb-h1", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        galv_arena *arena = galv_arena_new();
+        galv_err err = GALV_ERR_INIT;
+        galv_case *read = NULL;
+        size_t n = 0;
+        char text[800];
+        snprintf(text, sizeof text,
+                 "case_id,gpu,num_gpus,num_layers,hidden_size,num_attention_heads,"
+                 "vocab_size,seq_length,global_batch_size,pp,vpp,schedule\n"
+                 "a,a100-sxm-80gb,%d,8,512,8,1000,128,8,%d,%d,%s\n",
+                 (int)cases[i].pp, (int)cases[i].pp, (int)cases[i].vpp,
+                 cases[i].stated);
+        cr_assert_eq(read_text(&read, &n, text, arena, &err), GALV_OK, "%s",
+                     err.message);
+        galv_job job;
+        galv_plan *plan = NULL;
+        cr_assert_eq(galv_case_to_plan(&job, &plan, &read[0], arena, &err), GALV_OK,
+                     "%s: %s", cases[i].stated, err.message);
+        cr_expect_str_eq(plan->schedule, cases[i].schedule, "%s of %d chunks",
+                         cases[i].stated, (int)cases[i].vpp);
+        cr_expect_eq(plan->vpp, cases[i].chunks, "%s", cases[i].stated);
+        galv_arena_free(arena);
+    }
+}
+
+/* What comes back up a V has its stages in the other direction. */
+Test(traces_cases, stage_layers_of_a_v_are_laid_out_both_ways)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_case *read = NULL;
+    size_t n = 0;
+    galv_job job;
+    galv_plan *plan = NULL;
+    cr_assert_eq(
+        read_text(&read, &n,
+                  "case_id,gpu,num_gpus,num_layers,hidden_size,num_attention_heads,"
+                  "vocab_size,seq_length,global_batch_size,pp,schedule,stage_layers\n"
+                  "a,a100-sxm-80gb,2,10,512,8,1000,128,8,2,zb-v,4-6\n",
+                  arena, &err),
+        GALV_OK);
+    cr_assert_eq(galv_case_to_plan(&job, &plan, &read[0], arena, &err), GALV_OK, "%s",
+                 err.message);
+    static const int32_t first[] = {0, 3, 6, 9, 12}; /* 1 + 2, 3, 3, 2 + 1 layers */
+    for (int i = 0; i <= 4; i++) {
+        cr_expect_eq(plan->first_layer[i], first[i], "stage %d begins at %d", i,
+                     (int)plan->first_layer[i]);
+    }
+    cr_expect_str_eq(plan->schedule, "zb-v");
+    galv_arena_free(arena);
+}
+
+Test(traces_cases, every_gpu_of_the_catalog_makes_a_cluster_of_any_nodes)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_device *devices = NULL;
+    size_t n_devices = 0;
+    cr_assert_eq(galv_catalog_devices(&devices, &n_devices, arena, &err), GALV_OK);
+    cr_assert_gt(n_devices, 50);
+    for (size_t i = 0; i < n_devices; i++) {
+        for (int k = 0; k < 8; k++) {
+            static const int domains[] = {1, 3, 8, 72};
+            galv_case *read = NULL;
+            size_t n = 0;
+            char text[800];
+            galv_job job;
+            galv_plan *plan = NULL;
+            snprintf(text, sizeof text,
+                     "case_id,gpu,num_gpus,gpus_per_node,inter_gbytes_per_s,"
+                     "num_layers,hidden_size,"
+                     "num_attention_heads,vocab_size,seq_length,global_batch_size\n"
+                     "a,%s,24,%d,%s,4,512,8,1000,128,24\n",
+                     devices[i].id, domains[k / 2], k % 2 == 0 ? "" : "25");
+            cr_assert_eq(read_text(&read, &n, text, arena, &err), GALV_OK);
+            cr_expect_eq(galv_case_to_plan(&job, &plan, &read[0], arena, &err), GALV_OK,
+                         "%s, %d a node: %s", devices[i].id, domains[k / 2],
+                         err.message);
+            err = (galv_err)GALV_ERR_INIT;
+        }
+    }
+    galv_arena_free(arena);
 }
