@@ -1,368 +1,202 @@
 /* The fit.
  *
  * For the runs i of a stack, with knobs x:   e_i = ln(measured_i / predicted_i(x)).
- * Sought is the x that makes least
+ * What built-in factors miss of a run is in part the stack's (its kernels, hosts,
+ * network: the knobs) and in part that run's own (what the model gets wrong about its
+ * shapes and its plan). Of a single run nobody can tell which; but it is known how much
+ * either varies (accuracy/spread.h): the middle runs of validated sources lie about tau
+ * from 0, the runs of one source about sigma from its middle. So of one run about
+ * tau^2 / (tau^2 + sigma^2) is taken to be the stack's, and of n that agree
+ * n tau^2 / (n tau^2 + sigma^2); accuracy/shrinkage.h has the estimator.
  *
- *   sum_i w_i rho(e_i / s_i) + sum_k (x_k / sd_k)^2
+ * The knobs' own spreads (accuracy/factors.h) say which of them are likely to have
+ * moved; together they are scaled so that what they do to these runs is tau. Where
+ * nothing of a stack's software, generation and precision was ever validated, they are
+ * taken as they are, which believes one run nearly all.
  *
- * Where a stack has runs of several sources, each source may be off as a whole (another
- * cluster, container, day): e_i - u of its source takes the place of e_i, and u, with a
- * standard deviation of 5 % about 0, is found along with x. With one source u is 0,
- * unless the factors are wanted for a stack that is none of them.
+ * s_i: sigma and the run's noise, in quadrature; w_i: a source of many runs counts for
+ * at most 12. Where a stack has runs of several sources, each may be off as a whole by
+ * tau (another cluster, container, day), found along with x.
  *
- * s_i: the run's noise, at least 2.5 % (what the model misses of single runs of a
- * stack that was calibrated, in the mean); rho: Huber's, so
- * that a run of another mind pulls, but not harder the farther it is; w_i: a source of
- * many runs counts for at most 12; the last term is what is known of the knobs before
- * (accuracy/factors.h). So one run moves the knobs that explain most of it, a little
- * each, and many runs tell them apart.
+ * What the fit is for decides how much is believed (calibrate.h). For the plan that was
+ * measured and its neighbours what is wrong about its shapes is wanted too: sigma is
+ * 2.5 %, what runs of one plan scatter by, and the knobs are as wide as they go. For
+ * stacks that are none of these, which is how factors are judged with a source left
+ * out, the same, with every source off by its own.
  *
- * Gauss-Newton with Levenberg's damping; derivatives by differences of 0.02 in x, made
- * anew every fourth step, over runs and knobs in parallel: each is one evaluation. The
- * intervals are those of the linear model at the end, 1.645 sqrt(diag((J'WJ +
- * 1/sd^2)^-1)), widened where the runs scatter by more than s.
- *
- * Left out: memory (measured peaks could fit "activation_stack"), and what a timeline
- * tells beyond its length. */
+ * Predictions are nearly straight in x (accuracy/sensitivity.h), so a few rounds of
+ * predicting, solving and predicting again settle it. Left out: memory (measured peaks
+ * could fit "activation_stack"), and what a timeline tells beyond its length. */
 #include "accuracy/calibrate.h"
 
-#include "base/parallel.h"
-#include "sim/evaluate.h"
+#include "accuracy/shrinkage.h"
+#include "accuracy/spread.h"
 
-#include <gsl/gsl_linalg.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_NOISE    0.025
-#define HUBER          2.0
-#define SOURCE_RUNS    12.0
-#define SOURCE_SD      0.05
-#define STEP_X         0.02
-#define MAX_ITERATIONS 10
-#define NORMAL_95      1.6448536269514722
+#define LEAST_NOISE  0.025
+#define SOURCE_RUNS  12.0
+#define MAX_ROUNDS   6
+#define MAX_STEP     0.5  /* of a knob in one round */
+#define SETTLED_STEP 1e-3 /* what moved by less did not move */
+#define NORMAL_95    1.6448536269514722
 
-/* ---- predictions ---- */
+/* ---- a fit in work ---- */
 
-/* One stack's fit in work. Columns of `log_s`: 0 the prediction at x, 1 + k the one
- * with knob k moved. */
 typedef struct fitting {
-    const galv_profile *base;
     galv_calibrated_run *runs; /* all */
     size_t *of_stack;          /* [n] indices of this stack's runs */
-    size_t n;
-    int n_columns;
-    int knobs[GALV_N_KNOBS]; /* those that are fitted */
-    int n_knobs;
+    const galv_measured_run **stack_runs;
+    galv_stack stack;
     double x[GALV_N_KNOBS];
-    const galv_device *device;
-    const galv_workload *workload;
-    galv_knob_zeros zeros;
-    double *log_s;  /* [n * (1 + GALV_N_KNOBS)] */
-    double *e;      /* [n] */
-    double *w;      /* [n] weight by source */
-    double *u;      /* [n] what the run's source is off by, as a whole */
-    size_t *source; /* [n] index of the first run of its source */
-    bool many;      /* sources */
-    bool foreign;
-    double *jacobian;
+    double sd[GALV_N_KNOBS]; /* of x, after the fit */
+    double prior[GALV_N_KNOBS];
+    double *log_s;    /* [n] */
+    double *jacobian; /* [n * GALV_N_KNOBS] */
+    double *y;        /* [n] */
+    double *scale;    /* [n] */
+    double *weight;   /* [n] */
+    size_t *group;    /* [n] */
+    size_t n_groups;
+    galv_err *why_not; /* [n] */
+    const galv_profile *base;
+    const galv_residuals *residuals;
+    galv_calibration_for purpose;
     int n_jobs;
 } fitting;
 
-static galv_status copy_profile(galv_profile *to, const galv_profile *from,
-                                galv_err *err)
+static const galv_measured_run *run_of(const fitting *f, size_t i)
 {
-    galv_status status = GALV_OK;
-    for (size_t i = 0; from != NULL && i < from->n_rows && status == GALV_OK; i++) {
-        status = galv_profile_add(to, &from->rows[i], err);
-    }
-    return status;
+    return f->runs[f->of_stack[i]].run;
 }
 
-/* Seconds of a run with the knobs at x. */
-static galv_status predict_run(double *seconds, const galv_measured_run *run,
-                               const fitting *f, const double *x, galv_err *err)
+static bool same_source(const galv_measured_run *a, const galv_measured_run *b)
 {
-    galv_arena *arena = galv_arena_new();
-    galv_profile *profile = galv_profile_new();
-    galv_costmodel *model = NULL;
-    galv_result result;
-    const galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
-    galv_status status = arena == NULL || profile == NULL
-                             ? galv_fail(err, GALV_NO_MEMORY, "no memory for a run")
-                             : copy_profile(profile, f->base, err);
-    if (status == GALV_OK) {
-        status = galv_knobs_to_profile(profile, x, &f->zeros, f->device,
-                                       f->workload->precision, "", err);
-    }
-    if (status == GALV_OK) {
-        status = galv_costmodel_new(&model, run->job, profile, err);
-    }
-    if (status == GALV_OK) {
-        status = galv_evaluate(&result, model, run->plan, &options, arena, err);
-    }
-    if (status == GALV_OK && !(result.iteration_time_s > 0)) {
-        status = galv_fail(err, GALV_INPUT, "predicted to take no time");
-    }
-    if (status == GALV_OK) {
-        *seconds = result.iteration_time_s;
-    }
-    galv_costmodel_free(model);
-    galv_profile_free(profile);
-    galv_arena_free(arena);
-    return status;
+    return a->source == NULL || b->source == NULL ? a->source == b->source
+                                                  : strcmp(a->source, b->source) == 0;
 }
 
-static void predict_cell(void *context, size_t item, int worker)
+/* Weights, and a number for each source. */
+static void weigh(fitting *f)
 {
-    fitting *f = context;
-    size_t i = item / (size_t)f->n_columns;
-    int column = (int)(item % (size_t)f->n_columns);
-    galv_calibrated_run *run = &f->runs[f->of_stack[i]];
-    double x[GALV_N_KNOBS];
-    double seconds = (double)NAN;
-    galv_err err = GALV_ERR_INIT;
-    (void)worker;
-    memcpy(x, f->x, sizeof x);
-    if (column > 0) {
-        x[f->knobs[column - 1]] += STEP_X;
+    f->n_groups = 0;
+    for (size_t i = 0; i < f->stack.n; i++) {
+        double same = 0;
+        size_t first = i;
+        for (size_t j = 0; j < f->stack.n; j++) {
+            bool alike = same_source(run_of(f, i), run_of(f, j));
+            same += alike;
+            first = alike && j < first ? j : first;
+        }
+        f->weight[i] = fmin(same, SOURCE_RUNS) / same;
+        f->group[i] = first == i ? f->n_groups++ : f->group[first];
     }
-    galv_status status = predict_run(&seconds, run->run, f, x, &err);
-    if (status != GALV_OK && column == 0) {
-        run->status = status;
-        snprintf(run->why_not, sizeof run->why_not, "%.150s", err.message);
-    }
-    f->log_s[i * (size_t)(GALV_N_KNOBS + 1) + (size_t)column] = log(seconds);
 }
 
-/* Fills e, and with `derivatives` the Jacobian of the logarithm of the predictions. */
-static galv_status predict_all(fitting *f, bool derivatives, galv_err *err)
+static galv_status find_spread(galv_residual_spread *spread, const fitting *f,
+                               galv_err *err)
 {
-    f->n_columns = derivatives ? 1 + f->n_knobs : 1;
+    const char **sources = calloc(f->stack.n + 1, sizeof *sources);
+    if (sources == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for %zu runs", f->stack.n);
+    }
+    for (size_t i = 0; i < f->stack.n; i++) {
+        sources[i] = run_of(f, i)->source;
+    }
     galv_status status =
-        galv_parallel_for(f->n_jobs, f->n * (size_t)f->n_columns, predict_cell, f, err);
-    for (size_t i = 0; i < f->n && status == GALV_OK; i++) {
-        const double *row = &f->log_s[i * (GALV_N_KNOBS + 1)];
-        f->e[i] = log(f->runs[f->of_stack[i]].run->iteration_time_s) - row[0];
-        for (int k = 0; k < f->n_knobs && derivatives; k++) {
-            f->jacobian[i * GALV_N_KNOBS + (size_t)k] = (row[1 + k] - row[0]) / STEP_X;
+        galv_residual_spread_find(spread, f->residuals, sources, f->stack.n, err);
+    free(sources);
+    return status;
+}
+
+static galv_shrinkage problem_of(const fitting *f, double between)
+{
+    return (galv_shrinkage){
+        .n = f->stack.n,
+        .n_factors = GALV_N_KNOBS,
+        .n_groups = f->n_groups > 1 || f->purpose == GALV_FOR_OTHERS ? f->n_groups : 0,
+        .y = f->y,
+        .jacobian = f->jacobian,
+        .scale = f->scale,
+        .weight = f->weight,
+        .group = f->group,
+        .factor_sd = f->prior,
+        .group_sd = between,
+    };
+}
+
+/* How far the knobs are expected to lie from 0, given their effect on these runs. */
+static void set_prior(galv_stack_fit *fit, fitting *f, double between)
+{
+    galv_run_kind kind;
+    const galv_measured_run *first = run_of(f, 0);
+    for (int k = 0; k < GALV_N_KNOBS; k++) {
+        f->prior[k] = galv_knobs[k].sd;
+    }
+    galv_run_kind_init(&kind, first->job, first->plan, NULL);
+    bool narrow =
+        f->purpose == GALV_FOR_STACK && galv_residual_spread_knows(f->residuals, &kind);
+    galv_shrinkage problem = problem_of(f, between);
+    fit->between_frac =
+        galv_shrinkage_narrow(f->prior, &problem, narrow ? between : HUGE_VAL);
+}
+
+/* One round: predictions at x, and the knobs that suit them. Returns the largest step.
+ */
+static galv_status next_round(double *largest, galv_stack_fit *fit, fitting *f,
+                              const galv_residual_spread *spread, int round,
+                              galv_err *err)
+{
+    double x[GALV_N_KNOBS];
+    galv_status status =
+        galv_sensitivities(f->log_s, round % 3 == 0 ? f->jacobian : NULL, NULL,
+                           &f->stack, f->x, f->n_jobs, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < f->stack.n; i++) {
+        f->y[i] = log(run_of(f, i)->iteration_time_s) - f->log_s[i];
+        for (int k = 0; k < GALV_N_KNOBS; k++) {
+            f->y[i] += f->jacobian[i * GALV_N_KNOBS + (size_t)k] * f->x[k];
         }
+    }
+    if (round == 0) {
+        set_prior(fit, f, spread->between);
+    }
+    galv_shrinkage problem = problem_of(f, spread->between);
+    status = galv_shrinkage_solve(x, f->sd, &problem, err);
+    *largest = 0;
+    for (int k = 0; k < GALV_N_KNOBS && status == GALV_OK; k++) {
+        double step = fmax(-MAX_STEP, fmin(MAX_STEP, x[k] - f->x[k]));
+        f->x[k] += step;
+        *largest = fmax(*largest, fabs(step));
     }
     return status;
 }
 
-/* ---- least squares ---- */
-
-static double noise_of(const galv_measured_run *run)
+static galv_status fit_knobs(galv_stack_fit *fit, fitting *f, galv_err *err)
 {
-    return fmax(run->noise_frac, LEAST_NOISE);
-}
-
-/* Huber's loss of e / s. */
-static double loss(double t)
-{
-    double size = fabs(t);
-    return size <= HUBER ? t * t : HUBER * (2 * size - HUBER);
-}
-
-/* Weight of a run in the squares: Huber's, about its source. */
-static double pull(const fitting *f, size_t i)
-{
-    double s = noise_of(f->runs[f->of_stack[i]].run);
-    double size = fabs((f->e[i] - f->u[i]) / s);
-    return f->w[i] / (s * s) * (size > HUBER ? HUBER / size : 1);
-}
-
-/* What each source is off by as a whole, given e: twice, for the weights follow it. */
-static void find_sources(const fitting *f)
-{
-    memset(f->u, 0, f->n * sizeof *f->u);
-    for (int pass = 0; pass < 2 && f->many; pass++) {
-        for (size_t first = 0; first < f->n; first++) {
-            double sum = 1 / (SOURCE_SD * SOURCE_SD);
-            double sum_e = 0;
-            if (f->source[first] != first) {
-                continue;
-            }
-            for (size_t i = first; i < f->n; i++) {
-                if (f->source[i] == first) {
-                    sum += pull(f, i);
-                    sum_e += pull(f, i) * f->e[i];
-                }
-            }
-            for (size_t i = first; i < f->n; i++) {
-                if (f->source[i] == first) {
-                    f->u[i] = sum_e / sum;
-                }
-            }
-        }
+    galv_residual_spread spread;
+    double largest = 1;
+    galv_status status = find_spread(&spread, f, err);
+    if (status != GALV_OK) {
+        return status;
     }
-}
-
-static double objective(const fitting *f)
-{
-    double sum = 0;
-    find_sources(f);
-    for (size_t i = 0; i < f->n; i++) {
-        double s = noise_of(f->runs[f->of_stack[i]].run);
-        sum += f->w[i] * loss((f->e[i] - f->u[i]) / s);
-        if (f->source[i] == i) {
-            sum += f->u[i] * f->u[i] / (SOURCE_SD * SOURCE_SD);
-        }
+    fit->within_frac = f->purpose == GALV_FOR_STACK ? spread.within : LEAST_NOISE;
+    for (size_t i = 0; i < f->stack.n; i++) {
+        double noise = run_of(f, i)->noise_frac;
+        f->scale[i] = f->purpose == GALV_FOR_STACK ? hypot(fit->within_frac, noise)
+                                                   : fmax(fit->within_frac, noise);
     }
-    for (int k = 0; k < f->n_knobs; k++) {
-        double t = f->x[f->knobs[k]] / galv_knobs[f->knobs[k]].sd;
-        sum += t * t;
-    }
-    return sum;
-}
-
-/* Takes u of one source out of the normal equations: what is left are those of x with u
- * at its best. */
-static void take_out_source(const fitting *f, size_t first, double *a, double *b)
-{
-    size_t n = (size_t)f->n_knobs;
-    double sum = 1 / (SOURCE_SD * SOURCE_SD);
-    double sum_e = 0;
-    double sum_j[GALV_N_KNOBS] = {0};
-    for (size_t i = first; i < f->n; i++) {
-        if (f->source[i] != first) {
-            continue;
-        }
-        double weight = pull(f, i);
-        sum += weight;
-        sum_e += weight * f->e[i];
-        for (size_t k = 0; k < n; k++) {
-            sum_j[k] += weight * f->jacobian[i * GALV_N_KNOBS + k];
-        }
-    }
-    for (size_t k = 0; k < n; k++) {
-        b[k] -= sum_j[k] * sum_e / sum;
-        for (size_t l = 0; l < n; l++) {
-            a[k * n + l] -= sum_j[k] * sum_j[l] / sum;
-        }
-    }
-}
-
-/* The normal equations A d = b at x, A[n_knobs * n_knobs] row-major, undamped. */
-static void normal_equations(const fitting *f, double *a, double *b)
-{
-    size_t n = (size_t)f->n_knobs;
-    memset(a, 0, n * n * sizeof *a);
-    for (size_t k = 0; k < n; k++) {
-        double sd = galv_knobs[f->knobs[k]].sd;
-        a[k * n + k] = 1 / (sd * sd);
-        b[k] = -f->x[f->knobs[k]] / (sd * sd);
-    }
-    find_sources(f);
-    for (size_t i = 0; i < f->n; i++) {
-        const double *j = &f->jacobian[i * GALV_N_KNOBS];
-        double weight = pull(f, i);
-        for (size_t k = 0; k < n; k++) {
-            b[k] += weight * j[k] * f->e[i];
-            for (size_t l = 0; l < n; l++) {
-                a[k * n + l] += weight * j[k] * j[l];
-            }
-        }
-    }
-    for (size_t first = 0; first < f->n && f->many; first++) {
-        if (f->source[first] == first) {
-            take_out_source(f, first, a, b);
-        }
-    }
-}
-
-/* step = (A + damping diag A)^-1 b. */
-static bool solve(double *step, const double *a, const double *b, size_t n,
-                  double damping)
-{
-    double m[GALV_N_KNOBS * GALV_N_KNOBS];
-    memcpy(m, a, n * n * sizeof *m);
-    memcpy(step, b, n * sizeof *step);
-    for (size_t k = 0; k < n; k++) {
-        m[k * n + k] *= 1 + damping;
-    }
-    gsl_matrix_view matrix = gsl_matrix_view_array(m, n, n);
-    gsl_vector_view vector = gsl_vector_view_array(step, n);
-    return gsl_linalg_cholesky_decomp1(&matrix.matrix) == 0 &&
-           gsl_linalg_cholesky_svx(&matrix.matrix, &vector.vector) == 0;
-}
-
-/* One damped step that makes the objective less; false when none does. */
-static bool improve(fitting *f, const double *a, const double *b, double *damping,
-                    galv_status *status, galv_err *err)
-{
-    double before = objective(f);
-    double x[GALV_N_KNOBS];
-    memcpy(x, f->x, sizeof x);
-    for (int attempt = 0; attempt < 6; attempt++) {
-        double step[GALV_N_KNOBS];
-        if (!solve(step, a, b, (size_t)f->n_knobs, *damping)) {
-            return false;
-        }
-        double largest = 0;
-        for (int k = 0; k < f->n_knobs; k++) {
-            double limited = fmax(-0.5, fmin(0.5, step[k]));
-            f->x[f->knobs[k]] = x[f->knobs[k]] + limited;
-            largest = fmax(largest, fabs(limited));
-        }
-        *status = predict_all(f, false, err);
-        if (*status != GALV_OK) {
-            return false;
-        }
-        if (objective(f) < before) {
-            *damping /= 4;
-            return largest > 1e-3;
-        }
-        memcpy(f->x, x, sizeof x);
-        *damping = fmax(*damping, 1e-3) * 6;
-    }
-    *status = predict_all(f, false, err);
-    return false;
-}
-
-/* Standard deviations of the knobs at the end. */
-static void spread(const fitting *f, const double *a, double *sd)
-{
-    size_t n = (size_t)f->n_knobs;
-    double sum = 0;
-    double sum_w = 0;
-    for (size_t i = 0; i < f->n; i++) {
-        double s = noise_of(f->runs[f->of_stack[i]].run);
-        sum += f->w[i] * loss((f->e[i] - f->u[i]) / s);
-        sum_w += f->w[i];
-    }
-    double scatter = fmax(1, sum_w > 0 ? sum / sum_w : 1);
-    for (size_t k = 0; k < n; k++) {
-        double unit[GALV_N_KNOBS] = {0};
-        double column[GALV_N_KNOBS];
-        unit[k] = 1;
-        double prior = galv_knobs[f->knobs[k]].sd;
-        sd[k] = solve(column, a, unit, n, 0) ? sqrt(column[k] * scatter) : prior;
-        sd[k] = fmin(sd[k], prior);
-    }
-}
-
-static galv_status fit(fitting *f, double *sd, galv_err *err)
-{
-    double a[GALV_N_KNOBS * GALV_N_KNOBS];
-    double b[GALV_N_KNOBS];
-    double damping = 1e-3;
-    galv_status status = GALV_OK;
-    for (int i = 0; i < MAX_ITERATIONS; i++) {
-        /* The logarithms are nearly straight in x: old derivatives do for a while. */
-        status = predict_all(f, i % 4 == 0, err);
+    weigh(f);
+    for (int round = 0; round < MAX_ROUNDS && largest > SETTLED_STEP; round++) {
+        status = next_round(&largest, fit, f, &spread, round, err);
         if (status != GALV_OK) {
             return status;
         }
-        normal_equations(f, a, b);
-        if (!improve(f, a, b, &damping, &status, err)) {
-            break;
-        }
-    }
-    if (status == GALV_OK) {
-        spread(f, a, sd);
     }
     return status;
 }
@@ -376,38 +210,15 @@ static bool same_stack(const galv_measured_run *a, const galv_measured_run *b)
            a->job->workload.precision == b->job->workload.precision;
 }
 
-static void weigh(fitting *f)
-{
-    f->many = f->foreign;
-    for (size_t i = 0; i < f->n; i++) {
-        const char *source = f->runs[f->of_stack[i]].run->source;
-        double same = 0;
-        f->source[i] = i;
-        for (size_t j = 0; j < f->n; j++) {
-            const char *other = f->runs[f->of_stack[j]].run->source;
-            bool alike = source == NULL || other == NULL ? source == other
-                                                         : strcmp(source, other) == 0;
-            same += alike;
-            f->source[i] = alike && j < f->source[i] ? j : f->source[i];
-        }
-        f->w[i] = fmin(same, SOURCE_RUNS) / same;
-        f->many = f->many || f->source[i] != 0;
-    }
-}
-
-static void keep_knobs(galv_stack_fit *stack, const fitting *f, const double *sd)
+static void keep_knobs(galv_stack_fit *fit, const fitting *f)
 {
     for (int k = 0; k < GALV_N_KNOBS; k++) {
-        galv_fitted_knob *knob = &stack->knobs[k];
-        knob->sd = galv_knobs[k].sd;
-        for (int j = 0; j < f->n_knobs; j++) {
-            knob->sd = f->knobs[j] == k ? sd[j] : knob->sd;
-        }
-        knob->informed = knob->sd < 0.9 * galv_knobs[k].sd;
-        /* What moved by less than a thousandth did not move. */
-        knob->x = fabs(f->x[k]) < 1e-3 ? 0 : f->x[k];
+        galv_fitted_knob *knob = &fit->knobs[k];
+        knob->sd = f->sd[k];
+        knob->informed = knob->sd < 0.9 * f->prior[k];
+        knob->x = fabs(f->x[k]) < SETTLED_STEP ? 0 : f->x[k];
         for (int i = 0; i < GALV_MAX_FACTORS_OF_KNOB; i++) {
-            double at_zero = f->zeros.value[k][i];
+            double at_zero = f->stack.zeros.value[k][i];
             double reach = NORMAL_95 * knob->sd;
             knob->builtin[i] = at_zero;
             knob->value[i] = galv_knob_value((galv_knob)k, at_zero, knob->x);
@@ -417,80 +228,91 @@ static void keep_knobs(galv_stack_fit *stack, const fitting *f, const double *sd
     }
 }
 
-static void sum_stack(galv_stack_fit *stack, const fitting *f)
+static int compare_f64(const void *a, const void *b)
 {
-    double n = (double)f->n;
-    stack->n_runs = f->n;
-    for (size_t i = 0; i < f->n; i++) {
-        const galv_calibrated_run *run = &f->runs[f->of_stack[i]];
-        double before = run->before_s / run->run->iteration_time_s - 1;
-        double after = run->after_s / run->run->iteration_time_s - 1;
-        stack->mape_before_frac += fabs(before) / n;
-        stack->mape_after_frac += fabs(after) / n;
-        stack->bias_before_frac += before / n;
-        stack->bias_after_frac += after / n;
-    }
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-/* Knobs that exist for this stack. */
-static void choose_knobs(fitting *f)
+/* Of sizes[n], which get sorted. */
+static double middle_of(double *sizes, size_t n)
 {
-    galv_knob_zeros_init(&f->zeros, f->device, f->workload, f->base);
-    f->n_knobs = 0;
-    for (int k = 0; k < GALV_N_KNOBS; k++) {
-        double at_zero = f->zeros.value[k][0];
-        if (!isnan(at_zero) && at_zero > galv_knobs[k].floor) {
-            f->knobs[f->n_knobs++] = k;
-        }
+    qsort(sizes, n, sizeof *sizes, compare_f64);
+    return (sizes[n / 2] + sizes[(n - 1) / 2]) / 2;
+}
+
+static void sum_stack(galv_stack_fit *fit, const fitting *f)
+{
+    double n = (double)f->stack.n;
+    double *before = f->y; /* no longer needed */
+    double *after = f->log_s;
+    fit->n_runs = f->stack.n;
+    for (size_t i = 0; i < f->stack.n; i++) {
+        const galv_calibrated_run *run = &f->runs[f->of_stack[i]];
+        before[i] = run->before_s / run->run->iteration_time_s - 1;
+        after[i] = run->after_s / run->run->iteration_time_s - 1;
+        fit->bias_before_frac += before[i] / n;
+        fit->bias_after_frac += after[i] / n;
+        before[i] = fabs(before[i]);
+        after[i] = fabs(after[i]);
+        fit->mape_before_frac += before[i] / n;
+        fit->mape_after_frac += after[i] / n;
     }
+    fit->median_before_frac = middle_of(before, f->stack.n);
+    fit->median_after_frac = middle_of(after, f->stack.n);
 }
 
 /* Takes out the runs that cannot be predicted. */
 static galv_status first_look(fitting *f, galv_err *err)
 {
-    galv_status status = predict_all(f, false, err);
+    galv_status status =
+        galv_sensitivities(f->log_s, NULL, f->why_not, &f->stack, f->x, f->n_jobs, err);
     size_t n = 0;
-    for (size_t i = 0; i < f->n && status == GALV_OK; i++) {
+    for (size_t i = 0; i < f->stack.n && status == GALV_OK; i++) {
         galv_calibrated_run *run = &f->runs[f->of_stack[i]];
+        run->status = f->why_not[i].status;
+        snprintf(run->why_not, sizeof run->why_not, "%.150s", f->why_not[i].message);
         if (run->status == GALV_OK) {
-            run->before_s = exp(f->log_s[i * (GALV_N_KNOBS + 1)]);
+            run->before_s = exp(f->log_s[i]);
+            f->stack_runs[n] = f->stack_runs[i];
             f->of_stack[n++] = f->of_stack[i];
         }
     }
-    f->n = n;
+    f->stack.n = n;
     return status;
 }
 
-static galv_status fit_stack(galv_stack_fit *stack, fitting *f, galv_err *err)
+static galv_status fit_stack(galv_stack_fit *fit, fitting *f, size_t n, galv_err *err)
 {
-    double sd[GALV_N_KNOBS];
-    const galv_measured_run *first = f->runs[f->of_stack[0]].run;
-    stack->device = f->device = &first->job->cluster.pools[0].device;
-    stack->workload = f->workload = &first->job->workload;
+    for (size_t i = 0; i < n; i++) {
+        f->stack_runs[i] = run_of(f, i);
+    }
+    galv_stack_init(&f->stack, f->base, f->stack_runs, n);
+    fit->device = f->stack.device;
+    fit->workload = f->stack.workload;
     memset(f->x, 0, sizeof f->x);
     for (int k = 0; k < GALV_N_KNOBS; k++) {
-        sd[k] = galv_knobs[k].sd;
+        f->sd[k] = f->prior[k] = galv_knobs[k].sd;
     }
-    choose_knobs(f);
     galv_status status = first_look(f, err);
-    if (status != GALV_OK || f->n == 0) {
-        keep_knobs(stack, f, sd);
+    if (status != GALV_OK || f->stack.n == 0) {
+        keep_knobs(fit, f);
         return status;
     }
-    weigh(f);
-    status = fit(f, sd, err);
+    status = fit_knobs(fit, f, err);
     if (status != GALV_OK) {
         return status;
     }
-    keep_knobs(stack, f, sd);
+    keep_knobs(fit, f);
     for (int k = 0; k < GALV_N_KNOBS; k++) {
-        f->x[k] = stack->knobs[k].x;
+        f->x[k] = fit->knobs[k].x;
     }
-    status = predict_all(f, false, err);
-    for (size_t i = 0; i < f->n; i++) {
-        f->runs[f->of_stack[i]].after_s = exp(f->log_s[i * (GALV_N_KNOBS + 1)]);
+    status = galv_sensitivities(f->log_s, NULL, NULL, &f->stack, f->x, f->n_jobs, err);
+    for (size_t i = 0; i < f->stack.n; i++) {
+        f->runs[f->of_stack[i]].after_s = exp(f->log_s[i]);
     }
-    sum_stack(stack, f);
+    sum_stack(fit, f);
     return status;
 }
 
@@ -526,20 +348,24 @@ static bool make_room(fitting *f, galv_calibration *c, galv_arena *arena)
     size_t n = c->n_runs;
     c->stacks = GALV_NEW_ARRAY(arena, galv_stack_fit, c->n_stacks);
     f->of_stack = GALV_NEW_ARRAY(arena, size_t, n);
-    f->log_s = GALV_NEW_ARRAY(arena, double, n *(GALV_N_KNOBS + 1));
-    f->e = GALV_NEW_ARRAY(arena, double, n);
-    f->w = GALV_NEW_ARRAY(arena, double, n);
-    f->u = GALV_NEW_ARRAY(arena, double, n);
-    f->source = GALV_NEW_ARRAY(arena, size_t, n);
+    f->stack_runs = GALV_NEW_ARRAY(arena, const galv_measured_run *, n);
+    f->log_s = GALV_NEW_ARRAY(arena, double, n);
     f->jacobian = GALV_NEW_ARRAY(arena, double, n *GALV_N_KNOBS);
-    return c->stacks != NULL && f->of_stack != NULL && f->log_s != NULL &&
-           f->e != NULL && f->w != NULL && f->u != NULL && f->source != NULL &&
-           f->jacobian != NULL;
+    f->y = GALV_NEW_ARRAY(arena, double, n);
+    f->scale = GALV_NEW_ARRAY(arena, double, n);
+    f->weight = GALV_NEW_ARRAY(arena, double, n);
+    f->group = GALV_NEW_ARRAY(arena, size_t, n);
+    f->why_not = GALV_NEW_ARRAY(arena, galv_err, n);
+    return c->stacks != NULL && f->of_stack != NULL && f->stack_runs != NULL &&
+           f->log_s != NULL && f->jacobian != NULL && f->y != NULL &&
+           f->scale != NULL && f->weight != NULL && f->group != NULL &&
+           f->why_not != NULL;
 }
 
 galv_status galv_calibrate(galv_calibration *calibration, const galv_measured_run *runs,
-                           size_t n_runs, const galv_profile *base, bool foreign,
-                           int n_jobs, galv_arena *arena, galv_err *err)
+                           size_t n_runs, const galv_profile *base,
+                           galv_calibration_for purpose, int n_jobs, galv_arena *arena,
+                           galv_err *err)
 {
     galv_calibration c = {0, NULL, n_runs, NULL};
     if (n_runs == 0) {
@@ -550,8 +376,16 @@ galv_status galv_calibrate(galv_calibration *calibration, const galv_measured_ru
         c.runs[i].run = &runs[i];
         c.runs[i].before_s = c.runs[i].after_s = (double)NAN;
     }
-    fitting f = {.base = base, .runs = c.runs, .foreign = foreign, .n_jobs = n_jobs};
+    galv_residuals residuals = {0, NULL};
+    fitting f = {.runs = c.runs,
+                 .base = base,
+                 .residuals = &residuals,
+                 .purpose = purpose,
+                 .n_jobs = n_jobs};
     galv_status status = c.runs == NULL ? GALV_OK : sort_stacks(&c, err);
+    if (status == GALV_OK) {
+        status = galv_residuals_builtin(&residuals, arena, err);
+    }
     if (status != GALV_OK) {
         return status;
     }
@@ -560,13 +394,13 @@ galv_status galv_calibrate(galv_calibration *calibration, const galv_measured_ru
     }
     size_t n_predicted = 0;
     for (size_t s = 0; s < c.n_stacks && status == GALV_OK; s++) {
-        f.n = 0;
+        size_t n = 0;
         for (size_t i = 0; i < n_runs; i++) {
             if (c.runs[i].stack == s) {
-                f.of_stack[f.n++] = i;
+                f.of_stack[n++] = i;
             }
         }
-        status = fit_stack(&c.stacks[s], &f, err);
+        status = fit_stack(&c.stacks[s], &f, n, err);
         n_predicted += c.stacks[s].n_runs;
     }
     if (status == GALV_OK && n_predicted == 0) {

@@ -7,23 +7,23 @@
 #ifndef GALV_ACCURACY_CALIBRATE_H
 #define GALV_ACCURACY_CALIBRATE_H
 
-#include "accuracy/factors.h"
+#include "accuracy/sensitivity.h"
 #include "base/text.h"
 #include "traces/cases.h"
 
-typedef struct galv_measured_run {
-    const char *name;
-    const char *source; /* runs of one source count for at most 12 together */
-    const galv_job *job;
-    const galv_plan *plan;
-    double iteration_time_s; /* > 0 */
-    double noise_frac;       /* run-to-run spread; 0 = unknown */
-} galv_measured_run;
+/* What the factors are wanted for, which says how much of what is missed is believed to
+ * be in them (calibrate.c). */
+typedef enum galv_calibration_for {
+    GALV_FOR_STACK,  /* other runs of the same stack: as much as stacks differ */
+    GALV_FOR_PLAN,   /* the plan that was measured and its neighbours: nearly all */
+    GALV_FOR_OTHERS, /* stacks that none of these sources is, each of which may be off
+                        as a whole */
+} galv_calibration_for;
 
 typedef struct galv_fitted_knob {
     double x;      /* accuracy/factors.h; 0 = as built in */
     double sd;     /* of x, after the fit */
-    bool informed; /* the runs told something: sd is below 0.9 of what it was */
+    bool informed; /* the runs told something: sd is below 0.9 of what was expected */
     double builtin[GALV_MAX_FACTORS_OF_KNOB]; /* NAN = there is no such factor */
     double value[GALV_MAX_FACTORS_OF_KNOB];
     double low[GALV_MAX_FACTORS_OF_KNOB]; /* 90 % interval */
@@ -37,6 +37,9 @@ typedef struct galv_stack_fit {
     galv_fitted_knob knobs[GALV_N_KNOBS];
     double mape_before_frac, mape_after_frac; /* predicted / measured - 1 */
     double bias_before_frac, bias_after_frac;
+    double median_before_frac, median_after_frac; /* size of the middle error */
+    double between_frac; /* expected of the factors before: what they do to a run */
+    double within_frac;  /* expected of a run: what no factor explains */
 } galv_stack_fit;
 
 typedef struct galv_calibrated_run {
@@ -55,13 +58,13 @@ typedef struct galv_calibration {
 } galv_calibration;            /* owned by the arena */
 
 /* Fits every stack. `base` (NULL allowed) is a profile that holds before and stays in
- * force. `foreign`: what is wanted are the factors of a stack that none of these
- * sources is, so even a single source may be off as a whole (calibrate.c). Errors:
- * GALV_INPUT when one device and precision was run with two kinds of software (a
- * profile could not tell them apart) or no run can be predicted, GALV_NO_MEMORY. */
+ * force. Errors: GALV_INPUT when one device and precision was run with two kinds of
+ * software (a profile could not tell them apart) or no run can be predicted,
+ * GALV_NO_MEMORY. */
 galv_status galv_calibrate(galv_calibration *calibration, const galv_measured_run *runs,
-                           size_t n_runs, const galv_profile *base, bool foreign,
-                           int n_jobs, galv_arena *arena, galv_err *err);
+                           size_t n_runs, const galv_profile *base,
+                           galv_calibration_for purpose, int n_jobs, galv_arena *arena,
+                           galv_err *err);
 
 /* The timed cases as runs, jobs and plans made for them. A case that cannot be made or
  * is of stage times alone is left out. Owned by the arena. */
@@ -75,7 +78,8 @@ galv_status galv_calibration_to_profile(galv_profile *profile,
                                         galv_err *err);
 
 /* The same as a profile file (CSV), with columns that readers ignore: builtin, low,
- * high (90 %), runs, mape_before_frac, mape_after_frac. */
+ * high (90 %), runs, mape_before_frac, mape_after_frac, median_before_frac,
+ * median_after_frac. */
 void galv_calibration_print(galv_text *out, const galv_calibration *calibration);
 
 /* The iterations of a Megatron-LM log: the milliseconds of each line with

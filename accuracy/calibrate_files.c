@@ -137,7 +137,8 @@ static void put_f64(galv_text *out, double value)
 void galv_calibration_print(galv_text *out, const galv_calibration *calibration)
 {
     galv_text_append(out, "kind,device,precision,op,value,builtin,low,high,runs,"
-                          "mape_before_frac,mape_after_frac,source\n");
+                          "mape_before_frac,mape_after_frac,median_before_frac,"
+                          "median_after_frac,source\n");
     for (size_t s = 0; s < calibration->n_stacks; s++) {
         const galv_stack_fit *stack = &calibration->stacks[s];
         char source[96];
@@ -163,6 +164,8 @@ void galv_calibration_print(galv_text *out, const galv_calibration *calibration)
                 galv_csv_put(out, count, false);
                 put_f64(out, stack->mape_before_frac);
                 put_f64(out, stack->mape_after_frac);
+                put_f64(out, stack->median_before_frac);
+                put_f64(out, stack->median_after_frac);
                 galv_csv_put(out, source, false);
                 galv_text_append(out, "\n");
             }

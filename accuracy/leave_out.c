@@ -155,8 +155,8 @@ static galv_status predict_left_out(galv_validated_case *out, bool *refitted,
     }
     galv_status status = galv_runs_from_cases(&runs, &n_runs, chosen, n, l->arena, err);
     if (status == GALV_OK) {
-        status = galv_calibrate(&calibration, runs, n_runs, l->profile, true, l->n_jobs,
-                                l->arena, err);
+        status = galv_calibrate(&calibration, runs, n_runs, l->profile, GALV_FOR_OTHERS,
+                                l->n_jobs, l->arena, err);
     }
     for (size_t i = first; i < l->n_cases && status == GALV_OK; i++) {
         const galv_validated_case *c = &l->all->cases[i];

@@ -3,6 +3,7 @@
  * What is printed is the profile's own numbers with their intervals and, for every run,
  * the error before and after: a fit that does not help must be seen not to. */
 #include "accuracy/calibrate.h"
+#include "accuracy/each_run.h"
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/help.h"
@@ -22,6 +23,7 @@ typedef struct calibrating {
     galv_setup setup; /* the plan's job, and the profiles given */
     galv_target target;
     int n_jobs;
+    bool has_plan; /* runs of one plan, not of a table */
     size_t n_runs;
     galv_measured_run *runs;
     galv_calibration calibration;
@@ -113,6 +115,7 @@ static galv_status read_input(calibrating *c, galv_err *err)
     const galv_cli *cli = c->cli;
     bool has_plan =
         cli->n_arguments > 0 && galv_path_has_extension(cli->arguments[0], ".json");
+    c->has_plan = has_plan;
     galv_status status = galv_target_read(&c->target, cli, ".csv", false, err);
     if (status == GALV_OK) {
         status = galv_jobs_read(&c->n_jobs, cli, err);
@@ -217,7 +220,10 @@ static void print_all(const calibrating *c)
                    stack->n_runs == 1 ? "" : "s", 100 * stack->mape_before_frac,
                    100 * stack->mape_after_frac);
         print_factors(c, stack);
-        galv_print(c->cli, "\n");
+        galv_print(c->cli,
+                   "expected before: a stack is off by %.1f %%, of its own a run by "
+                   "%.1f %%\n\n",
+                   100 * stack->between_frac, 100 * stack->within_frac);
     }
     print_runs(c);
     for (size_t i = 0; i < c->calibration.n_runs; i++) {
@@ -257,6 +263,10 @@ static void put_stack(galv_json_writer *writer, const galv_stack_fit *stack)
     galv_json_key_f64(writer, "mape_after_frac", stack->mape_after_frac);
     galv_json_key_f64(writer, "bias_before_frac", stack->bias_before_frac);
     galv_json_key_f64(writer, "bias_after_frac", stack->bias_after_frac);
+    galv_json_key_f64(writer, "median_before_frac", stack->median_before_frac);
+    galv_json_key_f64(writer, "median_after_frac", stack->median_after_frac);
+    galv_json_key_f64(writer, "between_frac", stack->between_frac);
+    galv_json_key_f64(writer, "within_frac", stack->within_frac);
     galv_json_put_key(writer, "factors");
     galv_json_begin_array(writer, false);
     for (int k = 0; k < GALV_N_KNOBS; k++) {
@@ -299,15 +309,97 @@ static galv_status print_json(const calibrating *c, galv_err *err)
     return galv_cli_end_json(c->cli, &writer, err);
 }
 
+/* ---- --each ---- */
+
+static void print_each(const calibrating *c, const galv_each_run *stacks, size_t n)
+{
+    static const galv_column columns[] = {{"stack", "", true, 0, 24},
+                                          {"gpu", "", true, 1, 0},
+                                          {"", "", true, 1, 0},
+                                          {"runs", "", false, 0, 0},
+                                          {"built in", "%", false, 0, 0},
+                                          {"after one", "%", false, 0, 0},
+                                          {"worst one", "%", false, 0, 0},
+                                          {"harm", "", false, 0, 0},
+                                          {"after all", "%", false, 0, 0}};
+    galv_table table;
+    galv_table_init(&table, c->cli->arena, columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        const galv_each_run *s = &stacks[i];
+        galv_table_row(&table);
+        galv_table_cell(&table, "%s", s->source);
+        galv_table_cell(&table, "%s", s->device->id);
+        galv_table_cell(&table, "%s", galv_precision_names[s->workload->precision]);
+        galv_table_cell(&table, "%zu", s->n_runs);
+        galv_table_cell(&table, "%.1f", 100 * s->before_frac);
+        galv_table_cell(&table, "%.1f", 100 * s->one_frac);
+        galv_table_cell(&table, "%.1f", 100 * s->worst_frac);
+        galv_table_cell(&table, "%zu/%zu", s->n_harmed, s->n_runs);
+        galv_table_cell(&table, "%.1f", 100 * s->rest_frac);
+    }
+    galv_cli_print_table(c->cli, &table);
+    galv_print(
+        c->cli,
+        "mean size of the error of the others: built in, after calibrating on one "
+        "run\n(mean and worst over which), and of each after calibrating on all "
+        "the others;\nharm: ones that make it worse by more than 1 %%\n");
+}
+
+static galv_status put_each(const calibrating *c, const galv_each_run *stacks, size_t n,
+                            galv_err *err)
+{
+    galv_json_writer writer;
+    galv_cli_begin_json(c->cli, &writer, "calibration-each");
+    galv_json_put_key(&writer, "stacks");
+    galv_json_begin_array(&writer, false);
+    for (size_t i = 0; i < n; i++) {
+        const galv_each_run *s = &stacks[i];
+        galv_json_begin_object(&writer, true);
+        galv_json_key_string(&writer, "source", s->source);
+        galv_json_key_string(&writer, "device", s->device->id);
+        galv_json_key_string(&writer, "precision",
+                             galv_precision_names[s->workload->precision]);
+        galv_json_key_string(&writer, "software",
+                             galv_software_names[s->workload->software]);
+        galv_json_key_i64(&writer, "n_runs", (int64_t)s->n_runs);
+        galv_json_key_f64(&writer, "mape_before_frac", s->before_frac);
+        galv_json_key_f64(&writer, "mape_after_one_frac", s->one_frac);
+        galv_json_key_f64(&writer, "mape_after_worst_one_frac", s->worst_frac);
+        galv_json_key_i64(&writer, "n_harmed", (int64_t)s->n_harmed);
+        galv_json_key_f64(&writer, "mape_after_others_frac", s->rest_frac);
+        galv_json_end_object(&writer);
+    }
+    galv_json_end_array(&writer);
+    return galv_cli_end_json(c->cli, &writer, err);
+}
+
+static galv_status try_each(const calibrating *c, galv_err *err)
+{
+    galv_each_run *stacks = NULL;
+    size_t n = 0;
+    if (c->target.given) {
+        return galv_fail(err, GALV_USAGE, "--each makes no profile: leave out -o");
+    }
+    galv_status status =
+        galv_calibrate_each_run(&stacks, &n, c->runs, c->n_runs, c->setup.profile,
+                                c->n_jobs, c->cli->arena, err);
+    if (status == GALV_OK && galv_cli_given(c->cli, GALV_OPTION_JSON)) {
+        status = put_each(c, stacks, n, err);
+    } else if (status == GALV_OK) {
+        print_each(c, stacks, n);
+    }
+    return status;
+}
+
 /* ---- the command ---- */
 
 static galv_status calibrate_it(calibrating *c, galv_err *err)
 {
     const galv_cli *cli = c->cli;
     galv_text text = GALV_TEXT_INIT;
-    galv_status status =
-        galv_calibrate(&c->calibration, c->runs, c->n_runs, c->setup.profile, false,
-                       c->n_jobs, cli->arena, err);
+    galv_status status = galv_calibrate(
+        &c->calibration, c->runs, c->n_runs, c->setup.profile,
+        c->has_plan ? GALV_FOR_PLAN : GALV_FOR_STACK, c->n_jobs, cli->arena, err);
     if (status != GALV_OK) {
         return status;
     }
@@ -334,7 +426,8 @@ int galv_cmd_calibrate(const galv_cli *cli)
     galv_err err = GALV_ERR_INIT;
     galv_status status = read_input(&c, &err);
     if (status == GALV_OK) {
-        status = calibrate_it(&c, &err);
+        status = galv_cli_given(cli, GALV_OPTION_EACH) ? try_each(&c, &err)
+                                                       : calibrate_it(&c, &err);
     }
     galv_setup_release(&c.setup);
     return status == GALV_OK ? 0 : galv_cli_fail(cli, &err);

@@ -122,7 +122,7 @@ static galv_status calibrate(observing *o, galv_err *err)
     galv_costmodel_free(builtin);
     if (status == GALV_OK) {
         status = galv_calibrate(&o->calibration, o->runs, o->n_runs, o->setup.profile,
-                                false, o->options.n_jobs, o->cli->arena, err);
+                                GALV_FOR_PLAN, o->options.n_jobs, o->cli->arena, err);
     }
     if (status == GALV_OK && o->setup.profile == NULL) {
         o->setup.profile = galv_profile_new();

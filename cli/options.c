@@ -230,6 +230,9 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         ON(VALIDATE), false, NULL,
         "Predict each with factors fitted to the others of its stack alone",
         "--leave-out source"},
+    OPTION(EACH) "each", 0, NULL, NULL, IN(COMMAND), ON(CALIBRATE), false, NULL,
+        "Calibrate on every run by itself and tell how far off the others are then",
+        "--each"},
     OPTION(RESIDUALS) "residuals", 0, "FILE", NULL, IN(COMMAND), ON(VALIDATE), false,
         NULL, "Write what intervals are made of: features and measured / predicted",
         "--residuals residuals.csv"},
@@ -440,7 +443,9 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "them as a profile, with the interval of each and the error before and after. "
         "Measured is a table of cases, or a plan followed by Megatron-LM logs (their "
         "median iteration) or measured timelines (CSV). One device and precision is one "
-        "stack with factors of its own; --software chooses where a table has several.\n"
+        "stack with factors of its own; --software chooses where a table has several. Of a "
+        "table, a run moves the factors as far as stacks of its kind differ; of a plan, "
+        "nearly until it takes what was measured.\n"
         "Give what it wrote to the other commands with --profile.",
         {{"galvatron-sim calibrate --cases measured.csv -o profile.csv", "a table"},
          {"galvatron-sim calibrate plan.json megatron.log -o profile.csv",

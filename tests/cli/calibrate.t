@@ -10,7 +10,7 @@ $ galvatron-sim calibrate --cases cases.csv -o p.csv
 ...
 
 $ head -n 1 p.csv
-> kind,device,precision,op,value,builtin,low,high,runs,mape_before_frac,mape_after_frac,source
+> kind,device,precision,op,value,builtin,low,high,runs,mape_before_frac,mape_after_frac,median_before_frac,median_after_frac,source
 
 $ awk -F, 'NR > 1 && ($1 != "factor" || $2 != "a100-sxm-80gb" || $3 != "fp16" || $5 < $7 || $5 > $8)' p.csv
 
@@ -57,3 +57,22 @@ $ galvatron-sim calibrate mixed.csv --software megatron --json | jq '.stacks[0].
 $ galvatron-sim calibrate cases.csv --software oneflow
 2> galvatron-sim: error: no measured iteration to calibrate on
 ? 4
+
+# What one run of a stack is worth for its others, asked of each in turn.
+$ awk -F, -v OFS=, 'NR == 1 {print} NR > 1 {id = $1; t = $42; for (i = 0; i < 2; i++) {$1 = id "-" i; $42 = t * (1.2 + i / 100); print}}' cases.csv >slow.csv; galvatron-sim calibrate slow.csv --each
+~ ^stack +runs +built in +after one +worst one +harm +after all$
+...
+~ ^Megatron-LM SC21 Table 1 +6 +1[0-9.]+ +1?[0-9.]+ +[0-9.]+ +0/6 +[0-9.]+$
+...
+~ ^harm: ones that make it worse by more than 1 %$
+
+$ galvatron-sim calibrate slow.csv --each --json | jq -e '.stacks[0] | .mape_after_others_frac < .mape_after_one_frac and .mape_after_one_frac < .mape_before_frac and .n_runs == 6 and .n_harmed == 0'
+> true
+
+$ galvatron-sim calibrate cases.csv --each
+2> galvatron-sim: error: no stack has 4 runs to try one on the others
+? 4
+
+$ galvatron-sim calibrate slow.csv --each -o p.csv
+2> galvatron-sim: error: --each makes no profile: leave out -o
+? 2

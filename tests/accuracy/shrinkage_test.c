@@ -1,0 +1,136 @@
+/* The estimator against what is known in closed form, and the spreads against a table
+ * that can be summed by hand. */
+#include "accuracy/each_run.h"
+#include "accuracy/shrinkage.h"
+#include "accuracy/spread.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+GALV_TEST_SUITE(accuracy_shrinkage);
+
+/* n runs of y under one factor of jacobian 1 and spread tau, each its own by sigma. */
+static double fit_one(const double *y, size_t n, double tau, double sigma, double *sd)
+{
+    double ones[8];
+    double scales[8];
+    double x = 0;
+    galv_err err = GALV_ERR_INIT;
+    for (size_t i = 0; i < n; i++) {
+        ones[i] = 1;
+        scales[i] = sigma;
+    }
+    galv_shrinkage problem = {.n = n,
+                              .n_factors = 1,
+                              .y = y,
+                              .jacobian = ones,
+                              .scale = scales,
+                              .factor_sd = &tau};
+    cr_assert_eq(galv_shrinkage_solve(&x, sd, &problem, &err), GALV_OK, "%s",
+                 err.message);
+    return x;
+}
+
+Test(accuracy_shrinkage, one_run_moves_a_factor_by_its_share_of_the_variance)
+{
+    const double y[] = {0.03};
+    double sd = 0;
+    double x = fit_one(y, 1, 0.03, 0.05, &sd);
+    double share = 0.03 * 0.03 / (0.03 * 0.03 + 0.05 * 0.05);
+    cr_expect_float_eq(x, 0.03 * share, 1e-9, "%g", x);
+    cr_expect_float_eq(sd, 0.03 * sqrt(1 - share), 1e-9, "%g", sd);
+}
+
+Test(accuracy_shrinkage, runs_that_agree_move_it_further_and_open_less)
+{
+    const double y[] = {0.03, 0.03, 0.03, 0.03, 0.03, 0.03, 0.03, 0.03};
+    double last = 0;
+    double last_sd = 1;
+    for (size_t n = 1; n <= 8; n *= 2) {
+        double sd = 0;
+        double x = fit_one(y, n, 0.03, 0.05, &sd);
+        double share = (double)n * 9 / ((double)n * 9 + 25);
+        cr_expect_gt(x, last);
+        cr_expect_geq(x, 0.03 * share - 1e-9, "%zu runs: %g", n, x);
+        cr_expect_lt(x, 0.03);
+        cr_expect_lt(sd, last_sd);
+        last = x;
+        last_sd = sd;
+    }
+}
+
+Test(accuracy_shrinkage, a_run_far_from_all_others_hardly_pulls)
+{
+    const double y[] = {0.02, 0.03, 0.025, 0.02, 0.03, 0.5};
+    double with = fit_one(y, 6, 1, 0.03, NULL);
+    double without = fit_one(y, 5, 1, 0.03, NULL);
+    cr_expect_lt(fabs(with - without), 0.01, "%g, %g", with, without);
+}
+
+Test(accuracy_shrinkage, what_several_runs_agree_on_is_followed_however_far)
+{
+    const double y[] = {0.3, 0.31, 0.29, 0.3};
+    double x = fit_one(y, 4, 0.03, 0.03, NULL);
+    cr_expect_gt(x, 0.25, "%g", x);
+}
+
+/* Two sources whose runs agree within each and not with one another: the factor takes
+ * what they share, the rest is theirs. */
+Test(accuracy_shrinkage, groups_keep_what_is_their_own)
+{
+    const double y[] = {0.01, 0.01, 0.01, 0.05, 0.05, 0.05};
+    const double ones[] = {1, 1, 1, 1, 1, 1};
+    const double scales[] = {0.01, 0.01, 0.01, 0.01, 0.01, 0.01};
+    const size_t group[] = {0, 0, 0, 1, 1, 1};
+    const double tau = 1;
+    double x = 0;
+    double sd = 0;
+    galv_err err = GALV_ERR_INIT;
+    galv_shrinkage problem = {.n = 6,
+                              .n_factors = 1,
+                              .n_groups = 2,
+                              .y = y,
+                              .jacobian = ones,
+                              .scale = scales,
+                              .group = group,
+                              .factor_sd = &tau,
+                              .group_sd = 0.03};
+    cr_assert_eq(galv_shrinkage_solve(&x, &sd, &problem, &err), GALV_OK);
+    cr_expect_float_eq(x, 0.03, 1e-3, "%g", x);
+    cr_expect_gt(sd, 0.015, "two groups say little: %g", sd);
+}
+
+Test(accuracy_shrinkage, spreads_are_those_of_the_table)
+{
+    static const char table_text[] =
+        "case_id,source,family,software,generation,precision,measured_over_predicted\n"
+        "a1,a,gpt,megatron,Ampere,16-bit,1.0\n"
+        "a2,a,gpt,megatron,Ampere,16-bit,1.1\n"
+        "a3,a,gpt,megatron,Ampere,16-bit,1.2\n"
+        "b1,b,gpt,megatron,Hopper,16-bit,0.9\n"
+        "c1,c,gpt,megatron,Hopper,16-bit,3.0\n";
+    static const char *const without[] = {"c"};
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_csv table;
+    galv_residuals residuals;
+    galv_residual_spread spread;
+    cr_assert_eq(galv_csv_read_text(&table, "t.csv", table_text, strlen(table_text),
+                                    arena, &err),
+                 GALV_OK);
+    cr_assert_eq(galv_residuals_read_table(&residuals, &table, arena, &err), GALV_OK,
+                 "%s", err.message);
+    cr_assert_eq(galv_residual_spread_find(&spread, &residuals, without, 1, &err),
+                 GALV_OK);
+    double size = sqrt(acos(-1) / 2);
+    cr_expect_eq(spread.n_sources, 2);
+    cr_expect_float_eq(spread.between, size * (log(1.1) - log(0.9)) / 2, 1e-12);
+    cr_expect_float_eq(spread.within, size * log(1.2) / 3, 1e-12);
+    galv_run_kind kind = residuals.rows[0].kind;
+    cr_expect(galv_residual_spread_knows(&residuals, &kind));
+    kind = residuals.rows[3].kind;
+    cr_expect(!galv_residual_spread_knows(&residuals, &kind));
+    galv_arena_free(arena);
+}
