@@ -1,11 +1,12 @@
-/* The engine: queues, what they wait for, and a heap of ranks by their next event.
+/* The engine: queues, what they wait for, and ranks by their next event.
  *
  * Model. Every (rank, stream) is a queue that runs its operations in order, one at a
  * time. An operation starts at the moment when the one before it and all its
  * dependencies have ended; nothing is decided at run time. The clock goes from one end
  * of an activity to the next; what ends and what starts changes the rates on its own
- * rank only (rates.c), so each rank keeps the earliest end of what runs there, and the
- * heap holds ranks, not activities: it is as small as the pipeline is deep.
+ * rank only (rates.c), so each rank keeps the earliest end of what runs there, and what
+ * is looked for is the next rank, not the next activity: one of as many as the pipeline
+ * is deep.
  *
  * Order of things at one moment: ranks by number, on a rank streams by number; what an
  * end sets free starts before the next end is looked at, and operations without work
@@ -18,42 +19,6 @@
 
 #include <math.h>
 #include <string.h>
-
-/* ---- the heap ---- */
-
-static bool earlier(const sim *s, int32_t a, int32_t b)
-{
-    double at_a = s->ranks[a].next_s;
-    double at_b = s->ranks[b].next_s;
-    return at_a < at_b || (at_a <= at_b && a < b);
-}
-
-/* Puts a rank whose next_s has changed where it belongs. */
-static void heap_move(sim *s, int32_t rank)
-{
-    int32_t *heap = s->heap;
-    int32_t at = s->heap_place[rank];
-    while (at > 0 && earlier(s, rank, heap[(at - 1) / 2])) {
-        heap[at] = heap[(at - 1) / 2];
-        s->heap_place[heap[at]] = at;
-        at = (at - 1) / 2;
-    }
-    int32_t n = s->program->n_ranks;
-    for (;;) {
-        int32_t child = 2 * at + 1;
-        if (child + 1 < n && earlier(s, heap[child + 1], heap[child])) {
-            child++;
-        }
-        if (child >= n || !earlier(s, heap[child], rank)) {
-            break;
-        }
-        heap[at] = heap[child];
-        s->heap_place[heap[at]] = at;
-        at = child;
-    }
-    heap[at] = rank;
-    s->heap_place[rank] = at;
-}
 
 /* ---- starting and ending ---- */
 
@@ -162,7 +127,7 @@ static void settle(sim *s)
         s->ranks[rank].changed = false;
         set_breakdown(s, rank);
         galv_sim_set_rates(s, rank);
-        heap_move(s, rank);
+        earliest_set(&s->next_ranks, (uint32_t)rank, s->ranks[rank].next_s);
     }
     s->n_changed = 0;
 }
@@ -190,9 +155,9 @@ static bool play(sim *s)
         look_at(s, queue - 1);
     }
     settle(s);
-    while (s->program->n_ranks > 0 && s->ranks[s->heap[0]].next_s < (double)INFINITY) {
-        int32_t rank = s->heap[0];
-        s->now_s = s->ranks[rank].next_s;
+    while (earliest_time(&s->next_ranks) < (double)INFINITY) {
+        int32_t rank = (int32_t)earliest_who(&s->next_ranks);
+        s->now_s = earliest_time(&s->next_ranks);
         if (s->options->stop_at_s > 0 && s->now_s > s->options->stop_at_s) {
             return true;
         }
@@ -310,16 +275,14 @@ static bool set_up(sim *s, const galv_stage_memory *base, galv_arena *arena)
     s->next = GALV_NEW_ARRAY(scratch, uint32_t, program->n_dependencies);
     s->queues = GALV_NEW_ARRAY(scratch, sim_queue, n_queues);
     s->ranks = GALV_NEW_ARRAY(scratch, sim_rank, n_ranks);
-    s->heap = GALV_NEW_ARRAY(scratch, int32_t, n_ranks);
-    s->heap_place = GALV_NEW_ARRAY(scratch, int32_t, n_ranks);
     s->ready = GALV_NEW_ARRAY(scratch, uint32_t, n_queues);
     s->is_ready = GALV_NEW_ARRAY(scratch, uint8_t, n_queues);
     s->changed = GALV_NEW_ARRAY(scratch, int32_t, n_ranks);
     s->results = GALV_NEW_ARRAY(arena, galv_rank_result, n_ranks);
     if (s->classes == NULL || s->ops == NULL || s->next == NULL || s->queues == NULL ||
-        s->ranks == NULL || s->heap == NULL || s->heap_place == NULL ||
-        s->ready == NULL || s->is_ready == NULL || s->changed == NULL ||
-        s->results == NULL) {
+        s->ranks == NULL || s->ready == NULL || s->is_ready == NULL ||
+        s->changed == NULL || s->results == NULL ||
+        !earliest_init(&s->next_ranks, (uint32_t)n_ranks, scratch)) {
         return false;
     }
     galv_sim_fill_classes(s->classes, program, s->costs);
@@ -332,8 +295,6 @@ static bool set_up(sim *s, const galv_stage_memory *base, galv_arena *arena)
     }
     for (int32_t rank = 0; rank < program->n_ranks; rank++) {
         s->ranks[rank].next_s = INFINITY;
-        s->heap[rank] = rank;
-        s->heap_place[rank] = rank;
         galv_account_begin(&s->ranks[rank].account, &s->results[rank],
                            base == NULL ? NULL : &base[rank]);
     }

@@ -4,6 +4,7 @@
 #ifndef GALV_SIM_SIMULATE_INTERNAL_H
 #define GALV_SIM_SIMULATE_INTERNAL_H
 
+#include "sim/earliest_internal.h"
 #include "sim/simulate.h"
 
 /* What the engine needs of a class, in one cache line. */
@@ -65,8 +66,7 @@ typedef struct sim {
     uint32_t *next;      /* [n_dependencies] */
     sim_queue *queues;   /* [n_ranks * GALV_N_STREAMS] */
     sim_rank *ranks;     /* [n_ranks] */
-    int32_t *heap;       /* [n_ranks] ranks by (next_s, rank) */
-    int32_t *heap_place; /* [n_ranks] */
+    earliest next_ranks; /* ranks by (next_s, rank) */
     uint32_t *ready;     /* [n_queues] queues to look at: a stack */
     uint32_t n_ready;
     uint8_t *is_ready; /* [n_queues] is in it */
