@@ -29,6 +29,11 @@ static bool any_given(const galv_cli *cli)
     return false;
 }
 
+bool galv_run_days_asked(const galv_cli *cli)
+{
+    return any_given(cli) || galv_cli_given(cli, GALV_OPTION_RUN_DAYS);
+}
+
 /* ---- reading ---- */
 
 static void count_parts(galv_failure_options *options, const galv_cluster *cluster,
@@ -158,7 +163,7 @@ galv_status galv_run_days_play(galv_run_days *run, const galv_cli *cli,
     const galv_failure_options standard = GALV_FAILURE_OPTIONS_INIT;
     memset(run, 0, sizeof *run);
     run->options = standard;
-    run->given = any_given(cli) || galv_cli_given(cli, GALV_OPTION_RUN_DAYS);
+    run->given = galv_run_days_asked(cli);
     if (!run->given) {
         return GALV_OK;
     }

@@ -17,6 +17,9 @@ typedef struct galv_run_days {
     galv_run_result result;
 } galv_run_days;
 
+/* Does the command line ask for a run of days? */
+bool galv_run_days_asked(const galv_cli *cli);
+
 /* Reads the options and, where a run is asked for, plays it: as many days of work as
  * --run-days says, or what --tokens take at the result's rate. Errors: GALV_USAGE when
  * an option of a run is given and no length; as galv_failure_simulate. */

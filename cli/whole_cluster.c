@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/output.h"
 #include "cli/report.h"
+#include "cli/run_days.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -91,6 +92,12 @@ galv_status galv_whole_cluster_read(galv_evaluate_options *options,
             galv_cli_count(&n_runs, cli, GALV_OPTION_MC_RUNS, 1, GALV_MOST_RUNS, err);
     }
     options->n_runs = (int32_t)n_runs;
+    if (status == GALV_OK && n_runs == 0 && galv_cli_given(cli, GALV_OPTION_MC_RUNS) &&
+        !galv_run_days_asked(cli)) {
+        status = galv_cli_warn(cli, err,
+                               "--mc-runs has nothing to draw: it goes with --jitter, "
+                               "--straggler SHARE=FACTOR or --run-days");
+    }
     return status == GALV_OK ? galv_jobs_read(&options->n_jobs, cli, err) : status;
 }
 

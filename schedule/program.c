@@ -263,6 +263,44 @@ static uint32_t waits_for(const kahn *k, const galv_program *program, uint32_t o
     return op;
 }
 
+/* Writes the names of a cycle's operations, `at` one of them, and counts them. Those
+ * that only pass on the wait of one in their queue for another go without a name, and
+ * so do messages if `passes_only`. False when none has got one. */
+static bool name_all(char *names, size_t size, uint32_t *n_cycle, const kahn *k,
+                     const galv_program *program, uint32_t at, bool passes_only)
+{
+    const uint32_t first = at;
+    size_t length = 0;
+    uint32_t n_named = 0;
+    bool cut = false;
+    bool by_queue = false;
+    names[0] = '\0';
+    *n_cycle = 0;
+    do {
+        char name[NAME_SIZE];
+        int kind = program->classes[program->ops[at].class_index].kind;
+        bool came_by_queue = by_queue;
+        by_queue = k->head[queue_of(program, at)] != at;
+        bool message = kind == GALV_OP_SEND || kind == GALV_OP_RECV;
+        if (!(came_by_queue && by_queue) && !(message && passes_only)) {
+            bool fits = n_named < MAX_NAMED && length + NAME_SIZE + 8 < size;
+            const char *what = "...";
+            if (fits) {
+                what = galv_program_name_op(name, sizeof name, program, at);
+            }
+            if (fits || !cut) {
+                length += (size_t)snprintf(names + length, size - length, "%s%s",
+                                           n_named == 0 ? "" : " <- ", what);
+            }
+            n_named++;
+            cut |= !fits;
+        }
+        at = waits_for(k, program, at);
+        ++*n_cycle;
+    } while (at != first);
+    return n_named > 0;
+}
+
 static galv_status name_cycle(const kahn *k, const galv_program *program, galv_err *err)
 {
     uint32_t n_queues = (uint32_t)program->n_ranks * GALV_N_STREAMS;
@@ -276,29 +314,16 @@ static galv_status name_cycle(const kahn *k, const galv_program *program, galv_e
     for (uint32_t step = 0; step < program->n_ops; step++) { /* now surely on a cycle */
         at = waits_for(k, program, at);
     }
-    uint32_t first = at;
-    char message[400] = "";
-    size_t length = 0;
-    uint32_t n_named = 0;
+    char names[430];
     uint32_t n_cycle = 0;
-    do {
-        char name[NAME_SIZE];
-        /* operations that only follow one another in a queue need no name */
-        bool by_queue =
-            waits_for(k, program, at) + 1 == at && k->head[queue_of(program, at)] != at;
-        if (!by_queue && n_named < MAX_NAMED && length < sizeof message) {
-            int wrote = snprintf(message + length, sizeof message - length, "%s%s",
-                                 n_named == 0 ? "" : " <- ",
-                                 galv_program_name_op(name, sizeof name, program, at));
-            length += wrote > 0 ? (size_t)wrote : 0;
-            n_named++;
-        }
-        at = waits_for(k, program, at);
-        n_cycle++;
-    } while (at != first);
-    return galv_fail(err, GALV_INPUT,
-                     "the program deadlocks on a cycle of %u operations: %s",
-                     (unsigned)n_cycle, message);
+    if (!name_all(names, sizeof names, &n_cycle, k, program, at, true)) {
+        name_all(names, sizeof names, &n_cycle, k, program, at, false);
+    }
+    return galv_fail(
+        err, GALV_INPUT,
+        "the program deadlocks on a cycle of %u operations, each after the "
+        "next: %s",
+        (unsigned)n_cycle, names);
 }
 
 galv_status galv_program_check(const galv_program *program, galv_arena *arena,

@@ -25,7 +25,7 @@ $ printf 'stage,pass,micro_batch\n0,F,0\n0,F,1\n0,B,0\n0,I,1\n0,W,1\n1,F,0\n1,I,
 
 # Errors.
 $ printf 'stage,pass,micro_batch\n0,F,0\n0,B,0\n0,F,1\n0,B,1\n1,F,0\n1,F,1\n1,B,0\n1,B,1\n' >stuck.csv; galvatron-sim simulate --stage-times times.csv --schedule stuck.csv
-2~ ^galvatron-sim: error: stuck.csv: the program deadlocks on a cycle of .*stage 0.*stage 1
+2> galvatron-sim: error: stuck.csv: the program deadlocks on a cycle of 8 operations, each after the next: backward of stage 0, chunk 0, micro-batch 0 <- backward of stage 1, chunk 0, micro-batch 0 <- forward of stage 1, chunk 0, micro-batch 1 <- forward of stage 0, chunk 0, micro-batch 1
 ? 4
 
 $ printf 'stage,pass,micro_batch\n0,F,0\n0,X,0\n' >bad.csv; galvatron-sim simulate --pp 1 --schedule bad.csv
