@@ -8,6 +8,7 @@
  * plan to the result. Then max-min sharing by itself: messages of 1024 pipelines of 16
  * stages, forward and backward, begin and end at random, a quarter of them at a time,
  * and rates are set after each. */
+#include "benchmarks/machine.h"
 #include "plan/cluster.h"
 #include "plan/model.h"
 #include "sim/all_ranks.h"
@@ -17,22 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
-
-static double clock_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static double peak_mib(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss / 1024;
-}
 
 typedef struct job_case {
     const char *name;
@@ -224,6 +209,7 @@ int main(int argc, char **argv)
     int repetitions = argc > 1 ? atoi(argv[1]) : 3;
     size_t only = argc > 2 ? (size_t)atoi(argv[2]) : SIZE_MAX; /* for profiling */
     galv_err err = GALV_ERR_INIT;
+    print_machine();
     printf("%-38s %10s %10s %9s %8s %9s\n", "Llama 3.1 405B tp8 pp16", "Mops", "ms",
            "step s", "Mops/s", "peak MiB");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -10,6 +10,7 @@
  * stages and 128 micro-batches with uneven costs, 8 plays of the greedy. Each line is
  * the best of the repetitions by the clock of the processor, with everything made anew,
  * and the memory that a process of its own took for it. */
+#include "benchmarks/machine.h"
 #include "plan/cluster.h"
 #include "plan/model.h"
 #include "sim/evaluate.h"
@@ -17,18 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-static double clock_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 typedef struct plan_case {
     const char *name;
@@ -222,26 +213,6 @@ static galv_status answer_order(answer *a, galv_err *err)
     return status;
 }
 
-static void print_machine(void)
-{
-    struct utsname names;
-    char line[256];
-    FILE *cpus = fopen("/proc/cpuinfo", "r");
-    if (uname(&names) == 0) {
-        printf("machine: %s %s, ", names.sysname, names.machine);
-    }
-    while (cpus != NULL && fgets(line, sizeof line, cpus) != NULL) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
-            printf("%s", colon + 2);
-            break;
-        }
-    }
-    if (cpus != NULL) {
-        fclose(cpus);
-    }
-}
-
 /* Measures in a process of its own, so that the peak memory is of this line. */
 static int measure(const char *name, const plan_case *c, int repetitions)
 {
@@ -253,7 +224,6 @@ static int measure(const char *name, const plan_case *c, int repetitions)
     }
     galv_err err = GALV_ERR_INIT;
     answer a = {0};
-    struct rusage usage;
     galv_arena *arena = galv_arena_new();
     for (int i = 0; i < repetitions && arena != NULL && err.status == GALV_OK; i++) {
         galv_arena_reset(arena);
@@ -264,9 +234,8 @@ static int measure(const char *name, const plan_case *c, int repetitions)
         }
     }
     galv_arena_free(arena);
-    getrusage(RUSAGE_SELF, &usage);
     printf("%-38s %9.0f %9.2f %8.1f %9.3f %9.1f\n", name, a.work, 1e3 * a.best_s,
-           1e-6 * a.work / a.best_s, a.step_s, (double)usage.ru_maxrss / 1024);
+           1e-6 * a.work / a.best_s, a.step_s, peak_mib());
     if (err.status != GALV_OK) {
         fprintf(stderr, "plan_bench: %s\n", err.message);
     }

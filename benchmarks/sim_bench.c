@@ -6,6 +6,7 @@
  * of a 70 B model. Each line is the best of the repetitions; times are of the
  * processor, so that other work on the machine counts little. The program and the costs
  * are made anew each time; memory of the run is reused. */
+#include "benchmarks/machine.h"
 #include "plan/cluster.h"
 #include "plan/model.h"
 #include "sim/evaluate.h"
@@ -13,16 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/utsname.h>
-#include <time.h>
-
-static double clock_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 typedef struct measure {
     double make_s, price_s, simulate_s;
@@ -139,26 +130,6 @@ static galv_status run_plan(measure *m, const galv_uniform_plan *parameters,
     return status;
 }
 
-static void print_machine(void)
-{
-    struct utsname names;
-    char line[256];
-    FILE *cpus = fopen("/proc/cpuinfo", "r");
-    if (uname(&names) == 0) {
-        printf("machine: %s %s, ", names.sysname, names.machine);
-    }
-    while (cpus != NULL && fgets(line, sizeof line, cpus) != NULL) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
-            printf("%s", colon + 2);
-            break;
-        }
-    }
-    if (cpus != NULL) {
-        fclose(cpus);
-    }
-}
-
 int main(int argc, char **argv)
 {
     static const struct {
@@ -228,9 +199,7 @@ int main(int argc, char **argv)
         print_measure(plans[i].name, &best);
     }
     galv_arena_free(arena);
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    printf("peak memory: %.1f MiB\n", (double)usage.ru_maxrss / 1024);
+    printf("peak memory: %.1f MiB\n", peak_mib());
     if (err.status != GALV_OK) {
         fprintf(stderr, "sim_bench: %s\n", err.message);
         return 1;

@@ -308,6 +308,61 @@ Test(sim_simulate, random_programs_keep_order_waits_and_work)
     }
 }
 
+/* Work that spans of one rank, those from `first` on of which `last` is the last to
+ * end, ask of a link between the start of the one and the end of the other. */
+static double asked_between(const draft *d, const galv_program *program,
+                            const galv_timeline *timeline, const galv_span *first,
+                            const galv_span *last, bool intra)
+{
+    double asked_s = 0;
+    for (uint32_t op = 0; op < program->n_ops; op++) {
+        const galv_span *span = &timeline->spans[op];
+        const galv_cost *cost = &d->costs[program->ops[op].class_index];
+        if (span->rank == first->rank && span->start_s >= first->start_s &&
+            span->end_s <= last->end_s) {
+            asked_s += cost->work_s * (intra ? cost->intra_share : cost->inter_share);
+        }
+    }
+    return asked_s;
+}
+
+/* In no window of time does a link of a rank, or its stream of computation, do more
+ * work than the window is long. */
+Test(sim_simulate, random_programs_ask_no_link_for_more_than_it_has)
+{
+    for (uint32_t seed = 2; seed <= 24; seed += 2) {
+        draft *d = draft_random(seed, true);
+        galv_program *program = finish(d);
+        galv_sim_result result = play(d, program);
+        const galv_timeline *timeline = &result.timeline;
+        double fullest = 0;
+        for (size_t i = 0; i < timeline->n_spans; i++) {
+            const galv_span *first = &timeline->spans[i];
+            for (size_t k = 0; k < timeline->n_spans; k += 1 + seed % 3) {
+                const galv_span *last = &timeline->spans[k];
+                double window_s = last->end_s - first->start_s;
+                for (int intra = 0;
+                     intra < 2 && window_s > 0 && first->rank == last->rank; intra++) {
+                    double asked_s =
+                        asked_between(d, program, timeline, first, last, intra == 1);
+                    cr_assert(asked_s <= window_s + 1e-9,
+                              "seed %u: %g s of work in %g s", seed, asked_s, window_s);
+                    fullest = fmax(fullest, asked_s / window_s);
+                }
+            }
+        }
+        for (uint32_t op = 1; op < program->n_ops; op++) {
+            const galv_span *span = &timeline->spans[op];
+            bool follows =
+                span[-1].rank == span->rank && span[-1].stream == span->stream;
+            cr_expect(!follows || span->start_s >= span[-1].end_s - 1e-12);
+        }
+        cr_expect(fullest > 0.9 || program->n_ops < 60, "seed %u: at most %g", seed,
+                  fullest);
+        draft_free(d);
+    }
+}
+
 Test(sim_simulate, random_programs_account_for_every_second_and_every_byte)
 {
     for (uint32_t seed = 1; seed <= 60; seed++) {
@@ -323,6 +378,8 @@ Test(sim_simulate, random_programs_account_for_every_second_and_every_byte)
         }
         for (size_t i = 0; i < result.timeline.n_samples; i++) {
             const galv_memory_sample *sample = &result.timeline.samples[i];
+            cr_expect(sample->bytes >= 0, "seed %u holds %g bytes", seed,
+                      sample->bytes);
             cr_expect(sample->bytes <= result.ranks[sample->rank].peak_bytes);
             bool last = i + 1 == result.timeline.n_samples ||
                         result.timeline.samples[i + 1].rank != sample->rank;
