@@ -208,6 +208,21 @@ static galv_status read_strategy(galv_uniform_plan *u, const galv_space *space,
     return status;
 }
 
+/* --group-size, which one schedule has. */
+static galv_status set_group_size(galv_plan *plan, const galv_cli *cli, galv_err *err)
+{
+    int64_t n = 0;
+    galv_status status =
+        galv_cli_count(&n, cli, GALV_OPTION_GROUP_SIZE, 1, 1 << 24, err);
+    if (status == GALV_OK && n > 0 && strcmp(plan->schedule, "interleaved") != 0) {
+        return galv_fail(err, GALV_USAGE,
+                         "--group-size is of schedule interleaved, not of %s",
+                         plan->schedule);
+    }
+    plan->group_size = (int32_t)n;
+    return status;
+}
+
 galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
                               const galv_cli *cli, galv_err *err)
 {
@@ -257,6 +272,9 @@ galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
         status = galv_plan_make_uniform(plan, &setup->job, &u, cli->arena, err);
     }
     int32_t rank_order = 0;
+    if (status == GALV_OK) {
+        status = set_group_size(*plan, cli, err);
+    }
     if (status == GALV_OK) {
         status = only(&rank_order, &space.rank_order, GALV_RANK_ORDER_DP_INSIDE,
                       GALV_OPTION_RANK_ORDER, cli, err);

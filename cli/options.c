@@ -101,6 +101,10 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "Pipeline schedules by name, see `catalog schedules`; simulate: or an order in "
         "a .csv file",
         "--schedule 1f1b,dualpipev"},
+    OPTION(GROUP_SIZE) "group-size", 0, "N", NULL, IN(STRATEGY), ON(SIMULATE), false,
+        "the stages",
+        "Micro-batches that schedule interleaved takes through a chunk at a time",
+        "--group-size 8"},
     OPTION(OVERLAP) "overlap", 0, "LIST", "none|grad-reduce|param-gather|tp-comm|p2p",
         IN(STRATEGY), JOB, false, "all but tp-comm",
         "Communication hidden behind computation where it can be; with --stage-times "

@@ -51,13 +51,13 @@ static galv_status refuse_others(const galv_cli *cli, galv_err *err)
             option->id == GALV_OPTION_MICRO_BATCHES ||
             option->id == GALV_OPTION_PRINT_ORDER ||
             option->id == GALV_OPTION_SCHEDULE || option->id == GALV_OPTION_VPP ||
-            option->id == GALV_OPTION_OVERLAP || option->id == GALV_OPTION_MEMORY_LIMIT;
+            option->id == GALV_OPTION_GROUP_SIZE || option->id == GALV_OPTION_OVERLAP ||
+            option->id == GALV_OPTION_MEMORY_LIMIT;
         if (!taken || option->id == GALV_OPTION_PRINT_CONFIG) {
             galv_fail(err, GALV_USAGE, "--%s and --stage-times do not go together",
                       option->name);
             galv_hint(err, "the file says it all; beside it: --schedule, --vpp, "
-                           "--micro-batches, --overlap, "
-                           "--memory-limit");
+                           "--group-size, --micro-batches, --overlap, --memory-limit");
             return GALV_USAGE;
         }
     }
@@ -88,6 +88,20 @@ static galv_status add_row(sheet *s, const char *name, galv_err *err)
     schedule->name = name;
     r->schedule = schedule;
     return GALV_OK;
+}
+
+/* --group-size is of one schedule. */
+static galv_status check_group_size(const sheet *s, galv_err *err)
+{
+    bool has = false;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        has |= strcmp(s->rows[i].schedule->name, "interleaved") == 0;
+    }
+    return has || s->options.group_size == 0
+               ? GALV_OK
+               : galv_fail(err, GALV_USAGE,
+                           "--group-size is of schedule interleaved, which is not "
+                           "among those asked for");
 }
 
 /* --micro-batches, or those of the files. */
@@ -182,6 +196,7 @@ static galv_status read_sheet(sheet *s, galv_err *err)
 {
     int64_t m = 0;
     int64_t vpp = 0;
+    int64_t group_size = 0;
     galv_status status = refuse_others(s->cli, err);
     if (status == GALV_OK) {
         status = galv_target_read(&s->target, s->cli, ".json .csv .png .svg .pdf",
@@ -192,6 +207,10 @@ static galv_status read_sheet(sheet *s, galv_err *err)
     }
     if (status == GALV_OK) {
         status = galv_cli_count(&vpp, s->cli, GALV_OPTION_VPP, 1, 1024, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_cli_count(&group_size, s->cli, GALV_OPTION_GROUP_SIZE, 1, 1 << 24,
+                                err);
     }
     if (status == GALV_OK) {
         status = read_overlap(&s->options, s->cli, err);
@@ -207,8 +226,12 @@ static galv_status read_sheet(sheet *s, galv_err *err)
     if (status == GALV_OK) {
         s->options.n_micro_batches = (int32_t)m;
         s->options.n_chunks = (int32_t)vpp;
+        s->options.group_size = (int32_t)group_size;
         s->options.record_timeline = s->target.given;
         status = add_rows(s, err);
+    }
+    if (status == GALV_OK) {
+        status = check_group_size(s, err);
     }
     if (status == GALV_OK) {
         status = count_micro_batches(s, err);

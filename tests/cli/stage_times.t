@@ -25,6 +25,18 @@ $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --schedule all
 $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --vpp 4 --schedule interleaved --json | jq '.schedules[0].iteration_time_s'
 > 26.25
 
+$ for g in 4 8; do galvatron-sim simulate --stage-times even.csv --micro-batches 16 --vpp 2 --group-size $g --schedule interleaved --json | jq -c '.schedules[0] | [.iteration_time_s, .peak_activations]'; done
+> [52.5,[5.5,4.5,3.5,2.5]]
+> [52.5,[7.5,6.5,5.5,4.5]]
+
+$ galvatron-sim simulate --stage-times even.csv --micro-batches 16 --group-size 3 --schedule interleaved
+2> galvatron-sim: error: schedule interleaved: groups of 3 micro-batches are fewer than the 4 pipeline stages; the nearest is 4
+? 2
+
+$ galvatron-sim simulate --stage-times even.csv --micro-batches 16 --group-size 8 --schedule 1f1b
+2> galvatron-sim: error: --group-size is of schedule interleaved, which is not among those asked for
+? 2
+
 # Bytes, chunks with times of their own.
 $ printf 'stage,chunk,t_f_s,t_b_s,t_w_s,t_comm_s,activation_bytes\n0,0,1,2,0,0.1,1e9\n0,1,1,2,0,0.1,1e9\n1,0,1,2,0,0.1,1e9\n1,1,3,6,0,0.1,1e9\n' >own.csv; galvatron-sim simulate --stage-times own.csv --micro-batches 4 --schedule interleaved,1f1b --json | jq -c '[.schedules[] | [.schedule, .chunks, .least_time_s, .peak_activation_bytes[1]]]'
 > [["interleaved",2,48,3000000000],["1f1b",1,48,2000000000]]
@@ -75,7 +87,7 @@ $ galvatron-sim simulate --stage-times even.csv
 
 $ galvatron-sim simulate --stage-times even.csv --micro-batches 8 --tp 2
 2> galvatron-sim: error: --tp and --stage-times do not go together
-2>   the file says it all; beside it: --schedule, --vpp, --micro-batches, --overlap, --memory-limit
+2>   the file says it all; beside it: --schedule, --vpp, --group-size, --micro-batches, --overlap, --memory-limit
 ? 2
 
 $ galvatron-sim simulate --micro-batches 8
