@@ -46,8 +46,8 @@ static galv_status read_schedules(galv_space *space, const galv_cli *cli, galv_e
 static galv_status read_overlap(galv_overlap *overlap, const galv_cli *cli,
                                 galv_err *err)
 {
-    static const char *const words[] = {"none", "grad-reduce", "param-gather",
-                                        "tp-comm", "p2p"};
+    static const char *const words[] = {"none",    "grad-reduce", "param-gather",
+                                        "tp-comm", "p2p",         "step"};
     enum { N_WORDS = sizeof words / sizeof words[0] };
     int64_t values[GALV_MAX_CHOICES];
     size_t n = 0;
@@ -69,6 +69,7 @@ static galv_status read_overlap(galv_overlap *overlap, const galv_cli *cli,
     overlap->param_gather = named[2];
     overlap->tp_comm = named[3];
     overlap->p2p = named[4];
+    overlap->step = named[5];
     return GALV_OK;
 }
 
@@ -139,6 +140,12 @@ static galv_status read_degrees(galv_space *space, const galv_cli *cli, galv_err
 galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *err)
 {
     galv_status status = read_degrees(space, cli, err);
+    if (status == GALV_OK && space->overlap.step) {
+        galv_fail(err, GALV_USAGE, "a search is of plans with a common optimizer step");
+        galv_hint(err, "steps that overlap, of one plan: galvatron-sim simulate");
+        status = galv_cli_blame(cli, GALV_OPTION_OVERLAP,
+                                galv_cli_value(cli, GALV_OPTION_OVERLAP), err);
+    }
     return status == GALV_OK ? read_schedules(space, cli, err) : status;
 }
 

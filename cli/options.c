@@ -105,10 +105,11 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "the stages",
         "Micro-batches that schedule interleaved takes through a chunk at a time",
         "--group-size 8"},
-    OPTION(OVERLAP) "overlap", 0, "LIST", "none|grad-reduce|param-gather|tp-comm|p2p",
-        IN(STRATEGY), JOB, false, "all but tp-comm",
-        "Communication hidden behind computation where it can be; with --stage-times "
-        "none, p2p, step (iterations follow one another without a common step)",
+    OPTION(OVERLAP) "overlap", 0, "LIST", "none|grad-reduce|param-gather|tp-comm|p2p|step",
+        IN(STRATEGY), JOB, false, "all but tp-comm and step",
+        "Communication hidden behind computation where it can be; simulate: step: "
+        "iterations follow one another without a common optimizer step; with "
+        "--stage-times none, p2p, step",
         "--overlap grad-reduce,p2p"},
     OPTION(INTERNODE_TP) "internode-tp", 0, NULL, NULL, IN(STRATEGY), JOB, false, NULL,
         "Let tensor-parallel groups span nodes", "--internode-tp"},

@@ -27,11 +27,14 @@ typedef struct galv_overlap {
     bool param_gather; /* gather ZeRO parameters behind the first forward */
     bool tp_comm;      /* tensor-parallel collectives behind their matrix products */
     bool p2p;          /* pipeline messages are asynchronous */
+    bool step;         /* no stage waits for the others at the optimizer step, which is
+                          validated afterwards: iterations follow one another stage by
+                          stage. Source: Qi et al. 2023, arXiv 2401.10241, section 4 */
 } galv_overlap;
 
-#define GALV_OVERLAP_INIT       \
-    {                           \
-        true, true, false, true \
+#define GALV_OVERLAP_INIT              \
+    {                                  \
+        true, true, false, true, false \
     }
 
 /* A plan. Virtual stage s (0 .. pp*vpp-1) holds layers

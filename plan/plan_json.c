@@ -71,6 +71,7 @@ void galv_plan_to_json(const galv_job *job, const galv_plan *plan,
     galv_json_key_bool(writer, "param_gather", plan->overlap.param_gather);
     galv_json_key_bool(writer, "tp_comm", plan->overlap.tp_comm);
     galv_json_key_bool(writer, "p2p", plan->overlap.p2p);
+    galv_json_key_bool(writer, "step", plan->overlap.step);
     galv_json_end_object(writer);
     write_stages(plan, writer);
     write_layers(plan, writer);
@@ -161,6 +162,7 @@ static void read_overlap(galv_json_object *o, galv_overlap *overlap)
     galv_json_bool(&inner, "param_gather", GALV_OPTIONAL, &overlap->param_gather);
     galv_json_bool(&inner, "tp_comm", GALV_OPTIONAL, &overlap->tp_comm);
     galv_json_bool(&inner, "p2p", GALV_OPTIONAL, &overlap->p2p);
+    galv_json_bool(&inner, "step", GALV_OPTIONAL, &overlap->step);
     galv_json_leave(&inner);
 }
 

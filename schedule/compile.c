@@ -21,7 +21,7 @@
  *     else after all of it. Then tied embeddings, first stage with last.
  *   - The step waits for every stage's gradients, because clipping wants the norm of
  * all of them. One operation per chunk. The small all-reduce of the norm itself belongs
- *     to the price of the step.
+ *     to the price of the step. With overlap.step it waits for its own stage's alone.
  *     Source: Megatron-LM, core/optimizer (clip_grad_norm over model-parallel ranks).
  */
 #include "schedule/compile_layouts_internal.h"
@@ -38,6 +38,7 @@ typedef struct rank_state {
     int32_t n_carry;
     uint32_t unit_ends[2];
     uint32_t last_data_parallel; /* op on the DP queue */
+    uint32_t last_passed_on;     /* op of its last pass but for weights alone */
 } rank_state;
 
 typedef struct compiler {
@@ -240,6 +241,7 @@ static void add_output(compiler *c, const galv_chunk *chunk, const galv_slot *sl
         return;
     }
     rank_state *rank = &c->ranks[chunk->stage];
+    rank->last_passed_on = rank->n_carry > 0 ? rank->carry[0] : GALV_NO_OP;
     galv_direction direction =
         forward ? GALV_DIRECTION_FORWARD : GALV_DIRECTION_BACKWARD;
     int32_t to = forward ? chunk->virtual_stage + 1 : chunk->virtual_stage - 1;
@@ -306,6 +308,7 @@ static galv_status begin_stage(compiler *c, int32_t stage, galv_err *err)
     rank->n_carry = 0;
     rank->unit_ends[0] = rank->unit_ends[1] = GALV_NO_OP;
     rank->last_data_parallel = GALV_NO_OP;
+    rank->last_passed_on = GALV_NO_OP;
     galv_arena_reset(c->layouts_arena);
     for (int32_t i = 0; i < c->n_chunks; i++) {
         const galv_chunk *chunk = ith_chunk(c, stage, i);
@@ -425,7 +428,11 @@ static void reduce_at_end(compiler *c, int32_t stage)
 
 /* First and last stage add up the gradients of their copies of the table: each waits
  * for what the other did before. In a two-way plan both stages hold the first and the
- * last layers, and each adds up its own. */
+ * last layers, and each adds up its own. Where steps overlap, weight gradients of the
+ * table are computed before the others that are left, so that the first stage need not
+ * wait for all of the last one's.
+ * Source: github.com/sail-sg/zero-bubble-pipeline-parallelism, WeightGradStore.clear
+ * ("do async all-reduce for embedding grads firstly"). */
 static void reduce_tied(compiler *c)
 {
     int32_t n_virtual = c->n_virtual;
@@ -455,7 +462,12 @@ static void reduce_tied(compiler *c)
     }
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            wait_for_carry(c, ops[i], &c->ranks[ends[k]]);
+            if (c->plan->overlap.step) {
+                galv_builder_add_wait(&c->builder, ops[i],
+                                      c->ranks[ends[k]].last_passed_on);
+            } else {
+                wait_for_carry(c, ops[i], &c->ranks[ends[k]]);
+            }
             galv_builder_add_wait(&c->builder, ops[i], before[k]);
         }
     }
@@ -475,7 +487,9 @@ static void step(compiler *c)
                                 GALV_OP_OPTIMIZER, chunk);
             bool first = op == GALV_NO_OP;
             op = add_operation(c, &operation, -1);
-            for (int32_t k = 0; first && k < c->plan->pp; k++) {
+            int32_t begin = c->plan->overlap.step ? stage : 0;
+            int32_t end = c->plan->overlap.step ? stage + 1 : c->plan->pp;
+            for (int32_t k = begin; first && k < end; k++) {
                 wait_for_carry(c, op, &c->ranks[k]);
                 galv_builder_add_wait(&c->builder, op, c->ranks[k].last_data_parallel);
             }

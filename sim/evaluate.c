@@ -205,6 +205,41 @@ static void title(galv_timeline *timeline, const galv_result *result,
              time, 100 * result->bubble_frac, 100 * result->mfu, peak, limit);
 }
 
+/* ---- steps that overlap ---- */
+
+/* Where no stage waits for the others at the step, each begins the next iteration when
+ * it is through with this one. Repeated every so many seconds as the stage takes that
+ * takes longest, from its first computation to its end and with all of the gathers that
+ * go before it, no stage has two iterations at once, and nothing waits that did not
+ * before. So that is an iteration, and what a stage waits at its begin and its end is
+ * no bubble as far as others still are in the iteration before, or in the next. */
+static void roll(galv_sim_result *sim, const galv_program *program,
+                 const galv_cost *costs)
+{
+    double period_s = 0;
+    for (int32_t rank = 0; rank < sim->n_ranks; rank++) {
+        const uint32_t *begin = &program->queue_begin[rank * GALV_N_STREAMS];
+        double took_s = sim->ranks[rank].end_s - sim->ranks[rank].begin_s;
+        for (uint32_t op = begin[GALV_STREAM_DP]; op < begin[GALV_STREAM_DP + 1];
+             op++) {
+            uint32_t i = program->ops[op].class_index;
+            bool gathers = program->classes[i].pass == GALV_OP_OPTIMIZER &&
+                           program->ops[op].first_dependency ==
+                               program->ops[op + 1].first_dependency;
+            took_s += gathers ? costs[i].work_s : 0;
+        }
+        period_s = took_s > period_s ? took_s : period_s;
+    }
+    if (sim->stopped || period_s >= sim->iteration_time_s) {
+        return;
+    }
+    for (int32_t rank = 0; rank < sim->n_ranks; rank++) {
+        double *bubble_s = &sim->ranks[rank].spent_s[GALV_BREAKDOWN_BUBBLE];
+        *bubble_s -= sim->iteration_time_s - period_s;
+    }
+    sim->iteration_time_s = period_s;
+}
+
 /* ---- every rank ---- */
 
 static bool wants_all_ranks(const galv_evaluate_options *options)
@@ -309,6 +344,11 @@ static galv_status simulate_all_ranks(
     galv_network *network = NULL;
     galv_all_ranks_result all = {0};
     galv_all_ranks_options chosen = GALV_ALL_RANKS_OPTIONS_INIT;
+    if (plan->overlap.step) {
+        return galv_fail(err, GALV_USAGE,
+                         "every rank by itself takes a common optimizer step: no "
+                         "overlap of steps");
+    }
     if (galv_plan_rank_order(plan) != GALV_RANK_ORDER_DP_INSIDE) {
         return galv_fail(err, GALV_USAGE, "ranks are told apart in the order %s only",
                          galv_rank_order_names[GALV_RANK_ORDER_DP_INSIDE]);
@@ -481,6 +521,9 @@ galv_status galv_evaluate_whole(galv_result *result, galv_evaluation *evaluation
         sim_options.record_timeline |= options->attribute_peaks && !every;
         status =
             galv_simulate(&found.sim, program, costs, base, &sim_options, arena, err);
+    }
+    if (status == GALV_OK && plan->overlap.step) {
+        roll(&found.sim, program, costs);
     }
     if (status == GALV_OK && every) {
         status = simulate_all_ranks(&found.sim, &made.cluster, &unfolded, model, plan,

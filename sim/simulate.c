@@ -90,6 +90,10 @@ static void start_head(sim *s, uint32_t queue_index, int32_t rank)
         return;
     }
     touch(s, rank);
+    if (class->stream == GALV_STREAM_COMPUTE &&
+        s->results[rank].comm_s[GALV_STREAM_COMPUTE] <= 0) {
+        s->results[rank].begin_s = s->now_s;
+    }
     queue->rate = 1;
     queue->end_s = s->now_s + class->work_s;
     s->ranks[rank].running |= (uint8_t)(1U << class->stream);

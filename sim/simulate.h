@@ -50,6 +50,7 @@ typedef struct galv_sim_options {
     }
 
 typedef struct galv_rank_result {
+    double begin_s;                    /* when it first began to compute */
     double end_s;                      /* when its last operation ended */
     double spent_s[GALV_N_BREAKDOWNS]; /* adds up to the iteration's time */
     double busy_s;                     /* of the compute stream */

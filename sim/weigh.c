@@ -173,6 +173,7 @@ galv_status galv_weigh_plan(const galv_schedule_weights **weights,
     if (status == GALV_OK) {
         made->stages = stages;
         made->message = message_s(plan, prices);
+        made->rolling = plan->overlap.step;
         *weights = made;
     }
     return status;

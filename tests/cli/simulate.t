@@ -172,3 +172,25 @@ $ galvatron-sim simulate -n 8 --pp 8 --rank-order any
 2~ ^galvatron-sim: error: --rank-order any: one plan takes one value
 2...
 ? 2
+
+# Without a common optimizer step zb-2p costs less than with one, and 1f1b no less; the
+# plan remembers it, and the parts still add up.
+$ for s in zb-2p 1f1b; do for o in p2p p2p,step; do galvatron-sim simulate -m llama3-8b -n 1 --tp 2 --pp 4 --zero 0 --global-batch 24 --schedule $s --overlap $o --json >$s-$o.json; done; jq -s -c '[.[1].iteration_time_s / .[0].iteration_time_s | . < 0.98, . > 0.95 and . < 1.001] + [.[1].plan.overlap.step, (([.[1].breakdown_s[]] | add) / .[1].iteration_time_s - 1 | fabs < 1e-12)]' $s-p2p.json $s-p2p,step.json; galvatron-sim simulate $s-p2p,step.json --json | jq .iteration_time_s >again; jq .iteration_time_s $s-p2p,step.json | cmp again -; done
+> [true,true,true,true]
+> [false,true,true,true]
+
+$ galvatron-sim plan -n 1 --overlap step
+2> galvatron-sim: error: --overlap step: a search is of plans with a common optimizer step
+2>   steps that overlap, of one plan: galvatron-sim simulate
+? 2
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --pp 2 --overlap step --all-ranks
+2> galvatron-sim: error: every rank by itself takes a common optimizer step: no overlap of steps
+? 2
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --pp 4 --vpp 2 --schedule interleaved --group-size 8 --global-batch 64 --json | jq .plan.group_size
+> 8
+
+$ galvatron-sim simulate -m llama3-8b -n 1 --pp 4 --group-size 8 --global-batch 64
+2> galvatron-sim: error: --group-size is of schedule interleaved, not of 1f1b
+? 2

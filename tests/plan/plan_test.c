@@ -401,7 +401,8 @@ Test(plan_plan, truncated_and_damaged_documents_never_crash)
     galv_arena *scratch = galv_arena_new();
     uint32_t random = 12345;
     char *damaged = malloc(text.length + 1);
-    for (size_t cut = 0; cut < text.length; cut += 13) {
+    /* without its last newline it is whole */
+    for (size_t cut = 0; cut + 1 < text.length; cut += 13) {
         galv_job job = {0};
         galv_plan *plan = NULL;
         galv_err err = GALV_ERR_INIT;

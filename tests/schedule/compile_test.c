@@ -163,7 +163,7 @@ Test(schedule_compile, gradients_are_reduced_once_or_in_every_micro_batch_by_zer
             galv_arena *arena = galv_arena_new();
             galv_job job = small_job(GALV_LAYER_DECODER, 4, 8, 32);
             galv_strategy strategy = GALV_STRATEGY_INIT;
-            galv_overlap overlap = {overlaps == 1, overlaps == 1, false, true};
+            galv_overlap overlap = {overlaps == 1, overlaps == 1, false, true, false};
             strategy.dp = 8;
             strategy.zero = cases[i].zero;
             galv_plan *plan = make_plan(&job, strategy, 1, 1, overlap, arena);
@@ -253,7 +253,7 @@ Test(schedule_compile, every_plan_of_a_grid_can_run)
     for (size_t d = 0; d < sizeof degrees / sizeof degrees[0]; d++) {
         for (int bits = 0; bits < 16 * 4 * 3 * 3; bits++) {
             galv_overlap overlap = {bits & 1, bits >> 1 & 1, bits >> 2 & 1,
-                                    bits >> 3 & 1};
+                                    bits >> 3 & 1, false};
             galv_strategy strategy = {degrees[d][0],
                                       degrees[d][1],
                                       degrees[d][2],

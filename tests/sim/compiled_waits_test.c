@@ -190,7 +190,7 @@ Test(sim_compiled_waits, gradients_are_reduced_after_backward_and_before_the_ste
 {
     galv_strategy strategy = {1, 1, 2, 8, GALV_SP_NONE, 1, GALV_RECOMPUTE_NONE};
     for (int bits = 0; bits < 4; bits++) {
-        galv_overlap overlap = {(bits & 1) != 0, (bits & 2) != 0, false, true};
+        galv_overlap overlap = {(bits & 1) != 0, (bits & 2) != 0, false, true, false};
         stand s = play(GALV_LAYER_MOE_DECODER, 16, strategy, 2, overlap);
         const galv_timeline *t = &s.result.timeline;
         double step_s = 0;
@@ -229,7 +229,7 @@ Test(sim_compiled_waits, without_overlap_a_sender_waits_for_its_message)
 {
     galv_strategy strategy = {1, 1, 1, 4, GALV_SP_NONE, 0, GALV_RECOMPUTE_NONE};
     for (int p2p = 0; p2p < 2; p2p++) {
-        galv_overlap overlap = {true, true, false, p2p == 1};
+        galv_overlap overlap = {true, true, false, p2p == 1, false};
         stand s = play(GALV_LAYER_DECODER, 16, strategy, 4, overlap);
         const galv_timeline *t = &s.result.timeline;
         uint32_t beside = 0;

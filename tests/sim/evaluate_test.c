@@ -30,7 +30,7 @@ static const setup setups[] = {
      1,
      1,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      NULL},
     {"zero 1",
      "llama3-8b",
@@ -39,7 +39,7 @@ static const setup setups[] = {
      1,
      1,
      32,
-     {false, false, false, true},
+     {false, false, false, true, false},
      NULL},
     {"zero 2",
      "llama3-8b",
@@ -48,7 +48,7 @@ static const setup setups[] = {
      1,
      1,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      NULL},
     {"zero 3",
      "llama3-8b",
@@ -57,7 +57,7 @@ static const setup setups[] = {
      1,
      1,
      64,
-     {true, true, false, true},
+     {true, true, false, true, false},
      NULL},
     {"zero 3, tp, full recomputation, no overlap",
      "llama3-8b",
@@ -66,7 +66,7 @@ static const setup setups[] = {
      1,
      1,
      32,
-     {false, false, false, false},
+     {false, false, false, false, false},
      NULL},
     {"tp, pp",
      "llama3-70b",
@@ -75,7 +75,7 @@ static const setup setups[] = {
      4,
      1,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      NULL},
     {"tp, pp, vpp, selective",
      "llama3-70b",
@@ -84,7 +84,7 @@ static const setup setups[] = {
      4,
      5,
      32,
-     {true, true, false, false},
+     {true, true, false, false, false},
      NULL},
     {"tp without sp",
      "llama3-70b",
@@ -93,7 +93,7 @@ static const setup setups[] = {
      4,
      2,
      32,
-     {true, true, true, true},
+     {true, true, true, true, false},
      NULL},
     {"cp",
      "llama3-70b",
@@ -102,7 +102,7 @@ static const setup setups[] = {
      4,
      1,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      NULL},
     {"ulysses",
      "llama3-70b",
@@ -111,7 +111,7 @@ static const setup setups[] = {
      4,
      1,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      NULL},
     {"experts",
      "mixtral-8x7b",
@@ -120,7 +120,7 @@ static const setup setups[] = {
      4,
      1,
      64,
-     {true, true, false, true},
+     {true, true, false, true, false},
      NULL},
     {"experts and tp",
      "mixtral-8x7b",
@@ -129,7 +129,7 @@ static const setup setups[] = {
      4,
      2,
      64,
-     {true, true, false, true},
+     {true, true, false, true, false},
      NULL},
     {"zb-h1 and tp",
      "llama3-70b",
@@ -138,7 +138,7 @@ static const setup setups[] = {
      4,
      1,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      "zb-h1"},
     {"zb-h2, zero 3, full recomputation",
      "llama3-8b",
@@ -147,7 +147,7 @@ static const setup setups[] = {
      4,
      1,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      "zb-h2"},
     {"breadth-first and zero 2",
      "llama3-8b",
@@ -156,7 +156,7 @@ static const setup setups[] = {
      4,
      2,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      "breadth-first"},
     {"zb-1p and full recomputation",
      "llama3-70b",
@@ -165,7 +165,7 @@ static const setup setups[] = {
      4,
      1,
      32,
-     {true, true, false, false},
+     {true, true, false, false, false},
      "zb-1p"},
     {"zb-2p and ulysses",
      "llama3-70b",
@@ -174,7 +174,7 @@ static const setup setups[] = {
      4,
      1,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      "zb-2p"},
     {"zb-v, tp without sp, no overlap",
      "llama3-70b",
@@ -183,7 +183,7 @@ static const setup setups[] = {
      4,
      2,
      32,
-     {false, false, false, false},
+     {false, false, false, false, false},
      "zb-v"},
     {"v-half, zero 3, full recomputation",
      "llama3-8b",
@@ -192,7 +192,7 @@ static const setup setups[] = {
      4,
      2,
      32,
-     {true, true, false, true},
+     {true, true, false, true, false},
      "v-half"},
     {"v-min and tp_comm overlap",
      "llama3-70b",
@@ -201,7 +201,7 @@ static const setup setups[] = {
      4,
      2,
      32,
-     {true, true, true, true},
+     {true, true, true, true, false},
      "v-min"},
     {"zb-v and experts",
      "mixtral-8x7b",
@@ -210,7 +210,7 @@ static const setup setups[] = {
      4,
      2,
      64,
-     {true, true, false, true},
+     {true, true, false, true, false},
      "zb-v"},
 };
 
@@ -448,7 +448,7 @@ Test(sim_evaluate, overlap_never_makes_a_step_longer_by_much)
     stand s = set_up(&from);
     double with = evaluate(&s, false).iteration_time_s;
     tear_down(&s);
-    galv_overlap none = {false, false, false, false};
+    galv_overlap none = {false, false, false, false, false};
     from.overlap = none;
     s = set_up(&from);
     double without = evaluate(&s, false).iteration_time_s;
@@ -506,4 +506,50 @@ Test(sim_evaluate, a_result_is_written_as_json_that_reads_back)
     galv_json_free(document);
     galv_text_release(&text);
     tear_down(&s);
+}
+
+/* Where steps overlap, an iteration takes as long as the stage that takes longest from
+ * its first computation to its end; zb-2p is then shorter by what its stages begin one
+ * after another, 1f1b, whose first stage has the first and the last pass, is not. */
+Test(sim_evaluate, steps_that_overlap_take_the_longest_stage)
+{
+    static const char *const schedules[] = {"1f1b", "zb-1p", "zb-2p", "zb-h2"};
+    for (int i = 0; i < 4; i++) {
+        setup from = {"",          "llama3-8b",
+                      1,           {2, 1, 1, 1, GALV_SP_NONE, 0, GALV_RECOMPUTE_NONE},
+                      4,           1,
+                      24,          GALV_OVERLAP_INIT,
+                      schedules[i]};
+        stand s = set_up(&from);
+        double common_s = evaluate(&s, false).iteration_time_s;
+        s.plan->overlap.step = true;
+        galv_result rolling = evaluate(&s, true);
+        double longest_s = 0;
+        double parts_s = 0;
+        for (int32_t stage = 0; stage < 4; stage++) {
+            double begin_s = INFINITY;
+            double end_s = 0;
+            for (size_t k = 0; k < rolling.timeline.n_spans; k++) {
+                const galv_span *span = &rolling.timeline.spans[k];
+                if (span->rank == stage && span->stream == GALV_STREAM_COMPUTE) {
+                    begin_s = fmin(begin_s, span->start_s);
+                    end_s = fmax(end_s, span->end_s);
+                }
+            }
+            longest_s = fmax(longest_s, end_s - begin_s);
+        }
+        for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
+            cr_expect(rolling.breakdown_s[part] >= 0, "%s: part %d", schedules[i],
+                      part);
+            parts_s += rolling.breakdown_s[part];
+        }
+        cr_expect_float_eq(rolling.iteration_time_s / longest_s, 1, 1e-12, "%s",
+                           schedules[i]);
+        cr_expect_float_eq(parts_s / rolling.iteration_time_s, 1, 1e-12);
+        double saved_frac = 1 - rolling.iteration_time_s / common_s;
+        cr_expect(i == 0 ? fabs(saved_frac) < 0.02 : saved_frac >= 0, "%s saves %g",
+                  schedules[i], saved_frac);
+        cr_expect(i < 2 || saved_frac > 0.015, "%s saves %g", schedules[i], saved_frac);
+        tear_down(&s);
+    }
 }
