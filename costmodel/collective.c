@@ -24,8 +24,12 @@
  * Simple protocol), more where the network's latency is higher. For trees that is what
  * 16 to 128 A100 on InfiniBand show (73, 107, 146, 185 us at 64 KiB; 76, 104, 132, 160
  * here), and for 32 B200 on EFA (378 us). Rings of short messages use protocols of
- * lower latency: below 64 KiB times n the hops count less, down to a third. In theory a
- * tree over two nodes moves half as much; no published curve of two nodes shows it.
+ * lower latency: below 64 KiB times n the hops count less, down to a third. Rings with
+ * one rank a node (rails: data parallelism over tensor-parallel nodes) may use LL128,
+ * whose hop is 4 us of the 14 at 0.92 of the rate: 16 and 64 nodes show 1.4 to 2.8 us
+ * (SimAI). An all-to-all, of sends to all at once, starts as six hops do (SimAI shows
+ * 100 to 200 us for 2 to 16 nodes). In theory a tree over two nodes moves half as much;
+ * no published curve of two nodes shows it.
  *
  * W: the network of a node over the groups that share it, but no more than the NICs
  * near the group's own ranks. Where devices are on buses (PCIe switches, host bridges)
@@ -141,6 +145,10 @@ static double hop_scale(double bytes, double n)
     return bytes >= small ? 1 : 0.35 + 0.65 * bytes / small;
 }
 
+/* Hops and rate of NCCL's protocol LL128 over those of its Simple. */
+#define LL128_HOP  (4.0 / 14)
+#define LL128_RATE 0.92
+
 typedef struct timing {
     double time_s;
     double latency_s; /* of time_s: hops */
@@ -163,6 +171,12 @@ static timing ring_time(const galv_collective_law *law, int kind,
     double scale = kind == GALV_OP_ALL_REDUCE ? 1 : hop_scale(bytes, n);
     double transfer = fmax(moved / slowest, bus_time(law, group, false, moved));
     timing t = {hops * scale + transfer, hops * scale, moved / ring, moved / rate};
+    double quick = hops * LL128_HOP + transfer / LL128_RATE;
+    if (group->ranks_per_node == 1 && group->n_hops == 0 && quick < t.time_s) {
+        t.time_s = quick;
+        t.latency_s = hops * LL128_HOP;
+        t.inter_s /= LL128_RATE;
+    }
     return t;
 }
 
@@ -192,7 +206,7 @@ static timing all_to_all_time(const galv_collective_law *law, const galv_group *
     double intra = bytes * (per_node - 1) / n /
                    law->curves[GALV_CURVE_ALL_TO_ALL][GALV_MAX_CURVE_RANKS].bytes_per_s;
     double hops = group->n_hops > 0 ? group->n_hops * law->hop_inter_s
-                                    : 2 * law->hop_inter_s + 0.5e-6 * (n - per_node);
+                                    : 6 * law->hop_inter_s + 0.5e-6 * (n - per_node);
     double transfer =
         fmax(inter > intra ? inter / 0.93 : intra, bus_time(law, group, true, bytes));
     timing t = {hops + transfer, hops, intra, inter};

@@ -225,26 +225,48 @@ static void init_memory(galv_device_law *law, galv_law_table *t,
 static const char *const curve_names[GALV_N_CURVE_KINDS] = {
     "all_reduce", "all_gather", "reduce_scatter", "all_to_all"};
 
+/* Groups between those that were measured, linear in log n. */
 static void interpolate_curves(galv_collective_curve *curves)
 {
-    for (int n = 3; n < GALV_MAX_CURVE_RANKS; n++) {
-        if (n == 4) {
+    int low = 2;
+    for (int n = 3; n <= GALV_MAX_CURVE_RANKS; n++) {
+        if (curves[n].bytes_per_s > 0) {
+            low = n;
             continue;
         }
-        const galv_collective_curve *low = &curves[n < 4 ? 2 : 4];
-        const galv_collective_curve *high = &curves[n < 4 ? 4 : 8];
-        double w = log2(n) - (n < 4 ? 1 : 2);
-        curves[n].alpha_s = (1 - w) * low->alpha_s + w * high->alpha_s;
-        curves[n].bytes_per_s = (1 - w) * low->bytes_per_s + w * high->bytes_per_s;
-        curves[n].mid_bytes = (1 - w) * low->mid_bytes + w * high->mid_bytes;
-        curves[n].knee_bytes = (1 - w) * low->knee_bytes + w * high->knee_bytes;
-        for (int i = 0; i < GALV_N_CURVE_KNOTS; i++) {
-            curves[n].log_ratio[i] =
-                (1 - w) * low->log_ratio[i] + w * high->log_ratio[i];
+        int high = n;
+        while (high < GALV_MAX_CURVE_RANKS && !(curves[high].bytes_per_s > 0)) {
+            high++;
         }
+        const galv_collective_curve *a = &curves[low];
+        const galv_collective_curve *b = &curves[high];
+        double w = log2((double)n / low) / log2((double)high / low);
+        curves[n].alpha_s = (1 - w) * a->alpha_s + w * b->alpha_s;
+        curves[n].bytes_per_s = (1 - w) * a->bytes_per_s + w * b->bytes_per_s;
+        curves[n].mid_bytes = (1 - w) * a->mid_bytes + w * b->mid_bytes;
+        curves[n].knee_bytes = (1 - w) * a->knee_bytes + w * b->knee_bytes;
+        for (int i = 0; i < GALV_N_CURVE_KNOTS; i++) {
+            curves[n].log_ratio[i] = (1 - w) * a->log_ratio[i] + w * b->log_ratio[i];
+        }
+        low = n;
     }
     curves[1] = curves[2];
     curves[0] = curves[2];
+}
+
+/* Of a device whose all-reduce alone was measured: a ring all-reduce is a
+ * reduce-scatter and an all-gather, each with half of its start. */
+static void halve_all_reduce(galv_collective_law *law)
+{
+    for (int n = 2; n <= GALV_MAX_CURVE_RANKS; n++) {
+        galv_collective_curve half = law->curves[GALV_CURVE_ALL_REDUCE][n];
+        half.alpha_s /= 2;
+        for (int kind = 0; kind < GALV_N_CURVE_KINDS; kind++) {
+            if (kind != GALV_CURVE_ALL_REDUCE) {
+                law->curves[kind][n] = half;
+            }
+        }
+    }
 }
 
 /* What a device moves over its host's bus, one direction. */
@@ -305,13 +327,14 @@ static void read_curves(galv_collective_law *law, galv_law_table *t,
         return; /* bridges and buses: not what a switch of the generation does */
     }
     bool has_eight = false;
+    bool reduces_only = best > 0;
     for (size_t row = 0; row < t->csv.n_rows; row++) {
         int kind = galv_word_index(curve_names, GALV_N_CURVE_KINDS,
                                    galv_law_cell(t, row, "op"));
         int n = (int)galv_law_number(t, row, "ranks", 0);
         if (best == 0 || kind < 0 ||
-            strcmp(galv_law_cell(t, row, "device"), chosen) != 0 ||
-            (n != 2 && n != 4 && n != 8)) {
+            strcmp(galv_law_cell(t, row, "device"), chosen) != 0 || n < 2 ||
+            n > GALV_MAX_CURVE_RANKS) {
             continue;
         }
         double nominal = 1e9 * galv_law_number(t, row, "link_gbs", 0);
@@ -328,6 +351,7 @@ static void read_curves(galv_collective_law *law, galv_law_table *t,
             c->log_ratio[i] = galv_law_number(t, row, knots[i], 0);
         }
         has_eight = has_eight || n == 8;
+        reduces_only = reduces_only && kind == GALV_CURVE_ALL_REDUCE;
         law->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
     }
     for (int kind = 0; best > 0 && !has_eight && kind < GALV_N_CURVE_KINDS; kind++) {
@@ -335,6 +359,9 @@ static void read_curves(galv_collective_law *law, galv_law_table *t,
         law->curves[kind][8] = law->curves[kind][4];
         law->curves[kind][8].alpha_s *= 1.6;
         law->curves[kind][8].bytes_per_s *= 1.05;
+    }
+    if (reduces_only) {
+        halve_all_reduce(law);
     }
 }
 
