@@ -195,7 +195,7 @@ static double descend(fit *f, gsl_vector *x, double step, int n_steps, gsl_rng *
 static void search(fit *f, gsl_vector *best)
 {
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    gsl_rng_set(rng, 2);
+    gsl_rng_set(rng, 3);
     gsl_vector *x = gsl_vector_alloc(N_PARAMETERS);
     double least = HUGE_VAL;
     for (int start = 0; start < 8; start++) {
@@ -325,7 +325,9 @@ static void print_row(fit *f, const gsl_vector *x, const char *precision)
     }
     find_offsets(&o, f);
     double error = print_errors(f, x, &o);
-    printf("%s,,%s,%.0f", f->device->id, precision, f->device->tdp_w);
+    printf("%s,,%s,%.0f,%.0f,%.0f", f->device->id, precision, f->device->tdp_w,
+           1e-12 * f->device->peak_flop_per_s[GALV_BF16],
+           1e-12 * f->device->sustained_bf16_flop_per_s);
     for (size_t i = 0; i < N_PARAMETERS; i++) {
         double value = value_of(x, i);
         if (i >= TILES && !(value > 0.05)) {

@@ -29,14 +29,21 @@
 #include "costmodel/kernels_internal.h"
 
 #include <math.h>
+#include <stdint.h>
 
-static double waves(const galv_gemm_law *law, double tiles)
+/* ceil() of what is positive and fits: without a call. */
+static double whole(double x)
 {
-    double even = tiles / law->n_sm;
+    double floor = (double)(int64_t)x;
+    return floor < x ? floor + 1 : floor;
+}
+
+static double waves(const galv_gemm_law *law, double even)
+{
     if (even <= 1) {
         return 1;
     }
-    return (1 - law->quantization) * even + law->quantization * ceil(even);
+    return (1 - law->quantization) * even + law->quantization * whole(even);
 }
 
 /* Ways of cutting k, and from how many waves on nobody cuts it. */
@@ -50,20 +57,25 @@ static double fastest_tile(const galv_gemm_law *law, double batch, double m, dou
     double sum_s = 8 * batch * m * n / law->bytes_per_s;
     for (int i = 0; i < law->n_tiles; i++) {
         const galv_gemm_tile *tile = &law->tiles[i];
-        double tiles = batch * ceil(m / tile->rows) * ceil(n / tile->columns);
+        double tiles = batch * whole(m / tile->rows) * whole(n / tile->columns);
         double even = tiles / law->n_sm;
-        best = fmin(best, waves(law, tiles) * tile->s_per_k * (k + law->k0));
+        double least = even * tile->s_per_k * k;
+        if (least >= best) {
+            continue;
+        }
+        double time = waves(law, even) * tile->s_per_k * (k + law->k0);
+        best = time < best ? time : best;
         if (law->fixup_k > 0) {
-            double shared = tile->s_per_k * (even * k + law->k0 + law->fixup_k);
-            best = fmin(best, shared);
+            time = least + tile->s_per_k * (law->k0 + law->fixup_k);
+            best = time < best ? time : best;
         }
         /* each part takes at least its even share and the sums */
-        for (double parts = 2; even < MOST_WAVES && parts <= MOST_PARTS &&
-                               even * tile->s_per_k * k + parts * sum_s < best;
+        for (double parts = 2;
+             even < MOST_WAVES && parts <= MOST_PARTS && least + parts * sum_s < best;
              parts++) {
-            best = fmin(best, waves(law, tiles * parts) * tile->s_per_k *
-                                      (k / parts + law->k0) +
-                                  parts * sum_s);
+            time = waves(law, even * parts) * tile->s_per_k * (k / parts + law->k0) +
+                   parts * sum_s;
+            best = time < best ? time : best;
         }
     }
     return best;

@@ -47,13 +47,25 @@ static void default_constants(galv_gemm_law *law, const galv_device *device,
     law->provenance = GALV_PROVENANCE_ANALYTIC;
 }
 
-/* Speed that a lower power limit than that of the measured device leaves. */
-static double power_share(galv_law_table *t, size_t row, const galv_device *device,
-                          double exponent)
+/* Speed of a device over that of the measured one, both as shares of their peaks: 1 for
+ * the same silicon; as the products that both are known to sustain; else what its power
+ * limit leaves, where n times the peak takes n times the power. Sets *spare where the
+ * limit is more than twice that. */
+static double relative_speed(bool *spare, galv_law_table *t, size_t row,
+                             const galv_device *device, int kin, double exponent)
 {
     double usual_w = galv_law_number(t, row, "tdp_w", 0);
-    bool capped = device->tdp_w > 0 && usual_w > device->tdp_w;
-    return capped ? pow(device->tdp_w / usual_w, exponent) : 1;
+    double peak = 1e12 * galv_law_number(t, row, "peak_tflops", 0);
+    double sustained = 1e12 * galv_law_number(t, row, "sustained_tflops", 0);
+    double own_peak = galv_device_peak(device, GALV_BF16);
+    *spare = false;
+    if (kin == 1 && sustained > 0 && device->sustained_bf16_flop_per_s > 0) {
+        return device->sustained_bf16_flop_per_s / own_peak / (sustained / peak);
+    }
+    double needed_w = kin == 1 && peak > 0 ? usual_w * own_peak / peak : usual_w;
+    *spare = kin == 1 && device->tdp_w >= 2 * needed_w;
+    bool capped = device->tdp_w > 0 && needed_w > device->tdp_w;
+    return capped ? pow(device->tdp_w / needed_w, exponent) : 1;
 }
 
 static void fitted_constants(galv_gemm_law *law, galv_law_table *t, size_t row,
@@ -102,8 +114,11 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
         default_constants(gemm, device, peak, narrow);
         return;
     }
-    double power = power_share(t, best_row, device, law->factors[GALV_FACTOR_POWER]);
-    fitted_constants(gemm, t, best_row, device, peak * power);
-    law->power = power;
+    bool spare = false;
+    double speed = relative_speed(&spare, t, best_row, device, best,
+                                  law->factors[GALV_FACTOR_POWER]);
+    fitted_constants(gemm, t, best_row, device, peak * speed);
+    gemm->droop = spare ? 0 : gemm->droop; /* nothing makes its clocks fall */
+    law->power = speed;
     gemm->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
 }
