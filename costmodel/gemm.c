@@ -69,9 +69,10 @@ static double fastest_tile(const galv_gemm_law *law, double batch, double m, dou
             time = least + tile->s_per_k * (law->k0 + law->fixup_k);
             best = time < best ? time : best;
         }
-        /* each part takes at least its even share and the sums */
+        /* a part takes at least its even share, its start and its sums */
+        double part_s = even * tile->s_per_k * law->k0 + sum_s;
         for (double parts = 2;
-             even < MOST_WAVES && parts <= MOST_PARTS && least + parts * sum_s < best;
+             even < MOST_WAVES && parts <= MOST_PARTS && least + parts * part_s < best;
              parts++) {
             time = waves(law, even * parts) * tile->s_per_k * (k / parts + law->k0) +
                    parts * sum_s;

@@ -16,7 +16,15 @@ static void add_tile(galv_gemm_law *law, double peak, double rows, double column
     if (!(efficiency > 0.05) || law->n_tiles == GALV_MAX_TILES) {
         return;
     }
-    galv_gemm_tile *tile = &law->tiles[law->n_tiles++];
+    /* the fastest first: it is mostly the one, and others need not be looked at */
+    int at = law->n_tiles++;
+    for (; at > 0 && law->tiles[at - 1].s_per_k /
+                             (law->tiles[at - 1].rows * law->tiles[at - 1].columns) >
+                         2 / (peak / law->n_sm * efficiency);
+         at--) {
+        law->tiles[at] = law->tiles[at - 1];
+    }
+    galv_gemm_tile *tile = &law->tiles[at];
     tile->rows = rows;
     tile->columns = columns;
     tile->s_per_k = 2 * rows * columns / (peak / law->n_sm * efficiency);
