@@ -37,7 +37,7 @@ static galv_costmodel *model_of(const char *device)
 }
 
 /* Published products (aiconfigurator, Apache-2.0), 40 drawn at random for each device:
- * the mean error is that of the fit, 3 to 6 %, with room for the draw. */
+ * the mean error is that of the fit, 3, 4.5 and 6 %, with room for the draw. */
 Test(costmodel_kernel, products_are_within_the_fits_error)
 {
     galv_arena *arena = galv_arena_new();
@@ -45,6 +45,7 @@ Test(costmodel_kernel, products_are_within_the_fits_error)
     open_data(&table, "gemm.csv", arena);
     static const char *const devices[] = {"a100-sxm-80gb", "h100-sxm-80gb",
                                           "b200-180gb"};
+    static const double most[] = {0.04, 0.07, 0.08};
     for (int i = 0; i < 3; i++) {
         galv_costmodel *model = model_of(devices[i]);
         double sum = 0;
@@ -62,7 +63,7 @@ Test(costmodel_kernel, products_are_within_the_fits_error)
             cr_expect(cost.provenance_s[GALV_PROVENANCE_FITTED] == cost.work_s);
         }
         cr_expect(n == 40);
-        cr_expect(sum / n < 0.08, "%s: mean error %.3f", devices[i], sum / n);
+        cr_expect(sum / n < most[i], "%s: mean error %.3f", devices[i], sum / n);
         galv_costmodel_free(model);
     }
     galv_arena_free(arena);
@@ -197,4 +198,84 @@ Test(costmodel_kernel, collectives_between_the_knots_are_near)
         cr_expect(fabs(error) < 0.12, "%g MiB: %+.3f", measured[i].mib, error);
     }
     galv_costmodel_free(model);
+}
+
+static double product_s(const char *device, double m, double n, double k)
+{
+    galv_costmodel *model = model_of(device);
+    galv_cost cost;
+    galv_costmodel_gemm(&cost, model, GALV_BF16, m, n, k);
+    galv_costmodel_free(model);
+    return cost.work_s;
+}
+
+/* A100 (aiconfigurator, Apache-2.0): 104 tiles of 128 x 256 fill a wave of its 108 SMs,
+ * 112 take two; where k is long it is cut instead, and the second wave is not paid. */
+Test(costmodel_kernel, waves_are_whole_unless_k_is_cut)
+{
+    static const struct {
+        double m, n, k, time_us;
+    } measured[] = {
+        {3328, 1024, 4096, 105.67},
+        {3584, 1024, 4096, 204.84},
+        {1024, 1024, 65536, 583.56},
+    };
+    for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
+        double time_us = 1e6 * product_s("a100-sxm-80gb", measured[i].m, measured[i].n,
+                                         measured[i].k);
+        cr_expect(fabs(time_us / measured[i].time_us - 1) < 0.15, "%g not %g", time_us,
+                  measured[i].time_us);
+    }
+}
+
+/* H20 has H100's silicon and more than half of its power for a seventh of its peak. */
+Test(costmodel_kernel, power_does_not_bind_what_has_it_to_spare)
+{
+    double flop = 2 * 8192.0 * 8192 * 8192;
+    double full = flop / product_s("h100-sxm-80gb", 8192, 8192, 8192) / 989e12;
+    double spare = flop / product_s("h20-sxm-96gb", 8192, 8192, 8192) / 148e12;
+    double capped = flop / product_s("h100-pcie-80gb", 8192, 8192, 8192) / 756e12;
+    cr_expect_gt(spare, full);
+    cr_expect_lt(capped, full);
+}
+
+static double reduce_s(const char *device, int kind, int32_t ranks, int32_t per_node,
+                       double bytes)
+{
+    galv_costmodel *model = model_of(device);
+    galv_cost cost;
+    galv_costmodel_collective(&cost, model, kind, ranks, per_node, 1, bytes);
+    galv_costmodel_free(model);
+    return cost.work_s;
+}
+
+/* V100 are wired as a cube (vTrain, MIT): the all-reduce of 64 MiB over 2, 3 and 8. */
+Test(costmodel_kernel, groups_on_a_cube_go_as_measured)
+{
+    static const struct {
+        int32_t ranks;
+        double time_us;
+    } measured[] = {{2, 2998.9}, {3, 2003.9}, {8, 911.3}};
+    for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
+        double time_us = 1e6 * reduce_s("v100-sxm-32gb", GALV_OP_ALL_REDUCE,
+                                        measured[i].ranks, 8, 64 * 1048576.0);
+        cr_expect(fabs(time_us / measured[i].time_us - 1) < 0.02, "%d: %g not %g",
+                  measured[i].ranks, time_us, measured[i].time_us);
+    }
+}
+
+/* Rings with one rank on each of 16 nodes reach 0.86 of 48.5 GB/s at 16 MiB and 0.94 at
+ * 256 MiB (SimAI's ratios, Apache-2.0). */
+Test(costmodel_kernel, rings_over_rails_start_quickly)
+{
+    static const struct {
+        double mib, ratio;
+    } measured[] = {{16, 0.86}, {256, 0.94}};
+    for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
+        double bytes = measured[i].mib * 1048576;
+        double rate = 15.0 / 16 * bytes /
+                      reduce_s("h100-sxm-80gb", GALV_OP_ALL_GATHER, 16, 1, bytes);
+        cr_expect(fabs(rate / (measured[i].ratio * 48.5e9) - 1) < 0.15, "%g MiB: %g",
+                  measured[i].mib, rate);
+    }
 }
