@@ -254,17 +254,17 @@ static void interpolate_curves(galv_collective_curve *curves)
     curves[0] = curves[2];
 }
 
-/* Of a device whose all-reduce alone was measured: a ring all-reduce is a
- * reduce-scatter and an all-gather, each with half of its start. */
-static void halve_all_reduce(galv_collective_law *law)
+/* Of a device whose all-reduce alone was measured: others start and run beside it as
+ * they do on A100, rings there too. */
+static void derive_from_all_reduce(galv_collective_law *law)
 {
+    static const double rates[GALV_N_CURVE_KINDS] = {1, 0.95, 0.97, 0.80};
     for (int n = 2; n <= GALV_MAX_CURVE_RANKS; n++) {
-        galv_collective_curve half = law->curves[GALV_CURVE_ALL_REDUCE][n];
-        half.alpha_s /= 2;
         for (int kind = 0; kind < GALV_N_CURVE_KINDS; kind++) {
-            if (kind != GALV_CURVE_ALL_REDUCE) {
-                law->curves[kind][n] = half;
-            }
+            galv_collective_curve *c = &law->curves[kind][n];
+            *c = law->curves[GALV_CURVE_ALL_REDUCE][n];
+            c->alpha_s *= kind == GALV_CURVE_ALL_REDUCE ? 1 : 0.7;
+            c->bytes_per_s *= rates[kind];
         }
     }
 }
@@ -361,7 +361,7 @@ static void read_curves(galv_collective_law *law, galv_law_table *t,
         law->curves[kind][8].bytes_per_s *= 1.05;
     }
     if (reduces_only) {
-        halve_all_reduce(law);
+        derive_from_all_reduce(law);
     }
 }
 
