@@ -21,6 +21,7 @@
     X(MEMORY, "memory")                  /* time of memory-bound kernels over alone */ \
     X(HOST_FORWARD, "host_forward_us")   /* to launch one layer's forward */           \
     X(HOST_BACKWARD, "host_backward_us") /* and its backward */                        \
+    X(HOST_COLLECTIVE, "host_collective_us") /* of tp ranks; x log2 tp */              \
     X(CHUNK, "chunk_us")             /* per pass of a chunk: loop, checks, views */    \
     X(STEP, "step_us")               /* per step: data, norms, logging */              \
     X(STACK, "activation_stack")     /* kept activations over the least needed */      \

@@ -64,8 +64,10 @@ void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *fact
                            const galv_strategy *strategy, double samples,
                            double imbalance);
 
-/* Vocabulary on one rank: Megatron and DeepSpeed pad to a multiple of 128 tp, others to
- * a multiple of tp. Source: Megatron-LM, --make-vocab-size-divisible-by. */
+/* The vocabulary, padded: Megatron and DeepSpeed pad to a multiple of 128 tp, "other"
+ * stacks to one of 8 tp, the rest to one of tp. Source: Megatron-LM,
+ * --make-vocab-size-divisible-by; flash-attention's GPT, pad_vocab_size_multiple;
+ * PyTorch's compiler pads products alike (shape_padding). */
 double galv_padded_vocab(double vocab, double tp, galv_software software);
 
 /* Adds the kernels of `count` layers: `pass` is GALV_OP_FORWARD, _BACKWARD,
@@ -76,10 +78,14 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
                     const galv_layer_share *share, galv_recompute recompute, int part,
                     int pass, double count);
 
-/* Seconds that the host needs to launch the kernels of a part of one layer; a device
- * cannot be faster than its queue is filled. 0 for embedding and head. */
+/* Seconds that the host needs to launch the kernels of a part of one layer. 0 for
+ * embedding and head. */
 double galv_layer_host_time(const galv_device_law *law, const galv_layer_share *share,
                             int part, int pass);
+
+/* Seconds of work that takes the device and the host so long when neither waits for the
+ * other (see host.c); at least the longer of the two. */
+double galv_paced_time(double device_s, double host_s);
 
 /* Does selective recomputation go by operation (see layer.c)? */
 bool galv_layer_is_op_selective(const galv_layer_share *share,

@@ -1,12 +1,12 @@
 /* The cost of an operation: which law prices it. Messages are message.c's.
  *
  * The host launches kernels one after another while the device computes and
- * communicates; where it is slower, it sets the pace (small layers, old software). What
- * it does once for each pass of a chunk (the loop, the batch, checks) hides behind the
- * kernels that are still queued, except for the fifth of it that comes before the first
- * launch where a pass begins by waiting for a message, and with it an empty queue.
- * With CUDA_LAUNCH_BLOCKING=1 the host waits for each kernel before it launches the
- * next: its time adds to the device's, and nothing runs beside anything.
+ * communicates (host.c tells the pace that comes of both). What it does once for each
+ * pass of a chunk (the loop, the batch, checks) hides behind the kernels that are still
+ * queued, except for the fifth of it that comes before the first launch where a pass
+ * begins by waiting for a message, and with it an empty queue. With
+ * CUDA_LAUNCH_BLOCKING=1 the host waits for each kernel before it launches the next:
+ * its time adds to the device's, and nothing runs beside anything.
  *
  * Measured layers replace the kernels' sum; see profile_use.c. A layer measured whole
  * is cut into parts, phases and other degrees in proportion to the kernels' sums: parts
@@ -165,7 +165,8 @@ static double collectives_beside(const galv_costmodel *model,
     return one.work_s;
 }
 
-/* A part takes the longer of its kernels' time and the time the host needs for it. */
+/* Adds what a part takes beyond its kernels' time because the host has to launch them.
+ */
 static void wait_for_host(galv_cost *cost, const galv_costmodel *model,
                           const galv_device_law *law, const galv_plan *plan,
                           const galv_operation *operation,
@@ -182,13 +183,10 @@ static void wait_for_host(galv_cost *cost, const galv_costmodel *model,
         galv_cost_add(cost, BLOCKED_LAUNCH * host_s, GALV_PROVENANCE_FITTED, 0);
         return;
     }
-    if (host_s <= busy_s) {
-        return;
-    }
-    host_s -= count * collectives_beside(model, law, plan, operation, share);
-    if (host_s > busy_s) {
-        galv_cost_add(cost, host_s - busy_s, GALV_PROVENANCE_FITTED, 0);
-    }
+    double device_s =
+        busy_s + count * collectives_beside(model, law, plan, operation, share);
+    galv_cost_add(cost, galv_paced_time(device_s, host_s) - device_s,
+                  GALV_PROVENANCE_FITTED, 0);
 }
 
 /* Seconds by which the kernels of a chunk outlast their launches: taken from the layer

@@ -123,6 +123,7 @@ galv_status galv_workload_from_json(galv_workload *workload, galv_json_value val
     galv_json_f64(&o, "memory_limit_bytes", GALV_OPTIONAL, 0, MAX_LIMIT_BYTES,
                   &read.memory_limit_bytes);
     galv_json_i32(&o, "expert_tp", GALV_OPTIONAL, 0, MAX_EXPERT_TP, &read.expert_tp);
+    galv_json_bool(&o, "vocab_unpadded", GALV_OPTIONAL, &read.vocab_unpadded);
     galv_json_bool(&o, "launch_blocking", GALV_OPTIONAL, &read.launch_blocking);
     galv_status status = galv_json_leave(&o);
     if (status != GALV_OK) {
@@ -158,6 +159,9 @@ void galv_workload_to_json(const galv_workload *workload, galv_json_writer *writ
     galv_json_key_f64(writer, "memory_limit_bytes", workload->memory_limit_bytes);
     if (workload->expert_tp > 0) {
         galv_json_key_i64(writer, "expert_tp", workload->expert_tp);
+    }
+    if (workload->vocab_unpadded) {
+        galv_json_key_bool(writer, "vocab_unpadded", true);
     }
     if (workload->launch_blocking) {
         galv_json_key_bool(writer, "launch_blocking", true);

@@ -61,6 +61,8 @@ typedef struct galv_workload {
     double memory_limit_bytes; /* per device; 0 = what the device has to offer */
     int32_t expert_tp;         /* ranks that each expert is cut over (Megatron Core,
                                   --expert-tensor-parallel-size); 0 = as the software does */
+    bool vocab_unpadded;  /* each rank has vocab_size / tp columns of logits, rounded
+                             down */
     bool launch_blocking; /* CUDA_LAUNCH_BLOCKING=1: the host waits for each kernel */
 } galv_workload;
 
@@ -68,7 +70,7 @@ typedef struct galv_workload {
 #define GALV_WORKLOAD_INIT                                                          \
     {                                                                               \
         0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0, 0, \
-            false                                                                   \
+            false, false                                                            \
     }
 
 galv_status galv_workload_check(const galv_workload *workload, galv_err *err);

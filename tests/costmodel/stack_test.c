@@ -28,6 +28,90 @@ static galv_strategy strategy(int32_t tp, int32_t cp, int32_t dp, int32_t zero)
     return s;
 }
 
+/* Forward of one layer on one rank of `tp`, with the host's times as given. */
+static double paced(const galv_job *job, int32_t tp, double host_us,
+                    double collective_us)
+{
+    static const char *const names[] = {"host_forward_us", "host_collective_us"};
+    double values[] = {host_us, collective_us};
+    galv_profile *profile = galv_profile_new();
+    for (int i = 0; i < 2; i++) {
+        galv_err err = GALV_ERR_INIT;
+        galv_profile_row row = {
+            .kind = GALV_PROFILE_FACTOR, .precision = -1, .value = values[i]};
+        strcpy(row.op, names[i]);
+        cr_assert_eq(galv_profile_add(profile, &row, &err), GALV_OK);
+    }
+    galv_strategy s = strategy(tp, 1, 8 / tp, 0);
+    test_plan p;
+    test_uniform_plan(&p, job, &s, 1, 1);
+    galv_costmodel *model = test_model(job, profile);
+    double time_s = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 2, 1).work_s;
+    galv_costmodel_free(model);
+    galv_profile_free(profile);
+    return time_s;
+}
+
+/* Host and device set the pace in turns: together they take the root of the sum of
+ * their squares, so the slower one alone when they are far apart. */
+Test(costmodel_stack, host_and_device_pace_a_layer_in_turns)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 4096, 64, 4096, 51200, 1, 64);
+    double device_s = paced(&job, 1, 0, 0);
+    static const double ratios[] = {0.1, 1, 10};
+    for (size_t i = 0; i < sizeof ratios / sizeof ratios[0]; i++) {
+        double time_s = paced(&job, 1, 1e6 * ratios[i] * device_s, 0);
+        cr_expect_float_eq(time_s / device_s, sqrt(1 + ratios[i] * ratios[i]), 1e-9);
+    }
+}
+
+/* Each collective of tensor parallelism waits for the slowest of t hosts: log2 t times
+ * the factor, two a pass, none where there is one rank. */
+Test(costmodel_stack, hosts_wait_for_each_other_at_every_collective)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 4096, 64, 4096, 51200, 1, 64);
+    double second_us =
+        1e6; /* longer than any kernel: the host's time is all there is */
+    for (int32_t tp = 2; tp <= 8; tp *= 2) {
+        double without_s = paced(&job, tp, second_us, 0);
+        double with_s = paced(&job, tp, second_us, second_us);
+        cr_expect_float_eq(with_s - without_s, 2 * log2(tp), 1e-3, "tp %d: %g", (int)tp,
+                           with_s - without_s);
+    }
+    cr_expect_float_eq(paced(&job, 1, second_us, second_us),
+                       paced(&job, 1, second_us, 0), 1e-12);
+}
+
+/* Logits of an odd number of columns take 2.2 times as long on the tensor cores; where
+ * the vocabulary is padded there are none such. */
+Test(costmodel_stack, logits_of_an_unpadded_vocabulary_are_slow)
+{
+    static const struct {
+        int32_t tp;
+        double least, most;
+    } rows[] = {{1, 1.5, 2.2}, {2, 0.99, 1}, {4, 1.1, 1.5}, {8, 1.2, 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        double time_s[2];
+        for (int unpadded = 0; unpadded < 2; unpadded++) {
+            galv_job job;
+            test_gpt_job(&job, 4, 4096, 64, 2048, 50257, 1, 64);
+            job.workload.vocab_unpadded = unpadded;
+            galv_strategy s = strategy(rows[i].tp, 1, 8 / rows[i].tp, 0);
+            test_plan p;
+            test_uniform_plan(&p, &job, &s, 1, 4);
+            galv_costmodel *model = test_model(&job, NULL);
+            time_s[unpadded] =
+                test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 5, 1).work_s;
+            galv_costmodel_free(model);
+        }
+        double ratio = time_s[1] / time_s[0];
+        cr_expect(ratio > rows[i].least && ratio <= rows[i].most, "tp %d: %g",
+                  (int)rows[i].tp, ratio);
+    }
+}
+
 /* With blocking launches the host's time comes on top, whatever the kernels take: the
  * same seconds for a wide layer as for a narrow one. */
 Test(costmodel_stack, blocking_launches_add_the_hosts_time)
@@ -37,9 +121,9 @@ Test(costmodel_stack, blocking_launches_add_the_hosts_time)
     for (int wide = 0; wide < 2; wide++) {
         galv_job job;
         test_gpt_job(&job, 6, wide ? 8192 : 4096, 64, 4096, 51200, 1, 64);
-        double beside_s = layer(&job, &s, GALV_OP_FORWARD).work_s;
+        double device_s = paced(&job, 1, 0, 0);
         job.workload.launch_blocking = true;
-        added[wide] = layer(&job, &s, GALV_OP_FORWARD).work_s - beside_s;
+        added[wide] = layer(&job, &s, GALV_OP_FORWARD).work_s - device_s;
     }
     cr_expect_gt(added[0], 1e-4);
     cr_expect_float_eq(added[0], added[1], 1e-9);
