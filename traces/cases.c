@@ -301,6 +301,7 @@ static void read_how(const reader *r, galv_case *c)
     read_flag(r, "overlap_param_gather", &c->overlap_param_gather);
     read_flag(r, "tp_comm_overlap", &c->tp_comm_overlap);
     read_i32(r, "expert_tp", 1, &c->expert_tp);
+    read_flag(r, "vocab_unpadded", &c->vocab_unpadded);
     c->launch_blocking = strstr(c->notes, "CUDA_LAUNCH_BLOCKING=1") != NULL;
     read_flag(r, "launch_blocking", &c->launch_blocking);
 }

@@ -40,6 +40,7 @@ typedef struct galv_case {
     bool flash_attention, overlap_grad_reduce, overlap_param_gather, tp_comm_overlap;
     bool causal_attention;
     int32_t expert_tp; /* ranks that an expert is cut over; 0 = as the software does */
+    bool vocab_unpadded;      /* logits are cut without padding */
     bool launch_blocking;     /* the host waits for each kernel */
     const char *stage_layers; /* "2-3-3-2"; "" = even */
     double iteration_time_s;  /* measured; 0 = not measured */
@@ -63,7 +64,7 @@ typedef struct galv_case {
  * ffn_hidden_size: 4 x hidden, where gated 8/3 x hidden up to a multiple of 256
  * (Llama's rule, meta-llama/llama model.py); flash_attention, causal_attention,
  * overlap_grad_reduce, overlap_param_gather: 1; tp_comm_overlap: 0; expert_tp: as the
- * software does; launch_blocking: 1 where the notes state CUDA_LAUNCH_BLOCKING=1, else
+ * software does; vocab_unpadded: 0; launch_blocking: 1 where the notes state CUDA_LAUNCH_BLOCKING=1, else
  * 0. Errors: GALV_INPUT for a number out of range, an unknown word, an absent or
  * repeated case_id, a row with neither a model nor stage times. */
 galv_status galv_cases_read(galv_case **cases, size_t *n_cases, const char *path,
@@ -105,6 +106,15 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
  * - pipeline messages are asynchronous in interleaved schedules since 2022 and in
  *   zero-bubble ones, else not (Megatron-LM: --overlap-p2p-communication exists for
  *   interleaving only; zero-bubble-pipeline-parallelism: communication.py).
+ * - full recomputation with megatron of 2022: that year the flag came to mean the core
+ *   of attention alone (--recompute-activations, before it --checkpoint-activations and
+ *   all of a layer). Where one device would train the whole model on the row's
+ *   micro-batch with nothing recomputed, the row is read as the core alone, and as run
+ * by a bare harness, which does not pad the vocabulary. Small models measured that year
+ *   take three passes a layer, not four (four would need products faster than the
+ *   device's), and their logits take at tp 1, 2, 4, 8 what 50257, 25128, 12564 and 6282
+ *   columns take; larger ones of the same authors take four, with padded logits. A row
+ *   that states no year, or another one, is believed.
  * - nodes: num_gpus in domains of gpus_per_node; the last one may be part full. A
  *   device that is wired in a torus lies in one only where the row gives no rates.
  * - schedule: the same order has one name. One stage: none, and vpp 1. "other" or
