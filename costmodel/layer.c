@@ -18,9 +18,9 @@
  * forward 8 backward; residual and dropout 6 (7) and 5; activation 4 and 6, gated 6 and
  * 10; rotary 4 and 4; unfused softmax with scale, mask, dropout 9 and 11; loss 6 and 6
  * per logit (reads 16 bits and writes the softmax in fp32, and the way back); table
- * look-up 6 and 10. Eager software keeps nothing fused: its norms are in its lower rates
- * (data/memory_bound.csv), rotary positions as complex numbers in fp32 move 20 and 20,
- * gated activations 10 and 18.
+ * look-up 6 and 10. Eager software keeps nothing fused: its norms are in its lower
+ * rates (data/memory_bound.csv), rotary positions as complex numbers in fp32 move 20
+ * and 20, gated activations 10 and 18.
  *
  * "Selective" recomputation is Megatron's, of the core of attention alone. PyTorch's
  * own, where attention is fused, works by operation: it keeps attention and every
