@@ -14,11 +14,15 @@
 #define GALVATRON_H
 
 #include "accuracy/calibrate.h"
+#include "accuracy/each_run.h"
 #include "accuracy/error_sums.h"
 #include "accuracy/factors.h"
 #include "accuracy/interval.h"
 #include "accuracy/leave_out.h"
 #include "accuracy/run_kind.h"
+#include "accuracy/sensitivity.h"
+#include "accuracy/shrinkage.h"
+#include "accuracy/spread.h"
 #include "accuracy/timeline_pair.h"
 #include "accuracy/validation.h"
 #include "base/arena.h"
