@@ -186,9 +186,75 @@ static bool in_sweep(const galv_validated_case *c, const char *sweep)
     return !isnan(c->error_frac) && strcmp(c->measured->sweep, sweep) == 0;
 }
 
+static bool in_source(const galv_validated_case *c, const char *source)
+{
+    return !isnan(c->error_frac) && strcmp(c->source, source) == 0;
+}
+
+/* What runs of one plan differ by in a source; 0 where none was repeated. */
+static double noise_of_repeats(const galv_validation *v, const char *source)
+{
+    double sum = 0;
+    double n = 0;
+    for (size_t i = 0; i < v->n_cases; i++) {
+        const galv_validated_case *a = &v->cases[i];
+        for (size_t j = i + 1; j < v->n_cases && in_source(a, source); j++) {
+            const galv_validated_case *b = &v->cases[j];
+            if (in_source(b, source) && a->measured->sweep[0] != '\0' &&
+                strcmp(a->measured->sweep, b->measured->sweep) == 0 &&
+                !(a->predicted_iteration_time_s < b->predicted_iteration_time_s) &&
+                !(a->predicted_iteration_time_s > b->predicted_iteration_time_s)) {
+                double d =
+                    log(a->measured->iteration_time_s / b->measured->iteration_time_s);
+                sum += d * d / 2;
+                n++;
+            }
+        }
+    }
+    return n > 0 ? sqrt(sum / n) : 0;
+}
+
+/* Noise of the runs of a source that state none; `room` for a number of each case. */
+static double noise_of_source(const galv_validation *v, const char *source,
+                              double *room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < v->n_cases; i++) {
+        const galv_validated_case *c = &v->cases[i];
+        if (in_source(c, source) && c->measured->noise_frac > 0) {
+            room[n++] = c->measured->noise_frac;
+        }
+    }
+    if (n > 0) {
+        qsort(room, n, sizeof *room, compare_f64);
+        return (room[n / 2] + room[(n - 1) / 2]) / 2;
+    }
+    double repeats = noise_of_repeats(v, source);
+    return repeats > 0 ? repeats : GALV_USUAL_NOISE;
+}
+
+/* The clear pairs of n runs and their tau; noise[n] is relative. */
+static void rank_clear(galv_ranking *r, const double *predicted, const double *measured,
+                       const double *noise)
+{
+    double same = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        for (size_t j = i + 1; j < r->n; j++) {
+            double apart = log(measured[i] / measured[j]);
+            if (fabs(apart) > hypot(noise[i], noise[j])) {
+                int order =
+                    (predicted[i] > predicted[j]) - (predicted[i] < predicted[j]);
+                same += apart > 0 ? order : -order;
+                r->n_clear++;
+            }
+        }
+    }
+    r->tau_clear = r->n_clear > 0 ? same / (double)r->n_clear : (double)NAN;
+}
+
 /* Fills a ranking; n stays below 2 where there is nothing to rank. */
-static void rank_sweep(galv_ranking *r, const galv_validation *v, double *predicted,
-                       double *measured)
+static void rank_sweep(galv_ranking *r, const galv_validation *v, const double *usual,
+                       double *predicted, double *measured, double *noise)
 {
     for (size_t i = 0; i < v->n_cases; i++) {
         const galv_validated_case *c = &v->cases[i];
@@ -197,6 +263,7 @@ static void rank_sweep(galv_ranking *r, const galv_validation *v, double *predic
         }
         predicted[r->n] = c->predicted_iteration_time_s;
         measured[r->n] = c->measured->iteration_time_s;
+        noise[r->n] = c->measured->noise_frac > 0 ? c->measured->noise_frac : usual[i];
         if (r->n == 0 ||
             c->predicted_iteration_time_s < r->predicted->predicted_iteration_time_s) {
             r->predicted = c;
@@ -209,6 +276,7 @@ static void rank_sweep(galv_ranking *r, const galv_validation *v, double *predic
     }
     if (r->n >= 2) {
         r->tau = galv_kendall_tau(predicted, measured, r->n);
+        rank_clear(r, predicted, measured, noise);
         r->regret_frac = r->predicted->measured->iteration_time_s /
                              r->fastest->measured->iteration_time_s -
                          1;
@@ -223,12 +291,24 @@ galv_status galv_rankings(galv_ranking **rankings, size_t *n_rankings,
     galv_ranking *made = GALV_NEW_ARRAY(arena, galv_ranking, n_cases + 1);
     double *predicted = GALV_NEW_ARRAY(arena, double, n_cases + 1);
     double *measured = GALV_NEW_ARRAY(arena, double, n_cases + 1);
+    double *noise = GALV_NEW_ARRAY(arena, double, n_cases + 1);
+    double *usual = GALV_NEW_ARRAY(arena, double, n_cases + 1);
     const char **seen = GALV_NEW_ARRAY(arena, const char *, n_cases + 1);
-    if (made == NULL || predicted == NULL || measured == NULL || seen == NULL) {
+    if (made == NULL || predicted == NULL || measured == NULL || noise == NULL ||
+        usual == NULL || seen == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory to rank %zu cases", n_cases);
     }
     size_t n = 0;
     size_t n_seen = 0;
+    for (size_t i = 0; i < n_cases; i++) {
+        const char *source = validation->cases[i].source;
+        size_t first = 0;
+        while (strcmp(validation->cases[first].source, source) != 0) {
+            first++;
+        }
+        usual[i] =
+            first < i ? usual[first] : noise_of_source(validation, source, noise);
+    }
     for (size_t i = 0; i < n_cases; i++) {
         const char *sweep = validation->cases[i].measured->sweep;
         size_t k = 0;
@@ -240,7 +320,7 @@ galv_status galv_rankings(galv_ranking **rankings, size_t *n_rankings,
         }
         seen[n_seen++] = sweep;
         made[n] = (galv_ranking){.sweep = sweep};
-        rank_sweep(&made[n], validation, predicted, measured);
+        rank_sweep(&made[n], validation, usual, predicted, measured, noise);
         n += made[n].n >= 2;
     }
     *rankings = made;

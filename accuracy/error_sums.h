@@ -61,18 +61,27 @@ galv_status galv_error_sums(galv_error_sum **sums, size_t *n_sums,
  * tie. O(n^2). Source: Kendall 1945, "The treatment of ties in ranking problems". */
 double galv_kendall_tau(const double *a, const double *b, size_t n);
 
+/* Noise of a run whose source states none and repeats none: published runs that were
+ * repeated differ by 0.05 to 3 %. */
+#define GALV_USUAL_NOISE 0.01
+
 typedef struct galv_ranking {
     const char *sweep;
-    size_t n;                             /* runs predicted and measured, >= 2 */
-    double tau;                           /* NAN: all measured or predicted alike */
-    double regret_frac;                   /* measured time of the run predicted fastest
-                                             over that of the fastest run, less 1 */
+    size_t n;           /* runs predicted and measured, >= 2 */
+    double tau;         /* NAN: all measured or predicted alike */
+    size_t n_clear;     /* pairs whose measured times differ by more than their noise */
+    double tau_clear;   /* over these: in the same order less in the other; NAN: none */
+    double regret_frac; /* measured time of the run predicted fastest
+                           over that of the fastest run, less 1 */
     const galv_validated_case *predicted; /* the run predicted fastest */
     const galv_validated_case *fastest;
 } galv_ranking;
 
 /* Each sweep with at least two timed cases. Where several are fastest the first
- * counts. Owned by the arena. Errors: GALV_NO_MEMORY. */
+ * counts. The noise of a run is what it states, else the middle of what its source
+ * states, else what runs of one plan (predicted to the bit alike) differ by in its
+ * source, else GALV_USUAL_NOISE; that of a pair is both in quadrature. O(n^2). Owned by
+ * the arena. Errors: GALV_NO_MEMORY. */
 galv_status galv_rankings(galv_ranking **rankings, size_t *n_rankings,
                           const galv_validation *validation, galv_arena *arena,
                           galv_err *err);

@@ -196,12 +196,22 @@ void galv_validate_print_cases(const galv_validate_report *report, bool all)
     print_failed(report, most);
 }
 
+static void cell_tau(galv_table *table, double tau)
+{
+    if (isnan(tau)) {
+        galv_table_cell(table, "-");
+    } else {
+        galv_table_cell(table, "%.2f", tau);
+    }
+}
+
 galv_status galv_validate_print_sweeps(const galv_validate_report *report,
                                        galv_err *err)
 {
     static const galv_column columns[] = {{"sweep", "", true, 0, 24},
                                           {"n", "", false, 0, 0},
                                           {"tau", "", false, 0, 0},
+                                          {"clear", "tau", false, 0, 0},
                                           {"regret", "%", false, 0, 0},
                                           {"predicted fastest", "", true, 1, 16},
                                           {"measured fastest", "", true, 1, 16}};
@@ -220,11 +230,8 @@ galv_status galv_validate_print_sweeps(const galv_validate_report *report,
         galv_table_row(&table);
         galv_table_cell(&table, "%s", r->sweep);
         galv_table_cell(&table, "%zu", r->n);
-        if (isnan(r->tau)) {
-            galv_table_cell(&table, "-");
-        } else {
-            galv_table_cell(&table, "%.2f", r->tau);
-        }
+        cell_tau(&table, r->tau);
+        cell_tau(&table, r->tau_clear);
         cell_percent(&table, r->regret_frac);
         galv_table_cell(&table, "%s", r->predicted->measured->case_id);
         galv_table_cell(&table, "%s", r->fastest->measured->case_id);
@@ -239,6 +246,9 @@ typedef struct ranking_sum {
     size_t n;
     size_t n_tau; /* sweeps of three runs or more that have a tau */
     double tau, regret, worst_regret;
+    size_t n_clear_tau; /* of three runs or more that have a pair told apart */
+    double clear_tau;
+    size_t n_clear; /* their pairs */
 } ranking_sum;
 
 static galv_status sum_rankings(ranking_sum *sum, const galv_validate_report *report,
@@ -248,16 +258,23 @@ static galv_status sum_rankings(ranking_sum *sum, const galv_validate_report *re
     size_t n = 0;
     galv_status status =
         galv_rankings(&rankings, &n, report->validation, report->cli->arena, err);
-    *sum = (ranking_sum){n, 0, 0, 0, 0};
+    *sum = (ranking_sum){.n = n};
     for (size_t i = 0; i < n && status == GALV_OK; i++) {
         if (rankings[i].n >= 3 && !isnan(rankings[i].tau)) {
             sum->n_tau++;
             sum->tau += rankings[i].tau;
         }
+        if (rankings[i].n >= 3 && rankings[i].n_clear > 0) {
+            sum->n_clear_tau++;
+            sum->n_clear += rankings[i].n_clear;
+            sum->clear_tau += rankings[i].tau_clear;
+        }
         sum->regret += rankings[i].regret_frac / (double)n;
         sum->worst_regret = fmax(sum->worst_regret, rankings[i].regret_frac);
     }
     sum->tau = sum->n_tau > 0 ? sum->tau / (double)sum->n_tau : NOTHING;
+    sum->clear_tau =
+        sum->n_clear_tau > 0 ? sum->clear_tau / (double)sum->n_clear_tau : NOTHING;
     return status;
 }
 
@@ -307,6 +324,11 @@ galv_status galv_validate_print_foot(const galv_validate_report *report, galv_er
         if (sum.n_tau > 0) {
             galv_print(cli, ", Kendall tau %.2f (mean of the %zu of 3 or more)",
                        sum.tau, sum.n_tau);
+        }
+        if (sum.n_clear_tau > 0) {
+            galv_print(cli,
+                       ",\n  %.2f over the %zu pairs that differ by more than noise",
+                       sum.clear_tau, sum.n_clear);
         }
         galv_print(cli, ",\n  regret of our winner %.1f %% mean, %.1f %% most\n",
                    100 * sum.regret, 100 * sum.worst_regret);
@@ -424,6 +446,8 @@ static galv_status put_rankings(galv_json_writer *writer,
         galv_json_key_string(writer, "sweep", rankings[i].sweep);
         galv_json_key_i64(writer, "n", (int64_t)rankings[i].n);
         galv_json_key_f64(writer, "tau", rankings[i].tau);
+        galv_json_key_f64(writer, "tau_clear", rankings[i].tau_clear);
+        galv_json_key_i64(writer, "n_clear_pairs", (int64_t)rankings[i].n_clear);
         galv_json_key_f64(writer, "regret_frac", rankings[i].regret_frac);
         galv_json_key_string(writer, "predicted_fastest",
                              rankings[i].predicted->measured->case_id);
@@ -471,6 +495,7 @@ galv_status galv_validate_document(galv_text *out, const galv_validate_report *r
     galv_json_key_i64(&writer, "n_memory", (int64_t)v->n_memory);
     galv_json_key_f64(&writer, "memory_mape_frac", v->memory_mape_frac);
     galv_json_key_f64(&writer, "kendall_tau", sum.tau);
+    galv_json_key_f64(&writer, "kendall_tau_clear", sum.clear_tau);
     galv_json_key_f64(&writer, "regret_frac", sum.n > 0 ? sum.regret : NOTHING);
     galv_json_key_f64(&writer, "coverage_frac",
                       n > 0 ? (double)n_inside / (double)n : NOTHING);

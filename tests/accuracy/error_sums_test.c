@@ -116,3 +116,43 @@ Test(sim_error_sums, regret_is_what_the_predicted_winner_costs)
     cr_expect_float_eq(rankings[0].tau, 0, 1e-12);
     galv_arena_free(arena);
 }
+
+/* Of (10, 9), (8, 10), (10, 15) those of 10 and 8 are told apart by 1 % of noise, one
+ * in each order; not by 20 %. */
+Test(sim_error_sums, only_pairs_that_noise_leaves_apart_are_clear)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_ranking *rankings = NULL;
+    size_t n = 0;
+    made m;
+    make(&m);
+    cr_assert_eq(galv_rankings(&rankings, &n, &m.validation, arena, &err), GALV_OK);
+    cr_expect_eq(rankings[0].n_clear, 2);
+    cr_expect_float_eq(rankings[0].tau_clear, 0, 1e-12);
+    m.validated[3].predicted_iteration_time_s = 8.5;
+    cr_assert_eq(galv_rankings(&rankings, &n, &m.validation, arena, &err), GALV_OK);
+    cr_expect_float_eq(rankings[0].tau_clear, -1, 1e-12);
+    m.cases[0].noise_frac = 0.2; /* and so all others of its source */
+    cr_assert_eq(galv_rankings(&rankings, &n, &m.validation, arena, &err), GALV_OK);
+    cr_expect_eq(rankings[0].n_clear, 0);
+    cr_expect(isnan(rankings[0].tau_clear));
+    galv_arena_free(arena);
+}
+
+/* 10 and 8 s of what is one plan: its source scatters by 16 %. */
+Test(sim_error_sums, runs_that_were_repeated_tell_their_noise)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_ranking *rankings = NULL;
+    size_t n = 0;
+    made m;
+    make(&m);
+    m.validated[1].predicted_iteration_time_s = 9;
+    m.cases[3].iteration_time_s = 11; /* log(11 / 8) = 0.32, log(11 / 10) = 0.10 */
+    cr_assert_eq(galv_rankings(&rankings, &n, &m.validation, arena, &err), GALV_OK);
+    cr_expect_eq(rankings[0].n_clear, 1, "noise of a pair: 0.22");
+    cr_expect_float_eq(rankings[0].tau_clear, 1, 1e-12);
+    galv_arena_free(arena);
+}

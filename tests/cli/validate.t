@@ -28,11 +28,12 @@ $ galvatron-sim validate some.csv --json | jq -e '(.cases | length) == 3 and .n_
 
 # A sweep: the winner that was predicted, and what it costs.
 $ awk -F, -v OFS=, 'NR == 1 {print $0, "sweep"} NR > 1 {print $0, "s"}' cases.csv >sweep.csv; galvatron-sim validate sweep.csv --by sweep
-~ ^sweep +n +tau +regret
+~ ^sweep +n +tau +clear +regret
 ...
-~ ^s +3 +-?[01]\.[0-9]+ +[0-9]+\.[0-9]
+~ ^s +3 +-?[01]\.[0-9]+ +-?[01]\.[0-9]+ +[0-9]+\.[0-9]
 ~ ^error
 ~ ^ranking: 1 sweep, Kendall tau -?[01]\.[0-9]+ \(mean of the 1 of 3 or more\),$
+~ ^  -?[01]\.[0-9]+ over the [23] pairs that differ by more than noise,$
 ~ ^  regret of our winner [0-9.]+ % mean, [0-9.]+ % most$
 ...
 
