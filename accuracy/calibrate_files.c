@@ -101,7 +101,8 @@ galv_status galv_megatron_log_read(double *iteration_time_s, double *noise_frac,
 
 static void source_of(char *text, size_t size, const galv_stack_fit *stack)
 {
-    snprintf(text, size, "calibrated on %zu runs, error %.1f -> %.1f %%", stack->n_runs,
+    snprintf(text, size, "calibrated on %zu run%s, error %.1f -> %.1f %%",
+             stack->n_runs, stack->n_runs == 1 ? "" : "s",
              100 * stack->mape_before_frac, 100 * stack->mape_after_frac);
 }
 

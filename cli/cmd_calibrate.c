@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define SHOWN_RUNS 30
+#define STRANGE    1.5
 
 typedef struct calibrating {
     const galv_cli *cli;
@@ -50,6 +51,35 @@ static galv_status add_runs(calibrating *c, const galv_measured_run *more, size_
     return GALV_OK;
 }
 
+/* Timed cases that make no plan are not among the runs: tells the first, and why. */
+static galv_status warn_of_dropped(const calibrating *c, const galv_case *cases,
+                                   size_t n, const galv_measured_run *runs,
+                                   size_t n_runs, galv_err *err)
+{
+    const galv_case *first = NULL;
+    size_t n_dropped = 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (kept < n_runs && runs[kept].name == cases[i].case_id) {
+            kept++;
+        } else if (cases[i].iteration_time_s > 0 && cases[i].model.n_groups > 0) {
+            first = n_dropped++ == 0 ? &cases[i] : first;
+        }
+    }
+    if (n_dropped == 0) {
+        return GALV_OK;
+    }
+    galv_err why = GALV_ERR_INIT;
+    galv_job *job = GALV_NEW(c->cli->arena, galv_job);
+    galv_plan *plan = NULL;
+    if (job == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_case_to_plan(job, &plan, first, c->cli->arena, &why);
+    return galv_cli_warn(c->cli, err, "%zu of %zu cases left out: %s:%ld: %s",
+                         n_dropped, n, first->file, first->line, why.message);
+}
+
 /* The cases of the chosen software; of any when none was chosen. */
 static galv_status add_cases(calibrating *c, const char *path, galv_err *err)
 {
@@ -69,6 +99,9 @@ static galv_status add_cases(calibrating *c, const char *path, galv_err *err)
         }
     }
     status = galv_runs_from_cases(&runs, &n_runs, cases, n_chosen, c->cli->arena, err);
+    if (status == GALV_OK) {
+        status = warn_of_dropped(c, cases, n_chosen, runs, n_runs, err);
+    }
     return status == GALV_OK ? add_runs(c, runs, n_runs, err) : status;
 }
 
@@ -232,6 +265,22 @@ static void print_all(const calibrating *c)
             galv_print(c->cli, "left out: %s: %s\n", run->run->name, run->why_not);
         }
     }
+}
+
+/* What is off by more than half is more likely another plan, or another unit. */
+static galv_status warn_of_strange(const calibrating *c, galv_err *err)
+{
+    for (size_t i = 0; i < c->calibration.n_runs; i++) {
+        const galv_calibrated_run *run = &c->calibration.runs[i];
+        double times = run->run->iteration_time_s / run->before_s;
+        if (run->status == GALV_OK && (times > STRANGE || times < 1 / STRANGE)) {
+            return galv_cli_warn(c->cli, err,
+                                 "%s took %.2f times what is predicted: was it this "
+                                 "plan?",
+                                 run->run->name, times);
+        }
+    }
+    return GALV_OK;
 }
 
 /* ---- for programs ---- */
@@ -400,6 +449,9 @@ static galv_status calibrate_it(calibrating *c, galv_err *err)
     galv_status status = galv_calibrate(
         &c->calibration, c->runs, c->n_runs, c->setup.profile,
         c->has_plan ? GALV_FOR_PLAN : GALV_FOR_STACK, c->n_jobs, cli->arena, err);
+    if (status == GALV_OK) {
+        status = warn_of_strange(c, err);
+    }
     if (status != GALV_OK) {
         return status;
     }

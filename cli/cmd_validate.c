@@ -237,9 +237,15 @@ static galv_status predict(validating *v, galv_err *err)
     galv_interval *intervals = NULL;
     bool *refitted = NULL;
     const char *leave_out = galv_cli_value(cli, GALV_OPTION_LEAVE_OUT);
-    galv_status status;
+    galv_status status = GALV_OK;
     if (leave_out != NULL) {
-        int by = strcmp(leave_out, "family") == 0 ? GALV_BY_FAMILY : GALV_BY_SOURCE;
+        static const char *const words[] = {"family", "source"};
+        int word = 0;
+        status = galv_cli_word(&word, cli, GALV_OPTION_LEAVE_OUT, words, 2, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+        int by = word == 0 ? GALV_BY_FAMILY : GALV_BY_SOURCE;
         status = galv_leave_out(&v->validation, &refitted, v->cases, v->n_cases, by,
                                 v->setup.profile, v->n_jobs, cli->arena, err);
     } else {

@@ -48,6 +48,33 @@ static galv_status simulate(galv_timeline *timeline, const galv_cli *cli,
     return status;
 }
 
+/* A timeline that has more of something than the plan is one of another plan. */
+static galv_status check_timeline(const galv_timeline *timeline, const galv_plan *plan,
+                                  const char *path, galv_err *err)
+{
+    int32_t n_stages = 0;
+    int32_t n_micro_batches = 0;
+    for (size_t i = 0; i < timeline->n_spans; i++) {
+        const galv_span *span = &timeline->spans[i];
+        n_stages = span->stage >= n_stages ? span->stage + 1 : n_stages;
+        n_micro_batches = span->micro_batch >= n_micro_batches ? span->micro_batch + 1
+                                                               : n_micro_batches;
+    }
+    if (n_stages > plan->pp) {
+        return galv_fail_at(err, path, 0, 0,
+                            "%d pipeline stages, and the plan has %d: a timeline of "
+                            "another plan",
+                            (int)n_stages, (int)plan->pp);
+    }
+    if (n_micro_batches > galv_plan_n_micro_batches(plan)) {
+        return galv_fail_at(err, path, 0, 0,
+                            "%d micro-batches, and the plan has %d: a timeline of "
+                            "another plan",
+                            (int)n_micro_batches, (int)galv_plan_n_micro_batches(plan));
+    }
+    return GALV_OK;
+}
+
 galv_status galv_measured_read(galv_measured_run *run, const galv_cli *cli,
                                const char *path, galv_err *err)
 {
@@ -58,7 +85,9 @@ galv_status galv_measured_read(galv_measured_run *run, const galv_cli *cli,
             return galv_fail_at(err, path, 0, 0, "no iteration in this timeline");
         }
         run->iteration_time_s = timeline.duration_s;
-        return status;
+        return status == GALV_OK && run->plan != NULL
+                   ? check_timeline(&timeline, run->plan, path, err)
+                   : status;
     }
     size_t n_iterations = 0;
     return galv_megatron_log_read(&run->iteration_time_s, &run->noise_frac,

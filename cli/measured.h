@@ -7,7 +7,8 @@
 #include "cli/job.h"
 
 /* The iteration of a measured file, iteration_time_s and noise_frac of a run: of a
- * timeline where it is CSV, else of a Megatron-LM log. */
+ * timeline where it is CSV, else of a Megatron-LM log. Errors: GALV_INPUT, also for a
+ * timeline of more stages or micro-batches than the run's plan has. */
 galv_status galv_measured_read(galv_measured_run *run, const galv_cli *cli,
                                const char *path, galv_err *err);
 

@@ -76,3 +76,12 @@ $ galvatron-sim calibrate cases.csv --each
 $ galvatron-sim calibrate slow.csv --each -o p.csv
 2> galvatron-sim: error: --each makes no profile: leave out -o
 ? 2
+
+# What was left out is told, and so is a run that can hardly be of this plan.
+$ sed '3s/,a100-sxm-80gb,/,a100-sxm-90gb,/; 2s/,3.528,/,35.28,/' cases.csv >odd.csv; galvatron-sim calibrate odd.csv >/dev/null
+2> galvatron-sim: warning: 1 of 3 cases left out: odd.csv:3: unknown GPU 'a100-sxm-90gb'
+2~ ^galvatron-sim: warning: megatron_sc21_a100-0001 took [0-9.]+ times what is predicted: was it this plan\?$
+
+$ galvatron-sim simulate -m llama3-8b -n 2 --global-batch 32 --tp 4 --pp 4 -o other.json -q >/dev/null; galvatron-sim simulate other.json -o other.csv -q >/dev/null; galvatron-sim calibrate plan.json other.csv
+2> galvatron-sim: error: other.csv: 4 pipeline stages, and the plan has 2: a timeline of another plan
+? 4

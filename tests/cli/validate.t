@@ -95,3 +95,8 @@ $ sed '3s/,a100-sxm-80gb,/,a100-sxm-90gb,/' cases.csv >wrong.csv; galvatron-sim 
 
 $ galvatron-sim validate cases.csv cases.csv >/dev/null
 2> galvatron-sim: warning: case_id 'megatron_sc21_a100-0001' of cases.csv:2 is one of cases.csv:2 too
+
+$ galvatron-sim validate cases.csv --leave-out colour
+2> galvatron-sim: error: --leave-out colour: unknown word 'colour'
+2...
+? 2
