@@ -171,6 +171,33 @@ jq -r 'def percent: . * 1000 | round / 10;
     "\nOf the table of cases: MAPE \(.mape_frac | percent) %, bias \(.bias_frac | percent) %, \([.cases[] | select(.error != null and (.error | fabs) <= 0.1)] | length) of \(.n_timed) within 10 %."' "$room/blind.json"
 cat <<'PAGE'
 
+## Intervals
+
+How many runs lie inside their 90 % interval when their own source is left out of what it
+is made of, the mean half-width, and what nine runs in ten are off by (P90). Runs whose
+stack has no other source are in the last column: to a user they are validated, here they
+cannot be.
+
+| runs | n | inside % | half-width % | P90 % | not told |
+| --- | --: | --: | --: | --: | --: |
+PAGE
+jq -r '
+    def percent: . * 1000 | round / 10;
+    def row(name): map(select(.iteration_time_interval_s != null)) as $told |
+        if ($told | length) == 0 then empty else
+        "| \(name) | \($told | length) | " +
+        "\(($told | map(select(.measured_iteration_time_s >= .iteration_time_interval_s[0] and .measured_iteration_time_s <= .iteration_time_interval_s[1])) | length) / ($told | length) | percent) | " +
+        "\($told | map((.iteration_time_interval_s[1] - .iteration_time_interval_s[0]) / 2 / .predicted_iteration_time_s) | add / length | percent) | " +
+        "\($told | map(.error | fabs) | sort | .[(length * 0.9 | ceil) - 1] | percent) | " +
+        "\(length - ($told | length)) |" end;
+    [.cases[] | select(.error != null and .kind != null)] |
+    row("all"), (map(select(.source | startswith("vTrain") | not)) | row("all but vTrain")),
+    (group_by(.kind.nodes)[] | row("nodes: " + .[0].kind.nodes)),
+    (group_by(.kind.precision)[] | row("precision: " + .[0].kind.precision)),
+    (group_by([.kind.software, .kind.generation])[] | row(.[0].kind.software + ", " + .[0].kind.generation)),
+    (group_by(.source)[] | row(.[0].source))' "$room/all.json"
+cat <<'PAGE'
+
 ## Ranking
 
 Sweeps of three runs or more by source, and those that are ranked worst. "Clear": over the
@@ -182,7 +209,7 @@ PAGE
 jq -r '
     def percent: . * 1000 | round / 10;
     def mean: map(select(. != null)) | if length == 0 then "-" else add / length * 100 | round / 100 end;
-    ([.cases[] | {key: .case_id, value: .source}] | from_entries) as $source |
+    ([.cases[] | {key: .case_id, value: .source}] | reverse | from_entries) as $source |
     [.sweeps[] | select(.n >= 3) | .source = $source[.measured_fastest]] |
     group_by(.source)[] |
     "| \(.[0].source) | \(length) | \(map(.tau) | mean) | \(map(.tau_clear) | mean) | \(map(.regret_frac) | add / length | percent) |"' \

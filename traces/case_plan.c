@@ -200,18 +200,35 @@ static void split_stage(int32_t *stage_blocks, int32_t stage, int32_t blocks,
     }
 }
 
+/* Places that the embedding and the head must take for the blocks of a case to fill
+ * its virtual stages, 1 or 2; 0 where blocks fill them alone or cannot. */
+static int64_t places_of_ends(const galv_case *c)
+{
+    int64_t missing = (int64_t)c->pp * c->vpp - galv_model_n_blocks(&c->model);
+    return is_looped(c) && (missing == 1 || missing == 2) ? missing : 0;
+}
+
 /* "2-3-3-2" to blocks of each virtual stage; NULL in `stage_blocks` when the case does
- * not say. */
+ * not say and any split will do. */
 static galv_status read_stage_layers(int32_t **stage_blocks, const galv_case *c,
                                      galv_arena *arena, galv_err *err)
 {
+    int64_t of_ends = places_of_ends(c);
     *stage_blocks = NULL;
-    if (c->stage_layers[0] == '\0') {
+    if (c->stage_layers[0] == '\0' && of_ends == 0) {
         return GALV_OK;
     }
-    int32_t *read = GALV_NEW_ARRAY(arena, int32_t, (int64_t)c->pp * c->vpp);
+    int64_t n_virtual = (int64_t)c->pp * c->vpp;
+    int32_t *read = GALV_NEW_ARRAY(arena, int32_t, n_virtual);
     if (read == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    if (c->stage_layers[0] == '\0') {
+        for (int64_t s = 0; s < n_virtual; s++) {
+            read[s] = s == n_virtual - 1 || (s == 0 && of_ends == 2) ? 0 : 1;
+        }
+        *stage_blocks = read;
+        return GALV_OK;
     }
     const char *at = c->stage_layers;
     int64_t total = 0;
@@ -325,6 +342,22 @@ static void settle_schedule(galv_case *c)
     }
 }
 
+/* A rank's samples that are no multiple of the micro-batch: as many micro-batches, or
+ * as few more as it takes, of equal size. */
+static void settle_micro_batch(galv_case *c)
+{
+    int64_t samples = c->dp > 0 ? c->global_batch_size / c->dp : 0;
+    if (samples == 0 || c->global_batch_size % c->dp != 0 ||
+        samples % c->micro_batch_size == 0) {
+        return;
+    }
+    int64_t n = samples / c->micro_batch_size + 1;
+    while (samples % n != 0) {
+        n++;
+    }
+    c->micro_batch_size = (int32_t)(samples / n);
+}
+
 /* Are pipeline messages asynchronous? See the header. */
 static bool sends_beside(const galv_case *c, bool interleaved)
 {
@@ -371,6 +404,7 @@ galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *
     galv_case settled = *stated;
     const galv_case *c = &settled;
     settle_schedule(&settled);
+    settle_micro_batch(&settled);
     galv_status status = check_available(c, err);
     if (status == GALV_OK) {
         status = check_degrees(c, err);

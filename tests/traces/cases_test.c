@@ -460,3 +460,56 @@ Test(traces_cases, every_gpu_of_the_catalog_makes_a_cluster_of_any_nodes)
     }
     galv_arena_free(arena);
 }
+
+/* 126 blocks on 128 virtual stages: the embedding and the head fill the two places. */
+Test(traces_cases, ends_take_the_places_that_blocks_leave)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_case *read = NULL;
+    size_t n = 0;
+    galv_job job;
+    galv_plan *plan = NULL;
+    cr_assert_eq(
+        read_text(&read, &n,
+                  "case_id,gpu,num_gpus,num_layers,hidden_size,num_attention_heads,"
+                  "vocab_size,seq_length,global_batch_size,pp,vpp\n"
+                  "a,h100-sxm-80gb,16,126,512,8,1000,128,64,16,8\n"
+                  "b,h100-sxm-80gb,16,125,512,8,1000,128,64,16,8\n",
+                  arena, &err),
+        GALV_OK);
+    cr_assert_eq(galv_case_to_plan(&job, &plan, &read[0], arena, &err), GALV_OK, "%s",
+                 err.message);
+    cr_expect_eq(plan->first_layer[1], 1, "the embedding alone");
+    cr_expect_eq(plan->first_layer[127], 127, "the head alone");
+    cr_expect_eq(plan->first_layer[64], 64);
+    cr_expect_eq(galv_case_to_plan(&job, &plan, &read[1], arena, &err), GALV_INPUT);
+    galv_arena_free(arena);
+}
+
+Test(traces_cases, a_micro_batch_that_does_not_divide_becomes_one_that_does)
+{
+    static const struct {
+        int global, micro, becomes; /* dp 2 */
+    } cases[] = {{32, 5, 4}, {32, 8, 8}, {8, 16, 4}, {24, 5, 4}, {14, 3, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        galv_arena *arena = galv_arena_new();
+        galv_err err = GALV_ERR_INIT;
+        galv_case *read = NULL;
+        size_t n = 0;
+        galv_job job;
+        galv_plan *plan = NULL;
+        char text[400];
+        snprintf(text, sizeof text,
+                 "case_id,gpu,num_gpus,num_layers,hidden_size,num_attention_heads,"
+                 "vocab_size,seq_length,global_batch_size,micro_batch_size\n"
+                 "a,a100-sxm-80gb,2,8,512,8,1000,128,%d,%d\n",
+                 cases[i].global, cases[i].micro);
+        cr_assert_eq(read_text(&read, &n, text, arena, &err), GALV_OK);
+        cr_assert_eq(galv_case_to_plan(&job, &plan, &read[0], arena, &err), GALV_OK,
+                     "%s", err.message);
+        cr_expect_eq(plan->micro_batch_size, cases[i].becomes, "%d of %d: %d",
+                     cases[i].micro, cases[i].global, (int)plan->micro_batch_size);
+        galv_arena_free(arena);
+    }
+}
