@@ -150,7 +150,8 @@ static double collectives_beside(const galv_costmodel *model,
     const galv_strategy *strategy = galv_plan_strategy(plan, operation->first_layer);
     bool in_line = operation->kind == GALV_OP_FORWARD ||
                    operation->kind == GALV_OP_RECOMPUTE ||
-                   operation->kind == GALV_OP_BACKWARD;
+                   operation->kind == GALV_OP_BACKWARD ||
+                   operation->kind == GALV_OP_BACKWARD_INPUT;
     if (!in_line || strategy->tp <= 1 || strategy->sp == GALV_SP_ULYSSES) {
         return 0;
     }
