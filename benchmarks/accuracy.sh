@@ -134,7 +134,7 @@ Where it is missed, and why:
   model one device holds are read so ([traces/cases.h](../traces/cases.h)): no other runs
   here are concerned. What is left is 39 rows of 400 that are 25 % off (1024 wide at tp 2
   with 4 samples, 2048 wide at tp 4 with 1 and 2, all at tp 8 with 1), whose times per layer
-  lie off the line that other numbers of samples make; the others are 4.3 % off.
+  lie off the line that other numbers of samples make; the others are 4.4 % off.
 - **Memory**: 19 rows of Megatron's CI contradict the configuration file beside their
   golden value: 13 ran `--attention-backend unfused` and four of these whole experts
   (`--expert-tensor-parallel-size 1`), five have experts of 1024 columns instead of 2048,
