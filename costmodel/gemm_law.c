@@ -126,7 +126,9 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
     double speed = relative_speed(&spare, t, best_row, device, best,
                                   law->factors[GALV_FACTOR_POWER]);
     fitted_constants(gemm, t, best_row, device, peak * speed);
-    gemm->droop = spare ? 0 : gemm->droop; /* nothing makes its clocks fall */
+    if (spare && !narrow) {
+        gemm->droop = 0; /* nothing makes its clocks fall */
+    }
     law->power = speed;
     gemm->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
 }
