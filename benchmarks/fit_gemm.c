@@ -336,11 +336,11 @@ static void print_row(fit *f, const gsl_vector *x, const char *precision)
             printf(",%.4g", value);
         }
     }
-    printf(",%.1f,aiconfigurator", error);
+    printf(",%.1f,\"aiconfigurator", error);
     for (int s = 0; s < f->n_sources; s++) {
         printf("%s%s", s == 0 ? " " : " and ", f->sources[s]);
     }
-    printf("\n");
+    printf(", benchmarks/fit_gemm\"\n");
     gsl_rng_free(rng);
 }
 
