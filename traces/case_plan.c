@@ -135,37 +135,6 @@ static galv_precision gradient_precision(const galv_case *c, galv_software softw
     }
 }
 
-/* Bytes per parameter of Megatron's mixed precision: weight and gradient in 16 bits,
- * main weight, main gradient and two moments in fp32. */
-#define STATE_BYTES 20.0
-
-/* Bytes per logit and token: 16 bits, fp32 copy and gradient. */
-#define LOGIT_BYTES 10.0
-
-/* Would one device train the whole model on the case's micro-batch with nothing
- * recomputed and attention's matrix in memory? Source: Korthikanti et al. 2022
- * (arXiv 2205.05198) eq. 1. */
-static bool fits_one_device(const galv_case *c, const galv_cluster *cluster)
-{
-    const galv_layer_group *block = galv_model_layer(&c->model, 1);
-    double h = block->hidden_size;
-    double s = c->model.seq_length;
-    double tokens = c->micro_batch_size * s;
-    double layer = tokens * h * (34 + 5 * block->num_attention_heads * s / h);
-    double vocab = c->model.groups[c->model.n_groups - 1].vocab_size;
-    return STATE_BYTES * galv_model_parameters(&c->model) +
-               galv_model_n_blocks(&c->model) * layer + LOGIT_BYTES * tokens * vocab <
-           (double)cluster->pools[0].device.memory_bytes;
-}
-
-/* Is it a bare run (see the header)? */
-static bool is_bare(const galv_case *c, const galv_cluster *cluster)
-{
-    return strcmp(c->software, "megatron") == 0 && c->software_year == 2022 &&
-           strcmp(c->recompute, "full") == 0 && c->model.n_groups > 1 &&
-           fits_one_device(c, cluster);
-}
-
 static galv_workload make_workload(const galv_case *c)
 {
     galv_workload w = GALV_WORKLOAD_INIT;
@@ -420,11 +389,6 @@ galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *
     if (status == GALV_OK) {
         status = galv_workload_check(&made.workload, err);
     }
-    galv_case read_as = *c;
-    if (status == GALV_OK && is_bare(c, &made.cluster)) {
-        read_as.recompute = "selective";
-        made.workload.vocab_unpadded = true;
-    }
     int32_t *stage_blocks = NULL;
     if (status == GALV_OK) {
         status = read_stage_layers(&stage_blocks, c, arena, err);
@@ -433,7 +397,7 @@ galv_status galv_case_to_plan(galv_job *job, galv_plan **plan, const galv_case *
         return placed(status, c, err);
     }
     galv_plan *read = NULL;
-    status = make_plan(&read, &made, &read_as, stage_blocks, arena, err);
+    status = make_plan(&read, &made, c, stage_blocks, arena, err);
     if (status != GALV_OK) {
         return placed(status, c, err);
     }

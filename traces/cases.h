@@ -107,15 +107,6 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
  * - pipeline messages are asynchronous in interleaved schedules since 2022 and in
  *   zero-bubble ones, else not (Megatron-LM: --overlap-p2p-communication exists for
  *   interleaving only; zero-bubble-pipeline-parallelism: communication.py).
- * - full recomputation with megatron of 2022: that year the flag came to mean the core
- *   of attention alone (--recompute-activations, before it --checkpoint-activations and
- *   all of a layer). Where one device would train the whole model on the row's
- *   micro-batch with nothing recomputed, the row is read as the core alone, and as run
- * by a bare harness, which does not pad the vocabulary. Small models measured that year
- *   take three passes a layer, not four (four would need products faster than the
- *   device's), and their logits take at tp 1, 2, 4, 8 what 50257, 25128, 12564 and 6282
- *   columns take; larger ones of the same authors take four, with padded logits. A row
- *   that states no year, or another one, is believed.
  * - nodes: num_gpus in domains of gpus_per_node; the last one may be part full. A
  *   device that is wired in a torus lies in one only where the row gives no rates.
  * - schedule: the same order has one name. One stage: none, and vpp 1. "other" or

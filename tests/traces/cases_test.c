@@ -136,8 +136,8 @@ Test(traces_cases, software_family_and_nodes_are_as_the_header_says)
     cr_expect_eq(job.model.groups[0].vocab_size, 50257);
     cr_expect_eq(job.model.groups[0].max_positions, 1024);
     cr_expect(job.model.tied_embeddings && job.model.groups[1].linear_bias);
-    cr_expect_eq(galv_plan_strategy(plan, 3)->recompute, GALV_RECOMPUTE_SELECTIVE);
-    cr_expect(job.workload.vocab_unpadded);
+    cr_expect_eq(galv_plan_strategy(plan, 3)->recompute, GALV_RECOMPUTE_FULL);
+    cr_expect_not(job.workload.vocab_unpadded);
     cr_expect_eq(job.cluster.pools[0].intra_bytes_per_s, 300e9);
     cr_expect_eq(c->iteration_time_s, 0.21973);
 
@@ -212,46 +212,6 @@ Test(traces_cases, domains_are_those_of_the_row_even_where_the_last_is_part_full
         cr_expect_eq(pool->n_nodes, cases[i].n_nodes, "case %zu", i);
         cr_expect_eq(pool->devices_per_node, cases[i].devices_per_node, "case %zu", i);
         cr_expect_eq(pool->scaleup_domain, cases[i].gpus_per_node, "case %zu", i);
-        galv_arena_free(arena);
-    }
-}
-
-/* "full" of 2022 is the core of attention alone where one device holds the whole model
- * with nothing recomputed: 1.3 billion parameters (26 GB) and 24 layers of 1.24 GB a
- * micro-batch of 8 fit 80 GB, of 20 do not. Other years and stacks are believed. */
-Test(traces_cases, checkpointing_of_2022_is_read_by_what_memory_asks_for)
-{
-    static const struct {
-        const char *software;
-        int year, micro_batch;
-        galv_recompute reads;
-    } rows[] = {{"megatron", 2022, 8, GALV_RECOMPUTE_SELECTIVE},
-                {"megatron", 2022, 20, GALV_RECOMPUTE_FULL},
-                {"megatron", 2021, 8, GALV_RECOMPUTE_FULL},
-                {"megatron", 2024, 8, GALV_RECOMPUTE_FULL},
-                {"eager", 2022, 8, GALV_RECOMPUTE_FULL}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        galv_arena *arena = galv_arena_new();
-        galv_err err = GALV_ERR_INIT;
-        galv_case *read = NULL;
-        size_t n = 0;
-        char text[600];
-        snprintf(text, sizeof text,
-                 "case_id,gpu,num_gpus,model_family,num_layers,hidden_size,"
-                 "num_attention_heads,vocab_size,seq_length,global_batch_size,"
-                 "micro_batch_size,recompute,software,software_year,precision\n"
-                 "a,a100-sxm-80gb,1,gpt,24,2048,16,50257,1024,40,%d,full,%s,%d,fp16\n",
-                 rows[i].micro_batch, rows[i].software, rows[i].year);
-        galv_job job;
-        galv_plan *plan = NULL;
-        cr_assert_eq(read_text(&read, &n, text, arena, &err), GALV_OK, "%s",
-                     err.message);
-        cr_assert_eq(galv_case_to_plan(&job, &plan, read, arena, &err), GALV_OK, "%s",
-                     err.message);
-        cr_expect_eq(galv_plan_strategy(plan, 3)->recompute, rows[i].reads, "row %zu",
-                     i);
-        cr_expect_eq(job.workload.vocab_unpadded,
-                     rows[i].reads == GALV_RECOMPUTE_SELECTIVE, "row %zu", i);
         galv_arena_free(arena);
     }
 }
