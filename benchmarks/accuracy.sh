@@ -265,6 +265,9 @@ jq -r 'def percent: . * 1000 | round / 10;
     .sums[] | select(.n_memory > 0 and (.by == "memory kind" or .by == "source")) |
     "| \(.name) | \(.n_memory) | \(.memory_mape_frac | percent) | \(.memory_bias_frac | percent) |"' \
     "$room/all.json"
+jq -r 'def percent: . * 1000 | round / 10;
+    "\n\(.memory_coverage_frac | percent) % of \(.n_memory_intervals) peaks lie inside the 90 % interval of memory when their own source is left out; the others are rows of Megatron'"'"'s CI that are labelled otherwise than they were configured (above), and `nvidia_smi`."' \
+    "$room/all.json"
 cat <<'PAGE'
 
 ## What is good, what is not, and why

@@ -235,6 +235,7 @@ static galv_status predict(validating *v, galv_err *err)
 {
     const galv_cli *cli = v->cli;
     galv_interval *intervals = NULL;
+    galv_interval *of_memory = NULL;
     bool *refitted = NULL;
     const char *leave_out = galv_cli_value(cli, GALV_OPTION_LEAVE_OUT);
     galv_status status = GALV_OK;
@@ -253,12 +254,14 @@ static galv_status predict(validating *v, galv_err *err)
                                v->n_jobs, cli->arena, err);
     }
     if (status == GALV_OK) {
-        status = galv_validate_intervals(&intervals, cli, &v->validation, err);
+        status =
+            galv_validate_intervals(&intervals, &of_memory, cli, &v->validation, err);
     }
     if (status == GALV_OK) {
         status = warn_of_failed(v, err);
     }
-    v->report = (galv_validate_report){cli, &v->validation, intervals, refitted};
+    v->report =
+        (galv_validate_report){cli, &v->validation, intervals, of_memory, refitted};
     return status;
 }
 

@@ -16,14 +16,18 @@
 #define ID_WIDTH    24
 #define SHOWN_CASES 20 /* of those without a measurement or a prediction */
 
-galv_status galv_validate_intervals(galv_interval **intervals, const galv_cli *cli,
+galv_status galv_validate_intervals(galv_interval **intervals,
+                                    galv_interval **memory_intervals,
+                                    const galv_cli *cli,
                                     const galv_validation *validation, galv_err *err)
 {
     galv_residuals residuals;
     galv_interval *made =
         GALV_NEW_ARRAY(cli->arena, galv_interval, validation->n_cases);
+    galv_interval *of_memory =
+        GALV_NEW_ARRAY(cli->arena, galv_interval, validation->n_cases);
     galv_status status = galv_residuals_builtin(&residuals, cli->arena, err);
-    if (made == NULL) {
+    if (made == NULL || of_memory == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     for (size_t i = 0; i < validation->n_cases && status == GALV_OK; i++) {
@@ -31,9 +35,11 @@ galv_status galv_validate_intervals(galv_interval **intervals, const galv_cli *c
         if (c->kind.words[GALV_FEATURE_SOFTWARE][0] != '\0') {
             galv_left_out left_out = {c->source, NULL};
             galv_interval_find(&made[i], &residuals, &c->kind, &left_out);
+            galv_memory_interval_find(&of_memory[i], &residuals, &c->kind, &left_out);
         }
     }
     *intervals = made;
+    *memory_intervals = of_memory;
     return status;
 }
 
@@ -278,21 +284,25 @@ static galv_status sum_rankings(ranking_sum *sum, const galv_validate_report *re
     return status;
 }
 
-static bool lies_inside(const galv_validated_case *c, const galv_interval *interval)
+static bool lies_inside(double error_frac, const galv_interval *interval)
 {
-    double ratio = 1 / (1 + c->error_frac);
+    double ratio = 1 / (1 + error_frac);
     return ratio >= 1 + interval->low_frac && ratio <= 1 + interval->high_frac;
 }
 
+/* Of the measured times, or peaks, that have an interval. */
 static void count_covered(size_t *n_inside, size_t *n,
-                          const galv_validate_report *report)
+                          const galv_validate_report *report, bool memory)
 {
     *n_inside = *n = 0;
     for (size_t i = 0; i < report->validation->n_cases; i++) {
         const galv_validated_case *c = &report->validation->cases[i];
-        if (report->intervals[i].validated && !isnan(c->error_frac)) {
+        const galv_interval *interval =
+            memory ? &report->memory_intervals[i] : &report->intervals[i];
+        double error_frac = memory ? c->memory_error_frac : c->error_frac;
+        if (interval->validated && !isnan(error_frac)) {
             ++*n;
-            *n_inside += lies_inside(c, &report->intervals[i]);
+            *n_inside += lies_inside(error_frac, interval);
         }
     }
 }
@@ -333,7 +343,7 @@ galv_status galv_validate_print_foot(const galv_validate_report *report, galv_er
         galv_print(cli, ",\n  regret of our winner %.1f %% mean, %.1f %% most\n",
                    100 * sum.regret, 100 * sum.worst_regret);
     }
-    count_covered(&n_inside, &n, report);
+    count_covered(&n_inside, &n, report, false);
     if (n > 0) {
         galv_print(cli,
                    "intervals: %zu of %zu (%.0f %%) runs lie inside the 90 %% interval "
@@ -351,6 +361,20 @@ galv_status galv_validate_print_foot(const galv_validate_report *report, galv_er
 }
 
 /* ---- for programs ---- */
+
+static void put_memory_interval(galv_json_writer *writer, const galv_interval *interval,
+                                double peak_bytes)
+{
+    galv_json_put_key(writer, "peak_memory_interval_bytes");
+    if (!interval->validated) {
+        galv_json_put_null(writer);
+        return;
+    }
+    galv_json_begin_array(writer, true);
+    galv_json_put_f64(writer, peak_bytes * (1 + interval->low_frac));
+    galv_json_put_f64(writer, peak_bytes * (1 + interval->high_frac));
+    galv_json_end_array(writer);
+}
 
 static void put_case(galv_json_writer *writer, const galv_validate_report *report,
                      size_t i)
@@ -384,6 +408,8 @@ static void put_case(galv_json_writer *writer, const galv_validate_report *repor
         galv_json_end_object(writer);
         galv_interval_to_json(&report->intervals[i], c->predicted_iteration_time_s,
                               writer);
+        put_memory_interval(writer, &report->memory_intervals[i],
+                            c->predicted_peak_memory_bytes);
     }
     if (report->refitted != NULL) {
         galv_json_key_bool(writer, "refitted", report->refitted[i]);
@@ -486,7 +512,7 @@ galv_status galv_validate_document(galv_text *out, const galv_validate_report *r
     if (status != GALV_OK) {
         return status;
     }
-    count_covered(&n_inside, &n, report);
+    count_covered(&n_inside, &n, report, false);
     galv_json_key_i64(&writer, "n_timed", (int64_t)v->n_timed);
     galv_json_key_f64(&writer, "mape_frac", v->mape_frac);
     galv_json_key_f64(&writer, "bias_frac", v->bias_frac);
@@ -500,6 +526,10 @@ galv_status galv_validate_document(galv_text *out, const galv_validate_report *r
     galv_json_key_f64(&writer, "coverage_frac",
                       n > 0 ? (double)n_inside / (double)n : NOTHING);
     galv_json_key_i64(&writer, "n_intervals", (int64_t)n);
+    count_covered(&n_inside, &n, report, true);
+    galv_json_key_f64(&writer, "memory_coverage_frac",
+                      n > 0 ? (double)n_inside / (double)n : NOTHING);
+    galv_json_key_i64(&writer, "n_memory_intervals", (int64_t)n);
     if (report->refitted != NULL) {
         galv_json_key_i64(&writer, "n_refitted", (int64_t)count_refitted(report));
     }

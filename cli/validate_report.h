@@ -10,11 +10,15 @@ typedef struct galv_validate_report {
     const galv_cli *cli;
     const galv_validation *validation;
     const galv_interval *intervals; /* [n_cases], the case's own source left out */
-    const bool *refitted;           /* [n_cases]; NULL: nothing was left out */
+    const galv_interval *memory_intervals; /* [n_cases], the same of the peak */
+    const bool *refitted;                  /* [n_cases]; NULL: nothing was left out */
 } galv_validate_report;
 
-/* The intervals of every case, its own source left out. Owned by cli->arena. */
-galv_status galv_validate_intervals(galv_interval **intervals, const galv_cli *cli,
+/* The intervals of every case, of its time and of its peak, its own source left out.
+ * Owned by cli->arena. */
+galv_status galv_validate_intervals(galv_interval **intervals,
+                                    galv_interval **memory_intervals,
+                                    const galv_cli *cli,
                                     const galv_validation *validation, galv_err *err);
 
 /* Every case, or without `all` those that were predicted but never measured; and why

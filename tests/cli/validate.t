@@ -100,3 +100,9 @@ $ galvatron-sim validate cases.csv --leave-out colour
 2> galvatron-sim: error: --leave-out colour: unknown word 'colour'
 2...
 ? 2
+
+# The peak has its interval too, and its coverage is counted by itself.
+$ sed '2s/,3.528,,,/,3.528,60,torch_peak,/' cases.csv >peak.csv; galvatron-sim validate peak.csv --json | jq -c '(.cases[0] | .peak_memory_interval_bytes[0] < .predicted_peak_memory_bytes and .predicted_peak_memory_bytes < .peak_memory_interval_bytes[1]), .n_memory_intervals, .n_intervals'
+> true
+> 1
+> 3
