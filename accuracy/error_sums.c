@@ -191,6 +191,32 @@ static bool in_source(const galv_validated_case *c, const char *source)
     return !isnan(c->error_frac) && strcmp(c->source, source) == 0;
 }
 
+static bool same_word(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* Is it one plan, of one sweep, so of one model and batch? */
+static bool is_repeated(const galv_case *a, const galv_case *b)
+{
+    return a->sweep[0] != '\0' && strcmp(a->sweep, b->sweep) == 0 &&
+           a->software_year == b->software_year && a->num_gpus == b->num_gpus &&
+           a->tp == b->tp && a->cp == b->cp && a->ep == b->ep && a->pp == b->pp &&
+           a->vpp == b->vpp && a->dp == b->dp && a->zero == b->zero &&
+           a->micro_batch_size == b->micro_batch_size &&
+           a->global_batch_size == b->global_batch_size &&
+           a->flash_attention == b->flash_attention &&
+           a->overlap_grad_reduce == b->overlap_grad_reduce &&
+           a->overlap_param_gather == b->overlap_param_gather &&
+           a->tp_comm_overlap == b->tp_comm_overlap &&
+           a->launch_blocking == b->launch_blocking &&
+           same_word(a->software, b->software) && same_word(a->gpu, b->gpu) &&
+           same_word(a->precision, b->precision) && same_word(a->sp, b->sp) &&
+           same_word(a->schedule, b->schedule) &&
+           same_word(a->recompute, b->recompute) &&
+           same_word(a->stage_layers, b->stage_layers);
+}
+
 /* What runs of one plan differ by in a source; 0 where none was repeated. */
 static double noise_of_repeats(const galv_validation *v, const char *source)
 {
@@ -200,10 +226,7 @@ static double noise_of_repeats(const galv_validation *v, const char *source)
         const galv_validated_case *a = &v->cases[i];
         for (size_t j = i + 1; j < v->n_cases && in_source(a, source); j++) {
             const galv_validated_case *b = &v->cases[j];
-            if (in_source(b, source) && a->measured->sweep[0] != '\0' &&
-                strcmp(a->measured->sweep, b->measured->sweep) == 0 &&
-                !(a->predicted_iteration_time_s < b->predicted_iteration_time_s) &&
-                !(a->predicted_iteration_time_s > b->predicted_iteration_time_s)) {
+            if (in_source(b, source) && is_repeated(a->measured, b->measured)) {
                 double d =
                     log(a->measured->iteration_time_s / b->measured->iteration_time_s);
                 sum += d * d / 2;

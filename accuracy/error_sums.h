@@ -79,9 +79,9 @@ typedef struct galv_ranking {
 
 /* Each sweep with at least two timed cases. Where several are fastest the first
  * counts. The noise of a run is what it states, else the middle of what its source
- * states, else what runs of one plan (predicted to the bit alike) differ by in its
- * source, else GALV_USUAL_NOISE; that of a pair is both in quadrature. O(n^2). Owned by
- * the arena. Errors: GALV_NO_MEMORY. */
+ * states, else what runs of one plan differ by in its source, else GALV_USUAL_NOISE;
+ * that of a pair is both in quadrature. O(n^2). Owned by the arena. Errors:
+ * GALV_NO_MEMORY. */
 galv_status galv_rankings(galv_ranking **rankings, size_t *n_rankings,
                           const galv_validation *validation, galv_arena *arena,
                           galv_err *err);

@@ -53,6 +53,7 @@ static void make(made *m)
         m->cases[i] = (galv_case){.case_id = "x",
                                   .sweep = sweeps[i],
                                   .gpu = "g",
+                                  .tp = 1 + i,
                                   .memory_kind = "torch_peak",
                                   .iteration_time_s = measured[i],
                                   .peak_memory_bytes = i == 2 ? 100 : 0};
@@ -149,6 +150,7 @@ Test(sim_error_sums, runs_that_were_repeated_tell_their_noise)
     size_t n = 0;
     made m;
     make(&m);
+    m.cases[1].tp = m.cases[0].tp;
     m.validated[1].predicted_iteration_time_s = 9;
     m.cases[3].iteration_time_s = 11; /* log(11 / 8) = 0.32, log(11 / 10) = 0.10 */
     cr_assert_eq(galv_rankings(&rankings, &n, &m.validation, arena, &err), GALV_OK);
