@@ -24,6 +24,8 @@
  * transposed copies of fp8 tensors. */
 #include "costmodel/layer_internal.h"
 
+#include <math.h>
+
 /* Bytes of an activation's element. */
 static double width(const galv_layer_share *s)
 {
@@ -70,7 +72,8 @@ static double attention_bytes(const galv_layer_share *s, bool selective)
         (e + kept_width(s)) * region * h + mask + e * s->tokens * a * s->v_dim;
     if (g->kv_lora_rank > 0) {
         double latent = g->q_lora_rank + g->kv_lora_rank;
-        bytes += e * s->tokens * (2 * latent + a * (2 * s->qk_dim + s->v_dim));
+        bytes +=
+            2 * e * region * latent + e * s->tokens * a * (2 * s->qk_dim + s->v_dim);
     } else {
         bytes += e * s->tokens * (a + 2 * groups) * g->kv_channels;
     }
@@ -201,35 +204,164 @@ double galv_layer_logit_bytes(const galv_layer_share *s)
     return s->group->kind == GALV_LAYER_HEAD ? 4 * s->head_tokens * s->vocab : 0;
 }
 
+/* ---- what waits for the gradients of weights ---- */
+
+/* Input and gradient of the output of each product of attention. */
+static double attention_waiting_bytes(const galv_layer_share *s)
+{
+    const galv_layer_group *g = s->group;
+    double e = width(s);
+    double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
+    double region = s->region_tokens;
+    double projection =
+        e * s->tokens * s->heads_out * s->v_dim + e * region * g->hidden_size;
+    double bytes = kept_width(s) * region * g->hidden_size + projection;
+    if (g->kv_lora_rank > 0) {
+        double latent = g->q_lora_rank + g->kv_lora_rank;
+        bytes += 2 * e * region * latent +
+                 e * s->tokens * s->heads_out * (2 * s->qk_dim + s->v_dim);
+    } else {
+        bytes += e * s->tokens * (s->heads_out + 2 * groups) * g->kv_channels;
+    }
+    if (g->kind == GALV_LAYER_CROSS_DECODER) {
+        double encoder = s->tokens * s->encoder_seq / s->seq;
+        bytes += e * region * g->hidden_size + projection +
+                 e * s->tokens * s->heads_out * g->kv_channels +
+                 2 * e * encoder * groups * g->kv_channels;
+    }
+    return bytes;
+}
+
+/* The same of two products with `f` columns between them. */
+static double products_waiting_bytes(const galv_layer_share *s, double rows, double f,
+                                     double outer_rows)
+{
+    double n_in = s->group->gated_linear_unit ? 2 : 1;
+    return (kept_width(s) + width(s)) *
+               (outer_rows * s->group->hidden_size + rows * f) +
+           width(s) * rows * f * (n_in - 1);
+}
+
+double galv_layer_waiting_bytes(const galv_layer_share *s, int part)
+{
+    const galv_layer_group *g = s->group;
+    if (g->kind == GALV_LAYER_HEAD) {
+        return width(s) *
+               (s->region_tokens * g->hidden_size + s->head_tokens * s->vocab);
+    }
+    if (g->kind == GALV_LAYER_EMBEDDING || g->kind == GALV_LAYER_PATCH_EMBEDDING ||
+        g->kind == GALV_LAYER_PATCH_MERGE) {
+        return galv_layer_activation_bytes(s, false, part) / 2;
+    }
+    bool whole = part == GALV_PART_WHOLE;
+    double bytes =
+        whole || part == GALV_PART_ATTENTION ? attention_waiting_bytes(s) : 0;
+    if (g->kind != GALV_LAYER_MOE_DECODER) {
+        return bytes +
+               (whole || part == GALV_PART_MLP
+                    ? products_waiting_bytes(s, s->tokens, g->ffn_hidden_size / s->tp,
+                                             s->region_tokens)
+                    : 0);
+    }
+    if (whole || part == GALV_PART_ROUTER) {
+        bytes += width(s) * s->region_tokens * (g->hidden_size + g->num_experts);
+        if (g->moe_shared_ffn_hidden_size > 0) {
+            bytes += products_waiting_bytes(
+                s, s->tokens, g->moe_shared_ffn_hidden_size / s->tp, s->region_tokens);
+        }
+    }
+    if (whole || part == GALV_PART_EXPERTS) {
+        bytes += products_waiting_bytes(
+            s, s->routed_rows, g->moe_ffn_hidden_size / s->expert_tp, s->routed_rows);
+    }
+    return bytes;
+}
+
+/* ---- while a pass runs ---- */
+
+/* Gradients that a backward pass holds at once of an MLP of `inner` elements between
+ * its products: those of the activation and of what it was computed from, less the
+ * activation itself, which the second product has let go by then. Split from the
+ * gradients of weights, it is still needed. */
+static double inner_gradient_bytes(const galv_layer_share *s, double inner, int pass)
+{
+    double n_in = s->group->gated_linear_unit ? 2 : 1;
+    double let_go = pass == GALV_OP_BACKWARD ? 1 : 0;
+    return width(s) * inner * (1 + n_in - let_go);
+}
+
+/* Gradients around the core of attention: of its output, queries, keys and values, and
+ * the sum in fp32 that a fused kernel makes of the queries' (Dao 2023, arXiv
+ * 2307.08691, algorithm 2); or of two squares. */
+static double core_gradient_bytes(const galv_layer_share *s, galv_recompute recompute)
+{
+    double e = width(s);
+    if (!s->fused) {
+        double square = 2 * e * s->samples * s->heads * s->seq / s->cp * s->seq;
+        return square + (recompute == GALV_RECOMPUTE_SELECTIVE
+                             ? core_bytes(s, s->seq, false)
+                             : 0);
+    }
+    double rows = s->samples * s->seq / s->cp;
+    double keys = s->groups > s->heads ? s->heads : s->groups;
+    keys = s->group->kv_lora_rank > 0 ? s->heads : keys;
+    return rows * (s->heads * (e * s->v_dim + (e + 4) * s->qk_dim) +
+                   keys * e * (s->qk_dim + s->v_dim));
+}
+
+static double mlp_gradient_bytes(const galv_layer_share *s, int part, int pass)
+{
+    const galv_layer_group *g = s->group;
+    if (g->kind != GALV_LAYER_MOE_DECODER) {
+        return inner_gradient_bytes(s, g->ffn_hidden_size / s->tp * s->tokens, pass);
+    }
+    double inner = g->moe_ffn_hidden_size / s->expert_tp * s->routed_rows;
+    double grouped = inner_gradient_bytes(s, inner, pass);
+    /* rows before and after they are exchanged or permuted */
+    double rows = 2 * width(s) * s->routed_rows * g->hidden_size;
+    double shared = inner_gradient_bytes(
+        s, g->moe_shared_ffn_hidden_size / s->tp * s->tokens, pass);
+    if (part == GALV_PART_ROUTER) {
+        return shared;
+    }
+    return part == GALV_PART_COMBINE ? rows : grouped > rows ? grouped : rows;
+}
+
+static double head_transient_bytes(const galv_layer_share *s, bool forward)
+{
+    /* logits or their gradient; unfused losses copy them to fp32 and, backward, hold
+     * the gradients of loss and softmax in fp32 beside it */
+    bool fused = s->workload->software == GALV_SOFTWARE_MEGATRON ||
+                 s->workload->software == GALV_SOFTWARE_DEEPSPEED;
+    double unfused = forward ? 4 : 8;
+    return (fused ? width(s) : width(s) + unfused) * s->head_tokens * s->vocab;
+}
+
 double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute recompute,
                                   int part, int pass)
 {
-    double e = width(s);
     const galv_layer_group *g = s->group;
     bool forward = pass == GALV_OP_FORWARD || pass == GALV_OP_RECOMPUTE;
     if (g->kind == GALV_LAYER_HEAD) {
-        /* logits or their gradient; unfused losses copy them to fp32 and, backward,
-         * hold the gradients of loss and softmax in fp32 beside it */
-        bool fused = s->workload->software == GALV_SOFTWARE_MEGATRON ||
-                     s->workload->software == GALV_SOFTWARE_DEEPSPEED;
-        double unfused = forward ? 4 : 8;
-        return (fused ? e : e + unfused) * s->head_tokens * s->vocab;
+        return head_transient_bytes(s, forward);
     }
-    double gathered = e * s->tokens * g->hidden_size; /* output or its gradient */
+    double gathered = width(s) * s->tokens * g->hidden_size; /* output, or gradient */
+    if (g->kind == GALV_LAYER_EMBEDDING) {
+        /* lookups have a dense gradient of the whole table */
+        return forward ? gathered : gathered + width(s) * s->vocab * g->hidden_size;
+    }
     if (forward || pass == GALV_OP_BACKWARD_WEIGHT) {
         return gathered;
     }
-    double inner = g->ffn_hidden_size / s->tp * s->tokens;
-    if (g->kind == GALV_LAYER_MOE_DECODER) {
-        inner = g->moe_ffn_hidden_size / s->expert_tp * s->routed_rows;
-    }
-    double widest = e * inner * (g->gated_linear_unit ? 3 : 2);
-    if (!s->fused && (part == GALV_PART_WHOLE || part == GALV_PART_ATTENTION)) {
-        double square = 2 * e * s->samples * s->heads * s->seq / s->cp * s->seq;
-        if (recompute == GALV_RECOMPUTE_SELECTIVE) {
-            square += core_bytes(s, s->seq, false);
+    double widest = part == GALV_PART_ATTENTION ? 0 : mlp_gradient_bytes(s, part, pass);
+    if (part == GALV_PART_WHOLE || part == GALV_PART_ATTENTION) {
+        /* what the MLP kept is gone when the gradient comes to attention */
+        double core = core_gradient_bytes(s, recompute);
+        if (part == GALV_PART_WHOLE && pass == GALV_OP_BACKWARD) {
+            core -= galv_layer_activation_bytes(s, false, GALV_PART_WHOLE) -
+                    galv_layer_activation_bytes(s, false, GALV_PART_ATTENTION);
         }
-        widest = square > widest ? square : widest;
+        widest = core > widest ? core : widest;
     }
     if (galv_layer_is_op_selective(s, recompute)) {
         /* what is not kept is made again before it is used */
@@ -237,6 +369,65 @@ double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute reco
                   galv_layer_activation_bytes(s, true, part);
     }
     return gathered + widest;
+}
+
+/* ---- weights ---- */
+
+/* Elements of a weight, or 0 where one of its shape was seen. */
+static double add_shape(galv_weight_shapes *seen, double rows, double columns)
+{
+    for (int32_t i = 0; i < seen->n_shapes; i++) {
+        if (fabs(seen->rows[i] - rows) < 0.5 &&
+            fabs(seen->columns[i] - columns) < 0.5) {
+            return 0;
+        }
+    }
+    if (seen->n_shapes < GALV_MAX_WEIGHT_SHAPES) {
+        seen->rows[seen->n_shapes] = rows;
+        seen->columns[seen->n_shapes++] = columns;
+    }
+    return rows * columns;
+}
+
+/* The two products of an MLP of `f` columns; nothing where it has none. */
+static double add_mlp_shapes(galv_weight_shapes *seen, const galv_layer_group *g,
+                             double f)
+{
+    if (!(f > 0)) {
+        return 0;
+    }
+    double first = add_shape(seen, (g->gated_linear_unit ? 2 : 1) * f, g->hidden_size);
+    return first + add_shape(seen, g->hidden_size, f);
+}
+
+double galv_layer_add_shapes(galv_weight_shapes *seen, const galv_layer_share *s)
+{
+    const galv_layer_group *g = s->group;
+    if (!galv_layer_is_block(g->kind)) {
+        return 0;
+    }
+    double h = g->hidden_size;
+    double a = s->heads_out;
+    double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
+    double sum = add_shape(seen, h, a * s->v_dim);
+    if (g->kv_lora_rank > 0) {
+        double q_in = g->q_lora_rank > 0 ? g->q_lora_rank : h;
+        sum += g->q_lora_rank > 0 ? add_shape(seen, g->q_lora_rank, h) : 0;
+        sum += add_shape(seen, a * s->qk_dim, q_in);
+        sum += add_shape(seen, g->kv_lora_rank + g->qk_rope_head_dim, h);
+        sum += add_shape(seen, a * (g->qk_nope_head_dim + s->v_dim), g->kv_lora_rank);
+    } else {
+        sum += add_shape(seen, (a + 2 * groups) * g->kv_channels, h);
+    }
+    if (g->kind == GALV_LAYER_CROSS_DECODER) {
+        sum += add_shape(seen, a * g->kv_channels, h);
+        sum += add_shape(seen, 2 * groups * g->kv_channels, h);
+    }
+    if (g->kind != GALV_LAYER_MOE_DECODER) {
+        return sum + add_mlp_shapes(seen, g, g->ffn_hidden_size / s->tp);
+    }
+    sum += add_mlp_shapes(seen, g, g->moe_ffn_hidden_size / s->expert_tp);
+    return sum + add_mlp_shapes(seen, g, g->moe_shared_ffn_hidden_size / s->tp);
 }
 
 galv_local_parameters galv_layer_local_parameters(const galv_model *model,

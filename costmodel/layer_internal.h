@@ -41,6 +41,13 @@ typedef struct galv_model_facts {
     bool image; /* the head sees one token per image */
 } galv_model_facts;
 
+/* Is it neither embedding, merge nor head? */
+static inline bool galv_layer_is_block(galv_layer_kind kind)
+{
+    return kind == GALV_LAYER_ENCODER || kind == GALV_LAYER_DECODER ||
+           kind == GALV_LAYER_CROSS_DECODER || kind == GALV_LAYER_MOE_DECODER;
+}
+
 /* Is it Megatron-DeepSpeed? Megatron-LM had no ZeRO of its own before 2023. */
 static inline bool galv_is_megatron_deepspeed(const galv_workload *workload,
                                               int32_t zero)
@@ -101,14 +108,31 @@ double galv_layer_activation_bytes(const galv_layer_share *share, bool selective
 /* Bytes of the layer's input, all that full recomputation keeps: 2 s b h. */
 double galv_layer_input_bytes(const galv_layer_share *share);
 
+/* Bytes that the gradients of weights wait with when the gradients of inputs are done
+ * (BACKWARD_INPUT): input and gradient of the output of every product, 32 h a token of
+ * a GPT layer. Source: Qi et al. 2023 (arXiv 2401.10241), table 1. */
+double galv_layer_waiting_bytes(const galv_layer_share *share, int part);
+
 /* Bytes that exist only while a pass of the part runs: gradients of the widest
- * activations, the attention matrix recomputed, logits in 16 bits. */
+ * activations, the attention matrix recomputed, logits in 16 bits, the gradient of the
+ * embedding's table. */
 double galv_layer_transient_bytes(const galv_layer_share *share,
                                   galv_recompute recompute, int part, int pass);
 
 /* Bytes of the softmax over the vocabulary kept from the head's forward to its
  * backward: 4 per logit (fp32). Source: Korthikanti et al. 2022, section 4.3. */
 double galv_layer_logit_bytes(const galv_layer_share *share);
+
+/* Shapes of the weights of products, each once. */
+#define GALV_MAX_WEIGHT_SHAPES 64
+typedef struct galv_weight_shapes {
+    int32_t n_shapes;
+    double rows[GALV_MAX_WEIGHT_SHAPES], columns[GALV_MAX_WEIGHT_SHAPES];
+} galv_weight_shapes;
+
+/* Adds the products of a block on one rank; the elements of those whose shape was not
+ * seen before. 0 for embedding and head. */
+double galv_layer_add_shapes(galv_weight_shapes *seen, const galv_layer_share *share);
 
 /* Parameters of one layer on one rank before ZeRO. A tied head on a stage of its own
  * (pp > 1) holds its copy of the table. */

@@ -17,8 +17,11 @@
  *
  * Activations, rules that the schedule and the simulator rely on:
  *   - FORWARD ends by keeping what the layers need; BACKWARD ends by giving it back.
- *     Split, BACKWARD_INPUT gives half back and BACKWARD_WEIGHT the other half: inputs
- *     of products and their gradients wait for the weights.
+ *     Split, BACKWARD_INPUT gives back all but what waits for the weights (inputs of
+ *     products and gradients of their outputs, which it makes), and BACKWARD_WEIGHT
+ *     that.
+ *   - A BACKWARD over several layers lets the activations of each go before it comes to
+ *     the one before: its transient is the most that it holds over what it began with.
  *   - Full recomputation keeps the input alone. RECOMPUTE starts by taking the rest,
  *     for one layer at a time (frameworks recompute layer by layer even where one
  *     operation covers several); BACKWARD gives both back.
@@ -122,24 +125,91 @@ static void add_context(galv_stage_memory *memory, const galv_plan *plan,
         (600 + (groups > 0 ? 200 : 0) + 150 * groups) * MIB + slack * held;
 }
 
-/* Workspace of the products of local experts: Transformer Engine gives each of its four
- * streams one, of 32 MiB where fp8 exists (Hopper and later), else 4. The same for
- * every stage of a model with experts, though a stage may have none. */
-static double grouped_workspace(const galv_costmodel *model, const galv_plan *plan,
-                                int32_t stage)
+/* Does the current Transformer Engine run the products? A year not told is this one. */
+static bool is_current_megatron(const galv_workload *workload)
+{
+    int32_t year = workload->software_year;
+    return workload->software == GALV_SOFTWARE_MEGATRON && (year == 0 || year >= 2025);
+}
+
+/* Workspaces of products. cuBLAS: 32 MiB for the thread that runs forward and as much
+ * for the one that runs backward (PyTorch's default from Hopper on, and what
+ * CUBLAS_WORKSPACE_CONFIG=:4096:8 of reproducible runs asks for anywhere).
+ * Transformer Engine: 32 MiB where fp8 exists (Hopper and later), else 4; with experts
+ * in any layer, one more for each of the four streams of grouped products. */
+static double workspace(const galv_costmodel *model, const galv_plan *plan,
+                        int32_t stage)
 {
     const galv_job *job = &model->job;
+    const double cublas = 2 * 32 * MIB;
+    int32_t year = job->workload.software_year;
+    if (job->workload.software != GALV_SOFTWARE_MEGATRON || (year > 0 && year < 2023)) {
+        return cublas;
+    }
     bool experts = false;
     for (int32_t g = 0; g < job->model.n_groups; g++) {
         experts = experts || job->model.groups[g].kind == GALV_LAYER_MOE_DECODER;
     }
-    if (!experts || job->workload.software != GALV_SOFTWARE_MEGATRON) {
-        return 0;
-    }
     const galv_cluster *cluster = &job->cluster;
     int32_t pool = cluster->n_pools > 1 ? galv_placement_pool(plan, cluster, stage) : 0;
     bool has_fp8 = cluster->pools[pool].device.peak_flop_per_s[GALV_FP8] > 0;
-    return 4 * (has_fp8 ? 32 : 4) * MIB;
+    return cublas + (experts ? 5 : 1) * (has_fp8 ? 32 : 4) * MIB;
+}
+
+/* Megatron-LM gathers the input of products that are its own (the logits'; before it
+ * had Transformer Engine's, all) into a buffer that it keeps. */
+static double gather_buffer(const galv_costmodel *model, const galv_layer_share *share)
+{
+    const galv_workload *workload = &model->job.workload;
+    int32_t year = workload->software_year;
+    bool old = year > 0 && year < 2023;
+    bool own = share->group->kind == GALV_LAYER_HEAD ||
+               (old && galv_layer_is_block(share->group->kind));
+    return workload->software == GALV_SOFTWARE_MEGATRON && own &&
+                   share->region_tokens < share->tokens
+               ? galv_weight_bytes(workload) * share->tokens * share->group->hidden_size
+               : 0;
+}
+
+/* Where gradients of weights are summed into the main ones by the products themselves,
+ * autograd still wants some: Transformer Engine gives it an empty one, since 2.3 (2025)
+ * one for each shape, kept for good. */
+static double add_placeholders(galv_weight_shapes *seen, const galv_costmodel *model,
+                               const galv_layer_share *share)
+{
+    const galv_workload *workload = &model->job.workload;
+    return is_current_megatron(workload) && workload->precision > GALV_TF32
+               ? galv_weight_bytes(workload) * galv_layer_add_shapes(seen, share)
+               : 0;
+}
+
+/* Buffers that stay once they are made. */
+static double standing_buffers(const galv_costmodel *model, const galv_plan *plan,
+                               int32_t stage)
+{
+    galv_weight_shapes seen = {.n_shapes = 0};
+    double placeholders = 0;
+    double gather = 0;
+    const galv_layer_group *last = NULL;
+    for (int32_t chunk = 0; chunk < galv_plan_n_chunks(plan); chunk++) {
+        int32_t v = galv_plan_virtual_stage(plan, stage, chunk);
+        for (int32_t layer = plan->first_layer[v]; layer < plan->first_layer[v + 1];
+             layer++) {
+            const galv_layer_group *group = galv_model_layer(&model->job.model, layer);
+            if (group == last) {
+                continue;
+            }
+            last = group;
+            galv_layer_share share;
+            galv_layer_share_init(&share, &model->facts, &model->job.workload, group,
+                                  galv_plan_strategy(plan, layer),
+                                  galv_plan_local_samples(plan, layer), 1);
+            placeholders += add_placeholders(&seen, model, &share);
+            double needed = gather_buffer(model, &share);
+            gather = needed > gather ? needed : gather;
+        }
+    }
+    return workspace(model, plan, stage) + placeholders + gather;
 }
 
 void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel *model,
@@ -161,9 +231,7 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
                        galv_expert_shards(workload, group, plan, strategy));
         }
     }
-    /* matrix-product workspace */
-    memory->bytes[GALV_MEMORY_BUFFERS] +=
-        64 * MIB + grouped_workspace(model, plan, stage);
+    memory->bytes[GALV_MEMORY_BUFFERS] += standing_buffers(model, plan, stage);
     add_context(memory, plan, workload->software);
 }
 
@@ -178,12 +246,6 @@ static bool is_last_part(int part)
 {
     return part == GALV_PART_WHOLE || part == GALV_PART_MLP ||
            part == GALV_PART_COMBINE;
-}
-
-static bool is_block(galv_layer_kind kind)
-{
-    return kind == GALV_LAYER_ENCODER || kind == GALV_LAYER_DECODER ||
-           kind == GALV_LAYER_CROSS_DECODER || kind == GALV_LAYER_MOE_DECODER;
 }
 
 /* Weights that ZeRO-3 gathered for the pass and that its last operation frees. */
@@ -205,7 +267,8 @@ static double gathered_bytes(const galv_costmodel *model, const galv_plan *plan,
 }
 
 static void change_activations(galv_cost *cost, const galv_operation *operation,
-                               double kept, double input, bool full, double count)
+                               double kept, double input, double waiting, bool full,
+                               double count)
 {
     double *at_end = &cost->end_bytes[GALV_MEMORY_ACTIVATIONS];
     double rest = kept - input;
@@ -220,10 +283,10 @@ static void change_activations(galv_cost *cost, const galv_operation *operation,
         *at_end -= full ? rest + count * input : count * kept;
         break;
     case GALV_OP_BACKWARD_INPUT:
-        *at_end -= full ? rest + count * (input - kept / 2) : count * kept / 2;
+        *at_end -= full ? rest + count * (input - waiting) : count * (kept - waiting);
         break;
     case GALV_OP_BACKWARD_WEIGHT:
-        *at_end -= count * kept / 2;
+        *at_end -= count * waiting;
         break;
     default:
         break;
@@ -239,8 +302,8 @@ void galv_memory_of_compute(galv_cost *cost, const galv_costmodel *model,
     int part = operation->part;
     int kind = operation->kind;
     bool backward = kind == GALV_OP_BACKWARD || kind == GALV_OP_BACKWARD_INPUT;
-    bool full =
-        strategy->recompute == GALV_RECOMPUTE_FULL && is_block(share->group->kind);
+    bool full = strategy->recompute == GALV_RECOMPUTE_FULL &&
+                galv_layer_is_block(share->group->kind);
     bool selective = strategy->recompute == GALV_RECOMPUTE_SELECTIVE;
     /* by operation, what is kept is chosen, whatever the stack would keep */
     bool chosen = galv_layer_is_op_selective(share, strategy->recompute);
@@ -248,15 +311,23 @@ void galv_memory_of_compute(galv_cost *cost, const galv_costmodel *model,
                   galv_layer_activation_bytes(share, selective, part);
     kept *= galv_measured_memory_ratio(&model->measured, share, strategy);
     double input = is_first_part(part) ? galv_layer_input_bytes(share) : 0;
-    change_activations(cost, operation, kept, input < kept ? input : kept, full, count);
+    double before = cost->end_bytes[GALV_MEMORY_ACTIVATIONS];
+    change_activations(cost, operation, kept, input < kept ? input : kept,
+                       galv_layer_waiting_bytes(share, part), full, count);
+    double given_back = before - cost->end_bytes[GALV_MEMORY_ACTIVATIONS];
+    double *buffers = &cost->end_bytes[GALV_MEMORY_BUFFERS];
+    bool is_head = share->group->kind == GALV_LAYER_HEAD;
+    double logits = is_head ? galv_layer_logit_bytes(share) : 0;
+    if (backward) {
+        /* layers come here first to last, and go backward last to first */
+        cost->transient_bytes -= given_back + logits;
+    }
     double transient =
         galv_layer_transient_bytes(share, strategy->recompute, part, kind);
     if (transient > cost->transient_bytes) {
         cost->transient_bytes = transient;
     }
-    double *buffers = &cost->end_bytes[GALV_MEMORY_BUFFERS];
-    if (share->group->kind == GALV_LAYER_HEAD) {
-        double logits = galv_layer_logit_bytes(share);
+    if (is_head) {
         *buffers += kind == GALV_OP_FORWARD ? logits : 0;
         *buffers -= backward ? logits : 0;
     }

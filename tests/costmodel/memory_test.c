@@ -323,35 +323,167 @@ Test(costmodel_memory, experts_keep_what_weighs_their_rows)
                        1.4 * row * h, 1, "as it was, times the stack's factor");
 }
 
-/* Transformer Engine: four streams, each of 4 MiB on Ampere and 32 MiB from Hopper on.
- */
-Test(costmodel_memory, grouped_products_have_a_workspace_for_each_stream)
+static double standing_buffers(galv_job *job, const galv_strategy *s, int32_t pp,
+                               int32_t stage)
 {
-    double buffers[3];
-    for (int i = 0; i < 3; i++) {
+    test_plan p;
+    test_uniform_plan(&p, job, s, pp, 1);
+    galv_costmodel *model = test_model(job, NULL);
+    galv_stage_memory memory;
+    galv_costmodel_stage_memory(&memory, model, &p.plan, stage);
+    galv_costmodel_free(model);
+    return memory.bytes[GALV_MEMORY_BUFFERS];
+}
+
+/* cuBLAS: 32 MiB for each of two threads. Transformer Engine: 4 MiB on Ampere and 32
+ * from Hopper on; with experts four more, one for each stream. The year is one without
+ * placeholders of gradients. */
+Test(costmodel_memory, products_have_workspaces_by_thread_and_stream)
+{
+    double buffers[4];
+    for (int i = 0; i < 4; i++) {
         galv_job job;
         test_gpt_job(&job, 2, 512, 8, 1024, 1024, 1, 8);
-        if (i > 0) {
+        job.workload.software_year = 2024;
+        if (i % 2 > 0) {
             galv_layer_group *block = &job.model.groups[1];
             block->kind = GALV_LAYER_MOE_DECODER;
             block->num_experts = 4;
             block->moe_router_topk = 2;
             block->moe_ffn_hidden_size = 2048;
         }
-        if (i == 2) {
+        if (i > 1) {
             job.cluster.pools[0].device.peak_flop_per_s[GALV_FP8] = 1979e12;
         }
+        galv_strategy s = GALV_STRATEGY_INIT;
+        buffers[i] = standing_buffers(&job, &s, 1, 0) / 1048576;
+    }
+    cr_expect_float_eq(buffers[0], 64 + 4, 1e-9);
+    cr_expect_float_eq(buffers[1], 64 + 5 * 4, 1e-9);
+    cr_expect_float_eq(buffers[2], 64 + 32, 1e-9);
+    cr_expect_float_eq(buffers[3], 64 + 5 * 32, 1e-9);
+}
+
+/* Llama-like layers of h 512, f 1536, 8 heads and 2 groups of 64, tp 2. By hand, for
+ * each of two stages, in elements: QKV (4 + 2) 64 x 512, projection 512 x 256, gate and
+ * up 1536 x 512, down 512 x 768; each shape once, however many layers. Whoever makes
+ * them anew, or lets autograd have the gradients, keeps none. */
+Test(costmodel_memory, gradients_summed_in_products_leave_placeholders)
+{
+    galv_job job;
+    test_gpt_job(&job, 4, 512, 8, 1024, 1024, 1, 8);
+    galv_layer_group *block = &job.model.groups[1];
+    block->ffn_hidden_size = 1536;
+    block->num_query_groups = 2;
+    block->gated_linear_unit = true;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = 2;
+    job.workload.software_year = 2024;
+    double before = standing_buffers(&job, &s, 2, 0);
+    job.workload.software_year = 2025;
+    const double each = 2 * 512.0 * (6 * 64 + 256 + 1536 + 768);
+    cr_expect_float_eq(standing_buffers(&job, &s, 2, 0) - before, each, 1e-3);
+    cr_expect_float_eq(standing_buffers(&job, &s, 2, 1) - before, each, 1e-3);
+    job.workload.software_year = 0;
+    cr_expect_float_eq(standing_buffers(&job, &s, 2, 0) - before, each, 1e-3);
+    job.workload.software = GALV_SOFTWARE_EAGER;
+    cr_expect_float_eq(standing_buffers(&job, &s, 2, 0), 64 * 1048576.0, 1e-3);
+}
+
+/* Sequence parallelism gathers the input of the logits, 2 bytes of 1024 x 512, into a
+ * buffer that stays; before Transformer Engine that of every product. */
+Test(costmodel_memory, gathered_inputs_of_own_products_stay)
+{
+    galv_job job;
+    test_gpt_job(&job, 4, 512, 8, 1024, 1024, 1, 8);
+    for (int32_t year = 2022; year <= 2024; year += 2) {
+        job.workload.software_year = year;
+        double stays[2];
+        for (int32_t stage = 0; stage < 2; stage++) {
+            galv_strategy s = GALV_STRATEGY_INIT;
+            s.tp = 2;
+            double without = standing_buffers(&job, &s, 2, stage);
+            s.sp = GALV_SP_MEGATRON;
+            stays[stage] = standing_buffers(&job, &s, 2, stage) - without;
+        }
+        cr_expect_float_eq(stays[0], year == 2022 ? 2 * 1024 * 512 : 0, 1e-3);
+        cr_expect_float_eq(stays[1], 2 * 1024 * 512, 1e-3);
+    }
+}
+
+/* Qi et al. 2023 (arXiv 2401.10241), table 1: of a GPT layer s b h (34 + 5 a s / h)
+ * bytes are kept, and 32 s b h of them and of gradients wait for the weights'
+ * gradients. The head's: its input and the gradient of the logits. */
+Test(costmodel_memory, weights_wait_with_inputs_and_gradients_of_products)
+{
+    galv_job job;
+    test_gpt_job(&job, 4, 2304, 24, 1024, 50304, 1, 8);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    const double sbh = 1024.0 * 2304;
+    const double kept = sbh * (34 + 5.0 * 24 * 1024 / 2304);
+    int act = GALV_MEMORY_ACTIVATIONS;
+    galv_cost forward = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 3);
+    galv_cost input = test_op(model, &p, GALV_OP_BACKWARD_INPUT, GALV_PART_WHOLE, 1, 3);
+    galv_cost weight =
+        test_op(model, &p, GALV_OP_BACKWARD_WEIGHT, GALV_PART_WHOLE, 1, 3);
+    cr_expect_float_eq(forward.end_bytes[act], 3 * kept, 1);
+    cr_expect_float_eq(input.end_bytes[act], -3 * (kept - 32 * sbh), 1);
+    cr_expect_float_eq(weight.end_bytes[act], -3 * 32 * sbh, 1);
+    weight = test_op(model, &p, GALV_OP_BACKWARD_WEIGHT, GALV_PART_WHOLE, 5, 1);
+    cr_expect_float_eq(weight.end_bytes[act], -2 * (sbh + 1024.0 * 50304), 1);
+    galv_costmodel_free(model);
+}
+
+/* A layer backward, h 512, f 2048, 1024 tokens of 2 bytes, fused attention: the
+ * gradient of its output, and those of the activation and of what that was made of, for
+ * which the activation itself makes room. Without a gate 2 (h + f) a token, with one
+ * 2 (h + 2 f); while the gradients of weights wait, the activation stays. */
+Test(costmodel_memory, backward_lets_go_what_it_has_used)
+{
+    const double rows = 2 * 1024;
+    for (int gated = 0; gated < 2; gated++) {
+        galv_job job;
+        test_gpt_job(&job, 4, 512, 8, 1024, 1024, 1, 8);
+        job.model.groups[1].gated_linear_unit = gated > 0;
+        job.workload.flash_attention = true;
         galv_strategy s = GALV_STRATEGY_INIT;
         test_plan p;
         test_uniform_plan(&p, &job, &s, 1, 1);
         galv_costmodel *model = test_model(&job, NULL);
-        galv_stage_memory memory;
-        galv_costmodel_stage_memory(&memory, model, &p.plan, 0);
-        buffers[i] = memory.bytes[GALV_MEMORY_BUFFERS];
+        galv_cost cost = test_op(model, &p, GALV_OP_BACKWARD, GALV_PART_WHOLE, 1, 2);
+        cr_expect_float_eq(cost.transient_bytes, rows * (512 + (1 + gated) * 2048.0),
+                           1e-3);
+        cost = test_op(model, &p, GALV_OP_BACKWARD_INPUT, GALV_PART_WHOLE, 1, 2);
+        cr_expect_float_eq(cost.transient_bytes, rows * (512 + (2 + gated) * 2048.0),
+                           1e-3);
         galv_costmodel_free(model);
     }
-    cr_expect_float_eq(buffers[1] - buffers[0], 16 * 1048576.0, 1);
-    cr_expect_float_eq(buffers[2] - buffers[0], 128 * 1048576.0, 1);
+}
+
+/* The table of 30 000 rows has a gradient of 2 bytes x 512 each beside that of the
+ * embedding's output. It comes last: by then the layers behind it, in the same
+ * operation, have given theirs back, and only what is over counts. */
+Test(costmodel_memory, the_gradient_of_the_table_comes_last)
+{
+    galv_job job;
+    test_gpt_job(&job, 4, 512, 8, 1024, 29952, 1, 8);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    const double table = 2 * 512 * (1024.0 + 29952);
+    galv_cost own = test_op(model, &p, GALV_OP_BACKWARD, GALV_PART_WHOLE, 0, 1);
+    galv_cost layer = test_op(model, &p, GALV_OP_BACKWARD, GALV_PART_WHOLE, 1, 1);
+    cr_expect_float_eq(own.transient_bytes, table, 1e-3);
+    cr_expect(table > layer.transient_bytes);
+    galv_cost run = test_op(model, &p, GALV_OP_BACKWARD, GALV_PART_WHOLE, 0, 2);
+    double over = table + layer.end_bytes[GALV_MEMORY_ACTIVATIONS];
+    cr_expect(over < layer.transient_bytes);
+    cr_expect_float_eq(run.transient_bytes, layer.transient_bytes, 1e-3);
+    galv_costmodel_free(model);
 }
 
 static double step_transient(galv_software software, int32_t zero)
