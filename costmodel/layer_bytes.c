@@ -7,7 +7,8 @@
  * of attention, 2 a s / t (5 with dropout), or 4 a / t where attention is fused. For h
  * = a d, f = 4 h that is Korthikanti's 34 + 5 a s / h.
  *
- * Under fp8 the inputs of products are kept in 8 bits. PyTorch's selective
+ * Under fp8 the inputs of products are kept in 8 bits, that of attention's projection
+ * beside the 16-bit output that attention keeps for itself. PyTorch's selective
  * recomputation keeps the layer's input, attention's output and that of every second
  * product: queries, values, the first of the MLP's and, where that is gated, its last.
  * For Llama-3 8B those are 15.5 h bytes a token, which is what torchtitan's compiled
@@ -46,6 +47,13 @@ static double kept_width(const galv_layer_share *s)
     }
 }
 
+/* Bytes of what is kept of it beside the element itself, where another operation keeps
+ * that. */
+static double converted_width(const galv_layer_share *s)
+{
+    return kept_width(s) < width(s) ? kept_width(s) : 0;
+}
+
 static double core_bytes(const galv_layer_share *s, double seq_kv, bool selective)
 {
     double rows = s->samples * s->heads * s->seq / s->cp;
@@ -68,8 +76,8 @@ static double attention_bytes(const galv_layer_share *s, bool selective)
     double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
     double region = s->region_tokens;
     double mask = g->dropout > 0 ? region * h : 0;
-    double bytes =
-        (e + kept_width(s)) * region * h + mask + e * s->tokens * a * s->v_dim;
+    double bytes = (e + kept_width(s)) * region * h + mask +
+                   (e + converted_width(s)) * s->tokens * a * s->v_dim;
     if (g->kv_lora_rank > 0) {
         double latent = g->q_lora_rank + g->kv_lora_rank;
         bytes +=

@@ -1,8 +1,8 @@
 /* Memory: what a rank holds throughout, and what each operation takes and gives back.
  *
  * Throughout, bytes per parameter before ZeRO (16-bit training): weights 2, gradients 2
- * or 4, optimizer 12 (fp32 weights and two moments; 16 with fp16 gradients, which are
- * cast to fp32 for the step); fp32 training 4, 4 and 8. Stage 1 spreads the optimizer
+ * or 4, optimizer 12 (fp32 weights and two moments; 16-bit gradients are cast to fp32
+ * for the step alone: operation.c); fp32 training 4, 4 and 8. Stage 1 spreads the optimizer
  * over the D ranks that share the parameters, stage 2 the gradients too, stage 3 the
  * weights too. FSDP of eager PyTorch shards the fp32 weights themselves and has no
  * 16-bit copy beside them. ZeRO under Megatron before 2023 is Megatron-DeepSpeed's,
@@ -73,8 +73,6 @@ static state_bytes state_of(const galv_workload *workload, int32_t zero)
     state_bytes s = {galv_weight_bytes(workload), galv_gradient_bytes(workload), 12};
     if (workload->precision <= GALV_TF32) {
         s.optimizer = 8;
-    } else if (workload->grad_precision == GALV_FP16) {
-        s.optimizer = 16;
     }
     if (galv_is_megatron_deepspeed(workload, zero) &&
         workload->precision == GALV_BF16 && s.gradients > 2) {

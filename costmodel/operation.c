@@ -23,10 +23,11 @@
 #define BLOCKED_LAUNCH 1.5
 
 /* Bytes per parameter that torch.optim.AdamW makes for a step where it is not fused:
- * the root of the second moment and the update, both fp32; and the fp32 copy of the
- * gradient where runtimes of their own (InternEvo's hybrid optimizer) keep 16-bit ones.
- * Stages 1 and 2 make that copy of a flat one of the shard's 16-bit gradients, which
- * lives as long (ColossalAI's optimizer and InternEvo's after it). */
+ * the root of the second moment and the update, both fp32; and the fp32 copy of
+ * gradients kept in 16 bits, by Megatron-LM's mixed-precision optimizer (which lets it
+ * go before the next forward) and by runtimes of their own (InternEvo's hybrid
+ * optimizer). There stages 1 and 2 make that copy of a flat one of the shard's 16-bit
+ * gradients, which lives as long (ColossalAI's optimizer and InternEvo's after it). */
 #define UNFUSED_STEP_BYTES  8.0
 #define GRADIENT_COPY_BYTES 4.0
 #define FLAT_GRADIENT_BYTES 2.0
@@ -358,12 +359,15 @@ static void price_optimizer(galv_cost *cost, const galv_costmodel *model,
     bool other = workload->software == GALV_SOFTWARE_OTHER;
     int32_t zero = galv_plan_strategy(plan, operation->first_layer)->zero;
     bool is_flat = other && workload->precision > GALV_TF32 && (zero == 1 || zero == 2);
+    double each = other && is_flat ? FLAT_GRADIENT_BYTES : 0;
     if (other || workload->software == GALV_SOFTWARE_EAGER) {
-        cost->transient_bytes =
-            (UNFUSED_STEP_BYTES + (other ? GRADIENT_COPY_BYTES : 0) +
-             (is_flat ? FLAT_GRADIENT_BYTES : 0)) *
-            (run.dense_shard + run.experts_shard);
+        each += UNFUSED_STEP_BYTES;
     }
+    if (other || (workload->software == GALV_SOFTWARE_MEGATRON &&
+                  workload->grad_precision > GALV_TF32)) {
+        each += GRADIENT_COPY_BYTES;
+    }
+    cost->transient_bytes = each * (run.dense_shard + run.experts_shard);
     if (model->measured.n_series == 0) {
         add_step(cost, model, law, &run);
     }

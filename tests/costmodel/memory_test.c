@@ -73,7 +73,8 @@ Test(costmodel_memory, activations_match_korthikanti)
     }
 }
 
-/* Megatron-LM's table of bytes per parameter (docs, distributed optimizer). */
+/* Megatron-LM's table of bytes per parameter (docs, distributed optimizer), but for the
+ * fp32 copy of 16-bit gradients, which lives during the step alone. */
 Test(costmodel_memory, states_match_the_zero_table)
 {
     static const struct {
@@ -82,8 +83,8 @@ Test(costmodel_memory, states_match_the_zero_table)
         int32_t zero;
         double fixed, shared; /* fixed + shared / D */
     } rows[] = {
-        {"fp16, fp16 gradients", GALV_FP16, GALV_FP16, 0, 20, 0},
-        {"fp16 distributed", GALV_FP16, GALV_FP16, 1, 4, 16},
+        {"fp16, fp16 gradients", GALV_FP16, GALV_FP16, 0, 20 - 4, 0},
+        {"fp16 distributed", GALV_FP16, GALV_FP16, 1, 4, 16 - 4},
         {"bf16, fp32 gradients", GALV_BF16, GALV_FP32, 0, 18, 0},
         {"bf16 distributed", GALV_BF16, GALV_FP32, 1, 6, 12},
         {"fp32", GALV_FP32, GALV_FP32, 0, 16, 0},
@@ -486,11 +487,14 @@ Test(costmodel_memory, the_gradient_of_the_table_comes_last)
     galv_costmodel_free(model);
 }
 
-static double step_transient(galv_software software, int32_t zero)
+static double step_transient(galv_software software, galv_precision gradients,
+                             int32_t zero)
 {
     galv_job job;
     test_gpt_job(&job, 4, 1024, 16, 1024, 1024, 1, 8);
     job.workload.software = software;
+    job.workload.precision = gradients == GALV_FP16 ? GALV_FP16 : GALV_BF16;
+    job.workload.grad_precision = gradients;
     galv_strategy s = GALV_STRATEGY_INIT;
     s.dp = 4;
     s.zero = zero;
@@ -507,11 +511,26 @@ static double step_transient(galv_software software, int32_t zero)
 /* Bytes per parameter of the shard that live during a step alone: two fp32 temporaries
  * of AdamW; the fp32 gradient; the flat 16-bit one it is made of in stages 1 and 2.
  * Four layers over four ranks. */
-Test(costmodel_memory, steps_that_are_not_fused_copy_the_gradient)
+Test(costmodel_memory, steps_copy_gradients_of_16_bits)
 {
-    cr_expect_float_eq(step_transient(GALV_SOFTWARE_MEGATRON, 1), 0, 1e-9);
-    cr_expect_float_eq(step_transient(GALV_SOFTWARE_EAGER, 3), 8, 1e-6);
-    cr_expect_float_eq(step_transient(GALV_SOFTWARE_OTHER, 3), 12, 1e-6);
-    cr_expect_float_eq(step_transient(GALV_SOFTWARE_OTHER, 1), 14, 1e-6);
-    cr_expect_float_eq(step_transient(GALV_SOFTWARE_OTHER, 2), 14, 1e-6);
+    static const struct {
+        galv_software software;
+        galv_precision gradients;
+        int32_t zero;
+        double each;
+    } rows[] = {
+        {GALV_SOFTWARE_MEGATRON, GALV_FP32, 1, 0},
+        {GALV_SOFTWARE_MEGATRON, GALV_BF16, 1, 4},
+        {GALV_SOFTWARE_MEGATRON, GALV_FP16, 1, 4},
+        {GALV_SOFTWARE_MEGATRON, GALV_FP16, 0, 16}, /* whole on each of four */
+        {GALV_SOFTWARE_EAGER, GALV_FP32, 3, 8},
+        {GALV_SOFTWARE_OTHER, GALV_FP32, 3, 12},
+        {GALV_SOFTWARE_OTHER, GALV_FP32, 1, 14},
+        {GALV_SOFTWARE_OTHER, GALV_FP32, 2, 14},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        double each =
+            step_transient(rows[i].software, rows[i].gradients, rows[i].zero);
+        cr_expect_float_eq(each, rows[i].each, 1e-6, "%zu: %g", i, each);
+    }
 }
