@@ -2,13 +2,13 @@
  *
  * Throughout, bytes per parameter before ZeRO (16-bit training): weights 2, gradients 2
  * or 4, optimizer 12 (fp32 weights and two moments; 16-bit gradients are cast to fp32
- * for the step alone: operation.c); fp32 training 4, 4 and 8. Stage 1 spreads the optimizer
- * over the D ranks that share the parameters, stage 2 the gradients too, stage 3 the
- * weights too. FSDP of eager PyTorch shards the fp32 weights themselves and has no
- * 16-bit copy beside them. ZeRO under Megatron before 2023 is Megatron-DeepSpeed's,
- * which sums bf16 gradients into fp32 ones and keeps both. Experts have a D of their
- * own. Source: Megatron-LM, docs/dist_optimizer; Rajbhandari et al. 2020 (arXiv
- * 1910.02054).
+ * for the step alone: operation.c); fp32 training 4, 4 and 8. Stage 1 spreads the
+ * optimizer over the D ranks that share the parameters, stage 2 the gradients too,
+ * stage 3 the weights too. FSDP of eager PyTorch shards the fp32 weights themselves and
+ * has no 16-bit copy beside them. ZeRO under Megatron before 2023 is
+ * Megatron-DeepSpeed's, which sums bf16 gradients into fp32 ones and keeps both.
+ * Experts have a D of their own. Source: Megatron-LM, docs/dist_optimizer; Rajbhandari
+ * et al. 2020 (arXiv 1910.02054).
  *
  * Where stages hold two copies of the model (plan/chunks.h: DualPipe), a rank holds the
  * states of both its chunks, so twice of what is not sharded; but each layer is held by
@@ -45,6 +45,14 @@
  * gradients are a few large buffers, as Megatron's. */
 #define ALLOCATOR_SLACK 0.04
 #define BUFFER_SLACK    0.02
+
+static const galv_device *device_of(const galv_costmodel *model, const galv_plan *plan,
+                                    int32_t stage)
+{
+    const galv_cluster *cluster = &model->job.cluster;
+    int32_t pool = cluster->n_pools > 1 ? galv_placement_pool(plan, cluster, stage) : 0;
+    return &cluster->pools[pool].device;
+}
 
 /* ---- throughout ---- */
 
@@ -83,6 +91,32 @@ static state_bytes state_of(const galv_workload *workload, int32_t zero)
         s.gradients = 4;
     }
     return s;
+}
+
+/* Bytes by which 8- and 4-bit products change what a weight takes. Transformer Engine
+ * converts weights once for all micro-batches and keeps the result, twice where it is
+ * wanted along both sides (by the transposed product of Hopper, or as blocks have a
+ * scale each), and the bf16 weight beside it unless it is trained in 8 bits alone.
+ * Source: Transformer Engine, Float8Tensor, MXFP8Tensor, NVFP4Tensor;
+ * is_first_microbatch. */
+static double narrow_weight_bytes(const galv_workload *workload,
+                                  const galv_device *device, int32_t zero)
+{
+    if (workload->software != GALV_SOFTWARE_MEGATRON || zero >= 3) {
+        return 0;
+    }
+    bool is_blackwell = device->peak_flop_per_s[GALV_NVFP4] > 0;
+    double beside = workload->fp8_params ? galv_weight_bytes(workload) : 0;
+    switch (workload->precision) {
+    case GALV_FP8:
+        return (is_blackwell ? 1 : 2) - beside;
+    case GALV_MXFP8:
+        return 2 * (1 + 1.0 / 32) - beside;
+    case GALV_NVFP4: /* bf16 weights always */
+        return 2 * (0.5 + 1.0 / 16);
+    default:
+        return 0;
+    }
 }
 
 static void add_states(galv_stage_memory *memory, const galv_workload *workload,
@@ -148,9 +182,7 @@ static double workspace(const galv_costmodel *model, const galv_plan *plan,
     for (int32_t g = 0; g < job->model.n_groups; g++) {
         experts = experts || job->model.groups[g].kind == GALV_LAYER_MOE_DECODER;
     }
-    const galv_cluster *cluster = &job->cluster;
-    int32_t pool = cluster->n_pools > 1 ? galv_placement_pool(plan, cluster, stage) : 0;
-    bool has_fp8 = cluster->pools[pool].device.peak_flop_per_s[GALV_FP8] > 0;
+    bool has_fp8 = device_of(model, plan, stage)->peak_flop_per_s[GALV_FP8] > 0;
     return cublas + (experts ? 5 : 1) * (has_fp8 ? 32 : 4) * MIB;
 }
 
@@ -215,6 +247,7 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
 {
     memset(memory, 0, sizeof *memory);
     const galv_workload *workload = &model->job.workload;
+    const galv_device *device = device_of(model, plan, stage);
     for (int32_t chunk = 0; chunk < galv_plan_n_chunks(plan); chunk++) {
         int32_t v = galv_plan_virtual_stage(plan, stage, chunk);
         for (int32_t layer = plan->first_layer[v]; layer < plan->first_layer[v + 1];
@@ -227,6 +260,11 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
                        galv_dense_shards(plan, strategy));
             add_states(memory, workload, strategy, local.experts,
                        galv_expert_shards(workload, group, plan, strategy));
+            if (galv_layer_is_block(group->kind)) {
+                memory->bytes[GALV_MEMORY_PARAMETERS] +=
+                    (local.dense + local.experts) *
+                    narrow_weight_bytes(workload, device, strategy->zero);
+            }
         }
     }
     memory->bytes[GALV_MEMORY_BUFFERS] += standing_buffers(model, plan, stage);

@@ -125,6 +125,7 @@ galv_status galv_workload_from_json(galv_workload *workload, galv_json_value val
     galv_json_i32(&o, "expert_tp", GALV_OPTIONAL, 0, MAX_EXPERT_TP, &read.expert_tp);
     galv_json_bool(&o, "vocab_unpadded", GALV_OPTIONAL, &read.vocab_unpadded);
     galv_json_bool(&o, "launch_blocking", GALV_OPTIONAL, &read.launch_blocking);
+    galv_json_bool(&o, "fp8_params", GALV_OPTIONAL, &read.fp8_params);
     galv_status status = galv_json_leave(&o);
     if (status != GALV_OK) {
         return status;
@@ -165,6 +166,9 @@ void galv_workload_to_json(const galv_workload *workload, galv_json_writer *writ
     }
     if (workload->launch_blocking) {
         galv_json_key_bool(writer, "launch_blocking", true);
+    }
+    if (workload->fp8_params) {
+        galv_json_key_bool(writer, "fp8_params", true);
     }
     galv_json_end_object(writer);
 }

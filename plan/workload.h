@@ -64,13 +64,15 @@ typedef struct galv_workload {
     bool vocab_unpadded;  /* each rank has vocab_size / tp columns of logits, rounded
                              down */
     bool launch_blocking; /* CUDA_LAUNCH_BLOCKING=1: the host waits for each kernel */
+    bool fp8_params; /* weights of 8-bit products are kept in 8 bits alone (Megatron
+                        Core, --fp8-param-gather; NeMo's recipes), not beside bf16 */
 } galv_workload;
 
 /* bf16, fp32 gradients, fused attention, megatron, batch 0 (chosen later). */
 #define GALV_WORKLOAD_INIT                                                          \
     {                                                                               \
         0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0, 0, \
-            false, false                                                            \
+            false, false, false                                                     \
     }
 
 galv_status galv_workload_check(const galv_workload *workload, galv_err *err);

@@ -122,8 +122,10 @@ static galv_precision gradient_precision(const galv_case *c, galv_software softw
     switch (software) {
     case GALV_SOFTWARE_MEGATRON:
         /* recipes that overlap the reduction of a distributed optimizer are NVIDIA's
-         * benchmarks, which reduce in bf16 (grad_reduce_in_fp32: false) */
-        if (c->software_year >= 2023 && c->zero > 0 && c->overlap_grad_reduce) {
+         * benchmarks, which reduce in bf16 (grad_reduce_in_fp32: false); they overlap
+         * tensor parallelism too, where there is any */
+        if (c->software_year >= 2023 && c->zero > 0 && c->overlap_grad_reduce &&
+            (c->tp == 1 || c->tp_comm_overlap)) {
             return half;
         }
         return precision == GALV_FP16 ? GALV_FP16 : GALV_FP32;
@@ -151,6 +153,7 @@ static galv_workload make_workload(const galv_case *c)
     w.expert_tp = c->expert_tp;
     w.vocab_unpadded = c->vocab_unpadded;
     w.launch_blocking = c->launch_blocking;
+    w.fp8_params = w.software == GALV_SOFTWARE_MEGATRON && c->zero > 0;
     return w;
 }
 

@@ -102,8 +102,11 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
  * - gradients: megatron accumulates and reduces in fp32 with bf16 and the 8- and 4-bit
  *   types, in fp16 with fp16 (--accumulate-allreduce-grads-in-fp32 is implied by --bf16
  *   only), and in bf16 since 2023 where a distributed optimizer overlaps its reduction
- *   (NVIDIA's recipes set grad_reduce_in_fp32 to false); eager and other: fp32 (FSDP's
- * reduce_dtype as the benchmarks set it); deepspeed and oneflow: the 16-bit type.
+ *   and tensor parallelism, if any, its collectives (NVIDIA's recipes do, and set
+ *   grad_reduce_in_fp32 to false); eager and other: fp32 (FSDP's reduce_dtype as the
+ *   benchmarks set it); deepspeed and oneflow: the 16-bit type.
+ * - weights of 8-bit products: in 8 bits alone with megatron and a distributed
+ * optimizer (fp8_param_gather of NVIDIA's recipes).
  * - pipeline messages are asynchronous in interleaved schedules since 2022 and in
  *   zero-bubble ones, else not (Megatron-LM: --overlap-p2p-communication exists for
  *   interleaving only; zero-bubble-pipeline-parallelism: communication.py).

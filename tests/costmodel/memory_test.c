@@ -117,6 +117,76 @@ Test(costmodel_memory, states_match_the_zero_table)
     }
 }
 
+/* Rajbhandari et al. 2020 (arXiv 1910.02054), figure 1: 7.5 billion parameters on 64
+ * ranks, Adam in mixed precision: 120, 31.4, 16.6 and 1.9 GB. */
+Test(costmodel_memory, states_match_the_zero_paper)
+{
+    static const double gb[] = {120, 31.4, 16.6, 1.9};
+    for (int32_t zero = 0; zero < 4; zero++) {
+        galv_job job;
+        test_gpt_job(&job, 37, 4096, 32, 1024, 1024, 8, 64);
+        job.workload.precision = GALV_FP16;
+        job.workload.grad_precision = GALV_FP16;
+        job.workload.software = GALV_SOFTWARE_DEEPSPEED;
+        galv_strategy s = GALV_STRATEGY_INIT;
+        s.dp = 64;
+        s.zero = zero;
+        test_plan p;
+        test_uniform_plan(&p, &job, &s, 1, 1);
+        galv_costmodel *model = test_model(&job, NULL);
+        galv_stage_memory memory;
+        galv_costmodel_stage_memory(&memory, model, &p.plan, 0);
+        double bytes = memory.bytes[GALV_MEMORY_PARAMETERS] +
+                       memory.bytes[GALV_MEMORY_GRADIENTS] +
+                       memory.bytes[GALV_MEMORY_OPTIMIZER];
+        bytes *= 7.5e9 / galv_model_parameters(&job.model);
+        cr_expect_float_eq(bytes / 1e9, gb[zero], 0.05, "stage %d: %g", (int)zero,
+                           bytes / 1e9);
+        galv_costmodel_free(model);
+    }
+}
+
+/* Bytes of a weight of 8- and 4-bit products, converted ones counted: beside bf16, or
+ * alone (4-bit ones never are). Hopper multiplies along one side only and keeps a
+ * transposed copy; blocks of 32 (16) have a scale on either side. */
+Test(costmodel_memory, narrow_products_keep_converted_weights)
+{
+    static const struct {
+        galv_precision precision;
+        bool blackwell;
+        double beside, alone;
+    } rows[] = {
+        {GALV_BF16, true, 2, 2},
+        {GALV_FP8, false, 2 + 2, 2},
+        {GALV_FP8, true, 2 + 1, 1},
+        {GALV_MXFP8, true, 2 + 2.0625, 2.0625},
+        {GALV_NVFP4, true, 2 + 1.125, 2 + 1.125},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (int alone = 0; alone < 2; alone++) {
+            galv_job job;
+            test_gpt_job(&job, 3, 1024, 16, 1024, 1024, 1, 8);
+            job.workload.precision = rows[i].precision;
+            job.workload.fp8_params = alone > 0;
+            if (rows[i].blackwell) {
+                job.cluster.pools[0].device.peak_flop_per_s[GALV_NVFP4] = 9e15;
+            }
+            galv_strategy s = GALV_STRATEGY_INIT;
+            test_plan p;
+            test_uniform_plan(&p, &job, &s, 3, 1);
+            galv_costmodel *model = test_model(&job, NULL);
+            galv_stage_memory memory; /* of a stage with one layer and no ends */
+            galv_costmodel_stage_memory(&memory, model, &p.plan, 1);
+            double each =
+                memory.bytes[GALV_MEMORY_PARAMETERS] /
+                galv_layer_count_parameters(&job.model, &job.model.groups[1]).dense;
+            cr_expect_float_eq(each, alone > 0 ? rows[i].alone : rows[i].beside, 1e-9,
+                               "row %zu: %g", i, each);
+            galv_costmodel_free(model);
+        }
+    }
+}
+
 static void add_changes(double sum[GALV_N_MEMORY_USES], const galv_cost *cost)
 {
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
@@ -529,8 +599,7 @@ Test(costmodel_memory, steps_copy_gradients_of_16_bits)
         {GALV_SOFTWARE_OTHER, GALV_FP32, 2, 14},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        double each =
-            step_transient(rows[i].software, rows[i].gradients, rows[i].zero);
+        double each = step_transient(rows[i].software, rows[i].gradients, rows[i].zero);
         cr_expect_float_eq(each, rows[i].each, 1e-6, "%zu: %g", i, each);
     }
 }

@@ -148,6 +148,12 @@ Test(traces_cases, software_family_and_nodes_are_as_the_header_says)
     cr_expect_eq(job.cluster.pools[0].inter_bytes_per_s, 6.25e9);
     cr_expect_eq(c->peak_memory_bytes, 79 * 1073741824.0);
 
+    /* reductions overlap, tensor-parallel collectives do not: no recipe of NVIDIA's */
+    galv_case like = *find(all, n, "dgxc_benchmarking_h100_gb200-0097");
+    like.tp_comm_overlap = false;
+    cr_assert_eq(galv_case_to_plan(&job, &plan, &like, arena, &err), GALV_OK);
+    cr_expect_eq(job.workload.grad_precision, GALV_FP32);
+
     c = find(all, n, "dgxc_benchmarking_h100_gb200-0097");
     cr_assert_eq(galv_case_to_plan(&job, &plan, c, arena, &err), GALV_OK);
     cr_expect_eq(job.model.groups[1].kind, GALV_LAYER_MOE_DECODER);
