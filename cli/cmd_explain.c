@@ -335,7 +335,7 @@ static void print_variants(const explaining *x, const variant *variants)
 
 /* ---- memory ---- */
 
-/* One line for the fullest stage. */
+/* What the fullest stage does and holds, in three lines of at most 80 columns. */
 static void print_peak(const galv_cli *cli, const galv_stage_result *stage)
 {
     char bytes[32];
@@ -351,12 +351,16 @@ static void print_peak(const galv_cli *cli, const galv_stage_result *stage)
             const char *what;
         } parts[] = {{p->gathered_bytes, "gathered parameters"},
                      {p->logits_bytes, "logits"},
-                     {p->workspace_bytes, "workspace"}};
+                     {p->workspace_bytes, "workspace"},
+                     {p->standing_bytes, "standing buffers"}};
+        const char *between = ", ";
         for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+            between = i == 1 ? ",\n  " : between;
             if (parts[i].bytes > 0) {
-                galv_text_printf(&line, ", %s %s",
+                galv_text_printf(&line, "%s%s %s", between,
                                  galv_print_bytes(bytes, sizeof bytes, parts[i].bytes),
                                  parts[i].what);
+                between = ", ";
             }
         }
     }

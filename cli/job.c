@@ -127,6 +127,18 @@ static galv_status read_words_of_workload(galv_workload *w, const galv_cli *cli,
         status = galv_cli_word(&software, cli, GALV_OPTION_SOFTWARE,
                                galv_software_names, GALV_N_SOFTWARES, err);
     }
+    int64_t modules[GALV_N_RECOMPUTE_MODULES];
+    size_t n_modules = 0;
+    if (status == GALV_OK) {
+        status =
+            galv_cli_words(modules, &n_modules, GALV_N_RECOMPUTE_MODULES, cli,
+                           GALV_OPTION_RECOMPUTE_MODULES, galv_recompute_module_names,
+                           GALV_N_RECOMPUTE_MODULES, err);
+    }
+    for (size_t i = 0; i < n_modules && status == GALV_OK; i++) {
+        uint32_t others = i > 0 ? w->recompute_modules : 0;
+        w->recompute_modules = others | 1u << modules[i];
+    }
     w->precision = (galv_precision)precision;
     w->grad_precision = (galv_precision)grad;
     w->software = (galv_software)software;

@@ -53,14 +53,6 @@ void galv_model_facts_init(galv_model_facts *facts, const galv_job *job)
         !facts->image && first->max_positions == 0 && facts->encoder_seq == 0;
 }
 
-double galv_padded_vocab(double vocab, double tp, galv_software software)
-{
-    bool megatron =
-        software == GALV_SOFTWARE_MEGATRON || software == GALV_SOFTWARE_DEEPSPEED;
-    double unit = (megatron ? 128 : software == GALV_SOFTWARE_OTHER ? 8 : 1) * tp;
-    return ceil(vocab / unit) * unit;
-}
-
 int32_t galv_expert_tp(const galv_workload *workload, const galv_layer_group *group,
                        const galv_strategy *strategy)
 {
@@ -119,6 +111,9 @@ void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *fact
     share->sums_apart = galv_is_megatron_deepspeed(workload, strategy->zero) &&
                         workload->precision == GALV_BF16 &&
                         workload->grad_precision <= GALV_TF32;
+    bool chooses = workload->software == GALV_SOFTWARE_MEGATRON &&
+                   strategy->recompute == GALV_RECOMPUTE_SELECTIVE;
+    share->again = chooses ? workload->recompute_modules : 0;
 }
 
 /* Is checkpointing PyTorch's own, and not Megatron's? */
@@ -151,6 +146,7 @@ typedef struct walk {
     bool for_input, for_weight;
     double weight_bytes; /* moved per element of a weight gradient */
     double again;        /* share of products run again before backward */
+    double again_anyway; /* ... whatever the module */
     bool stops_early;    /* recomputation ends where the last kept tensor is made */
 } walk;
 
@@ -238,6 +234,13 @@ static void norm(walk *w, double rows)
 {
     double elements = rows * w->share->group->hidden_size;
     moved(w, 4 * elements, 8 * elements, 1);
+}
+
+/* From here on backward runs kernels again: of a chosen module, or as it does anyway.
+ */
+static void run_again(walk *w, bool chosen)
+{
+    w->again = chosen ? 1 : w->again_anyway;
 }
 
 static void residual(walk *w, double rows)
@@ -370,16 +373,20 @@ static void latent_products(walk *w)
     double qk = w->share->qk_dim;
     if (q > 0) {
         linear(w, own, h, q);
-        moved(w, 4 * own * q, 8 * own * q, 1);
-        linear(w, rows, q, a * qk);
     } else {
         linear(w, rows, h, a * qk);
     }
     linear(w, own, h, kv + g->qk_rope_head_dim);
+    run_again(w, galv_layer_makes_again(w->share, GALV_AGAIN_MLA_UP_PROJ));
+    if (q > 0) {
+        moved(w, 4 * own * q, 8 * own * q, 1);
+        linear(w, rows, q, a * qk);
+    }
     moved(w, 4 * own * kv, 8 * own * kv, 1);
     linear(w, rows, kv, a * (g->qk_nope_head_dim + g->v_head_dim));
     /* keys are put together from their two halves */
     moved(w, 8 * rows * a * qk, 8 * rows * a * qk, 2);
+    run_again(w, false);
 }
 
 static void attention(walk *w, galv_recompute recompute)
@@ -390,8 +397,12 @@ static void attention(walk *w, galv_recompute recompute)
     double d = g->kv_channels;
     double a = s->heads_out;
     double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
-    bool again = recompute == GALV_RECOMPUTE_SELECTIVE && !s->fused;
+    bool again = recompute == GALV_RECOMPUTE_SELECTIVE && !s->fused &&
+                 (s->again == 0 || galv_layer_makes_again(s, GALV_AGAIN_CORE_ATTN));
+    run_again(w,
+              g->kv_lora_rank > 0 && galv_layer_makes_again(s, GALV_AGAIN_LAYERNORM));
     norm(w, s->region_tokens);
+    run_again(w, false);
     if (g->kv_lora_rank > 0) {
         latent_products(w);
     } else {
@@ -452,7 +463,9 @@ static void router(walk *w)
     const galv_layer_share *s = w->share;
     const galv_layer_group *g = s->group;
     double rows = s->region_tokens;
+    run_again(w, galv_layer_makes_again(s, GALV_AGAIN_LAYERNORM));
     norm(w, rows);
+    run_again(w, false);
     add_product(w, &w->law->gemm[GALV_BF16], rows, g->hidden_size, g->num_experts);
     moved(w, 24 * rows * g->num_experts, 24 * rows * g->num_experts, 6);
     double permuted = s->routed_rows * g->hidden_size;
@@ -473,7 +486,9 @@ static void experts(walk *w)
         moved(w, 8 * elements, 8 * elements, 2);
     }
     grouped_linear(w, s->routed_rows, g->hidden_size, g->gated_linear_unit ? 2 * f : f);
+    run_again(w, galv_layer_makes_again(s, GALV_AGAIN_MOE_ACT));
     activation(w, s->routed_rows * f);
+    run_again(w, false);
     grouped_linear(w, s->routed_rows, f, g->hidden_size); /* weighted by the router */
 }
 
@@ -567,6 +582,7 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
     bool split_input = pass == GALV_OP_BACKWARD_INPUT;
     bool split_weight = pass == GALV_OP_BACKWARD_WEIGHT;
     bool backward = pass == GALV_OP_BACKWARD;
+    double anyway = galv_layer_is_op_selective(share, recompute) ? 0.5 : 0;
     walk w = {cost,
               law,
               share,
@@ -577,7 +593,8 @@ void galv_layer_add(galv_cost *cost, const galv_device_law *law,
               backward || split_weight,
               share->workload->grad_precision <= GALV_TF32 && !share->sums_apart ? 8
                                                                                  : 4,
-              galv_layer_is_op_selective(share, recompute) ? 0.5 : 0,
+              anyway,
+              anyway,
               pass == GALV_OP_RECOMPUTE && is_pytorch(share)};
     switch (share->group->kind) {
     case GALV_LAYER_EMBEDDING:

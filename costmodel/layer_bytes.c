@@ -54,13 +54,15 @@ static double converted_width(const galv_layer_share *s)
     return kept_width(s) < width(s) ? kept_width(s) : 0;
 }
 
+/* The core keeps its square unless that is what selective recomputation makes again. */
 static double core_bytes(const galv_layer_share *s, double seq_kv, bool selective)
 {
     double rows = s->samples * s->heads * s->seq / s->cp;
     if (s->fused) {
         return 4 * rows;
     }
-    if (selective) {
+    if (selective &&
+        (s->again == 0 || galv_layer_makes_again(s, GALV_AGAIN_CORE_ATTN))) {
         return 0;
     }
     double each = s->group->dropout > 0 ? 2 * width(s) + 1 : width(s);
@@ -76,12 +78,14 @@ static double attention_bytes(const galv_layer_share *s, bool selective)
     double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
     double region = s->region_tokens;
     double mask = g->dropout > 0 ? region * h : 0;
-    double bytes = (e + kept_width(s)) * region * h + mask +
+    bool latent = g->kv_lora_rank > 0;
+    bool lone = latent && galv_layer_makes_again(s, GALV_AGAIN_LAYERNORM);
+    double bytes = (e + (lone ? 0 : kept_width(s))) * region * h + mask +
                    (e + converted_width(s)) * s->tokens * a * s->v_dim;
-    if (g->kv_lora_rank > 0) {
-        double latent = g->q_lora_rank + g->kv_lora_rank;
-        bytes +=
-            2 * e * region * latent + e * s->tokens * a * (2 * s->qk_dim + s->v_dim);
+    if (latent) {
+        bool up = galv_layer_makes_again(s, GALV_AGAIN_MLA_UP_PROJ);
+        bytes += (up ? 1 : 2) * e * region * (g->q_lora_rank + g->kv_lora_rank) +
+                 (up ? 0 : e * s->tokens * a * (2 * s->qk_dim + s->v_dim));
     } else {
         bytes += e * s->tokens * (a + 2 * groups) * g->kv_channels;
     }
@@ -95,11 +99,14 @@ static double attention_bytes(const galv_layer_share *s, bool selective)
     return bytes;
 }
 
-/* Inner tensors of an MLP of `f` columns on this rank. */
-static double inner_bytes(const galv_layer_share *s, double rows, double f)
+/* Inner tensors of an MLP of `f` columns on this rank: what goes into the activation
+ * and, unless that is made `again`, what comes out of it. */
+static double inner_bytes(const galv_layer_share *s, double rows, double f, bool again)
 {
-    double n_in = s->group->gated_linear_unit ? 2 : 1;
-    return rows * f * (width(s) * n_in + kept_width(s));
+    bool gated = s->group->gated_linear_unit;
+    bool narrow = gated && s->workload->fp8_activation_input && converted_width(s) > 0;
+    double in = (narrow ? 1 : width(s)) * (gated ? 2 : 1);
+    return rows * f * (in + (again ? 0 : kept_width(s)));
 }
 
 static double mlp_bytes(const galv_layer_share *s)
@@ -107,16 +114,18 @@ static double mlp_bytes(const galv_layer_share *s)
     double h = s->group->hidden_size;
     double mask = s->group->dropout > 0 ? s->region_tokens * h : 0;
     return (width(s) + kept_width(s)) * s->region_tokens * h + mask +
-           inner_bytes(s, s->tokens, s->group->ffn_hidden_size / s->tp);
+           inner_bytes(s, s->tokens, s->group->ffn_hidden_size / s->tp, false);
 }
 
 static double router_bytes(const galv_layer_share *s)
 {
     const galv_layer_group *g = s->group;
-    double bytes =
-        s->region_tokens * (2 * width(s) * g->hidden_size + 4.0 * g->num_experts);
+    bool lone = galv_layer_makes_again(s, GALV_AGAIN_LAYERNORM);
+    double bytes = s->region_tokens *
+                   ((lone ? 1 : 2) * width(s) * g->hidden_size + 4.0 * g->num_experts);
     if (g->moe_shared_ffn_hidden_size > 0) {
-        bytes += inner_bytes(s, s->tokens, g->moe_shared_ffn_hidden_size / s->tp);
+        bytes +=
+            inner_bytes(s, s->tokens, g->moe_shared_ffn_hidden_size / s->tp, false);
     }
     return bytes;
 }
@@ -134,9 +143,10 @@ static double experts_bytes(const galv_layer_share *s)
 {
     const galv_layer_group *g = s->group;
     double f = g->moe_ffn_hidden_size / s->expert_tp;
-    bool twice = is_weighed_inside(s) && !g->gated_linear_unit;
+    bool again = galv_layer_makes_again(s, GALV_AGAIN_MOE_ACT);
+    bool twice = is_weighed_inside(s) && !g->gated_linear_unit && !again;
     return kept_width(s) * s->routed_rows * g->hidden_size +
-           inner_bytes(s, s->routed_rows, f) +
+           inner_bytes(s, s->routed_rows, f, again) +
            (twice ? width(s) * s->routed_rows * f : 0);
 }
 
@@ -214,30 +224,30 @@ double galv_layer_logit_bytes(const galv_layer_share *s)
 
 /* ---- what waits for the gradients of weights ---- */
 
-/* Input and gradient of the output of each product of attention. */
+/* Input and gradient of the output of each product of attention, converted where the
+ * products are narrow. */
 static double attention_waiting_bytes(const galv_layer_share *s)
 {
     const galv_layer_group *g = s->group;
-    double e = width(s);
+    double k = kept_width(s);
     double groups = g->num_query_groups > s->tp ? g->num_query_groups / s->tp : 1;
     double region = s->region_tokens;
-    double projection =
-        e * s->tokens * s->heads_out * s->v_dim + e * region * g->hidden_size;
-    double bytes = kept_width(s) * region * g->hidden_size + projection;
+    double projection = s->tokens * s->heads_out * s->v_dim + region * g->hidden_size;
+    double elements = region * g->hidden_size + projection;
     if (g->kv_lora_rank > 0) {
-        double latent = g->q_lora_rank + g->kv_lora_rank;
-        bytes += 2 * e * region * latent +
-                 e * s->tokens * s->heads_out * (2 * s->qk_dim + s->v_dim);
+        elements +=
+            2 * region * (g->q_lora_rank + g->kv_lora_rank) +
+            s->tokens * s->heads_out * (s->qk_dim + g->qk_nope_head_dim + s->v_dim);
     } else {
-        bytes += e * s->tokens * (s->heads_out + 2 * groups) * g->kv_channels;
+        elements += s->tokens * (s->heads_out + 2 * groups) * g->kv_channels;
     }
     if (g->kind == GALV_LAYER_CROSS_DECODER) {
         double encoder = s->tokens * s->encoder_seq / s->seq;
-        bytes += e * region * g->hidden_size + projection +
-                 e * s->tokens * s->heads_out * g->kv_channels +
-                 2 * e * encoder * groups * g->kv_channels;
+        elements += region * g->hidden_size + projection +
+                    s->tokens * s->heads_out * g->kv_channels +
+                    2 * encoder * groups * g->kv_channels;
     }
-    return bytes;
+    return k * elements;
 }
 
 /* The same of two products with `f` columns between them. */
@@ -245,9 +255,8 @@ static double products_waiting_bytes(const galv_layer_share *s, double rows, dou
                                      double outer_rows)
 {
     double n_in = s->group->gated_linear_unit ? 2 : 1;
-    return (kept_width(s) + width(s)) *
-               (outer_rows * s->group->hidden_size + rows * f) +
-           width(s) * rows * f * (n_in - 1);
+    return kept_width(s) *
+           (2 * outer_rows * s->group->hidden_size + (1 + n_in) * rows * f);
 }
 
 double galv_layer_waiting_bytes(const galv_layer_share *s, int part)
@@ -345,6 +354,16 @@ static double head_transient_bytes(const galv_layer_share *s, bool forward)
     return (fused ? width(s) : width(s) + unfused) * s->head_tokens * s->vocab;
 }
 
+/* What the modules of a part that are made again take while they are there. */
+static double again_bytes(const galv_layer_share *s, int part)
+{
+    galv_layer_share whole = *s;
+    whole.again = 0;
+    return s->again == 0 ? 0
+                         : galv_layer_activation_bytes(&whole, true, part) -
+                               galv_layer_activation_bytes(s, true, part);
+}
+
 double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute recompute,
                                   int part, int pass)
 {
@@ -361,13 +380,17 @@ double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute reco
     if (forward || pass == GALV_OP_BACKWARD_WEIGHT) {
         return gathered;
     }
-    double widest = part == GALV_PART_ATTENTION ? 0 : mlp_gradient_bytes(s, part, pass);
+    double own = again_bytes(s, GALV_PART_ATTENTION);
+    double widest = part == GALV_PART_ATTENTION
+                        ? 0
+                        : mlp_gradient_bytes(s, part, pass) + again_bytes(s, part) -
+                              (part == GALV_PART_WHOLE ? own : 0);
     if (part == GALV_PART_WHOLE || part == GALV_PART_ATTENTION) {
         /* what the MLP kept is gone when the gradient comes to attention */
-        double core = core_gradient_bytes(s, recompute);
+        double core = core_gradient_bytes(s, recompute) + own;
         if (part == GALV_PART_WHOLE && pass == GALV_OP_BACKWARD) {
-            core -= galv_layer_activation_bytes(s, false, GALV_PART_WHOLE) -
-                    galv_layer_activation_bytes(s, false, GALV_PART_ATTENTION);
+            core -= galv_layer_activation_bytes(s, true, GALV_PART_WHOLE) -
+                    galv_layer_activation_bytes(s, true, GALV_PART_ATTENTION);
         }
         widest = core > widest ? core : widest;
     }
@@ -380,6 +403,14 @@ double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute reco
 }
 
 /* ---- weights ---- */
+
+double galv_padded_vocab(double vocab, double tp, galv_software software)
+{
+    bool megatron =
+        software == GALV_SOFTWARE_MEGATRON || software == GALV_SOFTWARE_DEEPSPEED;
+    double unit = (megatron ? 128 : software == GALV_SOFTWARE_OTHER ? 8 : 1) * tp;
+    return ceil(vocab / unit) * unit;
+}
 
 /* Elements of a weight, or 0 where one of its shape was seen. */
 static double add_shape(galv_weight_shapes *seen, double rows, double columns)

@@ -30,7 +30,16 @@ typedef struct galv_layer_share {
     bool fused;      /* flash attention */
     bool masked;     /* causal, and the kernel skips */
     bool sums_apart; /* gradients of weights are summed by kernels of their own */
+    uint32_t again;  /* modules made again before backward, bits of
+                        galv_recompute_module */
 } galv_layer_share;
+
+/* Is a module made again under selective recomputation? */
+static inline bool galv_layer_makes_again(const galv_layer_share *share,
+                                          galv_recompute_module module)
+{
+    return (share->again >> module & 1) != 0;
+}
 
 /* What does not change with the strategy, for one model. */
 typedef struct galv_model_facts {

@@ -6,6 +6,8 @@
  * sequence lengths; each is a workload of its own. */
 #include "plan/workload.h"
 
+#include "base/words.h"
+
 #define GALV_WORD(name, word, bytes) word,
 const char *const galv_precision_names[GALV_N_PRECISIONS] = {
     GALV_PRECISION_TABLE(GALV_WORD)};
@@ -14,6 +16,11 @@ const char *const galv_precision_names[GALV_N_PRECISIONS] = {
 #define GALV_WORD(name, word) word,
 const char *const galv_software_names[GALV_N_SOFTWARES] = {
     GALV_SOFTWARE_TABLE(GALV_WORD)};
+#undef GALV_WORD
+
+#define GALV_WORD(name, word) word,
+const char *const galv_recompute_module_names[GALV_N_RECOMPUTE_MODULES] = {
+    GALV_RECOMPUTE_MODULE_TABLE(GALV_WORD)};
 #undef GALV_WORD
 
 #define MAX_SEQ_LENGTH  (1 << 28)
@@ -96,6 +103,35 @@ galv_status galv_workload_check(const galv_workload *workload, galv_err *err)
     return GALV_OK;
 }
 
+static galv_status read_modules(uint32_t *modules, galv_json_value list, galv_err *err)
+{
+    if (galv_json_type_of(list) == GALV_JSON_ABSENT) {
+        return GALV_OK;
+    }
+    if (galv_json_type_of(list) != GALV_JSON_ARRAY) {
+        return galv_json_fail(list, err, "expected an array of words");
+    }
+    *modules = 0;
+    for (size_t i = 0; i < galv_json_length(list); i++) {
+        galv_json_value element = galv_json_element(list, i);
+        const char *word = NULL;
+        galv_status status = galv_json_to_string(&word, element, err);
+        if (status != GALV_OK) {
+            return status;
+        }
+        int index = galv_word_index(galv_recompute_module_names,
+                                    GALV_N_RECOMPUTE_MODULES, word);
+        if (index < 0) {
+            status = galv_json_fail(element, err, "unknown module '%.40s'", word);
+            galv_hint_words(err, galv_recompute_module_names, GALV_N_RECOMPUTE_MODULES,
+                            word);
+            return status;
+        }
+        *modules |= 1u << index;
+    }
+    return GALV_OK;
+}
+
 galv_status galv_workload_from_json(galv_workload *workload, galv_json_value value,
                                     galv_err *err)
 {
@@ -126,7 +162,13 @@ galv_status galv_workload_from_json(galv_workload *workload, galv_json_value val
     galv_json_bool(&o, "vocab_unpadded", GALV_OPTIONAL, &read.vocab_unpadded);
     galv_json_bool(&o, "launch_blocking", GALV_OPTIONAL, &read.launch_blocking);
     galv_json_bool(&o, "fp8_params", GALV_OPTIONAL, &read.fp8_params);
+    galv_json_bool(&o, "fp8_activation_input", GALV_OPTIONAL,
+                   &read.fp8_activation_input);
+    galv_json_value modules = galv_json_get(&o, "recompute_modules", GALV_OPTIONAL);
     galv_status status = galv_json_leave(&o);
+    if (status == GALV_OK) {
+        status = read_modules(&read.recompute_modules, modules, err);
+    }
     if (status != GALV_OK) {
         return status;
     }
@@ -169,6 +211,19 @@ void galv_workload_to_json(const galv_workload *workload, galv_json_writer *writ
     }
     if (workload->fp8_params) {
         galv_json_key_bool(writer, "fp8_params", true);
+    }
+    if (workload->fp8_activation_input) {
+        galv_json_key_bool(writer, "fp8_activation_input", true);
+    }
+    if (workload->recompute_modules != 0) {
+        galv_json_put_key(writer, "recompute_modules");
+        galv_json_begin_array(writer, true);
+        for (uint32_t i = 0; i < GALV_N_RECOMPUTE_MODULES; i++) {
+            if ((workload->recompute_modules >> i & 1) != 0) {
+                galv_json_put_string(writer, galv_recompute_module_names[i]);
+            }
+        }
+        galv_json_end_array(writer);
     }
     galv_json_end_object(writer);
 }

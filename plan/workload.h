@@ -41,6 +41,24 @@ typedef enum galv_software {
         GALV_N_SOFTWARES
 } galv_software;
 
+/* What selective recomputation makes again under Megatron Core (its
+ * --recompute-modules), as far as the layer has it. Norms are those of their own, in
+ * front of latent attention and of experts: others are part of the product behind them.
+ * X(name, word) */
+#define GALV_RECOMPUTE_MODULE_TABLE(X)                                            \
+    X(CORE_ATTN, "core_attn")     /* the square of attention that is not fused */ \
+    X(LAYERNORM, "layernorm")     /* outputs of norms */                          \
+    X(MLA_UP_PROJ, "mla_up_proj") /* queries, keys and values, from latents */    \
+    X(MOE_ACT, "moe_act")         /* the experts' activation */
+
+typedef enum galv_recompute_module {
+#define GALV_ENUM(name, word) GALV_AGAIN_##name,
+    GALV_RECOMPUTE_MODULE_TABLE(GALV_ENUM)
+#undef GALV_ENUM
+        GALV_N_RECOMPUTE_MODULES
+} galv_recompute_module;
+
+extern const char *const galv_recompute_module_names[GALV_N_RECOMPUTE_MODULES];
 extern const char *const galv_precision_names[GALV_N_PRECISIONS];
 extern const char *const galv_software_names[GALV_N_SOFTWARES];
 
@@ -66,13 +84,17 @@ typedef struct galv_workload {
     bool launch_blocking; /* CUDA_LAUNCH_BLOCKING=1: the host waits for each kernel */
     bool fp8_params; /* weights of 8-bit products are kept in 8 bits alone (Megatron
                         Core, --fp8-param-gather; NeMo's recipes), not beside bf16 */
+    bool fp8_activation_input;  /* 8-bit training keeps the input of a gated activation
+                                   in  8 bits (Megatron Core,
+                                   activation_func_fp8_input_store) */
+    uint32_t recompute_modules; /* bits 1 << galv_recompute_module; 0 = core_attn */
 } galv_workload;
 
 /* bf16, fp32 gradients, fused attention, megatron, batch 0 (chosen later). */
 #define GALV_WORKLOAD_INIT                                                          \
     {                                                                               \
         0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0, 0, \
-            false, false, false                                                     \
+            false, false, false, false, 0                                           \
     }
 
 galv_status galv_workload_check(const galv_workload *workload, galv_err *err);

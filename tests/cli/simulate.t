@@ -54,6 +54,21 @@ $ galvatron-sim simulate a/plan.json -n 2
 
 $ galvatron-sim simulate - --json <a/plan.json | jq .iteration_time_s >x; jq .iteration_time_s a/result.json | cmp x -
 
+# What selective recomputation makes again is written out, read again, and holds less.
+$ galvatron-sim simulate -m deepseek-v3 -n 64 --global-batch 512 --pp 8 --ep 64 --recompute selective --recompute-modules moe_act,mla_up_proj -o m -q >/dev/null; jq -c .workload.recompute_modules m/plan.json
+> ["mla_up_proj","moe_act"]
+
+$ galvatron-sim simulate m/plan.json --json | jq -e --slurpfile r m/result.json '.peak_memory_bytes == $r[0].peak_memory_bytes'
+> true
+
+$ jq '.workload.recompute_modules = ["core_attn"]' m/plan.json | galvatron-sim simulate - --json | jq -e --slurpfile r m/result.json '.peak_memory_bytes > $r[0].peak_memory_bytes and .iteration_time_s < $r[0].iteration_time_s'
+> true
+
+$ jq '.workload.recompute_modules = ["moe_akt"]' m/plan.json | galvatron-sim simulate -
+2~ unknown module 'moe_akt'
+2~ did you mean 'moe_act'
+? 4
+
 # What was held when a stage was fullest: the parts of the buffers add up.
 $ jq -e '[.stages[] | .memory.buffers - (.peak | .gathered_parameter_bytes + .logits_bytes + .workspace_bytes + .standing_buffer_bytes) | fabs < 16] | all' a/result.json
 > true
