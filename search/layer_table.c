@@ -227,6 +227,19 @@ static double total_bytes(const galv_stage_memory *memory)
     return sum;
 }
 
+/* What a layer adds to a rank that holds others already: buffers are left out, for
+ * layers share them, and with them their part of the allocator's slack. */
+static double held_beside(const galv_stage_memory *with,
+                          const galv_stage_memory *without)
+{
+    double shared =
+        with->bytes[GALV_MEMORY_BUFFERS] - without->bytes[GALV_MEMORY_BUFFERS];
+    double slack =
+        with->bytes[GALV_MEMORY_CONTEXT] - without->bytes[GALV_MEMORY_CONTEXT];
+    double own = total_bytes(with) - total_bytes(without) - shared - slack;
+    return own + (own + shared > 0 ? slack * own / (own + shared) : 0);
+}
+
 static galv_status probe_passes(prober *p, galv_layer_price *price)
 {
     galv_status status = probe_pass(&price->forward_s, p, price, GALV_PASS_FORWARD);
@@ -296,7 +309,7 @@ static galv_status probe(prober *p, galv_layer_price *price, double *base_bytes,
     }
     galv_costmodel_stage_memory(&without, p->model, &p->plan, stage);
     *base_bytes = total_bytes(&without);
-    price->held_bytes = total_bytes(&with) - total_bytes(&without);
+    price->held_bytes = held_beside(&with, &without);
     return GALV_OK;
 }
 
