@@ -285,7 +285,7 @@ static galv_status check_weights(const galv_schedule_shape *shape, galv_err *err
          stage++) {
         const galv_stage_weights *s = &weights->stages[stage];
         good = good && can_weigh(s->forward) && can_weigh(s->input) &&
-               can_weigh(s->weight);
+               can_weigh(s->weight) && can_weigh(s->waiting);
     }
     return good ? GALV_OK
                 : galv_fail(err, GALV_USAGE,

@@ -18,15 +18,26 @@
 /* What the passes of one whole stage (all its chunks) cost, as plain ratios. */
 typedef struct galv_stage_weights {
     double forward, input, weight;
+    double waiting; /* share of an activation that waits for the gradients of weights
+                       when those of inputs are done; 0 = a half */
 } galv_stage_weights;
+
+/* The share that waits, whatever is left open. */
+static inline double galv_stage_waiting(const galv_stage_weights *weights)
+{
+    return weights->waiting > 0 ? weights->waiting : 0.5;
+}
+
+/* Sums of shares that should be equal differ by less. */
+#define GALV_SHARE_ROUNDING 1e-9
 
 /* What orders that follow costs go by. The orders of all other schedules ignore it. */
 typedef struct galv_schedule_weights {
     const galv_stage_weights *stages; /* [n_stages]; NULL = all 1 */
     double message;                   /* between two stages, in the same ratios */
     double memory_limit; /* activations of one micro-batch on one whole stage; backward
-                            for inputs frees half, for weights the other half; 0 = as
-                            the schedule says */
+                            for inputs frees what does not wait, for weights the rest;
+                            0 = as the schedule says */
     bool rolling; /* stages begin the next iteration without waiting for one another:
                      what counts is the longest time from a stage's first pass to its
                      last, not from the first of all to the last of all */

@@ -16,9 +16,11 @@
  *     has waited less than another one has already.
  *
  * Memory is counted in activations of one micro-batch on one stage: a forward takes
- * one, each of the two gradients gives half back. With the memory of p of them (zb-1p)
- * it is never slower than ZB-H1, with 2p (zb-2p) stages hardly wait; zb-auto takes the
- * limit that it is given, or 2p. A limit below 1 is taken as 1: every stage can go on
+ * one, the gradients of weights give back the share that waited for them (a half unless
+ * the weights say otherwise), those of inputs the rest, or take more where that is more
+ * than one. With the memory of p of them (zb-1p) it is never slower than ZB-H1 where
+ * that has room, with 2p (zb-2p) stages hardly wait; zb-auto takes the limit that it is
+ * given, or 2p. A limit below 1 is taken as 1: every stage can go on
  * then, if slowly.
  *
  * Messages are latencies here: they delay what needs them and nobody else.
@@ -35,7 +37,7 @@ typedef struct stage {
     int32_t n_forward, n_input, n_weight; /* done */
     double end;                           /* of its last pass */
     double begin;                         /* of its first */
-    double memory;
+    double memory, most_memory;
     double waited; /* since its first pass */
     size_t n_slots;
 } stage;
@@ -95,7 +97,9 @@ static void put(play *g, int32_t j, galv_pass pass)
     } else if (input) {
         g->input_end[at] = s->end;
     }
-    s->memory += forward ? 1 : -0.5;
+    double waiting = galv_stage_waiting(&s->cost);
+    s->memory += forward ? 1 : input ? waiting - 1 : -waiting;
+    s->most_memory = later(s->most_memory, s->memory);
     g->slots[(size_t)j * 3 * (size_t)g->m + s->n_slots++] =
         galv_slot_make(pass, 0, (*count)++);
 }
@@ -190,7 +194,7 @@ static bool wants_forward(const play *g, int32_t j)
     double weights = 0;
     for (int32_t w = s->n_weight; over > 0 && w < s->n_input; w++) {
         weights += s->cost.weight;
-        over -= 0.5;
+        over -= galv_stage_waiting(&s->cost);
     }
     return s->end + s->cost.forward + weights <= gradient + g->tolerance ||
            gradient - s->end > g->most_waited - s->waited + g->tolerance;
@@ -200,13 +204,25 @@ static bool wants_forward(const play *g, int32_t j)
 static bool make_room(play *g, int32_t j)
 {
     stage *s = &g->stages[j];
-    if (s->memory + 1 - 0.5 * (s->n_input - s->n_weight) > g->limit) {
+    double waiting = galv_stage_waiting(&s->cost);
+    if (s->memory + 1 - waiting * (s->n_input - s->n_weight) > g->limit) {
         return false;
     }
-    while (s->memory + 1 > g->limit) {
+    while (s->memory + 1 > g->limit && has_weight(s)) {
         put(g, j, GALV_PASS_BACKWARD_WEIGHT);
     }
     return true;
+}
+
+/* The gradient of inputs, after those of weights without which it would not fit. */
+static void put_input(play *g, int32_t j)
+{
+    stage *s = &g->stages[j];
+    double more = galv_stage_waiting(&s->cost) - 1;
+    while (s->memory + more > g->limit && has_weight(s)) {
+        put(g, j, GALV_PASS_BACKWARD_WEIGHT);
+    }
+    put(g, j, GALV_PASS_BACKWARD_INPUT);
 }
 
 static void do_forward(play *g, int32_t j, int32_t round)
@@ -241,7 +257,7 @@ static void do_round(play *g, int32_t round)
         while (j == 0 && g->stages[0].n_forward == g->m && has_weight(g->stages)) {
             put(g, 0, GALV_PASS_BACKWARD_WEIGHT); /* nobody waits for stage 0 */
         }
-        put(g, j, GALV_PASS_BACKWARD_INPUT);
+        put_input(g, j);
     }
 }
 
@@ -264,7 +280,7 @@ static void begin(play *g, const galv_schedule_weights *weights)
 {
     g->most_waited = 0;
     for (int32_t j = 0; j < g->p; j++) {
-        const galv_stage_weights alike = {1, 1, 1};
+        const galv_stage_weights alike = {1, 1, 1, 0};
         stage fresh = {.cost = weights != NULL && weights->stages != NULL
                                    ? weights->stages[j]
                                    : alike};
@@ -286,7 +302,8 @@ static bool has_input(const play *g, int32_t j, galv_pass pass)
     return has_weight(s);
 }
 
-/* Plays an order that is written down already; false when it cannot go on. */
+/* Plays an order that is written down already; false when it cannot go on or does not
+ * fit. */
 static bool replay(play *g, const galv_slot *order)
 {
     size_t n_slots = 3 * (size_t)g->m;
@@ -301,6 +318,11 @@ static bool replay(play *g, const galv_slot *order)
                 n_left--;
                 moved = true;
             }
+        }
+    }
+    for (int32_t j = 0; j < g->p; j++) {
+        if (g->stages[j].most_memory > g->limit) {
+            return false;
         }
     }
     return n_left == 0;
@@ -399,7 +421,7 @@ static galv_status order_within(galv_slot *slots, const char *name, double limit
     size_t n = p * (size_t)shape->n_micro_batches;
     play g = {.p = shape->n_stages, .m = shape->n_micro_batches};
     g.message = shape->weights != NULL ? shape->weights->message : 0;
-    g.limit = limit < 1 ? 1 : limit;
+    g.limit = (limit < 1 ? 1 : limit) + GALV_SHARE_ROUNDING;
     g.tolerance = tolerance_of(shape->weights, g.p);
     g.rolling = shape->weights != NULL && shape->weights->rolling;
     g.stages = calloc(p, sizeof *g.stages);

@@ -16,9 +16,10 @@
  *   - patient: a stage waits when a pass will come within half a weight gradient's
  * time.
  *
- * Memory is counted in activations of one chunk: a forward takes one, each gradient
- * gives half back. The limit is p micro-batches' unless the shape says otherwise.
- * Messages are latencies. O(p m log p) for each play.
+ * Memory is counted in activations of one chunk: a forward takes one, the gradients of
+ * weights give back the share that waited for them (a half unless the weights say
+ * otherwise), those of inputs the rest. The limit is p micro-batches' unless the shape
+ * says otherwise. Messages are latencies. O(p m log p) for each play.
  *
  * This order is our own; that of the authors, which has the same bubble and peak, goes
  * by rounds. Source of the placement and of what it makes possible: Qi et al. 2024,
@@ -40,6 +41,7 @@ typedef enum leg {
 
 typedef struct stage {
     double cost[N_LEGS], weight_cost; /* of a chunk */
+    double waiting;                   /* share of its activations */
     int32_t n_done[N_LEGS];
     double begin, end, busy; /* of its first and last pass; without waiting */
     double memory;
@@ -160,7 +162,7 @@ static void put(play *g, int32_t j, int at, double start)
                           mb),
            start, s->cost[at]);
     g->end[at][(size_t)j * (size_t)g->m + (size_t)mb] = s->end;
-    s->memory += forward ? 1 : -0.5;
+    s->memory += forward ? 1 : s->waiting - 1;
     s->n_waiting += forward ? 0 : 1;
     s->last_was_forward = forward;
     int32_t next = next_stage(g, j, at);
@@ -179,7 +181,7 @@ static void put_weight(play *g, int32_t j, double start)
     galv_slot slot = slots[s->first_waiting++];
     slot.pass = GALV_PASS_BACKWARD_WEIGHT;
     append(g, j, slot, start, s->weight_cost);
-    s->memory -= 0.5;
+    s->memory -= s->waiting;
     s->n_waiting--;
 }
 
@@ -220,7 +222,7 @@ static void decide(play *g, int32_t j, double now)
 static void run(play *g, const galv_schedule_weights *weights)
 {
     for (int32_t j = 0; j < g->p; j++) {
-        galv_stage_weights whole = {1, 1, 1};
+        galv_stage_weights whole = {1, 1, 1, 0};
         stage fresh = {0};
         if (weights != NULL && weights->stages != NULL) {
             whole = weights->stages[j];
@@ -228,6 +230,7 @@ static void run(play *g, const galv_schedule_weights *weights)
         fresh.cost[LEG_FORWARD_0] = fresh.cost[LEG_FORWARD_1] = whole.forward / 2;
         fresh.cost[LEG_BACKWARD_0] = fresh.cost[LEG_BACKWARD_1] = whole.input / 2;
         fresh.weight_cost = whole.weight / 2;
+        fresh.waiting = galv_stage_waiting(&whole);
         g->stages[j] = fresh;
     }
     g->n_events = 0;
@@ -306,7 +309,7 @@ galv_status galv_order_zb_v(galv_slot *slots, const galv_schedule_shape *shape,
     play g = {.p = shape->n_stages, .m = shape->n_micro_batches};
     double limit = weights != NULL && weights->memory_limit > 0 ? weights->memory_limit
                                                                 : shape->n_stages;
-    g.limit = limit < 1 ? 2 : 2 * limit;
+    g.limit = (limit < 1 ? 2 : 2 * limit) + GALV_SHARE_ROUNDING;
     g.message = weights != NULL ? weights->message : 0;
     g.tolerance = tolerance_of(weights, g.p);
     if (!allocate(&g)) {

@@ -6,10 +6,9 @@
  *
  * Memory. A stage that holds n activations when a pass begins holds at most n plus what
  * the pass reaches on the way, so n is what is left of the device after what is held
- * throughout and the highest of these, in whole halves of an activation (each of the
- * two gradients gives half back; with full recomputation the first of them takes more
- * than it gives, and an activation counts as twice what is kept then). Twice the stages
- * is enough for any order. */
+ * throughout and the highest of these, in whole halves of an activation (or of what
+ * waits for the gradients of weights where that is more, as with full recomputation).
+ * Twice the stages is enough for any order. */
 #include "sim/weigh.h"
 
 #include "sim/pass_memory.h"
@@ -46,6 +45,41 @@ static double path_s(const galv_pass_ops *ops, galv_prices *prices, galv_arena *
     return longest;
 }
 
+/* What one micro-batch takes of a stage. */
+typedef struct stage_room {
+    double kept;    /* after forward */
+    double waiting; /* after backward for inputs */
+    double over;    /* by the pass that is on, beyond what is counted as held */
+    double message, ahead;
+} stage_room;
+
+static galv_status walk_stage(stage_room *room, const galv_job *job,
+                              const galv_plan *plan, galv_prices *prices, int32_t stage,
+                              galv_arena *arena, galv_err *err)
+{
+    static const int passes[] = {GALV_PASS_FORWARD, GALV_PASS_BACKWARD_INPUT,
+                                 GALV_PASS_BACKWARD_WEIGHT};
+    stage_room made = {0};
+    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
+        for (int k = 0; k < 3; k++) {
+            galv_pass_memory m;
+            galv_status status = galv_pass_memory_walk(&m, prices, job, plan, stage,
+                                                       chunk, passes[k], arena, err);
+            if (status != GALV_OK) {
+                return status;
+            }
+            bool forward = passes[k] == GALV_PASS_FORWARD;
+            made.kept += forward ? m.net_bytes : 0;
+            made.waiting += passes[k] == GALV_PASS_BACKWARD_WEIGHT ? 0 : m.net_bytes;
+            made.over = fmax(made.over, m.crest_bytes - (forward ? m.net_bytes : 0));
+            made.message = fmax(made.message, m.message_bytes);
+            made.ahead = fmax(made.ahead, m.ahead_bytes);
+        }
+    }
+    *room = made;
+    return GALV_OK;
+}
+
 static galv_status weigh_stage(galv_stage_weights *weights, const galv_job *job,
                                const galv_plan *plan, galv_prices *prices,
                                int32_t stage, galv_arena *arena, galv_err *err)
@@ -71,7 +105,10 @@ static galv_status weigh_stage(galv_stage_weights *weights, const galv_job *job,
     weights->forward = sums[0];
     weights->input = sums[1];
     weights->weight = sums[2];
-    return GALV_OK;
+    stage_room room = {0};
+    galv_status status = walk_stage(&room, job, plan, prices, stage, arena, err);
+    weights->waiting = room.kept > 0 ? room.waiting / room.kept : 0;
+    return status;
 }
 
 static double message_s(const galv_plan *plan, galv_prices *prices)
@@ -98,37 +135,19 @@ static galv_status count_room(double *room, const galv_costmodel *model,
                               const galv_plan *plan, galv_prices *prices, int32_t stage,
                               galv_arena *arena, galv_err *err)
 {
-    static const int passes[] = {GALV_PASS_FORWARD, GALV_PASS_BACKWARD_INPUT,
-                                 GALV_PASS_BACKWARD_WEIGHT};
-    double kept = 0;  /* of one micro-batch, after forward */
-    double later = 0; /* of one micro-batch, after backward for inputs */
-    double over = 0;  /* by the pass that is on, beyond what is counted as held */
-    double message = 0;
-    double ahead = 0;
-    for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
-        for (int k = 0; k < 3; k++) {
-            galv_pass_memory m;
-            galv_status status =
-                galv_pass_memory_walk(&m, prices, galv_costmodel_job(model), plan,
-                                      stage, chunk, passes[k], arena, err);
-            if (status != GALV_OK) {
-                return status;
-            }
-            bool forward = passes[k] == GALV_PASS_FORWARD;
-            kept += forward ? m.net_bytes : 0;
-            later += passes[k] == GALV_PASS_BACKWARD_WEIGHT ? 0 : m.net_bytes;
-            over = fmax(over, m.crest_bytes - (forward ? m.net_bytes : 0));
-            message = fmax(message, m.message_bytes);
-            ahead = fmax(ahead, m.ahead_bytes);
-        }
+    stage_room of = {0};
+    galv_status status =
+        walk_stage(&of, galv_costmodel_job(model), plan, prices, stage, arena, err);
+    if (status != GALV_OK) {
+        return status;
     }
     galv_stage_memory base;
     galv_costmodel_stage_memory(&base, model, plan, stage);
-    double left = galv_costmodel_memory_limit(model) - over - message - ahead;
+    double left = galv_costmodel_memory_limit(model) - of.over - of.message - of.ahead;
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
         left -= base.bytes[use];
     }
-    double held = fmax(kept, 2 * later); /* what counts as one, then as a half */
+    double held = fmax(of.kept, of.waiting);
     *room = held > 0 ? floor(2 * left / held) / 2 : (double)INFINITY;
     return GALV_OK;
 }

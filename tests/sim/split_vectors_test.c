@@ -79,7 +79,7 @@ static answer ask(const question *q)
     galv_sim_options options = GALV_SIM_OPTIONS_INIT;
     galv_stage_weights stages[64];
     for (int k = 0; k < 64; k++) {
-        stages[k] = (galv_stage_weights){q->f, q->i, q->w};
+        stages[k] = (galv_stage_weights){q->f, q->i, q->w, 0};
     }
     galv_schedule_weights weights = {stages, q->message_s, q->memory_limit, false};
     galv_schedule_shape shape = {q->p, q->v, q->m, 0, &weights};
