@@ -69,6 +69,14 @@ Test(costmodel_held, gradients_summed_in_products_leave_placeholders)
     cr_expect_float_eq(standing_buffers(&job, &s, 2, 1) - before, each, 1e-3);
     job.workload.software_year = 0;
     cr_expect_float_eq(standing_buffers(&job, &s, 2, 0) - before, each, 1e-3);
+    /* two groups of layers with the same shapes, save for the width of their MLPs */
+    job.model.groups[3] = job.model.groups[2];
+    job.model.groups[2] = job.model.groups[1];
+    job.model.groups[1].n_layers = job.model.groups[2].n_layers = 2;
+    job.model.groups[2].ffn_hidden_size = 1024;
+    job.model.n_groups = 4;
+    cr_expect_float_eq(standing_buffers(&job, &s, 1, 0) - before,
+                       each + 2 * 512.0 * (1024 + 512), 1e-3);
     job.workload.software = GALV_SOFTWARE_EAGER;
     cr_expect_float_eq(standing_buffers(&job, &s, 2, 0), 64 * 1048576.0, 1e-3);
 }
