@@ -53,22 +53,6 @@ void galv_model_facts_init(galv_model_facts *facts, const galv_job *job)
         !facts->image && first->max_positions == 0 && facts->encoder_seq == 0;
 }
 
-int32_t galv_expert_tp(const galv_workload *workload, const galv_layer_group *group,
-                       const galv_strategy *strategy)
-{
-    if (workload->expert_tp > 0 && group->kind == GALV_LAYER_MOE_DECODER) {
-        int32_t ranks = strategy->dp * strategy->cp * strategy->tp;
-        return ranks % (strategy->ep * workload->expert_tp) == 0 ? workload->expert_tp
-                                                                 : 1;
-    }
-    bool cut = workload->software == GALV_SOFTWARE_MEGATRON &&
-               group->kind == GALV_LAYER_MOE_DECODER &&
-               strategy->sp != GALV_SP_ULYSSES &&
-               group->moe_ffn_hidden_size >= group->hidden_size &&
-               strategy->dp * strategy->cp % strategy->ep == 0;
-    return cut ? strategy->tp : 1;
-}
-
 void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *facts,
                            const galv_workload *workload, const galv_layer_group *group,
                            const galv_strategy *strategy, double samples,

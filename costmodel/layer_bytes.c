@@ -404,6 +404,22 @@ double galv_layer_transient_bytes(const galv_layer_share *s, galv_recompute reco
 
 /* ---- weights ---- */
 
+int32_t galv_expert_tp(const galv_workload *workload, const galv_layer_group *group,
+                       const galv_strategy *strategy)
+{
+    if (workload->expert_tp > 0 && group->kind == GALV_LAYER_MOE_DECODER) {
+        int32_t ranks = strategy->dp * strategy->cp * strategy->tp;
+        return ranks % (strategy->ep * workload->expert_tp) == 0 ? workload->expert_tp
+                                                                 : 1;
+    }
+    bool cut = workload->software == GALV_SOFTWARE_MEGATRON &&
+               group->kind == GALV_LAYER_MOE_DECODER &&
+               strategy->sp != GALV_SP_ULYSSES &&
+               group->moe_ffn_hidden_size >= group->hidden_size &&
+               strategy->dp * strategy->cp % strategy->ep == 0;
+    return cut ? strategy->tp : 1;
+}
+
 double galv_padded_vocab(double vocab, double tp, galv_software software)
 {
     bool megatron =
