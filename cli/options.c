@@ -110,7 +110,7 @@ const galv_option galv_options[GALV_N_OPTIONS] = {
         "Micro-batches that schedule interleaved takes through a chunk at a time",
         "--group-size 8"},
     OPTION(OVERLAP) "overlap", 0, "LIST", "none|grad-reduce|param-gather|tp-comm|p2p|step",
-        IN(STRATEGY), JOB, false, "all but tp-comm and step",
+        IN(STRATEGY), JOB, false, "not tp-comm,step",
         "Communication hidden behind computation where it can be; simulate: step: "
         "iterations follow one another without a common optimizer step; with "
         "--stage-times none, p2p, step",
