@@ -20,7 +20,6 @@
 #include <string.h>
 
 #define REPAIRS   5
-#define MOST_ROWS 256
 #define MOST_KEPT 10 /* options of a group that a stage's frontier is made of */
 
 /* The options of one group on one stage, none worse than another in both. */
@@ -35,7 +34,8 @@ typedef struct guess {
     galv_arena *arena;
     galv_err *err;
     galv_relaxation *relaxation;
-    offer *menus; /* [pp][n_groups] */
+    offer *menus;       /* [pp][n_groups] */
+    double *used_bytes; /* [pp] of the room, by the layers chosen */
     galv_layering at;
 } guess;
 
@@ -121,10 +121,11 @@ static galv_status begin(guess *at, const galv_layer_guesser *g, galv_arena *are
     at->arena = arena;
     at->err = err;
     at->menus = GALV_NEW_ARRAY(arena, offer, pp * n_groups);
+    at->used_bytes = GALV_NEW_ARRAY(arena, double, pp);
     at->at.choice = GALV_NEW_ARRAY(arena, int16_t, table->n_layers);
     at->at.first_layer =
         GALV_NEW_ARRAY(arena, int32_t, pp * (size_t)table->shape.vpp + 1);
-    if (!at->menus || !at->at.choice || !at->at.first_layer) {
+    if (!at->menus || !at->used_bytes || !at->at.choice || !at->at.first_layer) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     galv_status status =
@@ -151,36 +152,45 @@ static galv_status divide(guess *at, double *time_s, bool evenly)
     if (!n_blocks) {
         return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
     }
-    if (n_virtual > total) {
+    if (n_virtual > galv_model_most_stages(&galv_costmodel_job(at->g->model)->model)) {
         *time_s = INFINITY;
         return GALV_OK;
     }
     galv_plan_balance(n_blocks, total, table->shape.pp, table->shape.vpp);
     *time_s = 0;
     if (!evenly && table->shape.vpp == 1) {
+        galv_bare_ends bare =
+            galv_model_bare_ends(&galv_costmodel_job(at->g->model)->model);
         galv_partition_problem problem = {
-            n_virtual, total, galv_relaxation_stage_s, pipeline_s, at->relaxation, &m};
+            .n_stages = n_virtual,
+            .total = total,
+            .bare_first = bare.first,
+            .bare_last = bare.last,
+            .cost = galv_relaxation_stage_s,
+            .value = pipeline_s,
+            .cost_context = at->relaxation,
+            .value_context = &m,
+        };
         galv_status status = galv_partition(n_blocks, time_s, &problem, at->err);
         if (status != GALV_OK) {
             return status;
         }
     }
-    int32_t block = 0;
-    for (int32_t v = 0; v <= n_virtual; v++) {
-        at->at.first_layer[v] = galv_relaxation_layer(at->relaxation, block);
-        block += v < n_virtual ? n_blocks[v] : 0;
-    }
+    galv_layering_divide(at->at.first_layer, &galv_costmodel_job(at->g->model)->model,
+                         n_blocks, n_virtual);
     return GALV_OK;
 }
 
 /* ---- one stage ---- */
 
+/* The layers of one group on a stage are one row, whatever chunks they lie in: what a
+ * guess knows of chunks is the same for all. */
 typedef struct stage_rows {
     const guess *at;
     int32_t stage;
     int32_t n;
-    galv_frontier_row rows[MOST_ROWS];
-    int32_t group[MOST_ROWS], first_layer[MOST_ROWS];
+    galv_frontier_row rows[GALV_MAX_GROUPS];
+    int32_t group[GALV_MAX_GROUPS];
 } stage_rows;
 
 static double change_s(void *context, int32_t row_a, int32_t option_a, int32_t row_b,
@@ -191,24 +201,46 @@ static double change_s(void *context, int32_t row_a, int32_t option_a, int32_t r
     const offer *menus = &r->at->menus[r->stage * table->n_groups];
     int32_t a = r->group[row_a];
     int32_t b = r->group[row_b];
-    bool apart = row_a != row_b && r->first_layer[row_a] + r->rows[row_a].n_layers !=
-                                       r->first_layer[row_b];
     const galv_layer_price *from = &table->prices[a][menus[a].choice[option_a]];
     const galv_layer_price *to = &table->prices[b][menus[b].choice[option_b]];
-    return apart ? 0 : galv_layer_change_s(from, to) + galv_layer_change_s(to, from);
+    return galv_layer_change_s(from, to) + galv_layer_change_s(to, from);
 }
 
-static void add_rows(stage_rows *r, int32_t begin, int32_t end)
+/* Goes through the layers of a stage in order; begins with {0, -1}. */
+typedef struct stage_layers {
+    int32_t chunk, layer;
+} stage_layers;
+
+static bool next_layer(stage_layers *walk, const guess *at, int32_t stage)
+{
+    const galv_shape *shape = &at->g->table->shape;
+    while (walk->chunk < shape->vpp) {
+        int32_t v = galv_replay_virtual_stage(at->g->replay, stage, walk->chunk);
+        const int32_t *first = &at->at.first_layer[v];
+        walk->layer = walk->layer < first[0] ? first[0] : walk->layer + 1;
+        if (walk->layer < first[1]) {
+            return true;
+        }
+        walk->chunk++;
+        walk->layer = -1;
+    }
+    return false;
+}
+
+static void fill_rows(stage_rows *r)
 {
     const galv_layer_table *table = r->at->g->table;
-    while (begin < end && r->n < MOST_ROWS) {
-        int32_t g = galv_layer_table_group(table, begin);
+    int32_t count[GALV_MAX_GROUPS] = {0};
+    stage_layers walk = {0, -1};
+    while (next_layer(&walk, r->at, r->stage)) {
+        count[galv_layer_table_group(table, walk.layer)]++;
+    }
+    for (int32_t g = 0; g < table->n_groups; g++) {
         const offer *menu = &r->at->menus[r->stage * table->n_groups + g];
-        int32_t stop = table->group_of[g + 1] < end ? table->group_of[g + 1] : end;
-        r->rows[r->n] = (galv_frontier_row){stop - begin, menu->n, menu->options};
-        r->group[r->n] = g;
-        r->first_layer[r->n++] = begin;
-        begin = stop;
+        if (count[g] > 0) {
+            r->rows[r->n] = (galv_frontier_row){count[g], menu->n, menu->options};
+            r->group[r->n++] = g;
+        }
     }
 }
 
@@ -223,10 +255,7 @@ static galv_status fill_stage(guess *at, int32_t stage, bool *fits)
     }
     r->at = at;
     r->stage = stage;
-    for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
-        int32_t v = galv_replay_virtual_stage(at->g->replay, stage, chunk);
-        add_rows(r, at->at.first_layer[v], at->at.first_layer[v + 1]);
-    }
+    fill_rows(r);
     galv_frontier_problem problem = {r->n,
                                      r->rows,
                                      *galv_relaxation_room(at->relaxation, stage),
@@ -238,12 +267,17 @@ static galv_status fill_stage(guess *at, int32_t stage, bool *fits)
     if (!*fits) {
         return status;
     }
+    at->used_bytes[stage] = frontier.points[frontier.n_points - 1].bytes;
     const int32_t *options = frontier.points[frontier.n_points - 1].options;
-    for (int32_t row = 0; row < r->n; row++) {
-        const offer *menu = &at->menus[stage * table->n_groups + r->group[row]];
-        for (int32_t i = 0; i < r->rows[row].n_layers; i++) {
-            at->at.choice[r->first_layer[row] + i] = (int16_t)menu->choice[*options++];
-        }
+    int32_t next[GALV_MAX_GROUPS] = {0}; /* of each group, in its row's options */
+    for (int32_t row = 0, begin = 0; row < r->n; begin += r->rows[row++].n_layers) {
+        next[r->group[row]] = begin;
+    }
+    stage_layers walk = {0, -1};
+    while (next_layer(&walk, at, stage)) {
+        int32_t g = galv_layer_table_group(table, walk.layer);
+        const offer *menu = &at->menus[stage * table->n_groups + g];
+        at->at.choice[walk.layer] = (int16_t)menu->choice[options[next[g]++]];
     }
     return GALV_OK;
 }
@@ -274,7 +308,10 @@ static galv_status repair(guess *at, bool *fits, bool *changed)
         double excess = peaks[stage] - at->g->memory_bytes;
         changed[stage] = excess > 0;
         *fits &= !changed[stage];
-        *galv_relaxation_room(at->relaxation, stage) -= excess > 0 ? excess : 0;
+        if (excess > 0) { /* so that the next one is another */
+            *galv_relaxation_room(at->relaxation, stage) =
+                at->used_bytes[stage] - excess;
+        }
     }
     return status;
 }

@@ -350,18 +350,20 @@ static galv_status price_group(prober *p, galv_layer_table *table, int32_t g)
     const galv_layer_group *group = &p->job->model.groups[g];
     galv_layer_price *prices =
         GALV_NEW_ARRAY(p->arena, galv_layer_price, p->shape->n_strategies);
+    table->price_of[g] = GALV_NEW_ARRAY(p->arena, int32_t, p->shape->n_strategies);
     int32_t n = 0;
-    if (!prices) {
+    if (!prices || !table->price_of[g]) {
         return galv_fail(p->err, GALV_NO_MEMORY, "out of memory");
     }
     for (int32_t i = 0; i < p->shape->n_strategies; i++) {
         galv_strategy strategy =
             galv_plan_strategy_for(&p->shape->strategies[i], group);
-        bool known = false;
-        for (int32_t k = 0; k < n && !known; k++) {
-            known = galv_strategy_equal(&prices[k].strategy, &strategy);
+        int32_t k = 0;
+        while (k < n && !galv_strategy_equal(&prices[k].strategy, &strategy)) {
+            k++;
         }
-        if (known) {
+        table->price_of[g][i] = k;
+        if (k < n) {
             continue;
         }
         prices[n].strategy = strategy;

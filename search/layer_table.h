@@ -46,6 +46,7 @@ typedef struct galv_layer_table {
     int32_t n_layers, n_micro_batches, n_groups;
     int32_t group_of[GALV_MAX_GROUPS + 1]; /* first layer of each group; n_layers */
     int32_t n_prices[GALV_MAX_GROUPS];
+    int32_t *price_of[GALV_MAX_GROUPS]; /* [shape.n_strategies] index into prices */
     galv_layer_price *prices[GALV_MAX_GROUPS]; /* owned by the arena */
     double base_bytes;                         /* of a rank without layers */
     double message_s;    /* most seconds of one message to the next stage */

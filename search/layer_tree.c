@@ -36,6 +36,7 @@ typedef struct tree {
     size_t capacity;
     galv_layering_sums sums;
     int32_t n_virtual;
+    galv_bare_ends bare;
     int32_t *stage_of, *chunk_of; /* [n_virtual] */
     galv_layering at;
     double *rest_s;  /* [n_layers + 1] least latency of the layers from here on */
@@ -213,15 +214,18 @@ static void walk(tree *t, int32_t layer, int32_t v, int32_t n_runs)
         return;
     }
     int32_t stages_left = t->n_virtual - 1 - v;
-    if (t->blocks[layer] >= stages_left) {
+    int32_t needed = stages_left - (stages_left > 0 && t->bare.last);
+    if (t->blocks[layer] >= needed) {
         choose(t, layer, v, n_runs);
     }
     /* a stage begins with a block, or with what goes with the block after it: so after
-     * a block, and with a block still to come */
+     * a block, and with a block still to come unless the head may be alone; or after
+     * the embedding alone */
     bool after_block =
         layer > 0 && galv_layer_is_block(galv_model_layer(t->model, layer - 1));
-    if (stages_left > 0 && after_block && t->blocks[layer] >= stages_left &&
-        holds_block(t, layer, v)) {
+    bool may_end =
+        after_block ? holds_block(t, layer, v) : v == 0 && layer == 1 && t->bare.first;
+    if (stages_left > 0 && may_end && t->blocks[layer] >= needed) {
         t->at.first_layer[v + 1] = layer;
         choose(t, layer, v + 1, 0);
     }
@@ -292,8 +296,9 @@ static void fill(tree *t)
 static bool too_large(const tree *t)
 {
     double ways = 1;
+    int32_t places = t->blocks[0] + t->bare.first + t->bare.last;
     for (int32_t i = 1; i < t->n_virtual; i++) {
-        ways *= (double)(t->blocks[0] - i) / i;
+        ways *= (double)(places - i) / i;
     }
     for (int32_t g = 0; g < t->table->n_groups; g++) {
         ways *= t->table->n_prices[g];
@@ -316,7 +321,8 @@ galv_status galv_layer_tree_walk(galv_layer_leaves *leaves,
               .limits = *limits,
               .arena = arena,
               .out = &found,
-              .n_virtual = table->shape.pp * table->shape.vpp};
+              .n_virtual = table->shape.pp * table->shape.vpp,
+              .bare = galv_model_bare_ends(model)};
     t.failed = !scratch || !allocate(&t, scratch) ||
                galv_layering_sums_new(&t.sums, table, scratch, err) != GALV_OK;
     if (!t.failed) {

@@ -2,9 +2,9 @@
  * that may be faster than a time, and may fit.
  *
  * The space. Blocks are divided over the virtual stages in every way that gives each at
- * least one. In a virtual stage, each row of layers of one group is divided into at
- * most max_runs runs of one strategy each; with max_runs at least the number of layers
- * that is every assignment there is. */
+ * least one (bare ends excepted, search/layering.h). In a virtual stage, each row of
+ * layers of one group is divided into at most max_runs runs of one strategy each; with
+ * max_runs at least the number of layers that is every assignment there is. */
 #ifndef GALV_SEARCH_LAYER_TREE_H
 #define GALV_SEARCH_LAYER_TREE_H
 

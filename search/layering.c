@@ -22,6 +22,41 @@ bool galv_layer_is_block(const galv_layer_group *group)
            group->kind == GALV_LAYER_MOE_DECODER;
 }
 
+galv_bare_ends galv_model_bare_ends(const galv_model *model)
+{
+    int32_t n_layers = galv_model_n_layers(model);
+    galv_bare_ends bare = {false, false};
+    if (n_layers > 2) {
+        bare.last = !galv_layer_is_block(galv_model_layer(model, n_layers - 1));
+        bare.first = bare.last && !galv_layer_is_block(galv_model_layer(model, 0)) &&
+                     galv_layer_is_block(galv_model_layer(model, 1));
+    }
+    return bare;
+}
+
+void galv_layering_divide(int32_t *first_layer, const galv_model *model,
+                          const int32_t *blocks, int32_t n_virtual)
+{
+    int32_t n_layers = galv_model_n_layers(model);
+    int32_t layer = 0;
+    for (int32_t v = 0; v < n_virtual; v++) {
+        first_layer[v] = layer;
+        if (v == 0 && !galv_layer_is_block(galv_model_layer(model, 0))) {
+            layer = 1; /* the embedding, also where no block follows it */
+        }
+        for (int32_t left = blocks[v]; layer < n_layers && left > 0; layer++) {
+            left -= galv_layer_is_block(galv_model_layer(model, layer));
+        }
+    }
+    first_layer[n_virtual] = n_layers;
+}
+
+int32_t galv_model_most_stages(const galv_model *model)
+{
+    galv_bare_ends bare = galv_model_bare_ends(model);
+    return galv_model_n_blocks(model) + bare.first + bare.last;
+}
+
 galv_status galv_layering_sums_new(galv_layering_sums *sums,
                                    const galv_layer_table *table, galv_arena *arena,
                                    galv_err *err)

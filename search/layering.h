@@ -1,8 +1,9 @@
 /* A layering: which strategy each layer has, and how many blocks each virtual stage;
  * and what is known of its time and memory without compiling it.
  *
- * Virtual stage 0 holds the embedding, the last one the head, each at least one block;
- * whatever else is not a block goes with the block after it. */
+ * Virtual stage 0 holds the embedding, the last one the head; each holds at least one
+ * block, but these two where the model's ends may be bare. Whatever else is not a block
+ * goes with the block after it. */
 #ifndef GALV_SEARCH_LAYERING_H
 #define GALV_SEARCH_LAYERING_H
 
@@ -50,5 +51,22 @@ galv_status galv_layering_plan(galv_plan **plan, const galv_layering *layering,
 
 /* Is it a block? (Neither embedding, patch merge nor head.) */
 bool galv_layer_is_block(const galv_layer_group *group);
+
+/* Ends of the pipeline that need no block: the last virtual stage may hold the head
+ * alone, the first the embedding alone (as galv_plan_balance has it where blocks are
+ * too few). */
+typedef struct galv_bare_ends {
+    bool first, last;
+} galv_bare_ends;
+
+galv_bare_ends galv_model_bare_ends(const galv_model *model);
+
+/* Borders of virtual stages that hold so many blocks each: first_layer[n_virtual + 1].
+ */
+void galv_layering_divide(int32_t *first_layer, const galv_model *model,
+                          const int32_t *blocks, int32_t n_virtual);
+
+/* The most virtual stages that the model's layers can be divided over. */
+int32_t galv_model_most_stages(const galv_model *model);
 
 #endif

@@ -16,15 +16,14 @@ enum {
     WAVE = 8,
     DEFAULT_RUNS = 2,
     DEFAULT_NODES = 20000,
-    MOST_SHAPES = 4096,
-    MOST_GUESSED = 16,
+    MOST_GUESSED = 24,
+    MOST_ALIKE = 3,  /* of them, that differ in schedule and chunks alone */
     MOST_ROUNDS = 64 /* of the micro-batches that are replayed */
 };
 #define DEFAULT_OPS 2e7
 
 typedef struct shape_entry {
-    galv_shape shape;
-    galv_layer_table table;
+    const galv_layer_table *table;
     double bound_s;
 } shape_entry;
 
@@ -40,7 +39,7 @@ typedef struct layerwise {
     double limit_bytes;
     size_t capacity; /* of result->searched */
     size_t n_shapes;
-    shape_entry *shapes; /* by (bound, place in the tree) */
+    shape_entry *shapes; /* in the order of the tree */
     size_t *order;
     double n_ops;
     double *podium_s; /* [top_k] best times, ascending; INFINITY = none yet */
@@ -58,97 +57,14 @@ typedef struct layerwise {
 
 /* ---- shapes ---- */
 
-static bool same_shape(const galv_shape *shape, const galv_candidate *c)
-{
-    return c->rank_order == GALV_RANK_ORDER_DP_INSIDE && shape->pp == c->pp &&
-           shape->vpp == c->vpp && shape->schedule == c->schedule &&
-           shape->samples == (int64_t)c->micro_batch_size * c->strategy.dp;
-}
-
-static bool can_mix(const layerwise *l, const galv_candidate *c)
-{
-    return l->job->cluster.n_pools == 1 && c->rank_order == GALV_RANK_ORDER_DP_INSIDE &&
-           !c->schedule->follows_costs && !c->schedule->pairs;
-}
-
-static galv_status collect_shapes(layerwise *l, const galv_candidates *uniform)
-{
-    l->shapes = GALV_NEW_ARRAY(l->arena, shape_entry, MOST_SHAPES);
-    if (!l->shapes) {
-        return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (size_t i = 0; i < uniform->n_candidates; i++) {
-        const galv_candidate *c = &uniform->candidates[i];
-        size_t at = l->n_shapes; /* neighbours in the tree mostly share a shape */
-        while (at > 0 && !same_shape(&l->shapes[at - 1].shape, c)) {
-            at--;
-        }
-        if (at > 0 || !can_mix(l, c)) {
-            l->shapes[at > 0 ? at - 1 : 0].shape.n_strategies += at > 0;
-            continue;
-        }
-        if (l->n_shapes == MOST_SHAPES) {
-            l->result->complete = false;
-            l->result->lower_bound_s = 0;
-            break;
-        }
-        l->shapes[l->n_shapes++].shape = (galv_shape){
-            c->pp, c->vpp, c->schedule, (int64_t)c->micro_batch_size * c->strategy.dp,
-            1,     NULL};
-    }
-    for (size_t s = 0; s < l->n_shapes; s++) {
-        galv_shape *shape = &l->shapes[s].shape;
-        galv_strategy *own =
-            GALV_NEW_ARRAY(l->arena, galv_strategy, shape->n_strategies);
-        if (!own) {
-            return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
-        }
-        int32_t n = 0;
-        for (size_t i = 0; i < uniform->n_candidates; i++) {
-            if (n < shape->n_strategies && same_shape(shape, &uniform->candidates[i])) {
-                own[n++] = uniform->candidates[i].strategy;
-            }
-        }
-        shape->strategies = own;
-        shape->n_strategies = n;
-    }
-    return GALV_OK;
-}
-
-/* Do two shapes price their layers alike? */
-static bool same_prices(const galv_shape *a, const galv_shape *b)
-{
-    bool same = a->pp == b->pp && a->samples == b->samples &&
-                a->schedule->splits_backward == b->schedule->splits_backward &&
-                a->n_strategies == b->n_strategies;
-    for (int32_t i = 0; same && i < a->n_strategies; i++) {
-        same = galv_strategy_equal(&a->strategies[i], &b->strategies[i]);
-    }
-    return same;
-}
-
-static galv_status price_shape(layerwise *l, size_t index)
-{
-    shape_entry *entry = &l->shapes[index];
-    for (size_t k = 0; k < index; k++) {
-        if (same_prices(&l->shapes[k].shape, &entry->shape)) {
-            entry->table = l->shapes[k].table;
-            entry->table.shape = entry->shape;
-            return GALV_OK;
-        }
-    }
-    return galv_layer_table_make(&entry->table, l->model, &entry->shape,
-                                 &l->space->overlap, l->arena, l->err);
-}
-
 /* The replay of a shape; of an iteration of very many micro-batches only the first are
  * replayed: the order of more begins alike, so its time is a bound all the same
  * (search/layering.c adds what every stage still has to do). */
 static galv_status make_replay(galv_replay **replay, layerwise *l,
                                const shape_entry *entry)
 {
-    const galv_shape *of = &entry->shape;
-    int64_t m = entry->table.n_micro_batches;
+    const galv_shape *of = &entry->table->shape;
+    int64_t m = entry->table->n_micro_batches;
     int64_t round = 2 * (int64_t)of->pp;
     int64_t few = MOST_ROUNDS * round + m % round;
     galv_schedule_shape shape = {of->pp, of->vpp, (int32_t)(m > few ? few : m), 0,
@@ -169,7 +85,7 @@ static galv_status bound_shape(layerwise *l, shape_entry *entry)
     }
     double hiding_s = 0;
     if (status == GALV_OK) {
-        status = galv_relaxation_new(&relaxation, &entry->table, replay, &l->job->model,
+        status = galv_relaxation_new(&relaxation, entry->table, replay, &l->job->model,
                                      l->limit_bytes, galv_layer_latency_s, l->scratch,
                                      l->err);
     }
@@ -180,7 +96,7 @@ static galv_status bound_shape(layerwise *l, shape_entry *entry)
         return status;
     }
     status =
-        galv_relaxation_new(&relaxation, &entry->table, replay, &l->job->model,
+        galv_relaxation_new(&relaxation, entry->table, replay, &l->job->model,
                             l->limit_bytes, galv_layer_hiding_s, l->scratch, l->err);
     if (status == GALV_OK) {
         status = galv_relaxation_hiding_bound(&hiding_s, relaxation, l->err);
@@ -204,18 +120,18 @@ static int compare_shapes(const void *left, const void *right)
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-static galv_status order_shapes(layerwise *l)
+static galv_status order_shapes(layerwise *l, const galv_shapes *shapes)
 {
+    l->n_shapes = shapes->n;
+    l->shapes = GALV_NEW_ARRAY(l->arena, shape_entry, l->n_shapes + 1);
     shape_key *keys = GALV_NEW_ARRAY(l->arena, shape_key, l->n_shapes + 1);
     l->order = GALV_NEW_ARRAY(l->arena, size_t, l->n_shapes + 1);
-    if (!keys || !l->order) {
+    if (!keys || !l->order || !l->shapes) {
         return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
     }
     for (size_t i = 0; i < l->n_shapes; i++) {
-        galv_status status = price_shape(l, i);
-        if (status == GALV_OK) {
-            status = bound_shape(l, &l->shapes[i]);
-        }
+        l->shapes[i].table = &shapes->tables[i];
+        galv_status status = bound_shape(l, &l->shapes[i]);
         if (status != GALV_OK) {
             return status;
         }
@@ -241,7 +157,7 @@ static void judge_item(void *context, size_t item, int worker)
     *err = (galv_err)GALV_ERR_INIT;
     l->ops[item] = 0;
     galv_status status =
-        galv_layering_plan(&plan, &l->wave[item].layering, &l->entry->table,
+        galv_layering_plan(&plan, &l->wave[item].layering, l->entry->table,
                            &l->space->overlap, l->job, arena, err);
     if (status == GALV_OK) {
         status = galv_prices_new(&prices, l->model, plan, arena, err);
@@ -307,12 +223,12 @@ static galv_status keep(layerwise *l, size_t item)
     *kept = l->judged[item];
     galv_plan *plan = NULL;
     galv_status status =
-        galv_layering_plan(&plan, &l->wave[item].layering, &l->entry->table,
+        galv_layering_plan(&plan, &l->wave[item].layering, l->entry->table,
                            &l->space->overlap, l->job, l->arena, l->err);
     if (status != GALV_OK) {
         return status;
     }
-    const galv_shape *shape = &l->entry->shape;
+    const galv_shape *shape = &l->entry->table->shape;
     kept->candidate =
         (galv_candidate){.strategy = *galv_plan_strategy(plan, plan->n_layers > 2),
                          .pp = shape->pp,
@@ -398,7 +314,7 @@ static galv_status open_shape(layerwise *l, const shape_entry *entry,
     galv_arena_reset(l->scratch);
     l->entry = entry;
     *guesser =
-        (galv_layer_guesser){l->model,           &entry->table,  NULL,
+        (galv_layer_guesser){l->model,           entry->table,   NULL,
                              &l->space->overlap, l->limit_bytes, l->options.max_runs};
     galv_status status = make_replay(&guesser->replay, l, entry);
     *possible = status == GALV_OK;
@@ -430,13 +346,28 @@ static galv_status rank_by_guess(layerwise *l, shape_key *keys)
     return GALV_OK;
 }
 
-/* Judges guesses of the most promising shapes. */
+/* How many shapes of the first n differ from the next one in schedule and chunks alone?
+ */
+static int32_t count_alike(const layerwise *l, const shape_key *keys, size_t n)
+{
+    const galv_shape *next = &l->shapes[keys[n].index].table->shape;
+    int32_t n_alike = 0;
+    for (size_t i = 0; i < n; i++) {
+        const galv_shape *shape = &l->shapes[keys[i].index].table->shape;
+        n_alike += shape->pp == next->pp && shape->samples == next->samples;
+    }
+    return n_alike;
+}
+
+/* Judges guesses of the most promising shapes, not too many that are alike. */
 static galv_status guess_shapes(layerwise *l)
 {
     shape_key *keys = GALV_NEW_ARRAY(l->arena, shape_key, l->n_shapes + 1);
     galv_status status = keys ? rank_by_guess(l, keys)
                               : galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
-    for (size_t i = 0; status == GALV_OK && i < l->n_shapes && i < MOST_GUESSED; i++) {
+    int32_t n_guessed = 0;
+    for (size_t i = 0; status == GALV_OK && i < l->n_shapes && n_guessed < MOST_GUESSED;
+         i++) {
         const shape_entry *entry = &l->shapes[keys[i].index];
         galv_layer_guesser guesser;
         galv_layer_leaves guessed = {0};
@@ -445,6 +376,10 @@ static galv_status guess_shapes(layerwise *l)
         if (!isfinite(keys[i].bound_s) || out_of_time(l)) {
             break;
         }
+        if (count_alike(l, keys, i) >= MOST_ALIKE) {
+            continue;
+        }
+        n_guessed++;
         status = open_shape(l, entry, &guesser, &possible);
         if (status == GALV_OK && possible) {
             status = galv_layer_guess(&guessed, &guesser, l->scratch, l->err);
@@ -472,8 +407,8 @@ static galv_status search_shape(layerwise *l, const shape_entry *entry, double *
     }
     galv_layer_tree_limits limits = {l->result->best_s, l->limit_bytes,
                                      l->options.max_runs, l->options.max_nodes};
-    status = galv_layer_tree_walk(&leaves, &entry->table, guesser.replay,
-                                  &l->job->model, &limits, l->scratch, l->err);
+    status = galv_layer_tree_walk(&leaves, entry->table, guesser.replay, &l->job->model,
+                                  &limits, l->scratch, l->err);
     if (status == GALV_OK && leaves.complete) {
         status = judge_leaves(l, leaves.leaves, leaves.n_leaves, 0, &left_s);
     }
@@ -518,7 +453,7 @@ static galv_status begin(layerwise *l)
 
 galv_status galv_layerwise_search(galv_layerwise_result *result,
                                   const galv_costmodel *model, const galv_space *space,
-                                  const galv_candidates *uniform, double best_known_s,
+                                  const galv_shapes *shapes, double best_known_s,
                                   const galv_layerwise_options *options,
                                   galv_arena *arena, galv_err *err)
 {
@@ -547,10 +482,7 @@ galv_status galv_layerwise_search(galv_layerwise_result *result,
     l->limit_bytes = galv_costmodel_memory_limit(model);
     galv_status status = begin(l);
     if (status == GALV_OK) {
-        status = collect_shapes(l, uniform);
-    }
-    if (status == GALV_OK) {
-        status = order_shapes(l);
+        status = order_shapes(l, shapes);
     }
     if (status == GALV_OK) {
         status = search_shapes(l);

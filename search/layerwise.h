@@ -17,8 +17,8 @@
 #ifndef GALV_SEARCH_LAYERWISE_H
 #define GALV_SEARCH_LAYERWISE_H
 
-#include "search/layering.h"
 #include "search/search.h"
+#include "search/shapes.h"
 
 typedef struct galv_layerwise_options {
     int n_jobs;
@@ -46,11 +46,12 @@ typedef struct galv_layerwise_result {
     uint32_t n_shapes, n_closed;
 } galv_layerwise_result;
 
-/* Searches what is faster than `best_known_s` (INFINITY: nothing is known). The same
- * result for any n_jobs. Errors: GALV_NO_MEMORY, GALV_USAGE. */
+/* Mixes the layers of all shapes, and searches what is faster than `best_known_s`
+ * (INFINITY: nothing is known). The same result for any n_jobs. Errors: GALV_NO_MEMORY,
+ * GALV_USAGE. */
 galv_status galv_layerwise_search(galv_layerwise_result *result,
                                   const galv_costmodel *model, const galv_space *space,
-                                  const galv_candidates *uniform, double best_known_s,
+                                  const galv_shapes *shapes, double best_known_s,
                                   const galv_layerwise_options *options,
                                   galv_arena *arena, galv_err *err);
 

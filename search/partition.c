@@ -45,19 +45,33 @@ static bool add(ways *list, way w)
     return true;
 }
 
+/* The fewest blocks of a stage. */
+static int32_t fewest(const galv_partition_problem *p, int32_t stage)
+{
+    bool bare =
+        (stage == 0 && p->bare_first) || (stage == p->n_stages - 1 && p->bare_last);
+    return bare && p->n_stages > 1 ? 0 : 1;
+}
+
 /* All ways to give the first stages up to `stage` their blocks. */
 static bool add_stage(ways *table, int32_t stage, const galv_partition_problem *p)
 {
     size_t width = (size_t)p->total + 1;
     const ways *before = &table[(size_t)(stage > 0 ? stage - 1 : 0) * width];
     ways *here = &table[(size_t)stage * width];
-    int32_t stages_left = p->n_stages - 1 - stage;
-    int32_t last_first = stage == 0 ? 0 : p->total - 1;
-    for (int32_t first = stage; first <= last_first; first++) {
+    int32_t needed = 0; /* by the stages after this one */
+    for (int32_t s = stage + 1; s < p->n_stages; s++) {
+        needed += fewest(p, s);
+    }
+    int32_t last_first = stage == 0 ? 0 : p->total - fewest(p, stage);
+    for (int32_t first = 0; first <= last_first; first++) {
         int32_t n_before = stage == 0 ? 1 : before[first].n;
-        int32_t least = stages_left == 0 ? p->total - first : 1;
-        for (int32_t n = least; n_before > 0 && first + n <= p->total - stages_left;
-             n++) {
+        int32_t rest = p->total - first;
+        int32_t least = fewest(p, stage);
+        if (stage == p->n_stages - 1 && least < rest) {
+            least = rest;
+        }
+        for (int32_t n = least; n_before > 0 && n <= rest - needed; n++) {
             double t = p->cost(p->cost_context, stage, first, n);
             for (int32_t i = 0; isfinite(t) && i < n_before; i++) {
                 way from = {0, 0, 0, 0};

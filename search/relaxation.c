@@ -32,8 +32,10 @@ struct galv_relaxation {
     const galv_model *model;
     galv_layer_seconds seconds;
     galv_arena *arena;
+    galv_bare_ends bare;
     int32_t n_blocks;
-    int32_t *block_begin; /* [n_blocks + 1] */
+    int32_t *block_begin; /* [n_blocks + 1] first layer after so many blocks, and what
+                             goes with the next one */
     stage_hulls *stages;  /* [pp + 1], the last one of all stages together */
 };
 
@@ -184,7 +186,8 @@ galv_status galv_relaxation_new(galv_relaxation **relaxation,
             r->block_begin[++r->n_blocks] = layer + 1;
         }
     }
-    r->block_begin[r->n_blocks] = table->n_layers;
+    r->block_begin[0] = 1; /* where the embedding is a bare end */
+    r->bare = galv_model_bare_ends(model);
     galv_status status = fill_stages(r, memory_bytes, err);
     if (status == GALV_OK) {
         *relaxation = r;
@@ -195,11 +198,6 @@ galv_status galv_relaxation_new(galv_relaxation **relaxation,
 double *galv_relaxation_room(galv_relaxation *r, int32_t stage)
 {
     return &r->stages[stage].room_bytes;
-}
-
-int32_t galv_relaxation_layer(const galv_relaxation *r, int32_t block)
-{
-    return r->block_begin[block];
 }
 
 int32_t galv_relaxation_n_blocks(const galv_relaxation *r)
@@ -236,8 +234,11 @@ double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
 {
     const galv_relaxation *r = relaxation;
     const galv_layer_table *table = r->table;
-    int32_t begin = r->block_begin[first];
-    int32_t end = r->block_begin[first + n];
+    int32_t pp = table->shape.pp;
+    bool begins = stage == pp || stage == 0;
+    bool ends = stage == pp || stage == pp - 1;
+    int32_t begin = begins ? 0 : r->block_begin[first];
+    int32_t end = ends ? table->n_layers : r->block_begin[first + n];
     double count[GALV_MAX_GROUPS];
     for (int32_t g = 0; g < table->n_groups; g++) {
         int32_t low = begin > table->group_of[g] ? begin : table->group_of[g];
@@ -330,7 +331,7 @@ static void fill_times(double *times, galv_relaxation *r, int32_t block_group)
         for (int32_t n = 0; n <= r->n_blocks; n++) {
             count[block_group] = n;
             times[(size_t)stage * width + (size_t)n] =
-                n < table->shape.vpp ? 0 : fill_time(&r->stages[stage], table, count);
+                fill_time(&r->stages[stage], table, count);
         }
     }
 }
@@ -414,6 +415,7 @@ static galv_status bound_most(double *bound_s, bool *known, galv_relaxation *r,
             int32_t v = galv_replay_virtual_stage(r->replay, stage, chunk);
             first = v < first ? v : first;
         }
+        first -= first > 0 && r->bare.first;
         extra_s[stage] =
             first * least_block_s(r, block_group) / r->table->n_micro_batches;
     }
@@ -427,7 +429,7 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err 
     double m = table->n_micro_batches;
     int32_t pp = table->shape.pp;
     double bound = INFINITY;
-    if ((int64_t)pp * table->shape.vpp > r->n_blocks) {
+    if ((int64_t)pp * table->shape.vpp > galv_model_most_stages(r->model)) {
         *bound_s = INFINITY;
         return GALV_OK;
     }
@@ -456,8 +458,16 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err 
         if (!n_blocks) {
             return galv_fail(err, GALV_NO_MEMORY, "out of memory");
         }
-        galv_partition_problem problem = {pp,      r->n_blocks, galv_relaxation_stage_s,
-                                          value_s, r,           &w};
+        galv_partition_problem problem = {
+            .n_stages = pp,
+            .total = r->n_blocks,
+            .bare_first = r->bare.first,
+            .bare_last = r->bare.last,
+            .cost = galv_relaxation_stage_s,
+            .value = value_s,
+            .cost_context = r,
+            .value_context = &w,
+        };
         galv_status status = galv_partition(n_blocks, &bound, &problem, err);
         if (status != GALV_OK) {
             return status;
@@ -475,7 +485,7 @@ galv_status galv_relaxation_hiding_bound(double *bound_s, galv_relaxation *r,
     bool known = false;
     double bound = 0;
     *bound_s = 0;
-    if ((int64_t)pp * table->shape.vpp > r->n_blocks) {
+    if ((int64_t)pp * table->shape.vpp > galv_model_most_stages(r->model)) {
         *bound_s = INFINITY;
         return GALV_OK;
     }

@@ -34,12 +34,11 @@ galv_status galv_relaxation_new(galv_relaxation **relaxation,
 /* Bytes of a stage that layers may take; change it to leave more or less. */
 double *galv_relaxation_room(galv_relaxation *relaxation, int32_t stage);
 
-/* First layer of a virtual stage that begins with a block (0 .. n_blocks); n_layers. */
-int32_t galv_relaxation_layer(const galv_relaxation *relaxation, int32_t block);
 int32_t galv_relaxation_n_blocks(const galv_relaxation *relaxation);
 
-/* One micro-batch on a stage that holds blocks [first, first + n); INFINITY = they do
- * not fit. A galv_partition_cost. */
+/* One micro-batch on a stage that holds blocks [first, first + n), the first one the
+ * embedding and the last one the head besides; INFINITY = they do not fit. Stage pp:
+ * all stages as one. A galv_partition_cost. */
 double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
                                int32_t n);
 

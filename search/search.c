@@ -1,11 +1,8 @@
-/* Bound every candidate's time, then go from the most promising on until nothing that
- * is left can win: does it fit, by the estimate, and what does the simulation say?
+/* From the most promising candidate on (search/queue.h) until nothing that is left can
+ * win: what does the simulation say?
  *
- * An estimate of memory costs several times a bound, so it is asked of those that are
- * fast enough alone; what no memory could make fit was left before. All of it runs in
- * parallel, and nothing depends on the number of threads: pricing writes to the
- * candidate's own slot; estimates and simulations take candidates in order of their
- * bound in slices of a fixed size, and what a wave of simulations found is merged in
+ * All of it runs in parallel, and nothing depends on the number of threads: candidates
+ * are taken in order of their bound, and what a wave of simulations found is merged in
  * order before the next one begins. Interrupted, even while pricing, it still plays one
  * wave of what was priced, so that there is a best so far. */
 #include "search/search.h"
@@ -15,7 +12,8 @@
 #include "search/layerwise.h"
 #include "search/least_memory.h"
 #include "search/podium.h"
-#include "search/pricing.h"
+#include "search/queue.h"
+#include "search/shapes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -25,7 +23,7 @@
 const char *const galv_fate_names[4] = {"simulated", "out_of_memory", "bounded",
                                         "left"};
 
-enum { DEFAULT_TOP_K = 5, WAVE = 8, PRICING_SLICE = 512, MEMORY_SLICE = 64 };
+enum { DEFAULT_TOP_K = 5, WAVE = 8 };
 
 typedef struct searcher {
     const galv_costmodel *model;
@@ -37,17 +35,14 @@ typedef struct searcher {
     double started_s;
     galv_searched *searched; /* [n] */
     size_t n;
-    size_t n_priced; /* the first of them that were priced */
-    size_t *order;   /* [n] by bound, those that may fit only */
-    size_t n_order;
-    size_t first; /* first item of the slice; of `order`, the next to simulate */
     int n_jobs;
     galv_arena **arenas;     /* [n_jobs] */
     galv_status *statuses;   /* [n_jobs] first failure of a worker */
     galv_err *errors;        /* [n_jobs] */
     galv_candidates uniform; /* as the tree gave them */
+    galv_shapes shapes;      /* of `uniform` */
+    galv_queue *queue;       /* of what is not simulated yet */
     double layered_bound_s;  /* no layer-wise plan is faster; INFINITY = not asked */
-    size_t n_judged;         /* the first of `order` whose memory is known */
     size_t wave[WAVE];       /* of `searched` */
     double stop_at_s[WAVE];  /* what takes longer is not wanted; 0 = all is */
 } searcher;
@@ -68,66 +63,17 @@ static bool cancelled(const searcher *s)
            now_s() - s->started_s > s->options->time_limit_s;
 }
 
+static bool stop_searcher(void *context)
+{
+    return cancelled(context);
+}
+
 static void keep_error(searcher *s, int worker, galv_status status, const galv_err *err)
 {
     if (s->statuses[worker] == GALV_OK) {
         s->statuses[worker] = status;
         s->errors[worker] = *err;
     }
-}
-
-/* Bound of one candidate, unless it cannot fit. A plan that cannot be compiled is a
- * fault of the tree, except for shapes that only the schedule itself can judge: those
- * are left. */
-static void price_item(void *context, size_t item, int worker)
-{
-    searcher *s = context;
-    galv_searched *c = &s->searched[s->first + item];
-    galv_arena *arena = s->arenas[worker];
-    galv_plan *plan = NULL;
-    galv_plan_price price = {0};
-    galv_err err = GALV_ERR_INIT;
-    galv_status status =
-        galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
-    if (status == GALV_OK) {
-        status = galv_price_plan(&price, s->model, plan, s->limit_bytes, arena, &err);
-    }
-    if (status == GALV_OK) {
-        c->fate = price.may_fit ? GALV_FATE_LEFT : GALV_FATE_OUT_OF_MEMORY;
-        c->peak_memory_bytes = price.peak_memory_bytes;
-        c->bound_s = price.bound_s;
-    } else {
-        keep_error(s, worker, status, &err);
-    }
-    galv_arena_reset(arena);
-}
-
-/* Does it fit? Asked of those alone that are fast enough, by their bound. */
-static void judge_item(void *context, size_t item, int worker)
-{
-    searcher *s = context;
-    galv_searched *c = &s->searched[s->order[s->n_judged + item]];
-    galv_arena *arena = s->arenas[worker];
-    galv_plan *plan = NULL;
-    galv_prices *prices = NULL;
-    double bytes = 0;
-    galv_err err = GALV_ERR_INIT;
-    galv_status status =
-        galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
-    if (status == GALV_OK) {
-        status = galv_prices_new(&prices, s->model, plan, arena, &err);
-    }
-    if (status == GALV_OK) {
-        status = galv_price_memory(&bytes, s->model, plan, prices, s->limit_bytes,
-                                   arena, &err);
-    }
-    if (status != GALV_OK) {
-        keep_error(s, worker, status, &err);
-    } else {
-        c->peak_memory_bytes = fmax(c->peak_memory_bytes, bytes);
-        c->fate = bytes > s->limit_bytes ? GALV_FATE_OUT_OF_MEMORY : c->fate;
-    }
-    galv_arena_reset(arena);
 }
 
 static void simulate_item(void *context, size_t item, int worker)
@@ -187,27 +133,6 @@ static void report(const searcher *s, const char *phase, uint64_t done, uint64_t
     }
 }
 
-static galv_status price_all(searcher *s, bool *interrupted)
-{
-    for (s->first = 0; s->first < s->n; s->first += PRICING_SLICE) {
-        size_t n = s->n - s->first < PRICING_SLICE ? s->n - s->first : PRICING_SLICE;
-        if (cancelled(s) && s->first > 0) {
-            *interrupted = true;
-            return GALV_OK;
-        }
-        galv_status status = galv_parallel_for(s->n_jobs, n, price_item, s, s->err);
-        if (status == GALV_OK) {
-            status = first_error(s);
-        }
-        if (status != GALV_OK) {
-            return status;
-        }
-        s->n_priced = s->first + n;
-        report(s, "pricing", s->n_priced, s->n, INFINITY);
-    }
-    return GALV_OK;
-}
-
 /* qsort has no context: sort keys carry what they need. */
 typedef struct sort_key {
     int rank; /* fate, for the table of candidates */
@@ -228,61 +153,28 @@ static int compare_keys(const void *left, const void *right)
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-static galv_status order_by_bound(searcher *s, galv_arena *arena)
-{
-    sort_key *keys = GALV_NEW_ARRAY(arena, sort_key, s->n + 1);
-    s->order = GALV_NEW_ARRAY(arena, size_t, s->n + 1);
-    if (!keys || !s->order) {
-        return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (size_t i = 0; i < s->n_priced; i++) {
-        if (s->searched[i].fate == GALV_FATE_LEFT) {
-            keys[s->n_order++] = (sort_key){0, s->searched[i].bound_s, i};
-        }
-    }
-    qsort(keys, s->n_order, sizeof *keys, compare_keys);
-    for (size_t i = 0; i < s->n_order; i++) {
-        s->order[i] = keys[i].index;
-    }
-    return GALV_OK;
-}
-
-static galv_status judge_slice(searcher *s, double last_s)
-{
-    size_t n = 0;
-    while (n < MEMORY_SLICE && s->n_judged + n < s->n_order &&
-           s->searched[s->order[s->n_judged + n]].bound_s < last_s) {
-        n++;
-    }
-    galv_status status = galv_parallel_for(s->n_jobs, n, judge_item, s, s->err);
-    if (status == GALV_OK) {
-        status = first_error(s);
-    }
-    s->n_judged += n;
-    return status;
-}
-
 /* The next few that may enter and may fit: wave[*n]. 0 = there are none. */
 static galv_status fill_wave(size_t *n, searcher *s, const galv_podium *best)
 {
-    double last_s = galv_podium_last(best, s->searched);
-    for (*n = 0; *n < WAVE && s->first < s->n_order; s->first++) {
-        size_t index = s->order[s->first];
-        galv_searched *c = &s->searched[index];
-        if (c->bound_s >= last_s || (*n > 0 && cancelled(s))) {
-            break;
-        }
-        galv_status status = s->first == s->n_judged ? judge_slice(s, last_s) : GALV_OK;
+    *n = 0;
+    while (*n < WAVE && (*n == 0 || !cancelled(s))) {
+        size_t index = 0;
+        galv_status status = galv_queue_next(
+            &index, s->queue, galv_podium_last(best, s->searched), s->err);
         if (status != GALV_OK) {
             return status;
         }
-        double limit_s = galv_podium_limit(best, s->searched, &c->candidate);
-        if (c->fate == GALV_FATE_LEFT && c->bound_s >= limit_s) {
-            c->fate = GALV_FATE_BOUNDED; /* others of its kind are better */
-        } else if (c->fate == GALV_FATE_LEFT) {
-            s->stop_at_s[*n] = isfinite(limit_s) ? limit_s : 0;
-            s->wave[(*n)++] = index;
+        if (index == s->n) {
+            break;
         }
+        galv_searched *c = &s->searched[index];
+        double limit_s = galv_podium_limit(best, s->searched, &c->candidate);
+        if (c->bound_s >= limit_s) {
+            c->fate = GALV_FATE_BOUNDED; /* others of its kind are better */
+            continue;
+        }
+        s->stop_at_s[*n] = isfinite(limit_s) ? limit_s : 0;
+        s->wave[(*n)++] = index;
     }
     return GALV_OK;
 }
@@ -291,15 +183,14 @@ static galv_status simulate_best_first(searcher *s, galv_podium *best,
                                        uint64_t *n_simulated, bool *interrupted)
 {
     uint64_t n_ops = 0;
-    s->first = 0;
     while (s->options->max_ops == 0 || n_ops <= s->options->max_ops) {
         size_t n = 0;
+        galv_status status = fill_wave(&n, s, best);
         /* One wave is always played, so that there is a best so far to show. */
-        if (cancelled(s) && *n_simulated > 0) {
-            *interrupted |= s->first < s->n_order;
+        if (status == GALV_OK && n > 0 && *n_simulated > 0 && cancelled(s)) {
+            *interrupted = true;
             break;
         }
-        galv_status status = fill_wave(&n, s, best);
         if (status == GALV_OK && n > 0) {
             status = galv_parallel_for(s->n_jobs, n, simulate_item, s, s->err);
         }
@@ -323,7 +214,7 @@ static galv_status simulate_best_first(searcher *s, galv_podium *best,
             galv_arena_reset(s->arenas[0]);
         }
         *n_simulated += n;
-        report(s, "simulating", s->first, s->n_order,
+        report(s, "simulating", galv_queue_n_priced(s->queue), s->n,
                galv_podium_best(best, s->searched));
     }
     return GALV_OK;
@@ -335,22 +226,18 @@ static void settle(searcher *s, const galv_podium *best, galv_search_result *res
     double last_s = galv_podium_last(best, s->searched);
     double best_s = galv_podium_best(best, s->searched);
     double least_left_s = INFINITY;
-    for (size_t i = s->first; i < s->n_order; i++) {
-        galv_searched *c = &s->searched[s->order[i]];
+    for (size_t i = 0; i < s->uniform.n_candidates; i++) {
+        galv_searched *c = &s->searched[i];
         if (c->fate == GALV_FATE_LEFT && c->bound_s >= last_s) {
             c->fate = GALV_FATE_BOUNDED;
         }
-        if (c->fate != GALV_FATE_OUT_OF_MEMORY) {
+        if (c->fate == GALV_FATE_LEFT || c->fate == GALV_FATE_BOUNDED) {
             least_left_s = fmin(least_left_s, c->bound_s);
         }
     }
-    result->proven_uniform = !result->interrupted && best->n > 0 &&
-                             s->n_priced == s->uniform.n_candidates &&
-                             least_left_s >= best_s;
+    result->proven_uniform =
+        !result->interrupted && best->n > 0 && least_left_s >= best_s;
     least_left_s = fmin(least_left_s, s->layered_bound_s);
-    if (s->n_priced < s->uniform.n_candidates) {
-        least_left_s = 0; /* nothing is known of what was not priced */
-    }
     result->lower_bound_s = fmin(best_s, least_left_s);
     result->proven_optimal =
         !result->interrupted && best->n > 0 && least_left_s >= best_s;
@@ -445,19 +332,20 @@ static galv_status prepare(searcher *s, galv_search_result *result, galv_podium 
     }
     for (size_t i = 0; i < s->n; i++) {
         s->searched[i].candidate = found.candidates[i];
-        s->searched[i].fate = GALV_FATE_LEFT;
         s->searched[i].time_s = NAN;
     }
     result->n_candidates = s->n;
-    return GALV_OK;
+    galv_queue_work work = {s->model,  s->space,  s->searched,   s->n,
+                            s->n_jobs, s->arenas, stop_searcher, s};
+    report(s, "pricing", 0, s->n, INFINITY);
+    status =
+        galv_shapes_make(&s->shapes, s->model, s->space, &s->uniform, arena, s->err);
+    return status == GALV_OK
+               ? galv_queue_new(&s->queue, &work, &s->shapes, arena, s->err)
+               : status;
 }
 
 /* ---- layer by layer ---- */
-
-static bool stop_layerwise(void *context)
-{
-    return cancelled(context);
-}
 
 /* Adds what the layer-wise search judged; its best enter the podium. */
 static galv_status take_layered(searcher *s, const galv_layerwise_result *layered,
@@ -498,12 +386,12 @@ static galv_status search_layers(searcher *s, galv_search_result *result,
                                       .known_s = known_s,
                                       .n_known = (int32_t)best->n,
                                       .max_ops = s->options->max_ops,
-                                      .stopped = stop_layerwise,
+                                      .stopped = stop_searcher,
                                       .stopped_at = s};
     report(s, "mixing", 0, s->n, galv_podium_best(best, s->searched));
-    galv_status status = galv_layerwise_search(
-        &layered, s->model, s->space, &s->uniform, galv_podium_best(best, s->searched),
-        &options, arena, s->err);
+    galv_status status = galv_layerwise_search(&layered, s->model, s->space, &s->shapes,
+                                               galv_podium_best(best, s->searched),
+                                               &options, arena, s->err);
     if (status != GALV_OK) {
         return status;
     }
@@ -519,13 +407,6 @@ static galv_status run(searcher *s, galv_search_result *result, galv_podium *bes
 {
     galv_status status = prepare(s, result, best, arena);
     if (status == GALV_OK) {
-        status = price_all(s, &result->interrupted);
-    }
-    if (status == GALV_OK) {
-        status = order_by_bound(s, arena);
-    }
-    if (status == GALV_OK) {
-        result->n_candidates = s->n_priced;
         status =
             simulate_best_first(s, best, &result->n_simulated, &result->interrupted);
     }
@@ -539,9 +420,9 @@ static galv_status run(searcher *s, galv_search_result *result, galv_podium *bes
         return status;
     }
     settle(s, best, result);
-    if (best->n == 0) {
-        status = galv_least_memory_find(result, s->model, s->space, s->searched,
-                                        s->n_priced, arena, s->arenas[0], s->err);
+    if (best->n == 0 && !result->interrupted) {
+        status = galv_least_memory_find(result, s->model, s->space, s->searched, s->n,
+                                        arena, s->arenas[0], s->err);
         if (status != GALV_OK) {
             return status;
         }

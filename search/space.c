@@ -9,6 +9,7 @@
 #include "search/space.h"
 
 #include "plan/placement.h"
+#include "search/layering.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,7 @@ typedef struct walk {
     galv_arena *arena;
     galv_err *err;
     int64_t n_devices;
-    int32_t n_blocks;
+    int32_t most_stages; /* virtual ones */
     int32_t seq_length;
     int32_t scaleup_domain;
     bool has_experts;
@@ -390,15 +391,15 @@ static bool schedule_asked(const galv_space *space, const galv_schedule *schedul
     return false;
 }
 
-/* Chunks per stage to try with a schedule: even splits of the blocks. */
+/* Chunks per stage to try with a schedule. Blocks that do not divide are no reason to
+ * leave one out: galv_plan_balance spreads them so that no stage waits for long. */
 static galv_choices open_vpp(const walk *w, int32_t pp, const galv_schedule *schedule)
 {
     galv_choices c = {0};
     for (int32_t v = schedule->min_chunks;
-         v <= schedule->max_chunks && v <= MAX_OPEN_VPP && v * pp <= w->n_blocks; v++) {
-        if (v == schedule->min_chunks || w->n_blocks % (pp * v) == 0) {
-            c.values[c.n_values++] = v;
-        }
+         v <= schedule->max_chunks && v <= MAX_OPEN_VPP && v * pp <= w->most_stages;
+         v++) {
+        c.values[c.n_values++] = v;
     }
     return c;
 }
@@ -427,11 +428,12 @@ static void walk_schedule(walk *w)
                           schedule->name, (long long)vpps.values[k], w->at.pp);
                 continue;
             }
-            if (vpps.values[k] * w->at.pp > w->n_blocks) {
+            if (vpps.values[k] * w->at.pp > w->most_stages) {
                 cut(w, GALV_CUT_LAYERS, 1);
                 galv_fail(&w->reason, GALV_USAGE,
-                          "pp %d x vpp %lld is more than the %d blocks", w->at.pp,
-                          (long long)vpps.values[k], w->n_blocks);
+                          "pp %d x vpp %lld stages: blocks, embedding and head are "
+                          "enough for %d",
+                          w->at.pp, (long long)vpps.values[k], w->most_stages);
                 continue;
             }
             w->at.schedule = schedule;
@@ -481,7 +483,7 @@ galv_status galv_space_enumerate(galv_candidates *candidates, const galv_space *
     galv_candidates found = {0};
     w.out = &found;
     w.n_devices = galv_cluster_n_devices(&job->cluster);
-    w.n_blocks = galv_model_n_blocks(&job->model);
+    w.most_stages = galv_model_most_stages(&job->model);
     w.seq_length = job->workload.seq_length;
     w.scaleup_domain = job->cluster.pools[0].scaleup_domain;
     for (int32_t i = 1; i < job->cluster.n_pools; i++) {
@@ -498,7 +500,7 @@ galv_status galv_space_enumerate(galv_candidates *candidates, const galv_space *
             return status;
         }
     }
-    galv_choices pps = choose(&space->pp, w.n_devices, w.n_blocks);
+    galv_choices pps = choose(&space->pp, w.n_devices, w.most_stages);
     for (size_t i = 0; i < pps.n_values; i++) {
         if (w.n_devices % pps.values[i] != 0) {
             cut(&w, GALV_CUT_DEVICES, 1);
@@ -514,10 +516,11 @@ galv_status galv_space_enumerate(galv_candidates *candidates, const galv_space *
                       (long long)(w.n_devices / pps.values[i]));
             continue;
         }
-        if (pps.values[i] > w.n_blocks) {
+        if (pps.values[i] > w.most_stages) {
             cut(&w, GALV_CUT_LAYERS, 1);
-            galv_fail(&w.reason, GALV_USAGE, "pp %lld is more than the %d blocks",
-                      (long long)pps.values[i], w.n_blocks);
+            galv_fail(&w.reason, GALV_USAGE,
+                      "pp %lld: blocks, embedding and head are enough for %d stages",
+                      (long long)pps.values[i], w.most_stages);
             continue;
         }
         w.at.pp = (int32_t)pps.values[i];

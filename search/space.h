@@ -44,7 +44,7 @@ typedef struct galv_space {
 /* Why branches were cut. X(name, text) */
 #define GALV_CUT_TABLE(X)                                          \
     X(DEVICES, "degrees do not multiply to the number of devices") \
-    X(LAYERS, "more virtual stages than blocks")                   \
+    X(LAYERS, "more virtual stages than layers")                   \
     X(SHAPE, "degrees do not divide the model's shape")            \
     X(BATCH, "batch does not divide")                              \
     X(SCHEDULE, "schedule cannot do this shape")                   \

@@ -173,8 +173,8 @@ Test(search_frontier, partition_is_the_best_of_all_divisions)
                 b.cost[s][i] = 1 + next_random(&random) % 20;
             }
         }
-        galv_partition_problem problem = {n_stages, total, cost_of,
-                                          value_of, &b,    &weight};
+        galv_partition_problem problem = {n_stages, total,    false, false,
+                                          cost_of,  value_of, &b,    &weight};
         cr_assert_eq(galv_partition(n_blocks, &least, &problem, &err), GALV_OK);
         double best = try_all(&b, 0, n_stages, 0, total, 0, 0, weight);
         cr_expect_eq(least, best, "trial %d: %g, not %g", trial, least, best);

@@ -33,6 +33,7 @@ typedef struct instance {
     galv_arena *arena;
     galv_err err;
     galv_candidates uniform;
+    galv_shapes shapes;
 } instance;
 
 static void add_group(galv_model *m, galv_layer_kind kind, int32_t n, int32_t hidden,
@@ -135,8 +136,14 @@ static bool instance_begin(instance *in, uint64_t seed)
     galv_job_fill_defaults(&in->job);
     cr_assert_eq(galv_costmodel_new(&in->model, &in->job, NULL, &in->err), GALV_OK,
                  "%s", in->err.message);
-    return galv_space_enumerate(&in->uniform, &in->space, &in->job, in->arena,
-                                &in->err) == GALV_OK;
+    if (galv_space_enumerate(&in->uniform, &in->space, &in->job, in->arena, &in->err) !=
+        GALV_OK) {
+        return false;
+    }
+    cr_assert_eq(galv_shapes_make(&in->shapes, in->model, &in->space, &in->uniform,
+                                  in->arena, &in->err),
+                 GALV_OK, "%s", in->err.message);
+    return true;
 }
 
 static void instance_end(instance *in)
@@ -222,14 +229,15 @@ static void try_layers(brute *b, int32_t layer)
 
 static void try_partitions(brute *b, int32_t stage, int32_t left)
 {
-    if (stage == b->shape->pp * b->shape->vpp - 1) {
-        b->blocks[stage] = left;
-        if (left > 0) {
+    int32_t last = b->shape->pp * b->shape->vpp - 1;
+    if (stage == last) {
+        b->blocks[stage] = left; /* none: the head alone */
+        if (left > 0 || last > 0) {
             try_layers(b, 0);
         }
         return;
     }
-    for (int32_t n = 1; n < left; n++) {
+    for (int32_t n = stage > 0; n <= left; n++) { /* none: the embedding alone */
         b->blocks[stage] = n;
         try_partitions(b, stage + 1, left - n);
     }
@@ -292,7 +300,7 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
             continue;
         }
         double best_s = brute_force(&in, &n_plans, false);
-        cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.uniform,
+        cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
                                            INFINITY, &options, in.arena, &in.err),
                      GALV_OK, "%s", in.err.message);
         cr_expect_eq(found.best_s, best_s,

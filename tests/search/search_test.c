@@ -474,7 +474,9 @@ Test(search, interrupted_while_pricing_it_still_has_a_best_so_far)
     cr_expect_not(found.proven_optimal);
     cr_expect_geq(found.n_plans, 1);
     cr_expect(found.plans[0].result.fits);
-    cr_expect_lt(found.n_candidates, all.n_candidates, "everything was priced");
-    cr_expect_eq(found.lower_bound_s, 0.0, "nothing is known of the rest");
+    cr_expect_lt(found.n_simulated, 20, "it went on");
+    cr_expect_eq(found.n_candidates, all.n_candidates, "each has a bound");
+    cr_expect(found.lower_bound_s > 0 &&
+              found.lower_bound_s <= found.plans[0].result.iteration_time_s);
     world_end(&w);
 }

@@ -1,0 +1,275 @@
+/* Bounds from layers, as search/bound.c has them from compiled passes: with A_i the
+ * forwards of the virtual stages before stage i's first one and D_i their backwards,
+ *
+ *   T >= A_i + m max(latency of i, load of a stream of i) + D_i + the longest step
+ *
+ * (of the stages before, chunk 0 alone), or what hiding parameter messages takes
+ * (galv_layer_hiding_s, search/relaxation.h), if that is more. Layers are charged what
+ * search/layer_table.h says is a lower bound of what each adds, so the sum is below
+ * what bound.c would say; it costs some hundred times less. */
+#include "search/shapes.h"
+
+#include "search/layering.h"
+#include "search/relaxation.h"
+
+#include <math.h>
+
+#define ROUNDING 1e-12
+
+typedef struct maker {
+    galv_shapes *shapes;
+    const galv_costmodel *model;
+    const galv_job *job;
+    const galv_space *space;
+    const galv_candidates *candidates;
+    size_t capacity;
+    galv_arena *arena;
+    galv_err *err;
+} maker;
+
+static bool same_pipeline(const galv_shape *shape, const galv_candidate *c)
+{
+    return shape->pp == c->pp && shape->vpp == c->vpp && shape->schedule == c->schedule;
+}
+
+static bool can_mix(const maker *m, const galv_candidate *c)
+{
+    return m->job->cluster.n_pools == 1 && c->rank_order == GALV_RANK_ORDER_DP_INSIDE &&
+           !c->schedule->follows_costs && !c->schedule->pairs;
+}
+
+static bool add_shape(maker *m, const galv_candidate *c)
+{
+    galv_shapes *s = m->shapes;
+    if (s->n == m->capacity) {
+        size_t capacity = m->capacity ? 2 * m->capacity : 256;
+        galv_layer_table *grown = GALV_NEW_ARRAY(m->arena, galv_layer_table, capacity);
+        if (!grown) {
+            return false;
+        }
+        for (size_t i = 0; i < s->n; i++) {
+            grown[i] = s->tables[i];
+        }
+        s->tables = grown;
+        m->capacity = capacity;
+    }
+    s->tables[s->n++].shape = (galv_shape){
+        c->pp, c->vpp, c->schedule, (int64_t)c->micro_batch_size * c->strategy.dp,
+        0,     NULL};
+    return true;
+}
+
+/* The tree has pipeline, schedule and chunks first: candidates that share them are in a
+ * row, and a shape is looked for among the last ones. */
+static bool collect(maker *m)
+{
+    galv_shapes *s = m->shapes;
+    for (size_t i = 0; i < m->candidates->n_candidates; i++) {
+        const galv_candidate *c = &m->candidates->candidates[i];
+        s->shape_of[i] = -1;
+        if (!can_mix(m, c)) {
+            continue;
+        }
+        int64_t samples = (int64_t)c->micro_batch_size * c->strategy.dp;
+        size_t at = s->n;
+        while (at > 0 && same_pipeline(&s->tables[at - 1].shape, c) &&
+               s->tables[at - 1].shape.samples != samples) {
+            at--;
+        }
+        if (at == 0 || !same_pipeline(&s->tables[at - 1].shape, c)) {
+            if (!add_shape(m, c)) {
+                return false;
+            }
+            at = s->n;
+        }
+        s->shape_of[i] = (int32_t)at - 1;
+        s->strategy_of[i] = s->tables[at - 1].shape.n_strategies++;
+    }
+    return true;
+}
+
+static bool fill_strategies(maker *m)
+{
+    galv_shapes *s = m->shapes;
+    galv_strategy **own = GALV_NEW_ARRAY(m->arena, galv_strategy *, s->n + 1);
+    for (size_t k = 0; own && k < s->n; k++) {
+        galv_shape *shape = &s->tables[k].shape;
+        own[k] = GALV_NEW_ARRAY(m->arena, galv_strategy, shape->n_strategies);
+        shape->strategies = own[k];
+        if (!own[k]) {
+            return false;
+        }
+    }
+    for (size_t i = 0; own && i < m->candidates->n_candidates; i++) {
+        if (s->shape_of[i] >= 0) {
+            own[s->shape_of[i]][s->strategy_of[i]] =
+                m->candidates->candidates[i].strategy;
+        }
+    }
+    return own != NULL;
+}
+
+/* Do two shapes price their layers alike? */
+static bool same_prices(const galv_shape *a, const galv_shape *b)
+{
+    bool same = a->pp == b->pp && a->samples == b->samples &&
+                a->schedule->splits_backward == b->schedule->splits_backward &&
+                a->n_strategies == b->n_strategies;
+    for (int32_t i = 0; same && i < a->n_strategies; i++) {
+        same = galv_strategy_equal(&a->strategies[i], &b->strategies[i]);
+    }
+    return same;
+}
+
+static galv_status price(maker *m, size_t index)
+{
+    galv_layer_table *tables = m->shapes->tables;
+    galv_shape shape = tables[index].shape;
+    for (size_t k = 0; k < index; k++) {
+        if (same_prices(&tables[k].shape, &shape)) {
+            tables[index] = tables[k];
+            tables[index].shape = shape;
+            return GALV_OK;
+        }
+    }
+    return galv_layer_table_make(&tables[index], m->model, &shape, &m->space->overlap,
+                                 m->arena, m->err);
+}
+
+/* Layers of each group on each virtual stage of a uniform plan; NULL = no memory. */
+static int32_t *count_layers(maker *m, size_t index)
+{
+    const galv_layer_table *table = &m->shapes->tables[index];
+    int32_t n_virtual = table->shape.pp * table->shape.vpp;
+    size_t n_groups = (size_t)table->n_groups;
+    int32_t *blocks = GALV_NEW_ARRAY(m->arena, int32_t, n_virtual);
+    int32_t *first_layer = GALV_NEW_ARRAY(m->arena, int32_t, n_virtual + 1);
+    int32_t *counts = GALV_NEW_ARRAY(m->arena, int32_t, (size_t)n_virtual * n_groups);
+    if (!blocks || !first_layer || !counts) {
+        return NULL;
+    }
+    galv_plan_balance(blocks, galv_model_n_blocks(&m->job->model), table->shape.pp,
+                      table->shape.vpp);
+    galv_layering_divide(first_layer, &m->job->model, blocks, n_virtual);
+    for (int32_t v = 0; v < n_virtual; v++) {
+        for (int32_t layer = first_layer[v]; layer < first_layer[v + 1]; layer++) {
+            counts[(size_t)v * n_groups +
+                   (size_t)galv_layer_table_group(table, layer)]++;
+        }
+    }
+    return counts;
+}
+
+galv_status galv_shapes_make(galv_shapes *shapes, const galv_costmodel *model,
+                             const galv_space *space, const galv_candidates *candidates,
+                             galv_arena *arena, galv_err *err)
+{
+    galv_shapes made = {0};
+    maker m = {&made, model, galv_costmodel_job(model), space, candidates, 0,
+               arena, err};
+    size_t n = candidates->n_candidates + 1;
+    made.shape_of = GALV_NEW_ARRAY(arena, int32_t, n);
+    made.strategy_of = GALV_NEW_ARRAY(arena, int32_t, n);
+    if (!made.shape_of || !made.strategy_of || !collect(&m) || !fill_strategies(&m)) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    made.counts_of = GALV_NEW_ARRAY(arena, int32_t *, made.n + 1);
+    for (size_t k = 0; made.counts_of && k < made.n; k++) {
+        galv_status status = price(&m, k);
+        if (status != GALV_OK) {
+            return status;
+        }
+        bool again = k > 0 && made.tables[k - 1].shape.pp == made.tables[k].shape.pp &&
+                     made.tables[k - 1].shape.vpp == made.tables[k].shape.vpp;
+        made.counts_of[k] = again ? made.counts_of[k - 1] : count_layers(&m, k);
+        if (!made.counts_of[k]) {
+            return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+        }
+    }
+    if (!made.counts_of) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    *shapes = made;
+    return GALV_OK;
+}
+
+/* ---- bounds ---- */
+
+/* What some layers add. */
+typedef struct sums {
+    double forward_s, backward_s, weight_s;
+    double load_s[GALV_N_STREAMS];
+    double optimizer_s, hiding_s, bytes;
+} sums;
+
+static void add_layers(sums *to, const galv_layer_price *price, double n)
+{
+    to->forward_s += n * price->forward_s;
+    to->backward_s += n * price->backward_s;
+    to->weight_s += n * price->weight_s;
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        to->load_s[stream] += n * price->load_s[stream];
+    }
+    to->optimizer_s += n * price->optimizer_s;
+    to->hiding_s += n * galv_layer_hiding_s(price, 1);
+    to->bytes += n * price->held_bytes;
+}
+
+static double busiest_s(const sums *stage)
+{
+    double most = stage->forward_s + stage->backward_s + stage->weight_s;
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        most = fmax(most, stage->load_s[stream]);
+    }
+    return most;
+}
+
+galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
+{
+    galv_shape_bound found = {0, 0};
+    if (shapes->shape_of[candidate] < 0) {
+        return found;
+    }
+    const galv_layer_table *table = &shapes->tables[shapes->shape_of[candidate]];
+    const int32_t *counts = shapes->counts_of[shapes->shape_of[candidate]];
+    const galv_shape *shape = &table->shape;
+    const galv_layer_price *prices[GALV_MAX_GROUPS];
+    for (int32_t g = 0; g < table->n_groups; g++) {
+        prices[g] =
+            &table->prices[g][table->price_of[g][shapes->strategy_of[candidate]]];
+    }
+    galv_schedule_shape order = {shape->pp, shape->vpp, table->n_micro_batches, 0,
+                                 NULL};
+    double m = table->n_micro_batches;
+    double messages =
+        shape->pp > 1 ? 4.0 * shape->vpp * table->message_s * table->most_slowing : 0;
+    double passed_s = 0; /* down and up the stages before: chunk 0 is virtual stage i */
+    double step_s = 0;
+    double hiding_s = 0;
+    for (int32_t stage = 0; stage < shape->pp; stage++) {
+        sums all = {0};
+        double own_s = 0; /* of chunk 0 */
+        for (int32_t chunk = 0; chunk < shape->vpp; chunk++) {
+            int32_t v =
+                galv_schedule_virtual_stage(shape->schedule, &order, stage, chunk);
+            for (int32_t g = 0; g < table->n_groups; g++) {
+                int32_t n = counts[v * table->n_groups + g];
+                if (n > 0) {
+                    add_layers(&all, prices[g], n);
+                }
+            }
+            if (chunk == 0) {
+                own_s = all.forward_s +
+                        (shape->schedule->splits_backward ? 0 : all.backward_s);
+            }
+        }
+        found.bound_s = fmax(found.bound_s, passed_s + m * busiest_s(&all));
+        hiding_s = fmax(hiding_s, m * (all.hiding_s - messages));
+        found.held_bytes = fmax(found.held_bytes, table->base_bytes + all.bytes);
+        step_s = fmax(step_s, all.optimizer_s);
+        passed_s += own_s;
+    }
+    found.bound_s = fmax(found.bound_s + step_s, hiding_s) * (1 - ROUNDING);
+    found.held_bytes *= 1 - ROUNDING;
+    return found;
+}

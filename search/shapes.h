@@ -1,0 +1,35 @@
+/* The shapes of a set of uniform candidates, with the prices of their layers.
+ *
+ * Candidates that agree in pipeline, schedule, chunks and samples of a micro-batch make
+ * a shape. The prices of its layers give a bound of each of its candidates without
+ * compiling anything, and layer by layer they can be mixed (search/layerwise.h). */
+#ifndef GALV_SEARCH_SHAPES_H
+#define GALV_SEARCH_SHAPES_H
+
+#include "search/layer_table.h"
+
+typedef struct galv_shapes {
+    size_t n;
+    galv_layer_table *tables; /* [n] in the order of the tree, each with its shape */
+    int32_t *shape_of;        /* [n_candidates] -1 = of none: a schedule whose order
+                                 follows costs or pairs passes, several pools, or the
+                                 pipeline inside data parallelism */
+    int32_t *strategy_of;     /* [n_candidates] index into its shape's strategies */
+    int32_t **counts_of;      /* [n] of a uniform plan: [pp * vpp][groups] layers */
+} galv_shapes;                /* arrays are owned by the arena */
+
+/* Errors: GALV_NO_MEMORY, GALV_USAGE (as galv_layer_table_make). */
+galv_status galv_shapes_make(galv_shapes *shapes, const galv_costmodel *model,
+                             const galv_space *space, const galv_candidates *candidates,
+                             galv_arena *arena, galv_err *err);
+
+/* What is known of a uniform plan from its layers alone. */
+typedef struct galv_shape_bound {
+    double bound_s;    /* no more than its simulated time; 0 = nothing is known */
+    double held_bytes; /* no more than its peak memory */
+} galv_shape_bound;
+
+/* O(pp * vpp * groups). */
+galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate);
+
+#endif
