@@ -96,7 +96,7 @@ typedef struct sums {
     int n_unlike;              /* its plan cannot be simulated */
     int n_engine_too_big;      /* by our memory model */
     side own, wide, simulated; /* simulated: where its plan can be simulated */
-    side fitting;              /* and fits */
+    side fitting, too_big;     /* and fits by our memory, or not */
 } sums;
 
 static void add_run(sums *s, const compared_run *r, const compare_options *options)
@@ -118,9 +118,8 @@ static void add_run(sums *s, const compared_run *r, const compare_options *optio
         s->n_unlike += !can;
         s->n_engine_too_big += can && !r->engine.ours_fits;
         add_ratio(&s->simulated, r->engine.ours_s, r->simulated.ours_s);
-        if (r->engine.ours_fits) {
-            add_ratio(&s->fitting, r->engine.ours_s, r->simulated.ours_s);
-        }
+        add_ratio(r->engine.ours_fits ? &s->fitting : &s->too_big, r->engine.ours_s,
+                  r->simulated.ours_s);
     }
 }
 
@@ -192,6 +191,12 @@ static void print_run(const compared_run *r, const compare_options *options)
     print_words("its space", &r->own);
     print_words("wider", &r->wide);
     print_words("simulated", &r->simulated);
+    if (r->limit_raised) {
+        printf(
+            "    simulated within %.1f GiB, what Galvatron's plan takes by our model: "
+            "more than\n    the budget\n",
+            r->limit_gib);
+    }
 }
 
 static void print_side(const char *what, const side *s)
@@ -224,8 +229,10 @@ static void print_sums(const sums *s, const compare_options *options)
     if (options->simulate) {
         print_side("our simulator", &s->simulated);
         print_side("  where it fits", &s->fitting);
-        printf("  Galvatron's plan cannot be simulated in %d runs, does not fit by our "
-               "memory\n  model in %d\n",
+        print_side("  where not", &s->too_big);
+        printf("  Galvatron's plan cannot be simulated in %d runs, takes more than the "
+               "budget by our\n  memory model in %d; there ours may take as much as it "
+               "does, and no more\n",
                s->n_unlike, s->n_engine_too_big);
     }
     printf("  memory of this program %.0f MiB\n", peak_mib());
@@ -267,6 +274,8 @@ static void put_run(galv_json_writer *w, const compared_run *r,
     galv_json_key_bool(w, "wider_space_proven", r->wide_proven);
     if (options->simulate) {
         put_plan(w, "simulator", &r->simulated);
+        galv_json_key_f64(w, "simulator_limit_gib", r->limit_gib);
+        galv_json_key_bool(w, "simulator_limit_raised", r->limit_raised);
         galv_json_key_f64(w, "simulator_search_s", r->simulated_s);
         galv_json_key_f64(w, "simulator_guided_search_s", r->guided_s);
         galv_json_key_f64(w, "simulator_guided_iteration_s", r->guided_time_s);
@@ -306,6 +315,7 @@ static void put_sums(galv_json_writer *w, const sums *s, const compare_options *
     if (options->simulate) {
         put_side(w, "simulator", &s->simulated);
         put_side(w, "simulator_where_it_fits", &s->fitting);
+        put_side(w, "simulator_where_not", &s->too_big);
         galv_json_key_i64(w, "engine_not_simulated", s->n_unlike);
         galv_json_key_i64(w, "engine_does_not_fit", s->n_engine_too_big);
     }

@@ -20,6 +20,9 @@ typedef struct judged_plan {
 typedef struct compared_run {
     char name[96];
     double budget_gib;
+    double limit_gib; /* of ours under our simulator: the budget less what is kept free,
+                         or what the engine's plan takes by our model if that is more */
+    bool limit_raised;
     int64_t global_batch_size;
     char pipeline[16], default_dp[8];
     bool engine_found, own_found, wide_found, simulated_found;

@@ -7,7 +7,7 @@
  * steepest gain first. Then each stage gets the fastest point of its exact frontier.
  * Those know what is held and kept, not buffers; so the plan's memory is estimated, and
  * stages that need too much try again with so much less. With several chunks a stage,
- * blocks are divided evenly, and each chunk is alike in itself. */
+ * blocks are divided evenly, and layers are chosen for as if they lay in one. */
 #include "search/layer_guess.h"
 
 #include "search/frontier.h"
