@@ -19,8 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REPAIRS   5
-#define MOST_KEPT 10 /* options of a group that a stage's frontier is made of */
+#define REPAIRS     5
+#define WIDENINGS   2
+#define MOST_LEAVES (4 * (1 + WIDENINGS))
+#define MOST_KEPT   10 /* options of a group that a stage's frontier is made of */
 
 /* The options of one group on one stage, none worse than another in both. */
 typedef struct menu {
@@ -36,6 +38,8 @@ typedef struct guess {
     galv_relaxation *relaxation;
     offer *menus;       /* [pp][n_groups] */
     double *used_bytes; /* [pp] of the room, by the layers chosen */
+    double *left_bytes; /* [pp] of the memory, by the estimate */
+    bool bold;          /* as if all buffers that may not meet did not */
     galv_layering at;
 } guess;
 
@@ -122,10 +126,12 @@ static galv_status begin(guess *at, const galv_layer_guesser *g, galv_arena *are
     at->err = err;
     at->menus = GALV_NEW_ARRAY(arena, offer, pp * n_groups);
     at->used_bytes = GALV_NEW_ARRAY(arena, double, pp);
+    at->left_bytes = GALV_NEW_ARRAY(arena, double, pp);
     at->at.choice = GALV_NEW_ARRAY(arena, int16_t, table->n_layers);
     at->at.first_layer =
         GALV_NEW_ARRAY(arena, int32_t, pp * (size_t)table->shape.vpp + 1);
-    if (!at->menus || !at->used_bytes || !at->at.choice || !at->at.first_layer) {
+    if (!at->menus || !at->used_bytes || !at->left_bytes || !at->at.choice ||
+        !at->at.first_layer) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     galv_status status =
@@ -292,20 +298,23 @@ static galv_status repair(guess *at, bool *fits, bool *changed)
     galv_plan *plan = NULL;
     galv_prices *prices = NULL;
     double *peaks = GALV_NEW_ARRAY(at->arena, double, table->shape.pp);
+    double *least = GALV_NEW_ARRAY(at->arena, double, table->shape.pp);
     galv_status status =
-        peaks ? galv_layering_plan(&plan, &at->at, table, at->g->overlap,
-                                   galv_costmodel_job(at->g->model), at->arena, at->err)
-              : galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+        peaks && least
+            ? galv_layering_plan(&plan, &at->at, table, at->g->overlap,
+                                 galv_costmodel_job(at->g->model), at->arena, at->err)
+            : galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
     if (status == GALV_OK) {
         status = galv_prices_new(&prices, at->g->model, plan, at->arena, at->err);
     }
     if (status == GALV_OK) {
-        status =
-            galv_estimate_memory(peaks, at->g->model, plan, prices, at->arena, at->err);
+        status = galv_estimate_memory_between(least, peaks, at->g->model, plan, prices,
+                                              at->arena, at->err);
     }
     *fits = true;
     for (int32_t stage = 0; status == GALV_OK && stage < table->shape.pp; stage++) {
-        double excess = peaks[stage] - at->g->memory_bytes;
+        double excess = (at->bold ? least : peaks)[stage] - at->g->memory_bytes;
+        at->left_bytes[stage] = -excess;
         changed[stage] = excess > 0;
         *fits &= !changed[stage];
         if (excess > 0) { /* so that the next one is another */
@@ -325,6 +334,10 @@ static galv_status fill_stages(guess *at, bool *fits)
         return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
     }
     memset(changed, 1, (size_t)pp * sizeof *changed);
+    for (int32_t stage = 0; stage < pp; stage++) {
+        *galv_relaxation_room(at->relaxation, stage) =
+            at->g->memory_bytes - at->g->table->base_bytes;
+    }
     *fits = false;
     for (int i = 0; i < REPAIRS && !*fits; i++) {
         bool possible = true;
@@ -342,6 +355,23 @@ static galv_status fill_stages(guess *at, bool *fits)
         }
     }
     return GALV_OK;
+}
+
+/* Gives every stage what its plan has left, or takes what it lacks: what a stage needs
+ * does not grow with its layers alone. *fits: this one does. */
+static galv_status widen(guess *at, bool *fits)
+{
+    int32_t pp = at->g->table->shape.pp;
+    bool *changed = GALV_NEW_ARRAY(at->arena, bool, pp);
+    bool possible = true;
+    galv_status status = changed ? GALV_OK : GALV_NO_MEMORY;
+    for (int32_t stage = 0; status == GALV_OK && possible && stage < pp; stage++) {
+        *galv_relaxation_room(at->relaxation, stage) =
+            at->used_bytes[stage] + at->left_bytes[stage];
+        status = fill_stage(at, stage, &possible);
+    }
+    *fits = false;
+    return status == GALV_OK && possible ? repair(at, fits, changed) : status;
 }
 
 /* Is the layering one of those kept? */
@@ -379,7 +409,12 @@ static galv_status keep(galv_layer_leaves *leaves, guess *at)
     memcpy(leaf->layering.first_layer, at->at.first_layer, n_borders * sizeof(int32_t));
     galv_layering_sum(&sums, &leaf->layering, table, at->g->replay);
     leaf->bound_s = galv_layering_bound_s(&sums, table, at->g->replay);
-    leaves->n_leaves++;
+    galv_layer_leaf made = *leaf; /* by their bounds */
+    size_t place = leaves->n_leaves++;
+    for (; place > 0 && leaves->leaves[place - 1].bound_s > made.bound_s; place--) {
+        leaves->leaves[place] = leaves->leaves[place - 1];
+    }
+    leaves->leaves[place] = made;
     return GALV_OK;
 }
 
@@ -414,19 +449,29 @@ galv_status galv_layer_guess(galv_layer_leaves *leaves,
                              galv_err *err)
 {
     guess at;
-    galv_layer_leaves found = {0, GALV_NEW_ARRAY(arena, galv_layer_leaf, 2), 0, false};
+    galv_layer_leaves found = {0, GALV_NEW_ARRAY(arena, galv_layer_leaf, MOST_LEAVES),
+                               0, false};
     galv_status status = found.leaves ? begin(&at, guesser, arena, err)
                                       : galv_fail(err, GALV_NO_MEMORY, "out of memory");
     bool one_way = guesser->table->shape.pp == 1 || guesser->table->shape.vpp > 1;
-    for (int evenly = one_way ? 1 : 0; status == GALV_OK && evenly < 2; evenly++) {
+    for (int way = one_way ? 2 : 0; status == GALV_OK && way < 4; way++) {
         double time_s = INFINITY;
         bool fits = false;
-        status = divide(&at, &time_s, evenly == 1);
+        size_t n_before = found.n_leaves;
+        at.bold = way % 2 == 0;
+        status = divide(&at, &time_s, way >= 2);
         if (status == GALV_OK && isfinite(time_s)) {
             status = fill_stages(&at, &fits);
         }
         if (status == GALV_OK && fits && !is_known(&found, &at)) {
             status = keep(&found, &at);
+        }
+        for (int i = 0; status == GALV_OK && n_before < found.n_leaves && i < WIDENINGS;
+             i++) {
+            status = widen(&at, &fits);
+            if (status == GALV_OK && fits && !is_known(&found, &at)) {
+                status = keep(&found, &at);
+            }
         }
     }
     if (status == GALV_OK) {

@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "search/layer_guess.h"
 #include "search/layer_tree.h"
+#include "search/pricing.h"
 #include "search/relaxation.h"
 
 #include <math.h>
@@ -162,12 +163,9 @@ static void judge_item(void *context, size_t item, int worker)
     if (status == GALV_OK) {
         status = galv_prices_new(&prices, l->model, plan, arena, err);
     }
-    double *peaks = status == GALV_OK ? GALV_NEW_ARRAY(arena, double, plan->pp) : NULL;
-    if (peaks) {
-        status = galv_estimate_memory(peaks, l->model, plan, prices, arena, err);
-        for (int32_t s = 0; s < plan->pp; s++) {
-            c->peak_memory_bytes = fmax(c->peak_memory_bytes, peaks[s]);
-        }
+    if (status == GALV_OK) {
+        status = galv_price_memory(&c->peak_memory_bytes, l->model, plan, prices,
+                                   l->limit_bytes, arena, err);
     }
     c->fate = GALV_FATE_OUT_OF_MEMORY;
     if (status == GALV_OK && c->peak_memory_bytes <= l->limit_bytes) {

@@ -6,8 +6,8 @@
  * and blocks divided freely, as search/layer_tree.h says. Left out: schedules whose
  * order follows costs, clusters of several pools, and stages without a block.
  *
- * What is proven. A plan fits when galv_estimate_memory and the simulation both say so,
- * as in the uniform search. Each shape has a lower bound of the simulated time that
+ * What is proven. A plan fits when the simulation says so; those that galv_price_memory
+ * leaves aside surely do not. Each shape has a lower bound of the simulated time that
  * holds for all its plans (search/layering.h). A shape is closed when that is no better
  * than the best time, or when its tree was walked to the end and every leaf with a
  * better bound was simulated or does not fit. When all are closed, the best plan is the
