@@ -21,7 +21,8 @@
 
 #define REPAIRS     5
 #define WIDENINGS   2
-#define MOST_LEAVES (4 * (1 + WIDENINGS))
+#define MOST_LEAVES (4 * (1 + WIDENINGS) + MOST_KEPT)
+#define FEW_STAGES  4  /* for which more of their plans are tried */
 #define MOST_KEPT   10 /* options of a group that a stage's frontier is made of */
 
 /* The options of one group on one stage, none worse than another in both. */
@@ -418,6 +419,63 @@ static galv_status keep(galv_layer_leaves *leaves, guess *at)
     return GALV_OK;
 }
 
+/* Gives the last block of every stage the option `more` places up its menu, towards
+ * faster and larger ones; false when none has such a one. */
+static bool raise_last(guess *at, int32_t more)
+{
+    const galv_layer_table *table = at->g->table;
+    const galv_model *model = &galv_costmodel_job(at->g->model)->model;
+    bool any = false;
+    for (int32_t stage = 0; stage < table->shape.pp; stage++) {
+        stage_layers walk = {0, -1};
+        int32_t last = -1;
+        while (next_layer(&walk, at, stage)) {
+            last = galv_layer_is_block(galv_model_layer(model, walk.layer)) ? walk.layer
+                                                                            : last;
+        }
+        if (last < 0) {
+            continue;
+        }
+        int32_t g = galv_layer_table_group(table, last);
+        const offer *menu = &at->menus[stage * table->n_groups + g];
+        int32_t k = 0;
+        while (k < menu->n && menu->choice[k] != at->at.choice[last]) {
+            k++;
+        }
+        if (k + more < menu->n) {
+            at->at.choice[last] = (int16_t)menu->choice[k + more];
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* A stage is often fullest when its last block begins backward, and nothing of another
+ * block is gathered or recomputed then: that one may hold more than the others. */
+static galv_status favour_last(galv_layer_leaves *leaves, guess *at)
+{
+    galv_layer_leaf from = leaves->leaves[0];
+    size_t n_borders =
+        (size_t)at->g->table->shape.pp * (size_t)at->g->table->shape.vpp + 1;
+    bool *changed = GALV_NEW_ARRAY(at->arena, bool, at->g->table->shape.pp);
+    galv_status status = changed ? GALV_OK : GALV_NO_MEMORY;
+    for (int32_t more = 1; status == GALV_OK && more < MOST_KEPT; more++) {
+        bool fits = false;
+        memcpy(at->at.choice, from.layering.choice,
+               (size_t)at->g->table->n_layers * sizeof(int16_t));
+        memcpy(at->at.first_layer, from.layering.first_layer,
+               n_borders * sizeof(int32_t));
+        if (!raise_last(at, more)) {
+            break;
+        }
+        status = repair(at, &fits, changed);
+        if (status == GALV_OK && fits && !is_known(leaves, at)) {
+            status = keep(leaves, at);
+        }
+    }
+    return status;
+}
+
 galv_status galv_layer_guess_time(double *time_s, const galv_layer_guesser *guesser,
                                   galv_arena *arena, galv_err *err)
 {
@@ -473,6 +531,11 @@ galv_status galv_layer_guess(galv_layer_leaves *leaves,
                 status = keep(&found, &at);
             }
         }
+    }
+    if (status == GALV_OK && found.n_leaves > 0 &&
+        guesser->table->shape.pp <= FEW_STAGES) {
+        at.bold = true;
+        status = favour_last(&found, &at);
     }
     if (status == GALV_OK) {
         *leaves = found;
