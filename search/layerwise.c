@@ -91,7 +91,8 @@ static galv_status bound_shape(layerwise *l, shape_entry *entry)
                                      l->err);
     }
     if (status == GALV_OK) {
-        status = galv_relaxation_bound(&entry->bound_s, relaxation, l->err);
+        status = galv_relaxation_bound(&entry->bound_s, relaxation, l->result->best_s,
+                                       l->err);
     }
     if (status != GALV_OK || entry->bound_s >= l->result->best_s) {
         return status;

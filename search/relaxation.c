@@ -423,28 +423,28 @@ static galv_status bound_most(double *bound_s, bool *known, galv_relaxation *r,
     return GALV_OK;
 }
 
-galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err *err)
+galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, double enough_s,
+                                  galv_err *err)
 {
     const galv_layer_table *table = r->table;
     double m = table->n_micro_batches;
     int32_t pp = table->shape.pp;
-    double bound = INFINITY;
+    double bound = 0;
     if ((int64_t)pp * table->shape.vpp > galv_model_most_stages(r->model)) {
         *bound_s = INFINITY;
         return GALV_OK;
     }
-    if (table->shape.vpp > 1 || table->shape.schedule->splits_backward) {
-        bool known = false;
-        double most = 0;
-        double whole = galv_relaxation_stage_s(r, pp, 0, r->n_blocks);
-        bool splits = table->shape.schedule->splits_backward;
-        bound = splits || m > pp ? m * whole / pp : whole; /* one through all layers */
-        galv_status status = bound_most(&most, &known, r, true, err);
-        if (status != GALV_OK) {
-            return status;
-        }
-        bound = known ? fmax(bound, most) : bound;
-    } else {
+    bool known = false;
+    double most = 0;
+    double whole = galv_relaxation_stage_s(r, pp, 0, r->n_blocks);
+    bool splits = table->shape.schedule->splits_backward;
+    galv_status status = bound_most(&most, &known, r, true, err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    bound = splits || m > pp ? m * whole / pp : whole; /* one through all layers */
+    bound = known ? fmax(bound, most) : bound;
+    if (bound < enough_s && table->shape.vpp == 1 && !splits) {
         double k = 1;
         for (int32_t stage = 0; stage < pp; stage++) {
             double before = galv_replay_before_backward(r->replay, stage);
@@ -468,10 +468,12 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, galv_err 
             .cost_context = r,
             .value_context = &w,
         };
-        galv_status status = galv_partition(n_blocks, &bound, &problem, err);
+        double divided = 0;
+        status = galv_partition(n_blocks, &divided, &problem, err);
         if (status != GALV_OK) {
             return status;
         }
+        bound = fmax(bound, divided);
     }
     *bound_s = bound * (1 - ROUNDING);
     return GALV_OK;

@@ -54,9 +54,10 @@ double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
  * any block, and what other layers may add. m t_i if that is more. With several chunks,
  * or a split backward, the most of m t_i + A_i, A_i one block's forward (and backward)
  * on each stage before, with blocks divided over stages as numbers can be; and one
- * micro-batch through all layers. Errors: GALV_NO_MEMORY. */
+ * micro-batch through all layers. Where a cheaper bound is `enough_s` already, no
+ * closer one is made. Errors: GALV_NO_MEMORY. */
 galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *relaxation,
-                                  galv_err *err);
+                                  double enough_s, galv_err *err);
 
 /* The same when `seconds` was galv_layer_hiding_s: m t_i of the fullest stage, where
  * messages between stages may have hidden some, too. INFINITY = none fits. */

@@ -416,7 +416,8 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
                                              1e15, galv_layer_latency_s, in.arena,
                                              &in.err),
                          GALV_OK);
-            cr_assert_eq(galv_relaxation_bound(&shape_s, relaxation, &in.err), GALV_OK);
+            cr_assert_eq(galv_relaxation_bound(&shape_s, relaxation, INFINITY, &in.err),
+                         GALV_OK);
             cr_assert_eq(galv_relaxation_new(&relaxation, &table, replay, &in.job.model,
                                              1e15, galv_layer_hiding_s, in.arena,
                                              &in.err),
