@@ -264,6 +264,7 @@ static void synchronize(galv_backend *b)
     }
     galv_cuda_links_check(c);
     galv_order_settles(&c->order);
+    galv_cuda_end_holding(c);
 }
 
 static double event_time_s(galv_backend *b, galv_event event)

@@ -31,6 +31,14 @@ typedef struct cuda_stamp {
     galv_marks before;
 } cuda_stamp;
 
+/* Messages whose memory is held back at least (cuda_memory.cu). */
+enum { CUDA_MOST_HELD = 64 };
+
+typedef struct cuda_held {
+    void *memory;
+    galv_marks marks;
+} cuda_held;
+
 typedef struct galv_cuda {
     galv_backend base; /* first: a galv_backend of this kind is a galv_cuda */
     galv_err err;      /* the first error */
@@ -46,6 +54,8 @@ typedef struct galv_cuda {
     galv_order order;
     cudaEvent_t (*marks)[CUDA_N_MARKS]; /* [GALV_N_STREAMS] */
     bool used[GALV_N_STREAMS];          /* since its last mark */
+    cuda_held held[CUDA_MOST_HELD];     /* a ring */
+    int first_held, n_held;
     /* time */
     cuda_stamp *stamps;
     size_t n_stamps, n_stamps_made, n_stamps_allocated;
@@ -107,6 +117,8 @@ void galv_cuda_gemms_free(galv_cuda *c);
 
 void galv_cuda_fill_memory(galv_backend *b); /* cuda_memory.cu */
 void galv_cuda_free_memory(galv_cuda *c);
+/* Gives back what is held for messages, all of which have ended. */
+void galv_cuda_end_holding(galv_cuda *c);
 void galv_cuda_fill_comm(galv_backend *b);      /* cuda_comm.cu */
 void galv_cuda_fill_traffic(galv_backend *b);   /* cuda_traffic.cu */
 void galv_cuda_fill_gemm(galv_backend *b);      /* cuda_gemm.cu */

@@ -2,7 +2,15 @@
  * from and to the host.
  *
  * Not cudaMallocAsync: its memory belongs to the order of one stream, and the backend's
- * `allocate` has none; the pool knows exactly for whom the next user must wait. */
+ * `allocate` has none; the pool knows exactly for whom the next user must wait.
+ *
+ * Messages between stages. A send ends when its receiver has come to it, which may be
+ * long after the sender has gone on. If memory that is being sent were the next to be
+ * received into, and the other rank did the same, each receive would wait for a send
+ * that waits for the other's receive. So what is released behind a send is held back
+ * until as many other messages have been sent as can be under way before an answer to
+ * this one comes (or until the host has waited for all streams). A schedule of p stages
+ * and v chunks has at most p (v + 1) under way. */
 #include "exec/cuda_internal.h"
 
 #include <stdlib.h>
@@ -88,6 +96,29 @@ static void *allocate(galv_backend *b, size_t bytes)
     return memory;
 }
 
+static void give(galv_cuda *c, void *memory, const galv_marks *marks)
+{
+    if (!galv_pool_give(c->pool, memory, marks)) {
+        galv_cuda_fail(c, GALV_INTERNAL, "memory is released that was not allocated");
+    }
+}
+
+/* Gives back what has been held longest, until `most` are left. */
+static void hold_at_most(galv_cuda *c, int most)
+{
+    while (c->n_held > most) {
+        const cuda_held *oldest = &c->held[c->first_held];
+        c->first_held = (c->first_held + 1) % CUDA_MOST_HELD;
+        c->n_held--;
+        give(c, oldest->memory, &oldest->marks);
+    }
+}
+
+void galv_cuda_end_holding(galv_cuda *c)
+{
+    hold_at_most(c, 0);
+}
+
 static void release(galv_backend *b, void *memory, galv_stream stream)
 {
     galv_cuda *c = galv_cuda_of(b);
@@ -95,9 +126,16 @@ static void release(galv_backend *b, void *memory, galv_stream stream)
         return;
     }
     galv_marks marks = galv_cuda_marks(c, stream);
-    if (!galv_pool_give(c->pool, memory, &marks)) {
-        galv_cuda_fail(c, GALV_INTERNAL, "memory is released that was not allocated");
+    if (stream != GALV_STREAM_PP_SEND || c->base.n_ranks == 1) {
+        give(c, memory, &marks);
+        return;
     }
+    /* stages are at most as many as ranks, chunks of a stage rarely more than three */
+    int most = 4 * c->base.n_ranks;
+    most = most < CUDA_MOST_HELD ? most : (int)CUDA_MOST_HELD;
+    hold_at_most(c, most - 1);
+    c->held[(c->first_held + c->n_held) % CUDA_MOST_HELD] = {memory, marks};
+    c->n_held++;
 }
 
 static size_t allocated_bytes(const galv_backend *b)
