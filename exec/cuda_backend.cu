@@ -447,9 +447,6 @@ extern "C" galv_status galv_cuda_backend_new(galv_backend **backend, galv_world 
                                              galv_err *err)
 {
     galv_cuda *c = (galv_cuda *)calloc(1, sizeof *c);
-    /* Kernels of several communicators start in the order of the host on every rank, so
-     * that they cannot hold each other up (NCCL 2.26 and later). */
-    setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", 0);
     if (c != nullptr) {
         c->world = world;
         begin(c);

@@ -15,8 +15,14 @@
  * more ranks in a ring that each send their very first message before they receive one
  * would wait for each other on the host; use all_to_all for rings.
  *
- * Order. NCCL_LAUNCH_ORDER_IMPLICIT=1 makes kernels of different communicators start in
- * the host's order, which the caller keeps alike on all ranks (backend.h).
+ * Order. Kernels of different communicators start when their streams let them, not in
+ * the host's order (NCCL_LAUNCH_ORDER_IMPLICIT must stay 0): a send may have to wait
+ * for the one before it, which ends only when the other rank starts a receive that its
+ * host has queued behind a send of its own; in the host's order both would wait for
+ * ever. What waits takes room on the device meanwhile. There is enough: of the
+ * communicators whose operations are under way at the same time, those of groups take
+ * at most 32 blocks each, those of messages 8, and a block a processor, of which there
+ * are 108 or more.
  *
  * Numbers. Sums of elements are taken in bf16 at every hop of NCCL's rings and trees;
  * their order depends on the topology, but not on arrival.
