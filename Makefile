@@ -21,7 +21,7 @@ ALL_ROOMS := $(ROOMS) cli
 PKGS := gsl cairo jansson yaml-0.1
 ifeq ($(filter clean help deps uninstall dist,$(MAKECMDGOALS)),)
 # The executor alone needs neither GSL nor cairo.
-PKGS_NEEDED := $(if $(filter-out exec test-exec exec-test gpu-check,$(or $(MAKECMDGOALS),all)),$(PKGS),jansson yaml-0.1)
+PKGS_NEEDED := $(if $(filter-out exec test-exec exec-test gpu-check emulated-test,$(or $(MAKECMDGOALS),all)),$(PKGS),jansson yaml-0.1)
 ifneq ($(shell pkg-config --exists $(PKGS_NEEDED) && echo yes),yes)
 $(error libraries are missing: run `make deps` first, or see README.md (needed: $(PKGS_NEEDED), libcsv))
 endif
@@ -194,6 +194,37 @@ $(GPU_CHECK_OBJECTS): TEST_CFLAGS += $(EXEC_CFLAGS)
 $(GPU_CHECK): $(GPU_CHECK_OBJECTS) $(EXEC_TEST_BELOW)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -o $@
+# The CUDA backend on a device that is this processor (tests/exec/emulated): its kernels
+# thread by thread, its streams in any order that they allow, NCCL over MPI.
+EMULATED        := tests/exec/emulated
+EMULATED_CXX    := $(if $(EXEC),$(shell command -v $(CXX)))
+EMULATED_OBJECTS := $(patsubst exec/%.cu,$(BUILD)/obj/emulated/%.o,$(wildcard exec/*.cu)) \
+    $(patsubst $(EMULATED)/%.cpp,$(BUILD)/obj/emulated/%.o,$(wildcard $(EMULATED)/*.cpp))
+EMULATED_FLAGS   = -std=c++17 -iquote $(EMULATED) -iquote . -I$(EMULATED) -pthread -ffp-contract=off -Wall -Wextra \
+    -Wno-unknown-pragmas -fno-strict-aliasing -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(if $(DEV),-Werror) $(OPT_$(MODE)) $(EXEC_CFLAGS) $(CXXFLAGS)
+EMULATED_BELOW   = $(filter-out $(BUILD)/obj/exec/cuda_% %/exec/main.o,$(EXEC_OBJECTS)) $(EMULATED_OBJECTS) $(EXEC_BELOW)
+EMULATED_LINK    = $(CXX) $(ALL_LDFLAGS) $(filter %.o,$^) $(filter-out -lcudart -lcublasLt -lnccl -L$(CUDA)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA)/lib64,$(EXEC_LIBS)) -o $@
+$(BUILD)/obj/emulated/%.o: exec/%.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) $(EMULATED_FLAGS) -MMD -MP -x c++ -c $< -o $@
+$(BUILD)/obj/emulated/%.o: $(EMULATED)/%.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) $(EMULATED_FLAGS) -MMD -MP -c $< -o $@
+EMULATED_CHECK := $(BUILD)/tests/emulated-check
+$(EMULATED_CHECK): $(GPU_CHECK_OBJECTS) $(EMULATED_BELOW)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(EMULATED_LINK)
+EMULATED_MATRIX := $(BUILD)/tests/emulated-matrix
+$(EMULATED_MATRIX): $(BUILD)/obj/tests/exec/mpi/matrix.o $(EMULATED_BELOW)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(EMULATED_LINK)
+# A part of the matrix: the fibers of the emulated device take seconds for a plan.
+EMULATED_TESTS := $(if $(EMULATED_CXX),$(foreach ranks,1 2,mpi:$(ranks):$(EMULATED_CHECK)$(comma)--small) \
+    $(foreach word,few waiting,mpi:2:$(EMULATED_MATRIX)$(comma)--cuda$(comma)$(word)))
+.PHONY: emulated-test
+## make emulated-test  the CUDA backend on a device that is this processor
+emulated-test: $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX))
+	$(Q)$(if $(EMULATED_CXX),tools/run-tests.sh $(EMULATED_TESTS),echo '  emulated-test skipped; missing: $(or $(EXEC_MISSING),a compiler of C++)')
 ## make gpu-check   the CUDA backend against the host's, and its speed, on a device
 gpu-check: $(if $(EXEC),$(GPU_CHECK))
 	$(Q)$(if $(EXEC),$(GPU_CHECK),echo '  gpu-check skipped; missing: $(EXEC_MISSING)')
@@ -203,9 +234,9 @@ exec-test test-exec: $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
 	$(Q)$(if $(EXEC),tools/run-tests.sh $(EXEC_TESTS),echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
 
 ## make test        build and run every test (release build)
-test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED) $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS) $(if $(HAVE_CUDA),$(GPU_CHECK)))
+test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED) $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS) $(if $(HAVE_CUDA),$(GPU_CHECK)) $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX)))
 	$(Q)$(if $(EXEC),:,echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
-	$(Q)tools/run-tests.sh --program $(PROGRAM) $(TEST_PROGRAMS) $(EXEC_TESTS) tests/cli
+	$(Q)tools/run-tests.sh --program $(PROGRAM) $(TEST_PROGRAMS) $(EXEC_TESTS) $(EMULATED_TESTS) tests/cli
 
 ## make asan-test   the same under the address and undefined-behaviour sanitizers
 asan-test:
@@ -259,7 +290,7 @@ bench: $(BENCHMARKS) $(PROGRAM)
 	$(Q)for script in $(filter-out benchmarks/accuracy.sh,$(wildcard benchmarks/*.sh)); do sh $$script $(PROGRAM) || exit 1; done
 
 # ---- checks of the source ----
-C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) exec/*.[ch] tests/*/*.[ch] tests/exec/mpi/*.[ch] tests/exec/gpu/*.[ch] benchmarks/*.c galvatron.h)
+C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) exec/*.[ch] tests/*/*.[ch] tests/exec/mpi/*.[ch] tests/exec/gpu/*.[ch] tests/exec/emulated/*.h tests/exec/emulated/*.cpp tests/exec/emulated/exec/* benchmarks/*.c galvatron.h)
 ## make lint        include direction, house rules, formatting
 lint:
 	$(Q)tools/check-includes.sh

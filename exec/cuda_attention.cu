@@ -9,10 +9,7 @@
  * out. Heads of up to 256 values, padded with zeros to 64, 128 or 256.
  * Source: Dao 2023 (arXiv 2307.08691), algorithms 1 and 2.
  *
- * Fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16"): with g =
- * lane / 4 and t = lane % 4, a thread has of A[16, 16] the pairs (g, 2t), (g + 8, 2t),
- * (g, 2t + 8), (g + 8, 2t + 8); of B[16, 8] the pairs of rows 2t and 2t + 8 of column
- * g; of C[16, 8] the pairs (g, 2t) and (g + 8, 2t). So C of two neighbouring tiles,
+ * Fragments lie in registers as cuda_machine.cuh says. So C of two neighbouring tiles,
  * rounded to bf16, is A of the next product without moving.
  *
  * Left out: overlap of loading and computing (cp.async, TMA), Hopper's wgmma, cuDNN. So
@@ -85,7 +82,9 @@ __device__ static inline uint32_t pair_at(const bf16 *at)
 __device__ static inline uint32_t pack(float low, float high)
 {
     __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-    return *(const uint32_t *)&both;
+    uint32_t bits;
+    memcpy(&bits, &both, sizeof bits);
+    return bits;
 }
 
 /* A of rows [row, row + 16) and columns [col, col + 16) of a tile. */
@@ -116,22 +115,7 @@ template <int D>
 __device__ static inline void load_b(uint32_t b[2], const bf16 *tile, int row, int col)
 {
     int lane = (int)(threadIdx.x % CUDA_WARP);
-    const bf16 *at = tile + (row + lane % 16) * (D + PAD) + col;
-    uint32_t address = (uint32_t)__cvta_generic_to_shared(at);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];\n"
-                 : "=r"(b[0]), "=r"(b[1])
-                 : "r"(address)
-                 : "memory");
-}
-
-/* c += a b */
-__device__ static inline void multiply(float c[4], const uint32_t a[4],
-                                       const uint32_t b[2])
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    machine_load_transposed(b, tile + (row + lane % 16) * (D + PAD) + col);
 }
 
 /* c[16, 8 N] = rows [row, row + 16) of `a` times the transpose of rows [0, 8 N) of `b`.
@@ -153,7 +137,7 @@ __device__ static inline void multiply_rows(float c[N][4], const bf16 *a, int ro
         for (int n = 0; n < N; n++) {
             uint32_t right[2];
             load_b_rows<D>(right, b, n * 8, k);
-            multiply(c[n], left, right);
+            machine_multiply(c[n], left, right);
         }
     }
 }
@@ -174,7 +158,7 @@ __device__ static inline void multiply_values(float c[N][4], const float p[K][4]
         for (int n = 0; n < N; n++) {
             uint32_t right[2];
             load_b<D>(right, tile, k * 8, col + n * 8);
-            multiply(c[n], left, right);
+            machine_multiply(c[n], left, right);
         }
     }
 }
@@ -231,7 +215,7 @@ __device__ static inline size_t row_place(const attend_work *w, int head)
 template <int D>
 __global__ void __launch_bounds__(THREADS) attend_forward(attend_work w)
 {
-    extern __shared__ __align__(16) unsigned char shared[];
+    CUDA_SHARED_ARRAY(unsigned char, shared);
     __shared__ int key_positions[TILE];
     __shared__ int query_positions[TILE];
     bf16 *q = (bf16 *)shared;
@@ -393,7 +377,7 @@ __device__ static inline float delta_of(const attend_work *w, int head, int quer
 template <int D>
 __global__ void __launch_bounds__(THREADS) attend_back_queries(attend_work w)
 {
-    extern __shared__ __align__(16) unsigned char shared[];
+    CUDA_SHARED_ARRAY(unsigned char, shared);
     __shared__ int key_positions[STEP];
     __shared__ int query_positions[TILE];
     bf16 *q = (bf16 *)shared;
@@ -515,7 +499,7 @@ __device__ static inline void add_to_keys(const attend_work *w, float *to,
 template <int D>
 __global__ void __launch_bounds__(THREADS) attend_back_keys(attend_work w)
 {
-    extern __shared__ __align__(16) unsigned char shared[];
+    CUDA_SHARED_ARRAY(unsigned char, shared);
     __shared__ int key_positions[TILE];
     __shared__ int query_positions[STEP];
     __shared__ float lse[STEP];
@@ -687,7 +671,7 @@ static void launch(galv_cuda *c, galv_stream stream, Kernel *kernel, const char 
                                           cudaFuncAttributeMaxDynamicSharedMemorySize,
                                           (int)bytes),
                      name)) {
-        kernel<<<grid, THREADS, bytes, c->streams[stream]>>>(*w);
+        CUDA_LAUNCH(kernel, grid, THREADS, bytes, c->streams[stream], *w);
         galv_cuda_launched(c, name);
     }
 }
@@ -746,10 +730,9 @@ static void attend_merge(galv_backend *b, galv_stream stream,
     if (!galv_cuda_enter(b, stream, out, lse) || n_rows == 0) {
         return;
     }
-    merge_rows<<<galv_cuda_blocks(n_rows, THREADS / CUDA_WARP), THREADS, 0,
-                 c->streams[stream]>>>(out, lse, (const bf16 *)part_out, part_lse,
-                                       n_rows, shape->n_queries, shape->n_heads,
-                                       shape->v_dim);
+    CUDA_LAUNCH(merge_rows, galv_cuda_blocks(n_rows, THREADS / CUDA_WARP), THREADS, 0,
+                c->streams[stream], out, lse, (const bf16 *)part_out, part_lse, n_rows,
+                shape->n_queries, shape->n_heads, shape->v_dim);
     galv_cuda_launched(c, "joining of attention");
 }
 
@@ -783,10 +766,9 @@ static void attend_backward(galv_backend *b, galv_stream stream,
     if (delta == nullptr || !galv_cuda_enter(b, stream, delta)) {
         return;
     }
-    find_delta<<<galv_cuda_blocks(n_rows, THREADS / CUDA_WARP), THREADS, 0,
-                 c->streams[stream]>>>(delta, (const bf16 *)dout, (const bf16 *)out,
-                                       n_rows, shape->n_queries, shape->n_heads,
-                                       shape->v_dim);
+    CUDA_LAUNCH(find_delta, galv_cuda_blocks(n_rows, THREADS / CUDA_WARP), THREADS, 0,
+                c->streams[stream], delta, (const bf16 *)dout, (const bf16 *)out,
+                n_rows, shape->n_queries, shape->n_heads, shape->v_dim);
     galv_cuda_launched(c, "attention, backward");
     w.lse = (float *)lse;
     w.dout = (const bf16 *)dout;

@@ -3,6 +3,7 @@
 #define GALV_EXEC_CUDA_DEVICE_CUH
 
 #include "exec/cuda_internal.h"
+#include "exec/cuda_machine.cuh"
 
 enum { CUDA_THREADS = 256, CUDA_WARP = 32, CUDA_MOST_BLOCKS = 1 << 16 };
 

@@ -9,6 +9,7 @@
  *
  * State: it compiles; it has not yet run on a device. */
 #include "exec/cuda_internal.h"
+#include "exec/cuda_machine.cuh"
 
 #include <cublasLt.h>
 #include <stdlib.h>
@@ -318,7 +319,7 @@ static void multiply(galv_cuda *c, galv_stream stream, const plain_product *p)
         return;
     }
     dim3 grid((unsigned)n_x, (unsigned)(n_y < 65535 ? n_y : 65535));
-    multiply_plainly<<<grid, dim3(TILE, TILE), 0, c->streams[stream]>>>(*p);
+    CUDA_LAUNCH(multiply_plainly, grid, dim3(TILE, TILE), 0, c->streams[stream], *p);
     galv_cuda_launched(c, "plain matrix product");
 }
 

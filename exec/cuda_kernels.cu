@@ -30,8 +30,8 @@ static void add_bias(galv_backend *b, galv_stream stream, void *x, const void *b
     if (!galv_cuda_enter(b, stream, x) || rows == 0 || cols == 0) {
         return;
     }
-    add_bias_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        (bf16 *)x, (const bf16 *)bias, rows, cols);
+    CUDA_LAUNCH(add_bias_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                c->streams[stream], (bf16 *)x, (const bf16 *)bias, rows, cols);
     galv_cuda_launched(c, "add a bias");
 }
 
@@ -82,9 +82,9 @@ static void launch_sum_columns(galv_cuda *c, galv_stream stream, float *dweight,
                                const float *mean, const float *rstd, size_t rows,
                                size_t cols)
 {
-    sum_columns<<<galv_cuda_blocks(cols, CUDA_WARP), dim3(CUDA_WARP, CUDA_WARP), 0,
-                  c->streams[stream]>>>(dweight, dbias, (const bf16 *)dy,
-                                        (const bf16 *)x, mean, rstd, rows, cols);
+    CUDA_LAUNCH(sum_columns, galv_cuda_blocks(cols, CUDA_WARP),
+                dim3(CUDA_WARP, CUDA_WARP), 0, c->streams[stream], dweight, dbias,
+                (const bf16 *)dy, (const bf16 *)x, mean, rstd, rows, cols);
     galv_cuda_launched(c, "gradients of a bias or norm");
 }
 
@@ -145,9 +145,9 @@ static void norm(galv_backend *b, galv_stream stream, void *y, float *mean, floa
     if (!galv_cuda_enter(b, stream, y, mean, rstd) || rows == 0 || cols == 0) {
         return;
     }
-    normalise<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        (bf16 *)y, mean, rstd, (const bf16 *)x, (const bf16 *)weight,
-        (const bf16 *)bias, rows, cols, epsilon);
+    CUDA_LAUNCH(normalise, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                c->streams[stream], (bf16 *)y, mean, rstd, (const bf16 *)x,
+                (const bf16 *)weight, (const bf16 *)bias, rows, cols, epsilon);
     galv_cuda_launched(c, "norm");
 }
 
@@ -193,10 +193,9 @@ static void norm_backward(galv_backend *b, galv_stream stream, void *dx, float *
         launch_sum_columns(c, stream, dweight, dbias, dy, x, mean, rstd, rows, cols);
     }
     if (dx != nullptr) {
-        normalise_back<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
-                         c->streams[stream]>>>((bf16 *)dx, (const bf16 *)dy,
-                                               (const bf16 *)x, (const bf16 *)weight,
-                                               mean, rstd, rows, cols);
+        CUDA_LAUNCH(normalise_back, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                    c->streams[stream], (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x,
+                    (const bf16 *)weight, mean, rstd, rows, cols);
         galv_cuda_launched(c, "norm, backward");
     }
 }
@@ -280,11 +279,11 @@ static void activate(galv_backend *b, galv_stream stream, galv_activation activa
     cudaStream_t queue = c->streams[stream];
     if (activation == GALV_GELU) {
         size_t n = rows * cols;
-        gelu_values<<<galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, queue>>>(
-            (bf16 *)y, (const bf16 *)x, n);
+        CUDA_LAUNCH(gelu_values, galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+                    queue, (bf16 *)y, (const bf16 *)x, n);
     } else {
-        swiglu_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue>>>(
-            (bf16 *)y, (const bf16 *)x, rows, cols);
+        CUDA_LAUNCH(swiglu_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue,
+                    (bf16 *)y, (const bf16 *)x, rows, cols);
     }
     galv_cuda_launched(c, "activation");
 }
@@ -300,11 +299,11 @@ static void activate_backward(galv_backend *b, galv_stream stream,
     cudaStream_t queue = c->streams[stream];
     if (activation == GALV_GELU) {
         size_t n = rows * cols;
-        gelu_back<<<galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, queue>>>(
-            (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, n);
+        CUDA_LAUNCH(gelu_back, galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+                    queue, (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, n);
     } else {
-        swiglu_back<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue>>>(
-            (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, rows, cols);
+        CUDA_LAUNCH(swiglu_back, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue,
+                    (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, rows, cols);
     }
     galv_cuda_launched(c, "activation, backward");
 }
@@ -318,7 +317,7 @@ __global__ void __launch_bounds__(CUDA_THREADS)
     rotate_rows(bf16 *x, const int32_t *positions, size_t n_positions, size_t rows,
                 int n_heads, int half, double base, bool back)
 {
-    extern __shared__ float2 turns[];
+    CUDA_SHARED_ARRAY(float2, turns);
     for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
         double position = (double)positions[row % n_positions];
         __syncthreads(); /* the former row has been turned */
@@ -360,9 +359,9 @@ static void rotate(galv_backend *b, galv_stream stream, void *x,
                        (int)dim);
         return;
     }
-    rotate_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, shared,
-                  c->streams[stream]>>>((bf16 *)x, positions, n_positions, rows,
-                                        n_heads, half, (double)base, back);
+    CUDA_LAUNCH(rotate_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, shared,
+                c->streams[stream], (bf16 *)x, positions, n_positions, rows, n_heads,
+                half, (double)base, back);
     galv_cuda_launched(c, "rotation");
 }
 
@@ -409,9 +408,9 @@ static void adamw(galv_backend *b, galv_stream stream, const galv_adamw *s,
     f.rate = s->learning_rate;
     f.epsilon = s->epsilon;
     f.factor = s->gradient_scale;
-    adamw_values<<<galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-                   c->streams[stream]>>>(f, master, moment1, moment2, (bf16 *)weights,
-                                         gradient, n);
+    CUDA_LAUNCH(adamw_values, galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+                c->streams[stream], f, master, moment1, moment2, (bf16 *)weights,
+                gradient, n);
     galv_cuda_launched(c, "AdamW");
 }
 

@@ -29,8 +29,8 @@ static void softmax_max(galv_backend *b, galv_stream stream, float *row_max,
     if (!galv_cuda_enter(b, stream, row_max) || rows == 0) {
         return;
     }
-    max_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        row_max, (const bf16 *)logits, rows, cols);
+    CUDA_LAUNCH(max_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                c->streams[stream], row_max, (const bf16 *)logits, rows, cols);
     galv_cuda_launched(c, "maximum of logits");
 }
 
@@ -69,8 +69,9 @@ static void softmax_sum(galv_backend *b, galv_stream stream, float *sum, float *
     if (!galv_cuda_enter(b, stream, sum, target) || rows == 0) {
         return;
     }
-    sum_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        sum, target, (const bf16 *)logits, row_max, targets, begin, rows, cols);
+    CUDA_LAUNCH(sum_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                c->streams[stream], sum, target, (const bf16 *)logits, row_max, targets,
+                begin, rows, cols);
     galv_cuda_launched(c, "sum of logits");
 }
 
@@ -95,7 +96,8 @@ static void cross_entropy(galv_backend *b, galv_stream stream, float *loss_sum,
     if (!galv_cuda_enter(b, stream, loss_sum) || rows == 0) {
         return;
     }
-    add_losses<<<1, 1024, 0, c->streams[stream]>>>(loss_sum, sum, target, rows);
+    CUDA_LAUNCH(add_losses, 1, 1024, 0, c->streams[stream], loss_sum, sum, target,
+                rows);
     galv_cuda_launched(c, "cross-entropy");
 }
 
@@ -126,8 +128,9 @@ static void cross_entropy_backward(galv_backend *b, galv_stream stream, void *lo
     if (!galv_cuda_enter(b, stream, logits) || rows == 0 || cols == 0) {
         return;
     }
-    loss_back<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        (bf16 *)logits, row_max, sum, targets, begin, factor, rows, cols);
+    CUDA_LAUNCH(loss_back, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                c->streams[stream], (bf16 *)logits, row_max, sum, targets, begin,
+                factor, rows, cols);
     galv_cuda_launched(c, "cross-entropy, backward");
 }
 

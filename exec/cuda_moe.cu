@@ -89,8 +89,8 @@ static void route(galv_backend *b, galv_stream stream, int32_t *experts, float *
         !fits(c, n_experts, topk)) {
         return;
     }
-    route_rows<<<galv_cuda_blocks(rows, ROWS_OF_BLOCK), ROW_THREADS, 0,
-                 c->streams[stream]>>>(experts, weights, logits, rows, n_experts, topk);
+    CUDA_LAUNCH(route_rows, galv_cuda_blocks(rows, ROWS_OF_BLOCK), ROW_THREADS, 0,
+                c->streams[stream], experts, weights, logits, rows, n_experts, topk);
     galv_cuda_launched(c, "router");
 }
 
@@ -131,9 +131,9 @@ static void route_backward(galv_backend *b, galv_stream stream, float *dlogits,
         !fits(c, n_experts, topk)) {
         return;
     }
-    route_back<<<galv_cuda_blocks(rows, ROWS_OF_BLOCK), ROW_THREADS, 0,
-                 c->streams[stream]>>>(dlogits, dweights, experts, weights, rows,
-                                       n_experts, topk);
+    CUDA_LAUNCH(route_back, galv_cuda_blocks(rows, ROWS_OF_BLOCK), ROW_THREADS, 0,
+                c->streams[stream], dlogits, dweights, experts, weights, rows,
+                n_experts, topk);
     galv_cuda_launched(c, "router, backward");
 }
 
@@ -165,8 +165,9 @@ static void combine(galv_backend *b, galv_stream stream, void *out, const void *
     if (!galv_cuda_enter(b, stream, out) || rows == 0 || cols == 0) {
         return;
     }
-    combine_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        (bf16 *)out, (const bf16 *)in, place, weights, rows, topk, cols);
+    CUDA_LAUNCH(combine_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                c->streams[stream], (bf16 *)out, (const bf16 *)in, place, weights, rows,
+                topk, cols);
     galv_cuda_launched(c, "combine");
 }
 
@@ -208,9 +209,9 @@ static void combine_backward(galv_backend *b, galv_stream stream, void *din,
     if (!galv_cuda_enter(b, stream, din, dweights) || choices == 0) {
         return;
     }
-    combine_back<<<galv_cuda_blocks(choices, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        (bf16 *)din, dweights, (const bf16 *)dout, (const bf16 *)in, place, weights,
-        choices, topk, cols);
+    CUDA_LAUNCH(combine_back, galv_cuda_blocks(choices, 1), CUDA_THREADS, 0,
+                c->streams[stream], (bf16 *)din, dweights, (const bf16 *)dout,
+                (const bf16 *)in, place, weights, choices, topk, cols);
     galv_cuda_launched(c, "combine, backward");
 }
 

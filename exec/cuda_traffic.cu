@@ -88,23 +88,23 @@ static void convert(galv_backend *b, galv_stream stream, void *out,
     unsigned blocks = galv_cuda_blocks(n, CUDA_THREADS);
     cudaStream_t queue = c->streams[stream];
     if (out_type == GALV_FLOAT32 && in_type == GALV_ELEMENT) {
-        convert_floats<<<blocks, CUDA_THREADS, 0, queue>>>((float *)out,
-                                                           (const bf16 *)in, n);
+        CUDA_LAUNCH(convert_floats, blocks, CUDA_THREADS, 0, queue, (float *)out,
+                    (const bf16 *)in, n);
     } else if (out_type == GALV_ELEMENT && in_type == GALV_FLOAT32) {
-        convert_floats<<<blocks, CUDA_THREADS, 0, queue>>>((bf16 *)out,
-                                                           (const float *)in, n);
+        CUDA_LAUNCH(convert_floats, blocks, CUDA_THREADS, 0, queue, (bf16 *)out,
+                    (const float *)in, n);
     } else if (out_type == GALV_INT32 && in_type == GALV_FLOAT32) {
-        convert_to_int<<<blocks, CUDA_THREADS, 0, queue>>>((int32_t *)out,
-                                                           (const float *)in, n);
+        CUDA_LAUNCH(convert_to_int, blocks, CUDA_THREADS, 0, queue, (int32_t *)out,
+                    (const float *)in, n);
     } else if (out_type == GALV_INT32) {
-        convert_to_int<<<blocks, CUDA_THREADS, 0, queue>>>((int32_t *)out,
-                                                           (const bf16 *)in, n);
+        CUDA_LAUNCH(convert_to_int, blocks, CUDA_THREADS, 0, queue, (int32_t *)out,
+                    (const bf16 *)in, n);
     } else if (out_type == GALV_FLOAT32) {
-        convert_from_int<<<blocks, CUDA_THREADS, 0, queue>>>((float *)out,
-                                                             (const int32_t *)in, n);
+        CUDA_LAUNCH(convert_from_int, blocks, CUDA_THREADS, 0, queue, (float *)out,
+                    (const int32_t *)in, n);
     } else {
-        convert_from_int<<<blocks, CUDA_THREADS, 0, queue>>>((bf16 *)out,
-                                                             (const int32_t *)in, n);
+        CUDA_LAUNCH(convert_from_int, blocks, CUDA_THREADS, 0, queue, (bf16 *)out,
+                    (const int32_t *)in, n);
     }
     galv_cuda_launched(c, "convert");
 }
@@ -145,14 +145,14 @@ static void gather_rows(galv_backend *b, galv_stream stream, void *out, const vo
     unsigned blocks = galv_cuda_blocks(rows, 1);
     cudaStream_t queue = c->streams[stream];
     if (aligned(out, in, bytes, 16)) {
-        gather<<<blocks, CUDA_THREADS, 0, queue>>>((uint4 *)out, (const uint4 *)in,
-                                                   index, rows, bytes / 16);
+        CUDA_LAUNCH(gather, blocks, CUDA_THREADS, 0, queue, (uint4 *)out,
+                    (const uint4 *)in, index, rows, bytes / 16);
     } else if (aligned(out, in, bytes, 4)) {
-        gather<<<blocks, CUDA_THREADS, 0, queue>>>(
-            (uint32_t *)out, (const uint32_t *)in, index, rows, bytes / 4);
+        CUDA_LAUNCH(gather, blocks, CUDA_THREADS, 0, queue, (uint32_t *)out,
+                    (const uint32_t *)in, index, rows, bytes / 4);
     } else {
-        gather<<<blocks, CUDA_THREADS, 0, queue>>>(
-            (uint16_t *)out, (const uint16_t *)in, index, rows, bytes / 2);
+        CUDA_LAUNCH(gather, blocks, CUDA_THREADS, 0, queue, (uint16_t *)out,
+                    (const uint16_t *)in, index, rows, bytes / 2);
     }
     galv_cuda_launched(c, "gather rows");
 }
@@ -207,11 +207,11 @@ static void scatter_add_rows(galv_backend *b, galv_stream stream, void *out,
     }
     unsigned blocks = galv_cuda_blocks(rows, 1);
     if (type == GALV_ELEMENT) {
-        add_by_key<<<blocks, CUDA_THREADS, 0, c->streams[stream]>>>(
-            (bf16 *)out, (const bf16 *)in, index, 0, INT32_MAX, rows, cols);
+        CUDA_LAUNCH(add_by_key, blocks, CUDA_THREADS, 0, c->streams[stream],
+                    (bf16 *)out, (const bf16 *)in, index, 0, INT32_MAX, rows, cols);
     } else {
-        add_by_key<<<blocks, CUDA_THREADS, 0, c->streams[stream]>>>(
-            (float *)out, (const float *)in, index, 0, INT32_MAX, rows, cols);
+        CUDA_LAUNCH(add_by_key, blocks, CUDA_THREADS, 0, c->streams[stream],
+                    (float *)out, (const float *)in, index, 0, INT32_MAX, rows, cols);
     }
     galv_cuda_launched(c, "scatter rows");
 }
@@ -224,8 +224,9 @@ static void embed_backward(galv_backend *b, galv_stream stream, float *dtable,
     if (!galv_cuda_enter(b, stream, dtable) || rows == 0 || cols == 0) {
         return;
     }
-    add_by_key<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        dtable, (const bf16 *)dout, tokens, begin, end, rows, cols);
+    CUDA_LAUNCH(add_by_key, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                c->streams[stream], dtable, (const bf16 *)dout, tokens, begin, end,
+                rows, cols);
     galv_cuda_launched(c, "gradient of the embedding");
 }
 
@@ -251,8 +252,9 @@ static void embed(galv_backend *b, galv_stream stream, void *out, const void *ta
     if (!galv_cuda_enter(b, stream, out) || rows == 0 || cols == 0) {
         return;
     }
-    embed_rows<<<galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream]>>>(
-        (bf16 *)out, (const bf16 *)table, tokens, begin, end, rows, cols);
+    CUDA_LAUNCH(embed_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+                c->streams[stream], (bf16 *)out, (const bf16 *)table, tokens, begin,
+                end, rows, cols);
     galv_cuda_launched(c, "embedding");
 }
 
@@ -274,9 +276,8 @@ static void add(galv_backend *b, galv_stream stream, void *out, const void *a,
     if (!galv_cuda_enter(b, stream, out) || n == 0) {
         return;
     }
-    add_values<<<galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-                 c->streams[stream]>>>((bf16 *)out, (const bf16 *)a, (const bf16 *)b_,
-                                       n);
+    CUDA_LAUNCH(add_values, galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+                c->streams[stream], (bf16 *)out, (const bf16 *)a, (const bf16 *)b_, n);
     galv_cuda_launched(c, "add");
 }
 
@@ -298,11 +299,11 @@ static void scale(galv_backend *b, galv_stream stream, void *data, size_t n,
     }
     unsigned blocks = galv_cuda_blocks(n, CUDA_THREADS);
     if (type == GALV_ELEMENT) {
-        scale_values<<<blocks, CUDA_THREADS, 0, c->streams[stream]>>>((bf16 *)data, n,
-                                                                      factor);
+        CUDA_LAUNCH(scale_values, blocks, CUDA_THREADS, 0, c->streams[stream],
+                    (bf16 *)data, n, factor);
     } else {
-        scale_values<<<blocks, CUDA_THREADS, 0, c->streams[stream]>>>((float *)data, n,
-                                                                      factor);
+        CUDA_LAUNCH(scale_values, blocks, CUDA_THREADS, 0, c->streams[stream],
+                    (float *)data, n, factor);
     }
     galv_cuda_launched(c, "scale");
 }
@@ -325,11 +326,11 @@ static void accumulate(galv_backend *b, galv_stream stream, float *sum, const vo
     }
     unsigned blocks = galv_cuda_blocks(n, CUDA_THREADS);
     if (in_type == GALV_ELEMENT) {
-        accumulate_values<<<blocks, CUDA_THREADS, 0, c->streams[stream]>>>(
-            sum, (const bf16 *)in, n);
+        CUDA_LAUNCH(accumulate_values, blocks, CUDA_THREADS, 0, c->streams[stream], sum,
+                    (const bf16 *)in, n);
     } else {
-        accumulate_values<<<blocks, CUDA_THREADS, 0, c->streams[stream]>>>(
-            sum, (const float *)in, n);
+        CUDA_LAUNCH(accumulate_values, blocks, CUDA_THREADS, 0, c->streams[stream], sum,
+                    (const float *)in, n);
     }
     galv_cuda_launched(c, "accumulate");
 }
@@ -372,8 +373,8 @@ static void sum_squares(galv_backend *b, galv_stream stream, float *sum, const f
     unsigned blocks = galv_cuda_blocks(n, CUDA_THREADS * 8);
     blocks = blocks < CUDA_N_PARTS ? blocks : (unsigned)CUDA_N_PARTS;
     cudaStream_t queue = c->streams[stream];
-    square_parts<<<blocks, CUDA_THREADS, 0, queue>>>(c->parts[stream], x, n);
-    add_parts<<<1, CUDA_THREADS, 0, queue>>>(sum, c->parts[stream], blocks);
+    CUDA_LAUNCH(square_parts, blocks, CUDA_THREADS, 0, queue, c->parts[stream], x, n);
+    CUDA_LAUNCH(add_parts, 1, CUDA_THREADS, 0, queue, sum, c->parts[stream], blocks);
     galv_cuda_launched(c, "sum of squares");
 }
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs test programs and golden command tests and adds up their counts.
 #   tools/run-tests.sh [--program PATH] TEST-PROGRAM... [DIRECTORY-OF-.t-FILES]
-# A test program "mpi:N:PATH" is started by mpirun on N ranks; it ends with Criterion's
-# closing line, and three minutes are all it may take.
+# A test program "mpi:N:PATH[,ARGUMENT...]" is started by mpirun on N ranks; it ends with
+# Criterion's closing line, and three minutes are all it may take.
 # Fails when a test fails, when a program ran no test, and when a leak was reported
 # (Criterion itself lets leaks and zero tests pass). Ends with "N passed, N failed".
 set -u
@@ -53,8 +53,9 @@ for item in "$@"; do
         ranks=${item#mpi:}
         ranks=${ranks%%:*}
         name="$name on $ranks ranks"
+        # shellcheck disable=SC2046 # arguments are words
         timeout 180 mpirun --oversubscribe --allow-run-as-root -np "$ranks" \
-            "${item#mpi:*:}" >"$log" 2>&1
+            $(printf '%s' "${item#mpi:*:}" | tr , ' ') >"$log" 2>&1
         ;;
     *) "$item" --color=never >"$log" 2>&1 ;;
     esac

@@ -13,6 +13,7 @@ typedef struct check {
     galv_world *world;
     galv_backend *b[N_SIDES]; /* both of this rank alone, or the GPU's of all ranks */
     uint64_t random;
+    bool small; /* sizes for a device that is slow */
     int n_passed, n_failed;
 } check;
 

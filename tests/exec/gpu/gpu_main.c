@@ -1,9 +1,10 @@
 /* make gpu-check: the CUDA backend against the host backend, on a device. Exit status 0
  * when all passed, or when there is no device (it says so); 1 otherwise.
  *
- *     gpu-check [--no-rates]      under mpirun for collectives over several devices
- *     gpu-check --host            the host backend in the device's place: checks the
- * check
+ *     gpu-check               under mpirun for collectives over several devices
+ *     gpu-check --no-rates    leaves the measuring out
+ *     gpu-check --small       so do these, with less memory: for emulated devices
+ *     gpu-check --host        the host backend in the device's place: checks the check
  */
 #include "exec/cuda.h"
 #include "exec/host.h"
@@ -28,6 +29,9 @@ static int report(check *c, galv_err *err)
     if (galv_world_rank(c->world) == 0) {
         printf("gpu-check: %d passed, %d failed on all ranks\n", c->n_passed,
                (int)failed);
+        printf(
+            "[====] Synthesis: Tested: %d | Passing: %d | Failing: %d | Crashing: 0 \n",
+            c->n_passed + c->n_failed, c->n_passed, (int)failed);
     }
     return failed > 0;
 }
@@ -70,8 +74,22 @@ int main(int argc, char **argv)
 {
     check c = {.random = 1};
     galv_err err = GALV_ERR_INIT;
-    bool host = argc > 1 && strcmp(argv[1], "--host") == 0;
-    bool rates = !host && !(argc > 1 && strcmp(argv[1], "--no-rates") == 0);
+    bool host = false;
+    bool rates = true;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--host") == 0) {
+            host = true;
+            rates = false;
+        } else if (strcmp(argv[i], "--no-rates") == 0) {
+            rates = false;
+        } else if (strcmp(argv[i], "--small") == 0) {
+            c.small = true;
+            rates = false;
+        } else {
+            fprintf(stderr, "gpu-check: unknown option %s\n", argv[i]);
+            return 2;
+        }
+    }
     if (galv_world_new(&c.world, &argc, &argv, &err) != GALV_OK) {
         fprintf(stderr, "gpu-check: %s\n", err.message);
         return 1;
