@@ -220,14 +220,15 @@ $(EMULATED_MATRIX): $(BUILD)/obj/tests/exec/mpi/matrix.o $(EMULATED_BELOW)
 	$(call say,LD,$@)$(EMULATED_LINK)
 # A part of the matrix: the fibers of the emulated device take seconds for a plan.
 EMULATED_TESTS := $(if $(EMULATED_CXX),$(foreach ranks,1 2,mpi:$(ranks):$(EMULATED_CHECK)$(comma)--small) \
-    $(foreach word,few waiting,mpi:2:$(EMULATED_MATRIX)$(comma)--cuda$(comma)$(word)))
+    $(if $(filter release,$(MODE)),$(foreach words,waiting few$(comma)megatron tied$(comma)zero3,mpi:2:$(EMULATED_MATRIX)$(comma)--cuda$(comma)$(words))))
 .PHONY: emulated-test
 ## make emulated-test  the CUDA backend on a device that is this processor
 emulated-test: $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX))
 	$(Q)$(if $(EMULATED_CXX),tools/run-tests.sh $(EMULATED_TESTS),echo '  emulated-test skipped; missing: $(or $(EXEC_MISSING),a compiler of C++)')
-## make gpu-check   the CUDA backend against the host's, and its speed, on a device
-gpu-check: $(if $(EXEC),$(GPU_CHECK))
-	$(Q)$(if $(EXEC),$(GPU_CHECK),echo '  gpu-check skipped; missing: $(EXEC_MISSING)')
+## make gpu-check   the CUDA backend on a device: checks, rates, profile, into OUT=gpu-check.out
+OUT ?= gpu-check.out
+gpu-check: $(if $(EXEC),$(GPU_CHECK) $(EXEC) $(BUILD)/tests/exec-matrix)
+	$(Q)$(if $(EXEC),sh tests/exec/gpu/check.sh $(BUILD) $(OUT),echo '  gpu-check skipped; missing: $(EXEC_MISSING)')
 
 ## make exec-test   the executor's tests, on 1 to 8 ranks
 exec-test test-exec: $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
@@ -295,7 +296,7 @@ C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) exec/*.[ch] tests/*/*.[ch] tests/e
 lint:
 	$(Q)tools/check-includes.sh
 	$(Q)clang-format --dry-run -Werror $(C_FILES)
-	$(Q)shellcheck tools/*.sh .ci/run
+	$(Q)shellcheck tools/*.sh tests/exec/gpu/*.sh .ci/run
 ## make fmt         format the sources in place
 fmt:
 	$(Q)clang-format -i $(C_FILES)

@@ -568,6 +568,31 @@ static void recv(galv_backend *b, galv_stream stream, galv_comm *comm, void *dat
 
 /* ---- beginning and end ---- */
 
+/* GALV_SHARE_DEVICE=1: several ranks on one device, to see whether they compute the
+ * same, not how fast. NCCL 2.30 and later can be asked for it; an earlier one compares
+ * only names of hosts and devices, so each rank says that it is a host of its own, and
+ * they talk over sockets of this machine. What the user has set stays. Not yet tried.
+ */
+static bool shares_device(void)
+{
+    const char *asked = getenv("GALV_SHARE_DEVICE");
+    return asked != nullptr && strcmp(asked, "1") == 0;
+}
+
+static void prepare_sharing(int rank)
+{
+    char host[64];
+    snprintf(host, sizeof host, "galvatron-rank-%d", rank);
+    setenv("NCCL_HOSTID", host, 0);
+    setenv("NCCL_SOCKET_IFNAME", "lo", 0);
+    setenv("NCCL_NET", "Socket", 0);
+    setenv("NCCL_IB_DISABLE", "1", 0);
+    setenv("NCCL_NVLS_ENABLE", "0", 0);
+    setenv("NCCL_CUMEM_ENABLE", "0", 0);
+    setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 0);
+    setenv("NCCL_MAX_CTAS", "4", 0); /* ranks share the device's processors, too */
+}
+
 /* Who runs where: NCCL (up to 2.29) refuses two ranks on one device, in words that do
  * not help. */
 typedef struct cuda_seat {
@@ -595,14 +620,15 @@ static bool check_seats(galv_cuda *c)
         galv_cuda_fail(c, all == nullptr ? GALV_NO_MEMORY : err.status, "%s",
                        all == nullptr ? "out of memory of the host" : err.message);
     }
-    for (size_t i = 0; good && getenv("NCCL_HOSTID") == nullptr && i < n; i++) {
+    for (size_t i = 0; good && !shares_device() && i < n; i++) {
         if ((int32_t)i != c->base.rank && memcmp(&all[i], &mine, sizeof mine) == 0) {
             good = galv_cuda_fail(c, GALV_UNAVAILABLE,
                                   "ranks %d and %d share one device (%s on %s), which "
                                   "NCCL refuses",
                                   (int)c->base.rank, (int)i, c->base.device, mine.host);
             galv_cuda_hint(c, "start as many ranks on a node as it has devices, or use "
-                              "--backend host");
+                              "--backend host; to see only whether ranks compute the "
+                              "same, set GALV_SHARE_DEVICE=1");
         }
     }
     free(all);
@@ -622,6 +648,9 @@ bool galv_cuda_links_new(galv_cuda *c)
     ncclUniqueId id;
     memset(&id, 0, sizeof id);
     check_seats(c);
+    if (shares_device()) {
+        prepare_sharing((int)c->base.rank);
+    }
     if (c->err.status == GALV_OK) {
         nccl_ok(c, c->base.rank == 0 ? ncclGetUniqueId(&id) : ncclSuccess,
                 "make the first id");
