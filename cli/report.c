@@ -227,6 +227,26 @@ static char *error_to_expect(char *buffer, size_t size, const galv_setup *setup,
     return buffer;
 }
 
+/* "   -8 % / +6 %  (90 %)", for a plan that fits: a full device may turn out too small.
+ * Nothing where no like peak was ever validated. */
+static char *memory_error(char *buffer, size_t size, const galv_setup *setup,
+                          const galv_plan *plan, const galv_result *result)
+{
+    galv_err err = GALV_ERR_INIT;
+    galv_interval interval = {0};
+    galv_status status =
+        galv_memory_interval_of(&interval, &setup->job, plan, result, &err);
+    buffer[0] = '\0';
+    if (!result->fits) {
+        snprintf(buffer, size, "   DOES NOT FIT");
+    } else if (status == GALV_OK && interval.validated) {
+        snprintf(buffer, size, "   %+.0f %% / %+.0f %%  (%.0f %%)",
+                 100 * interval.low_frac, 100 * interval.high_frac,
+                 100 * GALV_INTERVAL_COVERAGE);
+    }
+    return buffer;
+}
+
 void galv_report_result(const galv_cli *cli, const galv_setup *setup,
                         const galv_costmodel *model, const galv_plan *plan,
                         const galv_result *result, const char *title)
@@ -246,7 +266,8 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
     galv_print(cli, "  %-16s %s of %s on stage %d%s\n", "memory, worst",
                galv_print_bytes(a, sizeof a, result->peak_memory_bytes),
                galv_print_bytes(b, sizeof b, result->memory_limit_bytes),
-               fullest_stage(result), result->fits ? "" : "   DOES NOT FIT");
+               fullest_stage(result),
+               memory_error(error, sizeof error, setup, plan, result));
     galv_report_share_line(cli, "where time goes", result->breakdown_s,
                            galv_breakdown_names, GALV_N_BREAKDOWNS,
                            result->iteration_time_s);
