@@ -191,7 +191,8 @@ static galv_status answer_order(answer *a, galv_err *err)
     galv_stage_weights stages[P];
     const galv_schedule *schedule = NULL;
     for (int i = 0; i < P; i++) {
-        stages[i] = (galv_stage_weights){1 + 0.01 * (i % 5), 1.1 + 0.01 * (i % 3), 0.8};
+        stages[i] =
+            (galv_stage_weights){1 + 0.01 * (i % 5), 1.1 + 0.01 * (i % 3), 0.8, 0};
     }
     galv_schedule_weights weights = {stages, 0.03, 2.0 * P, false};
     galv_schedule_shape shape = {P, 1, M, 0, &weights};

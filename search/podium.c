@@ -16,14 +16,25 @@ bool galv_candidate_same_kind(const galv_candidate *a, const galv_candidate *b)
            (a->layered == NULL) == (b->layered == NULL);
 }
 
-/* The place of the slowest of a kind that is full; p->n = it is not. */
-static size_t last_of_full_kind(const galv_podium *p, const galv_searched *searched,
-                                const galv_candidate *candidate)
+bool galv_candidate_is_twin(const galv_candidate *a, const galv_candidate *b)
+{
+    return a->layered != NULL && galv_candidate_same_kind(a, b) && a->vpp == b->vpp &&
+           a->micro_batch_size == b->micro_batch_size && a->schedule == b->schedule;
+}
+
+/* The place of the one that the candidate would have to replace, the others of its kind
+ * being as many as may be: its twin, or the slowest of a full kind; p->n = none. */
+static size_t place_of_rival(const galv_podium *p, const galv_searched *searched,
+                             const galv_candidate *candidate)
 {
     int32_t n_alike = 0;
     size_t last = p->n;
     for (size_t i = 0; p->per_kind > 0 && i < p->n; i++) {
-        if (galv_candidate_same_kind(&searched[p->index[i]].candidate, candidate)) {
+        const galv_candidate *held = &searched[p->index[i]].candidate;
+        if (galv_candidate_is_twin(held, candidate)) {
+            return i;
+        }
+        if (galv_candidate_same_kind(held, candidate)) {
             n_alike++;
             last = i;
         }
@@ -35,7 +46,7 @@ void galv_podium_enter(galv_podium *p, const galv_searched *searched, size_t ind
 {
     size_t at = p->n;
     double time_s = searched[index].time_s;
-    size_t leaves = last_of_full_kind(p, searched, &searched[index].candidate);
+    size_t leaves = place_of_rival(p, searched, &searched[index].candidate);
     while (at > 0 && (time_s < searched[p->index[at - 1]].time_s ||
                       (time_s <= searched[p->index[at - 1]].time_s &&
                        index < p->index[at - 1]))) {
@@ -65,7 +76,7 @@ double galv_podium_best(const galv_podium *p, const galv_searched *searched)
 double galv_podium_limit(const galv_podium *p, const galv_searched *searched,
                          const galv_candidate *candidate)
 {
-    size_t last = last_of_full_kind(p, searched, candidate);
+    size_t last = place_of_rival(p, searched, candidate);
     double limit_s = galv_podium_last(p, searched);
     return last < p->n ? fmin(limit_s, searched[p->index[last]].time_s) : limit_s;
 }

@@ -2,7 +2,9 @@
  *
  * Two plans are of one kind when they agree in everything but what tunes them: the
  * schedule, the chunks of a stage and the micro-batch. The best plans of a job often
- * differ in nothing else; a list of five then shows one idea five times. */
+ * differ in nothing else; a list of five then shows one idea five times. Plans whose
+ * layers differ and that agree in these too are told apart by single layers only: of
+ * such twins the podium holds one, unless any number of a kind is wanted. */
 #ifndef GALV_SEARCH_PODIUM_H
 #define GALV_SEARCH_PODIUM_H
 
@@ -17,6 +19,9 @@ typedef struct galv_podium {
 /* Do they agree in tp, cp, ep, dp, pp, sp, zero, recompute (of the first block, when
  * layers differ) and in whether layers differ? */
 bool galv_candidate_same_kind(const galv_candidate *a, const galv_candidate *b);
+
+/* Are both layered, of one kind, and of one schedule, chunks and micro-batch? */
+bool galv_candidate_is_twin(const galv_candidate *a, const galv_candidate *b);
 
 /* Offers searched[index], which has a time. In whatever order plans are offered, the
  * podium holds what one would take who goes through all of them, fastest first, leaves

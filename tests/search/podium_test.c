@@ -25,6 +25,7 @@ static size_t greedy(size_t *chosen, const galv_searched *all, size_t top_k,
     for (int round = 0; round < N && n < top_k; round++) {
         size_t best = N;
         int32_t alike = 0;
+        bool twin = false;
         for (size_t i = 0; i < N; i++) {
             if (!used[i] && (best == N || all[i].time_s < all[best].time_s)) {
                 best = i;
@@ -34,8 +35,10 @@ static size_t greedy(size_t *chosen, const galv_searched *all, size_t top_k,
         for (size_t k = 0; k < n; k++) {
             alike += galv_candidate_same_kind(&all[chosen[k]].candidate,
                                               &all[best].candidate);
+            twin |=
+                galv_candidate_is_twin(&all[chosen[k]].candidate, &all[best].candidate);
         }
-        if (per_kind == 0 || alike < per_kind) {
+        if (per_kind == 0 || (alike < per_kind && !twin)) {
             chosen[n++] = best;
         }
     }
@@ -47,6 +50,7 @@ Test(search_podium, holds_what_one_who_goes_through_all_would_take)
     uint32_t state = 7;
     for (int instance = 0; instance < 500; instance++) {
         galv_searched all[N];
+        galv_plan layered = {0};
         size_t chosen[N], index[N];
         galv_podium podium = {0, 1 + next(&state) % 12, (int32_t)(next(&state) % 4),
                               index};
@@ -55,6 +59,7 @@ Test(search_podium, holds_what_one_who_goes_through_all_would_take)
             all[i].candidate.pp = 1 + (int32_t)(next(&state) % 3);
             all[i].candidate.strategy.tp = 1 + (int32_t)(next(&state) % 2);
             all[i].candidate.vpp = 1 + (int32_t)(next(&state) % 5);
+            all[i].candidate.layered = next(&state) % 2 ? &layered : NULL;
             all[i].time_s = 1 + next(&state) % 40; /* with ties */
         }
         size_t first = next(&state) % N;
@@ -76,6 +81,15 @@ Test(search_podium, holds_what_one_who_goes_through_all_would_take)
         for (size_t i = 0; i < n; i++) {
             cr_assert_eq(podium.index[i], chosen[i], "instance %d, place %zu", instance,
                          i);
+        }
+        for (size_t i = 0; podium.per_kind > 0 && i < n; i++) {
+            for (size_t k = 0; k < i; k++) {
+                const galv_candidate *a = &all[index[i]].candidate;
+                const galv_candidate *b = &all[index[k]].candidate;
+                cr_assert(!a->layered || !b->layered || a->pp != b->pp ||
+                              a->vpp != b->vpp || a->strategy.tp != b->strategy.tp,
+                          "instance %d holds twins", instance);
+            }
         }
         cr_assert_eq(galv_podium_best(&podium, all), all[chosen[0]].time_s);
         cr_assert(n == podium.top_k
