@@ -2,7 +2,9 @@
  * substitution and the swap of two neighbours cost 1 each, and no part is edited twice
  * (Damerau 1964; the recurrence is the usual dynamic programme over two prefixes).
  * Words that differ only in case are at distance 0 for the purpose of a hint, since
- * "BF16" for "bf16" is the commonest slip of all. */
+ * "BF16" for "bf16" is the commonest slip of all. A word that was typed with something
+ * put in between ("b200-sxm-180gb" for "b200-180gb") is at distance 2 however long that
+ * is: nearer than one of other letters. */
 #include "base/words.h"
 
 #include "base/text.h"
@@ -71,6 +73,29 @@ static bool same_but_for_case(const char *a, const char *b)
     return *a == *b;
 }
 
+/* Do the letters of `word` stand in `typed` in this order, and make up two thirds of
+ * it? Short words stand in too many others. */
+static bool typed_with_more(const char *word, const char *typed)
+{
+    size_t n_word = strlen(word);
+    if (n_word < 5 || 3 * n_word < 2 * strlen(typed)) {
+        return false;
+    }
+    for (; *word != '\0' && *typed != '\0'; typed++) {
+        word += *word == *typed;
+    }
+    return *word == '\0';
+}
+
+static size_t distance_of_hint(const char *word, const char *typed)
+{
+    if (same_but_for_case(word, typed)) {
+        return 0;
+    }
+    size_t distance = galv_word_distance(word, typed);
+    return typed_with_more(word, typed) ? smaller(distance, 2) : distance;
+}
+
 const char *galv_word_nearest(const char *const words[], size_t n_words,
                               const char *word)
 {
@@ -81,8 +106,7 @@ const char *galv_word_nearest(const char *const words[], size_t n_words,
     const char *nearest = NULL;
     size_t least = limit + 1;
     for (size_t i = 0; i < n_words; i++) {
-        size_t distance =
-            same_but_for_case(words[i], word) ? 0 : galv_word_distance(words[i], word);
+        size_t distance = distance_of_hint(words[i], word);
         if (distance < least) {
             least = distance;
             nearest = words[i];

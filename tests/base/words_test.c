@@ -48,6 +48,14 @@ Test(base_words, nearest_is_near_or_nothing)
     cr_expect_eq(galv_word_index(WORDS, 4, "Full"), -1);
 }
 
+Test(base_words, a_word_with_something_put_in_is_nearer_than_other_letters)
+{
+    static const char *const GPUS[] = {"a100-sxm-80gb", "h100-nvl-94gb", "b200-180gb"};
+    cr_expect_str_eq(galv_word_nearest(GPUS, 3, "b200-sxm-180gb"), "b200-180gb");
+    cr_expect_str_eq(galv_word_nearest(GPUS, 3, "a100-sxm-8gb"), "a100-sxm-80gb");
+    cr_expect_null(galv_word_nearest(GPUS, 3, "b200-in-a-pod-of-180gb"));
+}
+
 Test(base_words, hint_names_the_nearest_or_lists_all)
 {
     static const char *const WORDS[] = {"none", "selective", "full"};
