@@ -31,7 +31,15 @@
     X(COMM_SLOWDOWN, "comm_slowdown")                                                  \
     X(STREAMS,                                                                         \
       "stream_wait_us")        /* computation and a collective waiting for another */  \
-    X(NETWORK, "network_frac") /* of the network's long-message rate */
+    X(NETWORK, "network_frac") /* of the network's long-message rate */                \
+    X(CONTEXT, "context_mib")  /* of a process: driver, modules, libraries */          \
+    X(COLLECTIVES, "collectives_mib")   /* of the collectives' library, once */        \
+    X(GROUP, "group_mib")               /* and for each kind of group */               \
+    X(SLACK, "allocator_slack")         /* reserved beyond what is held throughout */  \
+    X(WORKSPACE, "workspace")           /* of products, over the libraries' usual */   \
+    X(OPTIMIZER, "optimizer_bytes")     /* of one parameter: master and moments */     \
+    X(STEP_TRANSIENT, "step_transient") /* of the step, over the software's usual */   \
+    X(LOSS_TRANSIENT, "loss_transient") /* of the loss: logits beside those kept */
 
 typedef enum galv_factor {
 #define GALV_ENUM(name, word) GALV_FACTOR_##name,

@@ -34,17 +34,14 @@
  *     the REDUCE_SCATTER.
  *
  * Context: CUDA and its modules, and NCCL for each kind of group. Left out: the
- * allocator's fragmentation beyond 2 % (Megatron) or 4 % of what is held throughout. */
+ * allocator's fragmentation beyond 2 % (Megatron) or 4 % of what is held throughout.
+ * These and what the optimizer holds are factors (data/insitu.csv) that a profile may
+ * replace by its machine's own. */
 #include "costmodel/costmodel_internal.h"
 
 #include <string.h>
 
 #define MIB 1048576.0
-
-/* PyTorch's allocator reserves 3 to 8 % more than it hands out; less where weights and
- * gradients are a few large buffers, as Megatron's. */
-#define ALLOCATOR_SLACK 0.04
-#define BUFFER_SLACK    0.02
 
 static const galv_device *device_of(const galv_costmodel *model, const galv_plan *plan,
                                     int32_t stage)
@@ -76,12 +73,11 @@ typedef struct state_bytes {
 } state_bytes;
 
 /* Bytes of one parameter of each state, before sharding. */
-static state_bytes state_of(const galv_workload *workload, int32_t zero)
+static state_bytes state_of(const galv_workload *workload, const galv_device_law *law,
+                            int32_t zero)
 {
-    state_bytes s = {galv_weight_bytes(workload), galv_gradient_bytes(workload), 12};
-    if (workload->precision <= GALV_TF32) {
-        s.optimizer = 8;
-    }
+    state_bytes s = {galv_weight_bytes(workload), galv_gradient_bytes(workload),
+                     law->factors[GALV_FACTOR_OPTIMIZER]};
     if (galv_is_megatron_deepspeed(workload, zero) &&
         workload->precision == GALV_BF16 && s.gradients > 2) {
         s.gradients += 2;
@@ -120,9 +116,10 @@ static double narrow_weight_bytes(const galv_workload *workload,
 }
 
 static void add_states(galv_stage_memory *memory, const galv_workload *workload,
-                       const galv_strategy *strategy, double parameters, double shards)
+                       const galv_device_law *law, const galv_strategy *strategy,
+                       double parameters, double shards)
 {
-    state_bytes s = state_of(workload, strategy->zero);
+    state_bytes s = state_of(workload, law, strategy->zero);
     double *bytes = memory->bytes;
     bytes[GALV_MEMORY_PARAMETERS] +=
         parameters * s.weights / (strategy->zero >= 3 ? shards : 1);
@@ -133,7 +130,7 @@ static void add_states(galv_stage_memory *memory, const galv_workload *workload,
 }
 
 static void add_context(galv_stage_memory *memory, const galv_plan *plan,
-                        galv_software software)
+                        const galv_device_law *law)
 {
     double groups = plan->pp > 1 ? 1 : 0;
     int32_t tp = 1;
@@ -147,14 +144,18 @@ static void add_context(galv_stage_memory *memory, const galv_plan *plan,
         ep = s->ep > ep ? s->ep : ep;
         dp = s->dp > dp ? s->dp : dp;
     }
+    const double *factors = law->factors;
     groups += (tp > 1) + (cp > 1) + (ep > 1) + (dp > 1);
-    double slack = software == GALV_SOFTWARE_MEGATRON ? BUFFER_SLACK : ALLOCATOR_SLACK;
     double held = 0;
     for (int use = 0; use < GALV_MEMORY_CONTEXT; use++) {
         held += memory->bytes[use];
     }
     memory->bytes[GALV_MEMORY_CONTEXT] =
-        (600 + (groups > 0 ? 200 : 0) + 150 * groups) * MIB + slack * held;
+        (factors[GALV_FACTOR_CONTEXT] +
+         (groups > 0 ? factors[GALV_FACTOR_COLLECTIVES] : 0) +
+         factors[GALV_FACTOR_GROUP] * groups) *
+            MIB +
+        factors[GALV_FACTOR_SLACK] * held;
 }
 
 /* Does the current Transformer Engine run the products? A year not told is this one. */
@@ -239,7 +240,9 @@ static double standing_buffers(const galv_costmodel *model, const galv_plan *pla
             gather = needed > gather ? needed : gather;
         }
     }
-    return workspace(model, plan, stage) + placeholders + gather;
+    const galv_device_law *law = galv_costmodel_law(model, plan, stage);
+    return law->factors[GALV_FACTOR_WORKSPACE] * workspace(model, plan, stage) +
+           placeholders + gather;
 }
 
 void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel *model,
@@ -248,6 +251,7 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
     memset(memory, 0, sizeof *memory);
     const galv_workload *workload = &model->job.workload;
     const galv_device *device = device_of(model, plan, stage);
+    const galv_device_law *law = galv_costmodel_law(model, plan, stage);
     for (int32_t chunk = 0; chunk < galv_plan_n_chunks(plan); chunk++) {
         int32_t v = galv_plan_virtual_stage(plan, stage, chunk);
         for (int32_t layer = plan->first_layer[v]; layer < plan->first_layer[v + 1];
@@ -256,9 +260,9 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
             const galv_strategy *strategy = galv_plan_strategy(plan, layer);
             galv_local_parameters local =
                 galv_count_local(model, group, strategy, plan->pp);
-            add_states(memory, workload, strategy, local.dense,
+            add_states(memory, workload, law, strategy, local.dense,
                        galv_dense_shards(plan, strategy));
-            add_states(memory, workload, strategy, local.experts,
+            add_states(memory, workload, law, strategy, local.experts,
                        galv_expert_shards(workload, group, plan, strategy));
             if (galv_layer_is_block(group->kind)) {
                 memory->bytes[GALV_MEMORY_PARAMETERS] +=
@@ -268,7 +272,7 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
         }
     }
     memory->bytes[GALV_MEMORY_BUFFERS] += standing_buffers(model, plan, stage);
-    add_context(memory, plan, workload->software);
+    add_context(memory, plan, law);
 }
 
 /* ---- by operation ---- */
@@ -359,6 +363,7 @@ void galv_memory_of_compute(galv_cost *cost, const galv_costmodel *model,
         cost->transient_bytes -= given_back + logits;
     }
     double transient =
+        (is_head ? law->factors[GALV_FACTOR_LOSS_TRANSIENT] : 1) *
         galv_layer_transient_bytes(share, strategy->recompute, part, kind);
     if (transient > cost->transient_bytes) {
         cost->transient_bytes = transient;

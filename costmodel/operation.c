@@ -367,6 +367,7 @@ static void price_optimizer(galv_cost *cost, const galv_costmodel *model,
                   workload->grad_precision > GALV_TF32)) {
         each += GRADIENT_COPY_BYTES;
     }
+    each *= law->factors[GALV_FACTOR_STEP_TRANSIENT];
     cost->transient_bytes = each * (run.dense_shard + run.experts_shard);
     if (model->measured.n_series == 0) {
         add_step(cost, model, law, &run);

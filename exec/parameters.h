@@ -85,6 +85,9 @@ typedef struct galv_gathered {
 
 #define GALV_MOST_GATHERED 8
 
+/* Of a parameter's optimizer: master, moment1, moment2. */
+#define GALV_OPTIMIZER_BYTES (3 * sizeof(float))
+
 typedef struct galv_block {
     int32_t layer;
     bool experts, tied; /* else the dense part */

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/units.h"
+#include "exec/parameters.h"
 #include "exec/profile_rows.h"
 
 #include <stdio.h>
@@ -291,6 +292,24 @@ static galv_status add_factor(session *p, const char *name, double value, galv_e
                : GALV_OK;
 }
 
+/* What the cost model takes from PyTorch on GPUs and this executor does otherwise:
+ * memory.csv counts tensors as they are asked for, master weights are kept beside fp32
+ * ones, and the step and the loss work in place. On a GPU contexts and libraries stay
+ * the cost model's: they are not in the peak of tensors, but a plan must leave room for
+ * them. */
+static void add_memory_factors(session *p, galv_err *err)
+{
+    static const char *const unused[] = {"context_mib", "collectives_mib", "group_mib",
+                                         "allocator_slack", "workspace"};
+    bool host = strcmp(p->backend->name, "host") == 0;
+    for (size_t i = 0; host && i < sizeof unused / sizeof unused[0]; i++) {
+        add_factor(p, unused[i], 0, err);
+    }
+    add_factor(p, "optimizer_bytes", GALV_OPTIMIZER_BYTES, err);
+    add_factor(p, "step_transient", 0, err);
+    add_factor(p, "loss_transient", 0, err);
+}
+
 static galv_status measure_machine(session *p, galv_err *err)
 {
     galv_profile_row row = {.kind = GALV_PROFILE_OVERLAP, .precision = -1};
@@ -298,9 +317,15 @@ static galv_status measure_machine(session *p, galv_err *err)
     snprintf(row.source, sizeof row.source, "galvatron-exec %s, %.60s", GALV_VERSION,
              p->backend->libraries);
     bool known = is_first(p) && galv_sheet_find(&p->sheet, &row) != NULL;
+    if (is_first(p)) {
+        add_memory_factors(p, err);
+    }
     galv_status status = galv_world_broadcast(p->world, &known, sizeof known, 0, err);
     if (status != GALV_OK || known) {
-        return status;
+        if (is_first(p) && status == GALV_OK && err->status == GALV_OK) {
+            galv_sheet_save(&p->sheet, err);
+        }
+        return status == GALV_OK ? galv_world_agree(p->world, err) : status;
     }
     double wait_s = 0;
     double meeting_s = 0;

@@ -24,6 +24,51 @@ static double kept(const galv_job *job, int32_t tp, int32_t pp, int32_t mb, galv
     return cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
 }
 
+/* What a profile says of its machine's memory takes the place of what is built in: on a
+ * host nothing is held beside states (4 + 4 + 12 bytes, where a master copy is kept
+ * beside fp32 weights), and a step takes nothing more. */
+Test(costmodel_memory, a_profile_says_what_its_machine_holds_besides)
+{
+    static const struct {
+        const char *factor;
+        double value;
+    } said[] = {{"context_mib", 0},     {"collectives_mib", 0}, {"group_mib", 0},
+                {"allocator_slack", 0}, {"workspace", 0},       {"step_transient", 0},
+                {"loss_transient", 0},  {"optimizer_bytes", 12}};
+    galv_job job;
+    test_gpt_job(&job, 4, 512, 8, 128, 1024, 2, 4);
+    job.workload.precision = GALV_FP32;
+    job.workload.software = GALV_SOFTWARE_OTHER;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 2;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_profile *profile = galv_profile_new();
+    galv_err err = GALV_ERR_INIT;
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        galv_profile_row row = {.kind = GALV_PROFILE_FACTOR, .precision = -1};
+        strcpy(row.op, said[i].factor);
+        row.value = said[i].value;
+        cr_assert_eq(galv_profile_add(profile, &row, &err), GALV_OK);
+    }
+    galv_stage_memory usual, own;
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_costmodel_stage_memory(&usual, model, &p.plan, 0);
+    galv_costmodel_free(model);
+    model = test_model(&job, profile);
+    galv_costmodel_stage_memory(&own, model, &p.plan, 0);
+    galv_cost step = test_op(model, &p, GALV_OP_OPTIMIZER, GALV_PART_WHOLE, 0, 6);
+    galv_costmodel_free(model);
+    galv_profile_free(profile);
+    double parameters = own.bytes[GALV_MEMORY_PARAMETERS] / 4;
+    cr_expect(usual.bytes[GALV_MEMORY_CONTEXT] > 950 * 1048576.0); /* 600 + 200 + 150 */
+    cr_expect_float_eq(usual.bytes[GALV_MEMORY_OPTIMIZER], 8 * parameters, 1);
+    cr_expect_eq(own.bytes[GALV_MEMORY_CONTEXT], 0);
+    cr_expect_eq(own.bytes[GALV_MEMORY_BUFFERS], 0);
+    cr_expect_float_eq(own.bytes[GALV_MEMORY_OPTIMIZER], 12 * parameters, 1);
+    cr_expect_eq(step.transient_bytes, 0);
+}
+
 /* Korthikanti et al. 2022 (arXiv 2205.05198), Table 3 models. Figure 7: per cent of the
  * activations without any saving: sequence parallel, selective, both, full; it holds
  * small terms outside the layers too, hence 0.15 points. Figure 1:
