@@ -1,6 +1,7 @@
 /* Tokens by counter: nothing is drawn in an order, so no plan can change it. */
 #include "exec/batch.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,9 +81,9 @@ galv_status galv_batch_read(galv_batch *batch, const char *path, galv_err *err)
 {
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
-        galv_fail(err, GALV_IO, "cannot open the tokens");
+        galv_fail(err, GALV_INPUT, "cannot open the tokens: %s", strerror(errno));
         galv_err_set_file(err, path);
-        return GALV_IO;
+        return GALV_INPUT;
     }
     size_t size = ends_in(path, ".u16") ? 2 : ends_in(path, ".i32") ? 4 : 1;
     galv_status status = read_tokens(batch, file, size, path, err);

@@ -301,6 +301,25 @@ galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
 
 /* ---- finding ---- */
 
+static void suggest_earlier(const galv_checkpoint *c, galv_err *err)
+{
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s", c->path);
+    char *slash = strrchr(folder, '/');
+    int64_t own = step_of(slash != NULL ? slash + 1 : folder);
+    galv_arena *arena = galv_arena_new();
+    if (arena != NULL) {
+        snprintf(slash != NULL ? slash : folder, 3, "%s", slash != NULL ? "" : ".");
+        int64_t step = last_step(folder, own >= 0 ? own : INT64_MAX, NULL, arena);
+        if (step >= 0) {
+            galv_hint(err, "resume from the one before: --resume %.250s/" PREFIX "%lld",
+                      folder, (long long)step);
+        }
+    }
+    galv_arena_free(arena);
+    galv_hint(err, "no earlier checkpoint is there: begin anew, without --resume");
+}
+
 galv_status galv_checkpoint_find(galv_checkpoint *checkpoint, const char *path,
                                  galv_text *ignored, galv_arena *arena, galv_err *err)
 {
@@ -337,7 +356,10 @@ galv_status galv_checkpoint_find(galv_checkpoint *checkpoint, const char *path,
             return err->status;
         }
     }
-    return read_manifest(checkpoint, arena, err);
+    if (read_manifest(checkpoint, arena, err) != GALV_OK) {
+        suggest_earlier(checkpoint, err);
+    }
+    return err->status;
 }
 
 /* ---- loading ---- */
@@ -433,24 +455,6 @@ static galv_status check_files(const galv_checkpoint *c, const galv_worker *w,
         galv_state_file_close(&file);
     }
     return status;
-}
-
-static void suggest_earlier(const galv_checkpoint *c, galv_err *err)
-{
-    char folder[1024];
-    snprintf(folder, sizeof folder, "%s", c->path);
-    char *slash = strrchr(folder, '/');
-    galv_arena *arena = galv_arena_new();
-    if (slash != NULL && arena != NULL) {
-        *slash = '\0';
-        int64_t step = last_step(folder, c->step, NULL, arena);
-        if (step >= 0) {
-            galv_hint(err, "resume from the one before: --resume %.250s/" PREFIX "%lld",
-                      folder, (long long)step);
-        }
-    }
-    galv_arena_free(arena);
-    galv_hint(err, "no earlier checkpoint is there: begin anew, without --resume");
 }
 
 static galv_status load_state(galv_worker *w, const galv_checkpoint *c, galv_err *err)

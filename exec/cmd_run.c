@@ -457,6 +457,11 @@ static galv_status run_all(run *r, galv_err *err)
             strcmp(r->backend->name, "host") != 0) {
             galv_fail(err, GALV_USAGE, "--slow-rank works on the host backend alone");
         }
+        if (r->options.slow_rank >= galv_world_size(r->world)) {
+            galv_fail(err, GALV_USAGE,
+                      "--slow-rank %d: the ranks of this run are 0 to %d",
+                      (int)r->options.slow_rank, (int)galv_world_size(r->world) - 1);
+        }
         status = galv_world_agree(r->world, err);
     }
     if (status == GALV_OK) {

@@ -185,6 +185,12 @@ galv_status galv_world_broadcast(galv_world *world, void *data, size_t bytes,
                : world->way->broadcast(world, data, bytes, root, err);
 }
 
+static bool names_a_rank(const char *message)
+{
+    int n = 0;
+    return sscanf(message, "rank %*d:%n", &n) == 0 && n > 0;
+}
+
 galv_status galv_world_agree(galv_world *world, galv_err *err)
 {
     if (world->size == 1) {
@@ -207,8 +213,10 @@ galv_status galv_world_agree(galv_world *world, galv_err *err)
         status = galv_world_broadcast(world, &shared, sizeof shared, worst, &trouble);
         if (status == GALV_OK) {
             *err = shared;
-            snprintf(err->message, sizeof err->message, "rank %d: %.*s", worst,
-                     (int)sizeof shared.message - 32, shared.message);
+            if (!names_a_rank(shared.message)) { /* agreed upon before */
+                snprintf(err->message, sizeof err->message, "rank %d: %.*s", worst,
+                         (int)sizeof shared.message - 32, shared.message);
+            }
             status = shared.status;
         }
     }

@@ -63,5 +63,5 @@ Test(exec_batch, bad_files_are_refused_with_what_is_wrong)
     cr_expect_eq(galv_batch_read(&b, path, &err), GALV_INPUT, "a target is missing");
     err = (galv_err)GALV_ERR_INIT;
     remove(path);
-    cr_expect_eq(galv_batch_read(&b, path, &err), GALV_IO);
+    cr_expect_eq(galv_batch_read(&b, path, &err), GALV_INPUT);
 }

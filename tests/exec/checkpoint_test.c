@@ -132,6 +132,12 @@ Test(exec_checkpoint, a_damaged_file_is_named_with_what_to_resume_instead,
     run_shell("printf '{' >ck/checkpoint-4/manifest.json");
     cr_expect_eq(run_exec(1, "%s", resume), 4);
     cr_expect(run_said("ck/checkpoint-4/manifest.json:1"));
+    cr_expect(run_said("resume from the one before: --resume ck/checkpoint-2"));
+    /* over several ranks too a rank is named once */
+    run_write_plan("two", "llama", "dp2");
+    run_shell("rm -rf ck; cp -r good ck; rm ck/checkpoint-4/rank-0.state");
+    cr_expect_eq(run_exec(2, "two.json -q --steps 6 --resume ck"), 4);
+    cr_expect_eq(run_shell("test $(grep -o 'rank [0-9]*:' err | wc -l) = 1"), 0);
     cr_expect_eq(run_exec(1, "tied.json -q --steps 6 --resume good"), 4);
     cr_expect(run_said("it is of another model: "));
     cr_expect_eq(run_exec(1, "%s/checkpoint-2 --seed 5", resume), 2);

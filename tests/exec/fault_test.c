@@ -108,4 +108,9 @@ Test(exec_fault, options_that_contradict_are_told_before_anything_starts)
     cr_expect_eq(run_shell("$EXEC run plan.json --slow-rank 3 2>err"), 2);
     cr_expect(run_said("--slow-rank wants RANK=FACTOR, not '3'"));
     cr_expect_eq(run_shell("$EXEC run plan.json --chekpoint-dir a 2>err"), 2);
+    run_write_plan("plan", "llama", "dp2");
+    cr_expect_eq(run_exec(2, "plan.json -q --slow-rank 2=3"), 2);
+    cr_expect(run_said("--slow-rank 2: the ranks of this run are 0 to 1"));
+    cr_expect_eq(run_exec(2, "plan.json -q --tokens nowhere"), 4);
+    cr_expect(run_said("nowhere: rank 0: cannot open the tokens: No such file"));
 }
