@@ -1,4 +1,4 @@
-#include "exec/recorder.h"
+#include "exec/trainer_internal.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -36,4 +36,56 @@ Test(exec_recorder, an_operation_begins_with_its_first_piece_that_does_something
     cr_expect_float_eq(spans[1].start_s, 1e-3, 1e-12);
     cr_expect_eq(spans[4].kind, GALV_OP_OPTIMIZER);
     galv_recorder_release(&r);
+}
+
+/* Two ranks send parts of one message, at 3 and 4; it is waited for since 1. */
+Test(exec_recorder, a_receive_begins_when_its_message_is_sent)
+{
+    galv_err err = GALV_ERR_INIT;
+    galv_span spans[] = {
+        {.kind = GALV_OP_SEND,
+         .pass = GALV_OP_FORWARD,
+         .first_layer = 1,
+         .n_layers = 2,
+         .start_s = 4,
+         .end_s = 6},
+        {.kind = GALV_OP_SEND,
+         .pass = GALV_OP_FORWARD,
+         .first_layer = 1,
+         .n_layers = 2,
+         .start_s = 3,
+         .end_s = 6},
+        {.kind = GALV_OP_RECV,
+         .pass = GALV_OP_FORWARD,
+         .first_layer = 3,
+         .n_layers = 4,
+         .start_s = 1,
+         .end_s = 6},
+        /* back over the same boundary: sent while it is awaited, and before */
+        {.kind = GALV_OP_SEND,
+         .pass = GALV_OP_BACKWARD,
+         .first_layer = 3,
+         .n_layers = 4,
+         .start_s = 8,
+         .end_s = 9},
+        {.kind = GALV_OP_RECV,
+         .pass = GALV_OP_BACKWARD,
+         .first_layer = 1,
+         .n_layers = 2,
+         .start_s = 6,
+         .end_s = 7.5}, /* clocks a little apart */
+        {.kind = GALV_OP_RECV,
+         .pass = GALV_OP_FORWARD,
+         .first_layer = 3,
+         .n_layers = 4,
+         .micro_batch = 1,
+         .start_s = 1,
+         .end_s = 6}, /* of a send that is not here */
+    };
+    galv_timeline t = {.spans = spans, .n_spans = sizeof spans / sizeof spans[0]};
+    cr_assert_eq(galv_timeline_trim_receives(&t, &err), GALV_OK);
+    cr_expect_float_eq(spans[2].start_s, 3, 1e-12);
+    cr_expect_float_eq(spans[4].start_s, 7.5, 1e-12);
+    cr_expect_float_eq(spans[5].start_s, 1, 1e-12);
+    cr_expect_float_eq(spans[0].start_s, 4, 1e-12);
 }
