@@ -424,10 +424,49 @@ static void run_layer(galv_worker *w, const galv_operation *o, int32_t layer,
     }
 }
 
+/* A layer of a backward whose recomputation was put off: made again now, recorded as
+ * the program's recomputation. */
+static void make_again(galv_worker *w, const galv_operation *backward, int32_t layer)
+{
+    galv_operation again = *backward;
+    again.kind = again.pass = GALV_OP_RECOMPUTE;
+    int serves = w->serves;
+    galv_worker_close(w);
+    w->operation = &again;
+    w->serves = GALV_OP_RECOMPUTE;
+    galv_worker_open(w);
+    run_layer(w, &again, layer, false);
+    galv_worker_close(w);
+    w->operation = backward;
+    w->serves = serves;
+    galv_worker_open(w);
+}
+
+/* Of a recomputation of several layers only the last is done when its turn comes, each
+ * other right before its own backward: else all of them would be held at once, which is
+ * what recomputation is there to avoid. */
+static void run_layers(galv_worker *w, const galv_operation *o, bool hides)
+{
+    bool forward = o->kind == GALV_OP_FORWARD || o->kind == GALV_OP_RECOMPUTE;
+    bool backward = o->kind == GALV_OP_BACKWARD || o->kind == GALV_OP_BACKWARD_INPUT;
+    bool whole = o->part == GALV_PART_WHOLE;
+    for (int32_t i = 0; i < o->n_layers; i++) {
+        int32_t layer =
+            forward ? o->first_layer + i : o->first_layer + o->n_layers - 1 - i;
+        bool dropped = whole && galv_layer_is_dropped(w, layer, w->micro_batch);
+        if (o->kind == GALV_OP_RECOMPUTE && dropped && i < o->n_layers - 1) {
+            continue;
+        }
+        if (backward && dropped) {
+            make_again(w, o, layer);
+        }
+        run_layer(w, o, layer, hides);
+    }
+}
+
 static galv_event run_compute(galv_worker *w, const galv_operation *o, int32_t mb,
                               bool hides)
 {
-    bool forward = o->kind == GALV_OP_FORWARD || o->kind == GALV_OP_RECOMPUTE;
     w->operation = o;
     w->micro_batch = mb;
     w->serves = hides ? GALV_OP_BACKWARD : o->kind;
@@ -435,11 +474,7 @@ static galv_event run_compute(galv_worker *w, const galv_operation *o, int32_t m
     if (o->kind == GALV_OP_OPTIMIZER) {
         galv_optimizer_run(w, o->first_layer, o->n_layers);
     } else {
-        for (int32_t i = 0; i < o->n_layers; i++) {
-            int32_t layer =
-                forward ? o->first_layer + i : o->first_layer + o->n_layers - 1 - i;
-            run_layer(w, o, layer, hides);
-        }
+        run_layers(w, o, hides);
     }
     galv_worker_close(w);
     galv_event end = w->b->record(w->b, GALV_STREAM_COMPUTE);

@@ -285,6 +285,15 @@ static void drop_kept(galv_worker *w, galv_saved *s)
     galv_routed_drop(w, s);
 }
 
+bool galv_layer_is_dropped(const galv_worker *w, int32_t layer, int32_t micro_batch)
+{
+    const galv_layer_work *l = &w->layers[layer];
+    return l->group->kind != GALV_LAYER_EMBEDDING &&
+           l->group->kind != GALV_LAYER_HEAD &&
+           l->place->strategy.recompute == GALV_RECOMPUTE_FULL &&
+           l->saved[micro_batch].norm1 == NULL;
+}
+
 void galv_layer_forward(galv_worker *w, int32_t layer, int32_t micro_batch, int part,
                         bool again)
 {

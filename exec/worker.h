@@ -209,6 +209,9 @@ void galv_head_finish(galv_worker *w, galv_layer_work *layer, galv_saved *s);
 
 /* ---- a layer (layer.c): the parts in their order ---- */
 
+/* Full recomputation: of a block that is to be made again, is the input alone there? */
+bool galv_layer_is_dropped(const galv_worker *w, int32_t layer, int32_t micro_batch);
+
 /* Forward of a part, or of all for GALV_PART_WHOLE. Takes the input from the layer
  * before or from the message that came. */
 void galv_layer_forward(galv_worker *w, int32_t layer, int32_t micro_batch, int part,

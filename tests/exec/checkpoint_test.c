@@ -61,6 +61,23 @@ Test(exec_checkpoint, any_other_plan_goes_on_where_one_ended, .timeout = 240)
     }
 }
 
+/* Four blocks in one stage: of eight samples of 16 tokens a block keeps about 230 KB,
+ * of which 16 are its input. */
+Test(exec_checkpoint, full_recomputation_holds_one_block_at_a_time, .timeout = 120)
+{
+    run_write_plan("kept", "llama", "mb8");
+    run_write_plan("again", "llama", "mb8 full");
+    cr_assert_eq(run_exec(1, "kept.json -q --steps 2 -o kept"), 0);
+    cr_assert_eq(run_exec(1, "again.json -q --steps 2 -o again"), 0);
+    cr_expect_eq(run_shell("k=$(tail -1 kept/memory.csv | cut -d, -f2); "
+                           "a=$(tail -1 again/memory.csv | cut -d, -f2); "
+                           "echo $k $a; test $((k - a)) -gt 400000"),
+                 0);
+    cr_expect_eq(run_shell("cut -d, -f1-3 kept/losses.csv >k; "
+                           "cut -d, -f1-3 again/losses.csv | cmp k -"),
+                 0);
+}
+
 Test(exec_checkpoint, a_plan_changes_in_memory_and_losses_go_on, .timeout = 240)
 {
     static const struct {

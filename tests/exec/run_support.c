@@ -149,6 +149,8 @@ static void read_words(galv_uniform_plan *u, char *schedule, const char *text)
         }
         if (strcmp(word, "sp") == 0) {
             u->strategy.sp = GALV_SP_MEGATRON;
+        } else if (strcmp(word, "full") == 0) {
+            u->strategy.recompute = GALV_RECOMPUTE_FULL;
         } else if (!found) {
             snprintf(schedule, 24, "%s", word);
             u->schedule = schedule;
