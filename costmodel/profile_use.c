@@ -471,7 +471,7 @@ static galv_status read_memory(reader *r, const galv_profile *profile)
         for (int32_t g = 0; g < r->job->model.n_groups; g++) {
             const galv_layer_group *group = &r->job->model.groups[g];
             if (row->kind != GALV_PROFILE_MEMORY ||
-                row->recompute != GALV_RECOMPUTE_NONE ||
+                row->recompute == GALV_RECOMPUTE_FULL ||
                 !(row->activation_bytes > 0 || row->parameter_bytes > 0) ||
                 strcmp(row->layer, "other") == 0 || !row_is_of_group(row, group)) {
                 continue;
@@ -482,7 +482,10 @@ static galv_status read_memory(reader *r, const galv_profile *profile)
             galv_memory_point *p = &r->measured->memory[r->measured->n_memory++];
             p->group = group;
             p->tp = row->tp > 0 ? row->tp : 1;
-            p->bytes_per_sample = row->activation_bytes * scale / samples;
+            p->selective = row->recompute == GALV_RECOMPUTE_SELECTIVE;
+            /* a rank of a ring holds its part of the sequence */
+            p->bytes_per_sample =
+                row->activation_bytes * scale * (row->cp > 0 ? row->cp : 1) / samples;
             /* a quotient of the whole at tp 1 only (traces/galvatron.h) */
             p->parameters = p->tp == 1 ? row->parameter_bytes / 4 : 0;
         }
@@ -494,15 +497,14 @@ double galv_measured_memory_ratio(const galv_measured *measured,
                                   const galv_layer_share *share,
                                   const galv_strategy *strategy)
 {
-    if (measured->n_memory == 0 || strategy->recompute == GALV_RECOMPUTE_SELECTIVE) {
-        return 1;
-    }
+    bool selective = strategy->recompute == GALV_RECOMPUTE_SELECTIVE;
     for (size_t i = 0; i < measured->n_memory; i++) {
         const galv_memory_point *p = &measured->memory[i];
         if (p->bytes_per_sample > 0 && p->tp == strategy->tp &&
-            p->group->kind == share->group->kind &&
+            p->selective == selective && p->group->kind == share->group->kind &&
             p->group->hidden_size == share->group->hidden_size) {
-            double counted = galv_layer_activation_bytes(share, false, GALV_PART_WHOLE);
+            double counted =
+                galv_layer_activation_bytes(share, selective, GALV_PART_WHOLE);
             return counted > 0
                        ? p->bytes_per_sample * share->samples / (share->cp * counted)
                        : 1;

@@ -29,7 +29,8 @@ typedef struct galv_collective_series {
 typedef struct galv_memory_point {
     const galv_layer_group *group;
     int32_t tp;
-    double bytes_per_sample; /* at the job's sequence; 0 = not measured */
+    bool selective;          /* recomputation; else none */
+    double bytes_per_sample; /* at the job's whole sequence; 0 = not measured */
     double parameters;       /* of one layer, all ranks; 0 = not measured */
 } galv_memory_point;
 

@@ -295,6 +295,45 @@ Test(costmodel_profile, measured_parameters_win)
     galv_profile_free(profile);
 }
 
+static double kept_by(const galv_job *job, const galv_profile *profile, int32_t cp,
+                      galv_recompute recompute)
+{
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.cp = cp;
+    s.recompute = recompute;
+    test_plan p;
+    test_uniform_plan(&p, job, &s, 1, 2);
+    galv_costmodel *model = test_model(job, profile);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 1);
+    galv_costmodel_free(model);
+    return cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+}
+
+/* What a layer keeps as measured: by recomputation apart, and of a ring's rank, which
+ * holds a part of the sequence, for the whole. */
+Test(costmodel_profile, measured_activations_are_of_their_recomputation_and_ring)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    galv_profile_row row = layer_row(1, 0);
+    row.kind = GALV_PROFILE_MEMORY;
+    strcpy(row.layer, galv_layer_kind_names[job.model.groups[1].kind]);
+    row.hidden_size = job.model.groups[1].hidden_size;
+    row.micro_batch_size = 1;
+    row.cp = 2;
+    row.activation_bytes = 3e6;
+    add(profile, row);
+    row.cp = 1;
+    row.recompute = GALV_RECOMPUTE_SELECTIVE;
+    row.activation_bytes = 5e6;
+    add(profile, row);
+    cr_expect_float_eq(kept_by(&job, profile, 2, GALV_RECOMPUTE_NONE), 2 * 3e6, 1);
+    cr_expect_float_eq(kept_by(&job, profile, 1, GALV_RECOMPUTE_NONE), 2 * 6e6, 1);
+    cr_expect_float_eq(kept_by(&job, profile, 1, GALV_RECOMPUTE_SELECTIVE), 2 * 5e6, 1);
+    galv_profile_free(profile);
+}
+
 /* The step of three layers under a strategy, nothing fixed beside it. */
 static galv_cost price_step(const galv_job *job, galv_profile *profile,
                             const galv_strategy *strategy)
