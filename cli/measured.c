@@ -330,6 +330,24 @@ static galv_status draw(const comparison *c, galv_err *err)
     return status;
 }
 
+/* A stage that was measured and is not predicted is one of another plan. */
+static galv_status check_stages(const galv_timeline_pair *pair, const char *path,
+                                galv_err *err)
+{
+    int32_t n_measured = 0;
+    int32_t n_predicted = 0;
+    for (int32_t stage = 0; stage < pair->n_stages; stage++) {
+        n_measured = pair->measured[stage].n_ranks > 0 ? stage + 1 : n_measured;
+        n_predicted = pair->predicted[stage].n_ranks > 0 ? stage + 1 : n_predicted;
+    }
+    return n_measured <= n_predicted
+               ? GALV_OK
+               : galv_fail_at(err, path, 0, 0,
+                              "%d pipeline stages, and the plan has %d: a timeline of "
+                              "another plan",
+                              (int)n_measured, (int)n_predicted);
+}
+
 galv_status galv_measured_compare(double *error_frac, const galv_cli *cli,
                                   const char *plan_path, const char *timeline_path,
                                   galv_err *err)
@@ -347,6 +365,8 @@ galv_status galv_measured_compare(double *error_frac, const galv_cli *cli,
                                          err);
         if (status != GALV_OK) {
             galv_err_set_file(err, timeline_path);
+        } else {
+            status = check_stages(&c.pair, timeline_path, err);
         }
     }
     if (status == GALV_OK && c.target.given) {

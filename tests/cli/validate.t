@@ -106,3 +106,8 @@ $ sed '2s/,3.528,,,/,3.528,60,torch_peak,/' cases.csv >peak.csv; galvatron-sim v
 > true
 > 1
 > 3
+
+# A timeline of another plan is no measurement of this one.
+$ galvatron-sim simulate -m llama3-8b -n 2 --global-batch 32 --tp 4 --pp 2 -o two.json -q >/dev/null; galvatron-sim simulate -m llama3-8b -n 2 --global-batch 32 --tp 4 --pp 4 -o four.json -q >/dev/null; galvatron-sim simulate four.json -o four.csv -q >/dev/null; galvatron-sim validate two.json four.csv
+2> galvatron-sim: error: four.csv: 4 pipeline stages, and the plan has 2: a timeline of another plan
+? 4
