@@ -57,6 +57,7 @@
 #include "search/batches.h"
 #include "search/bound.h"
 #include "search/counts.h"
+#include "search/exchange.h"
 #include "search/front.h"
 #include "search/frontier.h"
 #include "search/galvatron_judged.h"

@@ -1,10 +1,9 @@
 /* Shapes in order of their lower bounds; in each, layerings in order of theirs.
  *
  * Waves of plans are judged in parallel and merged in order, as in search.c. */
-#include "search/layerwise.h"
+#include "search/layerwise_internal.h"
 
 #include "base/parallel.h"
-#include "search/layer_guess.h"
 #include "search/layer_tree.h"
 #include "search/pricing.h"
 #include "search/relaxation.h"
@@ -14,7 +13,6 @@
 #include <string.h>
 
 enum {
-    WAVE = 8,
     DEFAULT_RUNS = 2,
     DEFAULT_NODES = 20000,
     MOST_GUESSED = 24,
@@ -23,46 +21,13 @@ enum {
 };
 #define DEFAULT_OPS 2e7
 
-typedef struct shape_entry {
-    const galv_layer_table *table;
-    double bound_s;
-} shape_entry;
-
-typedef struct layerwise {
-    const galv_costmodel *model;
-    const galv_job *job;
-    const galv_space *space;
-    galv_layerwise_options options;
-    galv_layerwise_result *result;
-    galv_arena *arena;
-    galv_arena *scratch; /* of one shape */
-    galv_err *err;
-    double limit_bytes;
-    size_t capacity; /* of result->searched */
-    size_t n_shapes;
-    shape_entry *shapes; /* in the order of the tree */
-    size_t *order;
-    double n_ops;
-    double *podium_s; /* [top_k] best times, ascending; INFINITY = none yet */
-    double stop_at_s; /* what the wave must be faster than */
-    /* the wave */
-    const shape_entry *entry;
-    size_t n_wave;
-    galv_layer_leaf wave[WAVE];
-    galv_searched judged[WAVE];
-    galv_status statuses[WAVE];
-    galv_err errors[WAVE];
-    double ops[WAVE];
-    galv_arena **arenas; /* [n_jobs] */
-} layerwise;
-
 /* ---- shapes ---- */
 
 /* The replay of a shape; of an iteration of very many micro-batches only the first are
  * replayed: the order of more begins alike, so its time is a bound all the same
  * (search/layering.c adds what every stage still has to do). */
-static galv_status make_replay(galv_replay **replay, layerwise *l,
-                               const shape_entry *entry)
+static galv_status make_replay(galv_replay **replay, galv_layerwise *l,
+                               const galv_layerwise_shape *entry)
 {
     const galv_shape *of = &entry->table->shape;
     int64_t m = entry->table->n_micro_batches;
@@ -74,7 +39,7 @@ static galv_status make_replay(galv_replay **replay, layerwise *l,
 }
 
 /* Lower bound of all plans of a shape; INFINITY when none can run or fit. */
-static galv_status bound_shape(layerwise *l, shape_entry *entry)
+static galv_status bound_shape(galv_layerwise *l, galv_layerwise_shape *entry)
 {
     galv_replay *replay = NULL;
     galv_relaxation *relaxation = NULL;
@@ -122,10 +87,10 @@ static int compare_shapes(const void *left, const void *right)
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-static galv_status order_shapes(layerwise *l, const galv_shapes *shapes)
+static galv_status order_shapes(galv_layerwise *l, const galv_shapes *shapes)
 {
     l->n_shapes = shapes->n;
-    l->shapes = GALV_NEW_ARRAY(l->arena, shape_entry, l->n_shapes + 1);
+    l->shapes = GALV_NEW_ARRAY(l->arena, galv_layerwise_shape, l->n_shapes + 1);
     shape_key *keys = GALV_NEW_ARRAY(l->arena, shape_key, l->n_shapes + 1);
     l->order = GALV_NEW_ARRAY(l->arena, size_t, l->n_shapes + 1);
     if (!keys || !l->order || !l->shapes) {
@@ -150,7 +115,7 @@ static galv_status order_shapes(layerwise *l, const galv_shapes *shapes)
 
 static void judge_item(void *context, size_t item, int worker)
 {
-    layerwise *l = context;
+    galv_layerwise *l = context;
     galv_arena *arena = l->arenas[worker];
     galv_searched *c = &l->judged[item];
     galv_plan *plan = NULL;
@@ -190,7 +155,7 @@ static void judge_item(void *context, size_t item, int worker)
     galv_arena_reset(arena);
 }
 
-static void enter_podium(layerwise *l, double time_s)
+static void enter_podium(galv_layerwise *l, double time_s)
 {
     int32_t at = l->options.top_k - 1;
     if (time_s >= l->podium_s[at]) {
@@ -203,7 +168,7 @@ static void enter_podium(layerwise *l, double time_s)
 }
 
 /* Keeps a judged layering for the result, its plan's layers included. */
-static galv_status keep(layerwise *l, size_t item)
+static galv_status keep(galv_layerwise *l, size_t item)
 {
     galv_layerwise_result *r = l->result;
     if (r->n_searched == l->capacity) {
@@ -243,11 +208,13 @@ static galv_status keep(layerwise *l, size_t item)
         r->best = (int64_t)r->n_searched;
     }
     r->n_searched++;
-    return GALV_OK;
+    return kept->fate == GALV_FATE_SIMULATED
+               ? galv_layerwise_offer(l, l->entry, &l->wave[item].layering,
+                                      kept->time_s)
+               : GALV_OK;
 }
 
-/* Judges l->wave[n_wave], plans of l->entry. */
-static galv_status judge_wave(layerwise *l)
+galv_status galv_layerwise_judge(galv_layerwise *l)
 {
     for (size_t i = 0; i < l->n_wave; i++) {
         memset(&l->judged[i], 0, sizeof l->judged[i]);
@@ -267,7 +234,7 @@ static galv_status judge_wave(layerwise *l)
     return status;
 }
 
-static bool out_of_time(layerwise *l)
+bool galv_layerwise_out_of_time(galv_layerwise *l)
 {
     if (l->options.stopped && l->options.stopped(l->options.stopped_at)) {
         l->result->interrupted = true;
@@ -278,15 +245,15 @@ static bool out_of_time(layerwise *l)
 /* Judges leaves, best bound first, until none can be faster than the `place`-th best
  * (0 = the best); `left_s` gets the bound of the first that was left though it might.
  */
-static galv_status judge_leaves(layerwise *l, const galv_layer_leaf *leaves, size_t n,
-                                int32_t place, double *left_s)
+static galv_status judge_leaves(galv_layerwise *l, const galv_layer_leaf *leaves,
+                                size_t n, int32_t place, double *left_s)
 {
     galv_status status = GALV_OK;
     *left_s = INFINITY;
     for (size_t first = 0; first < n && status == GALV_OK; first += l->n_wave) {
         l->n_wave = 0;
         l->stop_at_s = place == 0 ? l->result->best_s : l->podium_s[place];
-        while (l->n_wave < WAVE && first + l->n_wave < n &&
+        while (l->n_wave < GALV_LAYERWISE_WAVE && first + l->n_wave < n &&
                leaves[first + l->n_wave].bound_s < l->stop_at_s) {
             l->wave[l->n_wave] = leaves[first + l->n_wave];
             l->n_wave++;
@@ -294,21 +261,19 @@ static galv_status judge_leaves(layerwise *l, const galv_layer_leaf *leaves, siz
         if (l->n_wave == 0) {
             break;
         }
-        if (out_of_time(l)) {
+        if (galv_layerwise_out_of_time(l)) {
             *left_s = leaves[first].bound_s;
             break;
         }
-        status = judge_wave(l);
+        status = galv_layerwise_judge(l);
     }
     return status;
 }
 
 /* ---- a shape ---- */
 
-/* The replay of a shape and what guesses need; false when its schedule cannot do so
- * many micro-batches. */
-static galv_status open_shape(layerwise *l, const shape_entry *entry,
-                              galv_layer_guesser *guesser, bool *possible)
+galv_status galv_layerwise_open(galv_layerwise *l, const galv_layerwise_shape *entry,
+                                galv_layer_guesser *guesser, bool *possible)
 {
     galv_arena_reset(l->scratch);
     l->entry = entry;
@@ -321,17 +286,17 @@ static galv_status open_shape(layerwise *l, const shape_entry *entry,
 }
 
 /* About how long the best plan of each shape takes; keys by that. */
-static galv_status rank_by_guess(layerwise *l, shape_key *keys)
+static galv_status rank_by_guess(galv_layerwise *l, shape_key *keys)
 {
     for (size_t i = 0; i < l->n_shapes; i++) {
-        const shape_entry *entry = &l->shapes[i];
+        const galv_layerwise_shape *entry = &l->shapes[i];
         keys[i] = (shape_key){INFINITY, i};
-        if (entry->bound_s >= l->result->best_s || out_of_time(l)) {
+        if (entry->bound_s >= l->result->best_s || galv_layerwise_out_of_time(l)) {
             continue;
         }
         galv_layer_guesser guesser;
         bool possible = false;
-        galv_status status = open_shape(l, entry, &guesser, &possible);
+        galv_status status = galv_layerwise_open(l, entry, &guesser, &possible);
         if (status == GALV_OK && possible) {
             double guess_s = INFINITY;
             status = galv_layer_guess_time(&guess_s, &guesser, l->scratch, l->err);
@@ -347,7 +312,7 @@ static galv_status rank_by_guess(layerwise *l, shape_key *keys)
 
 /* How many shapes of the first n differ from the next one in schedule and chunks alone?
  */
-static int32_t count_alike(const layerwise *l, const shape_key *keys, size_t n)
+static int32_t count_alike(const galv_layerwise *l, const shape_key *keys, size_t n)
 {
     const galv_shape *next = &l->shapes[keys[n].index].table->shape;
     int32_t n_alike = 0;
@@ -359,7 +324,7 @@ static int32_t count_alike(const layerwise *l, const shape_key *keys, size_t n)
 }
 
 /* Judges guesses of the most promising shapes, not too many that are alike. */
-static galv_status guess_shapes(layerwise *l)
+static galv_status guess_shapes(galv_layerwise *l)
 {
     shape_key *keys = GALV_NEW_ARRAY(l->arena, shape_key, l->n_shapes + 1);
     galv_status status = keys ? rank_by_guess(l, keys)
@@ -367,19 +332,19 @@ static galv_status guess_shapes(layerwise *l)
     int32_t n_guessed = 0;
     for (size_t i = 0; status == GALV_OK && i < l->n_shapes && n_guessed < MOST_GUESSED;
          i++) {
-        const shape_entry *entry = &l->shapes[keys[i].index];
+        const galv_layerwise_shape *entry = &l->shapes[keys[i].index];
         galv_layer_guesser guesser;
         galv_layer_leaves guessed = {0};
         double left_s = INFINITY;
         bool possible = false;
-        if (!isfinite(keys[i].bound_s) || out_of_time(l)) {
+        if (!isfinite(keys[i].bound_s) || galv_layerwise_out_of_time(l)) {
             break;
         }
         if (count_alike(l, keys, i) >= MOST_ALIKE) {
             continue;
         }
         n_guessed++;
-        status = open_shape(l, entry, &guesser, &possible);
+        status = galv_layerwise_open(l, entry, &guesser, &possible);
         if (status == GALV_OK && possible) {
             status = galv_layer_guess(&guessed, &guesser, l->scratch, l->err);
         }
@@ -393,13 +358,14 @@ static galv_status guess_shapes(layerwise *l)
 
 /* Walks the tree of one shape; *bound_s gets what no plan of it can beat, as far as is
  * known. */
-static galv_status search_shape(layerwise *l, const shape_entry *entry, double *bound_s)
+static galv_status search_shape(galv_layerwise *l, const galv_layerwise_shape *entry,
+                                double *bound_s)
 {
     galv_layer_guesser guesser;
     galv_layer_leaves leaves = {0};
     double left_s = INFINITY;
     bool possible = false;
-    galv_status status = open_shape(l, entry, &guesser, &possible);
+    galv_status status = galv_layerwise_open(l, entry, &guesser, &possible);
     if (status != GALV_OK || !possible) {
         *bound_s = INFINITY;
         return status;
@@ -415,14 +381,17 @@ static galv_status search_shape(layerwise *l, const shape_entry *entry, double *
     return status;
 }
 
-static galv_status search_shapes(layerwise *l)
+static galv_status search_shapes(galv_layerwise *l)
 {
     galv_layerwise_result *r = l->result;
     galv_status status = guess_shapes(l);
+    if (status == GALV_OK) {
+        status = galv_layerwise_improve(l);
+    }
     for (size_t i = 0; i < l->n_shapes && status == GALV_OK; i++) {
-        const shape_entry *entry = &l->shapes[l->order[i]];
+        const galv_layerwise_shape *entry = &l->shapes[l->order[i]];
         double bound_s = entry->bound_s;
-        if (bound_s < r->best_s && !out_of_time(l)) {
+        if (bound_s < r->best_s && !galv_layerwise_out_of_time(l)) {
             status = search_shape(l, entry, &bound_s);
         }
         /* a shape left open when the best was worse may be closed by now: so the least
@@ -433,7 +402,7 @@ static galv_status search_shapes(layerwise *l)
     return status;
 }
 
-static galv_status begin(layerwise *l)
+static galv_status begin(galv_layerwise *l)
 {
     l->scratch = galv_arena_new();
     l->arenas = GALV_NEW_ARRAY(l->arena, galv_arena *, l->options.n_jobs);
@@ -461,7 +430,7 @@ galv_status galv_layerwise_search(galv_layerwise_result *result,
     found.best = -1;
     found.best_s = best_known_s;
     found.lower_bound_s = INFINITY;
-    layerwise *l = GALV_NEW(arena, layerwise);
+    galv_layerwise *l = GALV_NEW(arena, galv_layerwise);
     if (!l) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
@@ -482,6 +451,9 @@ galv_status galv_layerwise_search(galv_layerwise_result *result,
     galv_status status = begin(l);
     if (status == GALV_OK) {
         status = order_shapes(l, shapes);
+    }
+    for (int32_t i = 0; status == GALV_OK && i < l->options.n_uniform; i++) {
+        status = galv_layerwise_offer_uniform(l, shapes, i);
     }
     if (status == GALV_OK) {
         status = search_shapes(l);

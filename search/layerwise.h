@@ -26,6 +26,9 @@ typedef struct galv_layerwise_options {
                               0 = 1. What is proven is proven of the best alone */
     const double *known_s; /* [n_known] best times known, ascending; NULL = none */
     int32_t n_known;
+    const size_t *uniform; /* [n_uniform] of the candidates: the best, best first, whose
+                              layers may be exchanged; NULL = none */
+    int32_t n_uniform;
     int32_t max_runs;          /* of one strategy in a row of layers; 0 = 2 */
     uint64_t max_nodes;        /* of one shape's tree; 0 = 20,000 */
     uint64_t max_ops;          /* simulated in all, about; 0 = 20 million */

@@ -385,6 +385,8 @@ static galv_status search_layers(searcher *s, galv_search_result *result,
                                       .top_k = (int32_t)best->top_k,
                                       .known_s = known_s,
                                       .n_known = (int32_t)best->n,
+                                      .uniform = best->index,
+                                      .n_uniform = (int32_t)best->n,
                                       .max_ops = s->options->max_ops,
                                       .stopped = stop_searcher,
                                       .stopped_at = s};

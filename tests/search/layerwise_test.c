@@ -322,6 +322,46 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
     }
 }
 
+/* Where the tree cannot be walked, guesses and exchanges must do alone. */
+Test(search_layerwise, guesses_and_exchanges_alone_mostly_find_the_optimum)
+{
+    enum { WANTED = 100 };
+    size_t n_done = 0, n_best = 0, n_missed = 0;
+    double worst = 0;
+    for (uint64_t seed = 1; n_done < WANTED && seed < 20 * WANTED; seed++) {
+        instance in;
+        size_t n_plans = 0;
+        galv_layerwise_result found;
+        galv_layerwise_options options = {.max_runs = 99, .max_nodes = 1};
+        bool any = instance_begin(&in, seed);
+        if (any) {
+            brute_force(&in, &n_plans, true);
+        }
+        double best_s = any && n_plans <= MOST_PLANS && n_plans >= 4
+                            ? brute_force(&in, &n_plans, false)
+                            : INFINITY;
+        if (isfinite(best_s)) {
+            cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
+                                               INFINITY, &options, in.arena, &in.err),
+                         GALV_OK, "%s", in.err.message);
+            cr_expect_geq(found.best_s, best_s);
+            n_done++;
+            n_best += found.best_s <= best_s * (1 + 1e-12);
+            n_missed += found.best_s > best_s * 1.001;
+            worst = fmax(worst, isfinite(found.best_s) ? found.best_s / best_s - 1 : 0);
+        }
+        instance_end(&in);
+    }
+    if (getenv("GALV_TEST_TALK")) {
+        fprintf(stderr, "%zu of %zu exact, %zu not within 0.1 %%, worst %.3g\n", n_best,
+                n_done, n_missed, worst);
+    }
+    cr_expect_eq(n_done, WANTED);
+    /* without exchanges 65 and 33 */
+    cr_expect_geq(n_best, 85, "only %zu are exact", n_best);
+    cr_expect_leq(n_missed, 15, "%zu are not within 0.1 %%", n_missed);
+}
+
 /* Latency of a pass as compiled, priced as if the host did nothing once a pass. */
 static double pass_latency(instance *in, galv_plan *plan, int32_t stage, int pass,
                            galv_arena *arena)

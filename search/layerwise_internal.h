@@ -1,0 +1,82 @@
+/* What the parts of the layer-wise search share: layerwise.c goes through shapes and
+ * judges, layer_improve.c exchanges layers of the best plans. */
+#ifndef GALV_SEARCH_LAYERWISE_INTERNAL_H
+#define GALV_SEARCH_LAYERWISE_INTERNAL_H
+
+#include "search/layer_guess.h"
+#include "search/layerwise.h"
+
+/* Plans judged at once, whatever the number of threads. */
+#define GALV_LAYERWISE_WAVE 8
+/* Plans of different shapes whose layers are exchanged. */
+#define GALV_LAYERWISE_STARTS 3
+
+typedef struct galv_layerwise_shape {
+    const galv_layer_table *table;
+    double bound_s;
+} galv_layerwise_shape;
+
+/* A plan whose layers are to be exchanged. */
+typedef struct galv_layerwise_start {
+    const galv_layerwise_shape *entry; /* NULL = none */
+    double time_s;
+    galv_layering layering; /* of the arena of the result */
+} galv_layerwise_start;
+
+typedef struct galv_layerwise {
+    const galv_costmodel *model;
+    const galv_job *job;
+    const galv_space *space;
+    galv_layerwise_options options;
+    galv_layerwise_result *result;
+    galv_arena *arena;
+    galv_arena *scratch; /* of one shape */
+    galv_err *err;
+    double limit_bytes;
+    size_t capacity; /* of result->searched */
+    size_t n_shapes;
+    galv_layerwise_shape *shapes; /* in the order of the tree */
+    size_t *order;
+    double n_ops;
+    double exchange_until_ops;
+    double *podium_s; /* [top_k] best times, ascending; INFINITY = none yet */
+    double stop_at_s; /* what the wave must be faster than */
+    galv_layerwise_start starts[GALV_LAYERWISE_STARTS]; /* ascending */
+    /* the wave */
+    const galv_layerwise_shape *entry;
+    size_t n_wave;
+    galv_layer_leaf wave[GALV_LAYERWISE_WAVE];
+    galv_searched judged[GALV_LAYERWISE_WAVE];
+    galv_status statuses[GALV_LAYERWISE_WAVE];
+    galv_err errors[GALV_LAYERWISE_WAVE];
+    double ops[GALV_LAYERWISE_WAVE];
+    galv_arena **arenas; /* [n_jobs] */
+} galv_layerwise;
+
+/* layerwise.c */
+
+/* The replay of a shape and what guesses need; not possible when its schedule cannot do
+ * so many micro-batches. Empties l->scratch. */
+galv_status galv_layerwise_open(galv_layerwise *l, const galv_layerwise_shape *entry,
+                                galv_layer_guesser *guesser, bool *possible);
+
+/* Judges l->wave[n_wave], plans of l->entry, and keeps what came of them in the result
+ * and in l->judged. */
+galv_status galv_layerwise_judge(galv_layerwise *l);
+
+bool galv_layerwise_out_of_time(galv_layerwise *l);
+
+/* layer_improve.c */
+
+/* Offers a plan to start exchanges from: the best of each shape are. */
+galv_status galv_layerwise_offer(galv_layerwise *l, const galv_layerwise_shape *entry,
+                                 const galv_layering *layering, double time_s);
+
+/* Offers the uniform candidate l->options.uniform[i]. */
+galv_status galv_layerwise_offer_uniform(galv_layerwise *l, const galv_shapes *shapes,
+                                         int32_t i);
+
+/* Exchanges layers of the plans offered while that makes them faster. */
+galv_status galv_layerwise_improve(galv_layerwise *l);
+
+#endif
