@@ -20,6 +20,8 @@
 #include <math.h>
 #include <string.h>
 
+#define ROUNDING 1e-12
+
 /* ---- starting and ending ---- */
 
 static void look_at(sim *s, uint32_t queue)
@@ -151,6 +153,21 @@ static void end_due(sim *s, int32_t rank)
     }
 }
 
+/* Is even the longest path longer than stop_at_s? Then that is the time. Sums in
+ * another order must not end above the engine's. */
+static bool cannot_end_in_time(sim *s)
+{
+    if (!(s->options->stop_at_s > 0)) {
+        return false;
+    }
+    double least_s = galv_sim_longest_path(s) * (1 - ROUNDING);
+    if (least_s <= s->options->stop_at_s) {
+        return false;
+    }
+    s->now_s = least_s;
+    return true;
+}
+
 /* Plays the program; true when the clock passed stop_at_s. */
 static bool play(sim *s)
 {
@@ -274,6 +291,7 @@ static bool set_up(sim *s, const galv_stage_memory *base, galv_arena *arena)
     if (scratch == NULL) {
         return false;
     }
+    s->scratch = scratch;
     s->classes = GALV_NEW_ARRAY(scratch, hot_class, program->n_classes);
     s->ops = GALV_NEW_ARRAY(scratch, hot_op, (size_t)program->n_ops + 2);
     s->next = GALV_NEW_ARRAY(scratch, uint32_t, program->n_dependencies);
@@ -402,7 +420,7 @@ galv_status galv_simulate(galv_sim_result *result, const galv_program *program,
                          "a simulation of %u operations does not fit in memory",
                          (unsigned)program->n_ops);
     }
-    bool stopped = play(&s);
+    bool stopped = cannot_end_in_time(&s) || play(&s);
     if (!stopped && s.n_done < program->n_ops) {
         return fail_deadlock(&s, err);
     }

@@ -41,7 +41,8 @@ extern const char *const galv_breakdown_names[GALV_N_BREAKDOWNS];
 
 typedef struct galv_sim_options {
     bool record_timeline; /* fill galv_sim_result.timeline */
-    double stop_at_s;     /* > 0: give up once the clock passes it (stopped = true) */
+    double stop_at_s;     /* > 0: give up once it is sure that the end is later, by the
+                             longest path or by the clock (stopped = true) */
 } galv_sim_options;
 
 #define GALV_SIM_OPTIONS_INIT \

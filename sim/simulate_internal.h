@@ -61,6 +61,7 @@ typedef struct sim {
     const galv_program *program;
     const galv_cost *costs;
     const galv_sim_options *options;
+    galv_arena *scratch; /* emptied when the next simulation is set up */
     hot_class *classes;  /* [n_classes] */
     hot_op *ops;         /* [n_ops + 2], as in the program */
     uint32_t *next;      /* [n_dependencies] */
@@ -91,6 +92,10 @@ void galv_sim_set_rates(sim *s, int32_t rank);
 /* Fills what the engine keeps of each class: classes[n_classes]. */
 void galv_sim_fill_classes(hot_class *classes, const galv_program *program,
                            const galv_cost *costs);
+
+/* Seconds that a program that is set up takes at least (longest_path.c); 0 when memory
+ * is out. O(operations and dependencies). */
+double galv_sim_longest_path(const sim *s);
 
 /* What a span of an operation says besides its times and its rank. */
 void galv_sim_fill_span(galv_span *span, const galv_program *program, uint32_t op,

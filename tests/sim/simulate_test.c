@@ -363,6 +363,34 @@ Test(sim_simulate, random_programs_ask_no_link_for_more_than_it_has)
     }
 }
 
+Test(sim_simulate, the_longest_path_never_stops_what_ends_in_time)
+{
+    for (uint32_t seed = 1; seed <= 200; seed++) {
+        bool contended = seed % 2 == 0;
+        draft *d = draft_random(seed, contended);
+        galv_program *program = finish(d);
+        double whole_s = play(d, program).iteration_time_s;
+        galv_err err = GALV_ERR_INIT;
+        galv_sim_options options = {false, whole_s};
+        galv_sim_result result;
+        cr_assert_eq(
+            galv_simulate(&result, program, d->costs, NULL, &options, d->arena, &err),
+            GALV_OK);
+        cr_expect(!result.stopped && result.iteration_time_s >= whole_s &&
+                      result.iteration_time_s <= whole_s,
+                  "seed %u", seed);
+        options.stop_at_s = whole_s * (1 - 1e-9);
+        cr_assert_eq(
+            galv_simulate(&result, program, d->costs, NULL, &options, d->arena, &err),
+            GALV_OK);
+        cr_expect(result.stopped && result.iteration_time_s <= whole_s, "seed %u",
+                  seed);
+        /* without contention it is the time, and nothing is played */
+        cr_expect(contended || result.n_events == 0, "seed %u", seed);
+        draft_free(d);
+    }
+}
+
 Test(sim_simulate, random_programs_account_for_every_second_and_every_byte)
 {
     for (uint32_t seed = 1; seed <= 60; seed++) {
