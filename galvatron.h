@@ -60,7 +60,6 @@
 #include "search/exchange.h"
 #include "search/front.h"
 #include "search/frontier.h"
-#include "search/galvatron_judged.h"
 #include "search/galvatron_search.h"
 #include "search/layer_guess.h"
 #include "search/layer_table.h"

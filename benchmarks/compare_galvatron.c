@@ -277,9 +277,6 @@ static void put_run(galv_json_writer *w, const compared_run *r,
         galv_json_key_f64(w, "simulator_limit_gib", r->limit_gib);
         galv_json_key_bool(w, "simulator_limit_raised", r->limit_raised);
         galv_json_key_f64(w, "simulator_search_s", r->simulated_s);
-        galv_json_key_f64(w, "simulator_guided_search_s", r->guided_s);
-        galv_json_key_f64(w, "simulator_guided_iteration_s", r->guided_time_s);
-        galv_json_key_f64(w, "simulator_layered_iteration_s", r->layered_time_s);
         galv_json_key_bool(w, "simulator_proven", r->simulated_proven);
     }
     galv_json_end_object(w);

@@ -13,7 +13,6 @@
 
 #include "base/file.h"
 #include "plan/catalog.h"
-#include "search/galvatron_judged.h"
 #include "traces/galvatron.h"
 #include "traces/galvatron_plan.h"
 
@@ -343,38 +342,13 @@ static void narrow(galv_space *space, const comparison *c)
     space->schedules[1] = s->gpipe ? "gpipe" : "1f1b";
 }
 
-/* Takes a plan for ours where it is faster than the one so far. */
-static void consider(comparison *c, const galv_plan *plan, double time_s)
+static void take_plan(comparison *c, const galv_plan *plan)
 {
     judged_plan *judged = &c->run->simulated;
-    if (c->run->simulated_found && !(time_s < judged->ours_s)) {
-        return;
-    }
     c->run->simulated_found = true;
-    judged->why[0] = '\0';
-    judged->galvatron_s = NAN;
     describe_plan(judged, plan, c->arena);
     simulate(judged, c, plan);
     cost(judged, c, plan);
-}
-
-/* Plans that the exact search under Galvatron's model leads to. */
-static galv_status search_guided(comparison *c, galv_err *err)
-{
-    galv_galvatron_judged judged;
-    galv_galvatron_space space = c->space;
-    if (c->options->whole_memory) {
-        space.reserve_mib = 1e-6;
-    }
-    double began_s = clock_s();
-    galv_status status =
-        galv_galvatron_judge(&judged, c->search, &c->inputs, &space, c->arena, err);
-    c->run->guided_s = clock_s() - began_s;
-    if (status == GALV_OK && judged.plan != NULL) {
-        c->run->guided_time_s = judged.result.iteration_time_s;
-        consider(c, judged.plan, judged.result.iteration_time_s);
-    }
-    return status;
 }
 
 static galv_status search_ours(comparison *c, galv_err *err)
@@ -396,15 +370,13 @@ static galv_status search_ours(comparison *c, galv_err *err)
     c->run->simulated_s = clock_s() - began_s;
     if (status == GALV_OK && found.n_plans > 0) {
         c->run->simulated_proven = found.proven_optimal;
-        c->run->layered_time_s = found.plans[0].result.iteration_time_s;
-        consider(c, found.plans[0].plan, found.plans[0].result.iteration_time_s);
+        take_plan(c, found.plans[0].plan);
     } else {
         snprintf(c->run->simulated.why, sizeof c->run->simulated.why, "%.199s",
                  why.message);
     }
-    status = search_guided(c, err);
-    c->run->simulated_s += c->run->guided_s;
-    return status;
+    return status == GALV_NO_MEMORY ? galv_fail(err, status, "%s", why.message)
+                                    : GALV_OK;
 }
 
 /* Ours may take what the engine's plan takes by our model, where that is more than the
@@ -460,7 +432,6 @@ galv_status compare_run(compared_run *run, const char *path,
     if (dot != NULL) {
         *dot = '\0';
     }
-    run->guided_time_s = run->layered_time_s = NAN;
     clear(&run->engine);
     clear(&run->own);
     clear(&run->wide);

@@ -33,9 +33,6 @@ typedef struct compared_run {
     bool own_proven, wide_proven, simulated_proven;
     double own_s, wide_s, simulated_s; /* seconds of the searches: of the first two CPU
                                           time, of the last wall clock */
-    double guided_s;                   /* of simulated_s: plans that the exact search
-                                          under its model leads to */
-    double guided_time_s, layered_time_s; /* best iteration of each half; NAN = none */
     uint64_t n_tasks, n_solved;
 } compared_run;
 
