@@ -30,7 +30,7 @@ $ printf 'phase,seq_length\na,2048\n' >bad.csv; galvatron-sim plan --phases bad.
 # A column that nobody reads would change the answer in silence.
 $ printf 'tokens,global_batch_size\n2G,64\n' >bad.csv; galvatron-sim plan --phases bad.csv
 2> galvatron-sim: error: bad.csv:1: unknown column 'global_batch_size'
-2>   expected one of: phase, seq_length, global_batch, tokens
+2>   did you mean 'global_batch'?
 ? 4
 
 $ galvatron-sim plan --phases phases.csv --front
