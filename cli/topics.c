@@ -30,7 +30,9 @@ static const char units[] =
     "What is printed: k, M, G, T are powers of 1000; GiB is 2^30 bytes. MFU counts\n"
     "model FLOP (forward and backward, nothing twice) against the dense peak, and\n"
     "as Megatron-LM does all of attention, though kernels skip half of a causal\n"
-    "one: with long sequences MFU can come near 100 %, and past it.\n";
+    "one: with long sequences MFU can come near 100 %, and past it. HFU counts what\n"
+    "is done, what is done again included, and no more of attention than kernels\n"
+    "do: it can be below MFU.\n";
 
 static const char exit_codes[] =
     "Exit status\n"

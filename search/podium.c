@@ -10,9 +10,10 @@ bool galv_candidate_same_kind(const galv_candidate *a, const galv_candidate *b)
 {
     const galv_strategy *s = &a->strategy;
     const galv_strategy *t = &b->strategy;
-    return a->pp == b->pp && a->rank_order == b->rank_order && s->tp == t->tp &&
-           s->cp == t->cp && s->ep == t->ep && s->dp == t->dp && s->sp == t->sp &&
-           s->zero == t->zero && s->recompute == t->recompute &&
+    bool alike = a->layered != NULL ||
+                 (s->sp == t->sp && s->zero == t->zero && s->recompute == t->recompute);
+    return alike && a->pp == b->pp && a->rank_order == b->rank_order &&
+           s->tp == t->tp && s->cp == t->cp && s->ep == t->ep && s->dp == t->dp &&
            (a->layered == NULL) == (b->layered == NULL);
 }
 

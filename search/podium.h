@@ -16,8 +16,9 @@ typedef struct galv_podium {
     size_t *index;    /* [top_k] of the searched, by (time, index); the caller's */
 } galv_podium;
 
-/* Do they agree in tp, cp, ep, dp, pp, sp, zero, recompute (of the first block, when
- * layers differ) and in whether layers differ? */
+/* Do they agree in tp, cp, ep, dp, pp, sp, zero and recompute, and in whether layers
+ * differ? Where these do, degrees are those of the first block, and the last three,
+ * which are what mostly differs from layer to layer, are not asked. */
 bool galv_candidate_same_kind(const galv_candidate *a, const galv_candidate *b);
 
 /* Are both layered, of one kind, and of one schedule, chunks and micro-batch? */
