@@ -50,13 +50,21 @@ static double waves(const galv_gemm_law *law, double even)
 #define MOST_PARTS 8
 #define MOST_WAVES 6
 
+/* More than products of a few factors round by, so that no tile is left out that the
+ * comparison in full would have taken. */
+#define ROUNDING 1e-9
+
 static double fastest_tile(const galv_gemm_law *law, double batch, double m, double n,
                            double k)
 {
     double best = HUGE_VAL;
     double sum_s = 8 * batch * m * n / law->bytes_per_s;
+    double share = (1 - ROUNDING) * batch * m * n * k / law->n_sm;
     for (int i = 0; i < law->n_tiles; i++) {
         const galv_gemm_tile *tile = &law->tiles[i];
+        if (share * tile->s_per_k >= best * (tile->rows * tile->columns)) {
+            continue; /* too slow even if none of it were wasted */
+        }
         double tiles = batch * whole(m / tile->rows) * whole(n / tile->columns);
         double even = tiles / law->n_sm;
         double least = even * tile->s_per_k * k;
