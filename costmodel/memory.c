@@ -37,7 +37,7 @@
  * allocator's fragmentation beyond 2 % (Megatron) or 4 % of what is held throughout.
  * These and what the optimizer holds are factors (data/insitu.csv) that a profile may
  * replace by its machine's own. */
-#include "costmodel/costmodel_internal.h"
+#include "costmodel/message_internal.h"
 
 #include <string.h>
 
@@ -245,34 +245,58 @@ static double standing_buffers(const galv_costmodel *model, const galv_plan *pla
            placeholders + gather;
 }
 
+/* Adds the states of a row of equal layers, worked out once. */
+static void add_row(galv_stage_memory *memory, const galv_costmodel *model,
+                    const galv_plan *plan, int32_t stage, const galv_layer_group *group,
+                    const galv_strategy *strategy, int32_t n_layers)
+{
+    const galv_workload *workload = &model->job.workload;
+    const galv_device_law *law = galv_costmodel_law(model, plan, stage);
+    galv_stage_memory dense = {{0}};
+    galv_stage_memory experts = {{0}};
+    galv_local_parameters local = galv_count_local(model, group, strategy, plan->pp);
+    add_states(&dense, workload, law, strategy, local.dense,
+               galv_dense_shards(plan, strategy));
+    add_states(&experts, workload, law, strategy, local.experts,
+               galv_expert_shards(workload, group, plan, strategy));
+    double narrow = 0;
+    if (galv_layer_is_block(group->kind)) {
+        narrow = (local.dense + local.experts) *
+                 narrow_weight_bytes(workload, device_of(model, plan, stage),
+                                     strategy->zero);
+    }
+    /* layer by layer, so that sums round as if each had been counted by itself */
+    for (int32_t i = 0; i < n_layers; i++) {
+        for (int use = GALV_MEMORY_PARAMETERS; use <= GALV_MEMORY_OPTIMIZER; use++) {
+            memory->bytes[use] += dense.bytes[use];
+            memory->bytes[use] += experts.bytes[use];
+        }
+        memory->bytes[GALV_MEMORY_PARAMETERS] += narrow;
+    }
+}
+
 void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel *model,
                                  const galv_plan *plan, int32_t stage)
 {
     memset(memory, 0, sizeof *memory);
-    const galv_workload *workload = &model->job.workload;
-    const galv_device *device = device_of(model, plan, stage);
-    const galv_device_law *law = galv_costmodel_law(model, plan, stage);
     for (int32_t chunk = 0; chunk < galv_plan_n_chunks(plan); chunk++) {
         int32_t v = galv_plan_virtual_stage(plan, stage, chunk);
-        for (int32_t layer = plan->first_layer[v]; layer < plan->first_layer[v + 1];
-             layer++) {
-            const galv_layer_group *group = galv_model_layer(&model->job.model, layer);
-            const galv_strategy *strategy = galv_plan_strategy(plan, layer);
-            galv_local_parameters local =
-                galv_count_local(model, group, strategy, plan->pp);
-            add_states(memory, workload, law, strategy, local.dense,
-                       galv_dense_shards(plan, strategy));
-            add_states(memory, workload, law, strategy, local.experts,
-                       galv_expert_shards(workload, group, plan, strategy));
-            if (galv_layer_is_block(group->kind)) {
-                memory->bytes[GALV_MEMORY_PARAMETERS] +=
-                    (local.dense + local.experts) *
-                    narrow_weight_bytes(workload, device, strategy->zero);
+        int32_t end = plan->first_layer[v + 1];
+        int32_t n = 1;
+        for (int32_t layer = plan->first_layer[v]; layer < end; layer += n) {
+            int32_t rest = 0;
+            int32_t g = galv_find_group(&model->job.model, layer, &rest);
+            n = 1;
+            while (n < rest && layer + n < end &&
+                   plan->layer_strategy[layer + n] == plan->layer_strategy[layer]) {
+                n++;
             }
+            add_row(memory, model, plan, stage, &model->job.model.groups[g],
+                    galv_plan_strategy(plan, layer), n);
         }
     }
     memory->bytes[GALV_MEMORY_BUFFERS] += standing_buffers(model, plan, stage);
-    add_context(memory, plan, law);
+    add_context(memory, plan, galv_costmodel_law(model, plan, stage));
 }
 
 /* ---- by operation ---- */
