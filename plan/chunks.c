@@ -11,13 +11,12 @@ static bool is_two_way(const galv_plan *plan)
                                : strcmp(plan->schedule, "dualpipe") == 0;
 }
 
-/* Does chunk 1 go back over the stages? */
-static bool is_folded(const galv_plan *plan)
+bool galv_schedule_is_folded(const char *schedule)
 {
     static const char *const names[] = {"zb-v", "v-1f1b", "v-half", "v-min",
                                         "dualpipev"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(plan->schedule, names[i]) == 0) {
+        if (strcmp(schedule, names[i]) == 0) {
             return true;
         }
     }
@@ -42,7 +41,7 @@ int32_t galv_plan_virtual_stage(const galv_plan *plan, int32_t stage, int32_t ch
     if (chunk == 1 && is_two_way(plan)) {
         return plan->pp - 1 - stage;
     }
-    if (chunk == 1 && is_folded(plan)) {
+    if (chunk == 1 && galv_schedule_is_folded(plan->schedule)) {
         return 2 * plan->pp - 1 - stage;
     }
     return chunk * plan->pp + stage;

@@ -14,6 +14,10 @@
 
 #include "plan/plan.h"
 
+/* Does chunk 1 of a schedule of this name go back over the stages, as a V does? Not for
+ * dualpipe, whose second chunk is of another copy. */
+bool galv_schedule_is_folded(const char *schedule);
+
 /* Copies of the model that the plan's stages hold: 1, or 2 when it is two-way. */
 int32_t galv_plan_n_copies(const galv_plan *plan);
 

@@ -10,13 +10,13 @@
 #include "traces/cases.h"
 
 #include "base/words.h"
+#include "plan/chunks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_VIRTUAL_STAGES 65536
-#define N_WORDS(words)     (sizeof(words) / sizeof(words)[0])
 
 static galv_status contradicts(const galv_case *c, galv_err *err, const char *message)
 {
@@ -41,8 +41,7 @@ static galv_status placed(galv_status status, const galv_case *c, galv_err *err)
 
 static bool is_v(const galv_case *c)
 {
-    static const char *const words[] = {"zb-v", "v-half", "v-min", "dualpipev"};
-    return galv_word_index(words, N_WORDS(words), c->schedule) >= 0;
+    return galv_schedule_is_folded(c->schedule);
 }
 
 static bool is_looped(const galv_case *c)

@@ -110,11 +110,14 @@ galv_status galv_cases_read_table(galv_case **cases, size_t *n_cases,
  * - pipeline messages are asynchronous in interleaved schedules since 2022 and in
  *   zero-bubble ones, else not (Megatron-LM: --overlap-p2p-communication exists for
  *   interleaving only; zero-bubble-pipeline-parallelism: communication.py).
+ * - the optimizer step of zero-bubble schedules (zb-*) with fp16 does not wait for all
+ *   stages: it is validated afterwards (Qi et al. 2023, arXiv 2401.10241, section 4);
+ * their software has that for fp16 alone.
  * - nodes: num_gpus in domains of gpus_per_node; the last one may be part full. A
  *   device that is wired in a torus lies in one only where the row gives no rates.
  * - schedule: the same order has one name. One stage: none, and vpp 1. "other" or
  * empty: 1f1b. 1f1b of several chunks is interleaved and the reverse, gpipe of several
- * chunks breadth-first. zb-v, v-half, v-min and dualpipev have two chunks where vpp is
+ * chunks breadth-first. Schedules in a V (plan/chunks.h) have two chunks where vpp is
  * 1; dualpipe's two copies are no chunks where vpp is 2.
  * - stage_layers: blocks per stage; over the chunks of a stage as evenly as possible,
  *   the first chunk of the first stage (embedding) and the last chunk of the last stage

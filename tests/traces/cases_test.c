@@ -340,6 +340,9 @@ Test(traces_cases, schedules_by_other_names_become_the_one_they_are)
         {2, 1, "breadth-first", "gpipe", 1},
         {2, 1, "zb-v", "zb-v", 2},
         {2, 2, "zb-v", "zb-v", 2},
+        {2, 1, "v-1f1b", "v-1f1b", 2},
+        {2, 1, "v-half", "v-half", 2},
+        {2, 1, "dualpipev", "dualpipev", 2},
         {2, 2, "dualpipe", "dualpipe", 1},
         {2, 1, "zb-h1", "zb-h1", 1},
     };
