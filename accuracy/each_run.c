@@ -11,8 +11,8 @@
 #include <string.h>
 
 #define MIN_RUNS    4
-#define SOURCE_RUNS 12.0
-#define HARM        0.01
+#define SOURCE_RUNS 12.0 /* a source counts for no more, as in calibrate.c */
+#define HARM        0.01 /* of the others' error: what is more is counted as harm */
 
 typedef struct each {
     size_t n;

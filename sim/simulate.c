@@ -191,6 +191,8 @@ static bool play(sim *s)
 /* ---- setting up ---- */
 
 /* Uses of memory that change, a bit each. */
+_Static_assert(GALV_N_MEMORY_USES <= 8, "a mask of uses is one byte");
+
 static uint8_t changed_uses(const double *bytes, double transient)
 {
     unsigned changed = transient > 0 ? 1U << GALV_MEMORY_BUFFERS : 0;
