@@ -87,6 +87,12 @@ double galv_costmodel_factor(const char *name, const galv_device *device,
                              const galv_workload *workload,
                              const galv_profile *profile);
 
+/* The precision at whose rate a device multiplies when it is asked for one: that one
+ * itself where it has it, else fp8 for the block-scaled kinds, tf32 and fp32 for each
+ * other, and what it has of bf16 and fp16 for all else. */
+galv_precision galv_device_stand_in(const galv_device *device,
+                                    galv_precision precision);
+
 /* Bytes per second of the network that a device of a pool has, one direction, as
  * messages are priced: nominal, times what long messages get of it. */
 double galv_costmodel_network_rate(const galv_costmodel *model, int32_t pool);

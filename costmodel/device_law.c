@@ -31,24 +31,34 @@ extern const size_t galv_data_insitu_csv_length;
 static const char *const factor_names[GALV_N_FACTORS] = {GALV_FACTOR_TABLE(GALV_WORD)};
 #undef GALV_WORD
 
-double galv_device_peak(const galv_device *device, galv_precision precision)
+galv_precision galv_device_stand_in(const galv_device *device, galv_precision precision)
 {
     const double *peak = device->peak_flop_per_s;
+    galv_precision half = peak[GALV_BF16] > 0 ? GALV_BF16 : GALV_FP16;
     if (peak[precision] > 0) {
-        return peak[precision];
+        return precision;
     }
-    double half = galv_positive(peak[GALV_BF16], peak[GALV_FP16]);
     switch (precision) {
     case GALV_MXFP8:
     case GALV_NVFP4:
-        return galv_positive(peak[GALV_FP8], galv_positive(half, 1e12));
+        return peak[GALV_FP8] > 0 ? GALV_FP8 : half;
     case GALV_FP32:
-    case GALV_TF32:
-        return galv_positive(peak[precision == GALV_FP32 ? GALV_TF32 : GALV_FP32],
-                             galv_positive(half, 8e12) / 8);
-    default:
-        return galv_positive(half, 1e12);
+    case GALV_TF32: {
+        galv_precision other = precision == GALV_FP32 ? GALV_TF32 : GALV_FP32;
+        return peak[other] > 0 ? other : half;
     }
+    default:
+        return half;
+    }
+}
+
+double galv_device_peak(const galv_device *device, galv_precision precision)
+{
+    galv_precision stand_in = galv_device_stand_in(device, precision);
+    double peak = galv_positive(device->peak_flop_per_s[stand_in], 1e12);
+    bool full = precision == GALV_FP32 || precision == GALV_TF32;
+    bool half = stand_in == GALV_BF16 || stand_in == GALV_FP16;
+    return full && half ? peak / 8 : peak;
 }
 
 /* ---- in-situ factors ---- */

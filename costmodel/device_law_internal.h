@@ -71,8 +71,8 @@ galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
 void galv_gemm_law_init(galv_device_law *law, galv_law_table *table,
                         const galv_device *device, galv_precision precision);
 
-/* Peak of a device in a precision, or in the nearest one that it has: fp8 for the
- * block-scaled kinds, the other 16-bit type for one that is missing. */
+/* Peak of a device in a precision, or of what stands in for one that it lacks
+ * (galv_device_stand_in()); an eighth of a 16-bit one for fp32 and tf32. */
 double galv_device_peak(const galv_device *device, galv_precision precision);
 
 #endif

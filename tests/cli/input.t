@@ -92,10 +92,10 @@ $ galvatron-sim import galvatron folder --gpu a100-sxm-80gb
 
 # A warning becomes an error when asked for.
 $ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 >/dev/null
-2> galvatron-sim: warning: h100-sxm-80gb has no nvfp4: taken at the rate of bf16
+2> galvatron-sim: warning: h100-sxm-80gb has no nvfp4: taken at the rate of fp8
 
 $ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 --strict
-2> galvatron-sim: error: h100-sxm-80gb has no nvfp4: taken at the rate of bf16
+2> galvatron-sim: error: h100-sxm-80gb has no nvfp4: taken at the rate of fp8
 2>   a warning without --strict
 ? 4
 
