@@ -112,11 +112,13 @@ EXEC_LIBS    = $(shell pkg-config --libs $(EXEC_PKGS) jansson yaml-0.1) -lcsv -l
 
 CUDA      ?= /usr/local/cuda
 NVCC      ?= $(firstword $(wildcard $(CUDA)/bin/nvcc) $(if $(filter no,$(CUDA)),,$(shell command -v nvcc)))
-CUDA_SOURCES := $(strip $(wildcard exec/*.cu) $(filter-out exec/cuda_absent.c,$(wildcard exec/cuda_*.c)))
 NCCL_H    := $(firstword $(wildcard $(CUDA)/include/nccl.h /usr/include/nccl.h))
+CUDNN_H   := $(firstword $(wildcard $(CUDA)/include/cudnn_graph.h /usr/include/cudnn_graph.h /usr/include/x86_64-linux-gnu/cudnn_graph.h))
+CUDNN_SOURCES := exec/cuda_dnn.cu exec/cuda_dnn_graph.cu
+CUDA_SOURCES := $(strip $(filter-out exec/cuda_absent.c $(if $(CUDNN_H),exec/cuda_dnn_absent.cu,$(CUDNN_SOURCES)),$(wildcard exec/*.cu exec/cuda_*.c)))
 HAVE_CUDA := $(and $(NVCC),$(NCCL_H),$(CUDA_SOURCES))
-CUDA_CFLAGS := -isystem $(CUDA)/include -isystem $(dir $(NCCL_H))
-CUDA_LIBS := $(if $(HAVE_CUDA),-L$(CUDA)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA)/lib64 -lcudart -lcublasLt -lnccl -lstdc++)
+CUDA_CFLAGS := -isystem $(CUDA)/include -isystem $(dir $(NCCL_H)) $(addprefix -isystem ,$(dir $(CUDNN_H)))
+CUDA_LIBS := $(if $(HAVE_CUDA),-L$(CUDA)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA)/lib64 -lcudart -lcublasLt -lnccl $(if $(CUDNN_H),-lcudnn) -lstdc++)
 # A100 and Hopper as machine code; later devices compile the PTX when they load it.
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 NVCC_FLAGS = -O3 -std=c++17 $(CUDA_ARCH) -I. $(CUDA_CFLAGS) -Xcompiler -fPIC$(comma)-Wall$(comma)-Wextra \
@@ -198,12 +200,12 @@ $(GPU_CHECK): $(GPU_CHECK_OBJECTS) $(EXEC_TEST_BELOW)
 # thread by thread, its streams in any order that they allow, NCCL over MPI.
 EMULATED        := tests/exec/emulated
 EMULATED_CXX    := $(if $(EXEC),$(shell command -v $(CXX)))
-EMULATED_OBJECTS := $(patsubst exec/%.cu,$(BUILD)/obj/emulated/%.o,$(wildcard exec/*.cu)) \
+EMULATED_OBJECTS := $(patsubst exec/%.cu,$(BUILD)/obj/emulated/%.o,$(filter-out exec/cuda_dnn_absent.cu,$(wildcard exec/*.cu))) \
     $(patsubst $(EMULATED)/%.cpp,$(BUILD)/obj/emulated/%.o,$(wildcard $(EMULATED)/*.cpp))
 EMULATED_FLAGS   = -std=c++17 -iquote $(EMULATED) -iquote . -I$(EMULATED) -pthread -ffp-contract=off -Wall -Wextra \
     -Wno-unknown-pragmas -fno-strict-aliasing -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(if $(DEV),-Werror) $(OPT_$(MODE)) $(EXEC_CFLAGS) $(CXXFLAGS)
 EMULATED_BELOW   = $(filter-out $(BUILD)/obj/exec/cuda_% %/exec/main.o,$(EXEC_OBJECTS)) $(EMULATED_OBJECTS) $(EXEC_BELOW)
-EMULATED_LINK    = $(CXX) $(ALL_LDFLAGS) $(filter %.o,$^) $(filter-out -lcudart -lcublasLt -lnccl -L$(CUDA)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA)/lib64,$(EXEC_LIBS)) -o $@
+EMULATED_LINK    = $(CXX) $(ALL_LDFLAGS) $(filter %.o,$^) $(filter-out -lcudart -lcublasLt -lnccl -lcudnn -L$(CUDA)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA)/lib64,$(EXEC_LIBS)) -o $@
 $(BUILD)/obj/emulated/%.o: exec/%.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) $(EMULATED_FLAGS) -MMD -MP -x c++ -c $< -o $@
@@ -219,11 +221,17 @@ $(EMULATED_MATRIX): $(BUILD)/obj/tests/exec/mpi/matrix.o $(EMULATED_BELOW)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(EMULATED_LINK)
 # A part of the matrix: the fibers of the emulated device take seconds for a plan.
-EMULATED_TESTS := $(if $(EMULATED_CXX),$(foreach ranks,1 2,mpi:$(ranks):$(EMULATED_CHECK)$(comma)--small) \
+EMULATED_TESTS = $(if $(filter release,$(MODE)),$(DNN_PLANS)) $(if $(EMULATED_CXX),$(foreach ranks,1 2,mpi:$(ranks):$(EMULATED_CHECK)$(comma)--small) \
     $(if $(filter release,$(MODE)),$(foreach words,waiting few$(comma)megatron tied$(comma)zero3,mpi:2:$(EMULATED_MATRIX)$(comma)--cuda$(comma)$(words))))
+# Whether cuDNN has kernels for the graphs that it is given; it needs no device to say so.
+DNN_PLANS := $(if $(and $(HAVE_CUDA),$(CUDNN_H),$(EMULATED_CXX)),$(BUILD)/tests/dnn-plans)
+$(BUILD)/tests/dnn-plans: tests/exec/dnn/plans.cpp $(BUILD)/obj/exec/cuda_dnn_graph.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CXX) -std=c++17 -O1 -Wall -Wextra -I. $(CUDA_CFLAGS) -DSTUB_OF_DRIVER='"$(CUDA)/lib64/stubs/libcuda.so"' \
+	    $^ $(CUDA_LIBS) -ldl -o $@
 .PHONY: emulated-test
 ## make emulated-test  the CUDA backend on a device that is this processor
-emulated-test: $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX))
+emulated-test: $(DNN_PLANS) $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX))
 	$(Q)$(if $(EMULATED_CXX),tools/run-tests.sh $(EMULATED_TESTS),echo '  emulated-test skipped; missing: $(or $(EXEC_MISSING),a compiler of C++)')
 ## make gpu-check   the CUDA backend on a device: checks, rates, profile, into OUT=gpu-check.out
 OUT ?= gpu-check.out
@@ -235,7 +243,7 @@ exec-test test-exec: $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
 	$(Q)$(if $(EXEC),tools/run-tests.sh $(EXEC_TESTS),echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
 
 ## make test        build and run every test (release build)
-test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED) $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS) $(if $(HAVE_CUDA),$(GPU_CHECK)) $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX)))
+test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED) $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS) $(if $(HAVE_CUDA),$(GPU_CHECK)) $(DNN_PLANS) $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX)))
 	$(Q)$(if $(EXEC),:,echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
 	$(Q)tools/run-tests.sh --program $(PROGRAM) $(TEST_PROGRAMS) $(EXEC_TESTS) $(EMULATED_TESTS) tests/cli
 

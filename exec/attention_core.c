@@ -26,6 +26,7 @@ static galv_attention shape_of(const galv_layer_work *layer, int32_t key_rank)
     shape.n_groups = (int32_t)layer->core_key_heads;
     shape.qk_dim = shape.v_dim = (int32_t)layer->head_dim;
     shape.causal = true;
+    shape.in_order = p->strategy.cp == 1;
     shape.scale = (float)(1.0 / sqrt((double)layer->head_dim));
     shape.query_positions = positions + (size_t)p->cp_index * (size_t)p->n_positions;
     shape.key_positions = positions + (size_t)key_rank * (size_t)p->n_positions;

@@ -51,13 +51,15 @@ typedef enum galv_activation { GALV_GELU, GALV_SWIGLU } galv_activation;
  * n_heads, n_queries]. Head h reads group h / (n_heads / n_groups). With `causal`, a
  * query at position p sees the keys at positions <= p: positions are int32 device
  * arrays, query_positions[n_queries], key_positions[n_keys], the same for all samples.
- * A query that sees no key has out = 0 and lse = -infinity. */
+ * `in_order` says that both are 0, 1, 2 and so on, so that the mask is a triangle. A
+ * query that sees no key has out = 0 and lse = -infinity. */
 typedef struct galv_attention {
     int32_t n_samples;
     int32_t n_queries, n_keys;
     int32_t n_heads, n_groups;
     int32_t qk_dim, v_dim;
     bool causal;
+    bool in_order;
     float scale; /* of the scores, usually 1 / sqrt(qk_dim) */
     const int32_t *query_positions;
     const int32_t *key_positions;

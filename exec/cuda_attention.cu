@@ -12,8 +12,9 @@
  * Fragments lie in registers as cuda_machine.cuh says. So C of two neighbouring tiles,
  * rounded to bf16, is A of the next product without moving.
  *
- * Left out: overlap of loading and computing (cp.async, TMA), Hopper's wgmma, cuDNN. So
- * it is well below the best known kernels.
+ * Left out: overlap of loading and computing (cp.async, TMA), Hopper's wgmma. So it is
+ * well below the best known kernels, and cuDNN's go before it where there are any
+ * (cuda_dnn.cu).
  *
  * State: it compiles; it has not yet run on a device. */
 #include "exec/cuda_device.cuh"
@@ -695,7 +696,8 @@ static void attend(galv_backend *b, galv_stream stream, const galv_attention *sh
     attend_work w = {};
     if (!galv_cuda_enter(b, stream, out, lse) || shape->n_queries <= 0 ||
         shape->n_samples <= 0 || shape->n_heads <= 0 ||
-        !take_shape(c, &w, shape, q, k, v)) {
+        !take_shape(c, &w, shape, q, k, v) ||
+        galv_cuda_dnn_attend(c, stream, shape, out, lse, q, k, v)) {
         return;
     }
     w.out = (bf16 *)out;
@@ -759,7 +761,9 @@ static void attend_backward(galv_backend *b, galv_stream stream,
     attend_work w = {};
     size_t n_rows = count_rows(shape);
     if (!galv_cuda_enter(b, stream, dq, dk, dv) || n_rows == 0 || shape->n_keys <= 0 ||
-        !take_shape(c, &w, shape, q, k, v)) {
+        !take_shape(c, &w, shape, q, k, v) ||
+        galv_cuda_dnn_attend_backward(c, stream, shape, dq, dk, dv, dout, q, k, v, out,
+                                      lse)) {
         return;
     }
     float *delta = (float *)b->allocate(b, n_rows * sizeof *delta);

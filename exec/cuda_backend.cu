@@ -304,6 +304,7 @@ static void free_backend(galv_backend *b)
         synchronize(b);
     }
     galv_cuda_links_free(c);
+    galv_cuda_dnn_free(c);
     galv_cuda_gemms_free(c);
     galv_cuda_free_memory(c);
     for (size_t i = 0; i < c->n_stamps_made; i++) {
@@ -404,10 +405,16 @@ static void name_libraries(galv_cuda *c)
     cudaRuntimeGetVersion(&cuda);
     ncclGetVersion(&nccl);
     size_t blas = cublasLtGetVersion();
+    int dnn = galv_cuda_dnn_version(c);
+    char attention[32] = "own attention";
+    if (dnn > 0) {
+        snprintf(attention, sizeof attention, "cuDNN %d.%d.%d", dnn / 10000,
+                 dnn / 100 % 100, dnn % 100);
+    }
     snprintf(c->base.libraries, sizeof c->base.libraries,
-             "CUDA %d.%d, cuBLASLt %d.%d.%d, NCCL %d.%d.%d, own attention", cuda / 1000,
+             "CUDA %d.%d, cuBLASLt %d.%d.%d, NCCL %d.%d.%d, %s", cuda / 1000,
              cuda % 1000 / 10, (int)(blas / 10000), (int)(blas / 100 % 100),
-             (int)(blas % 100), nccl / 10000, nccl / 100 % 100, nccl % 100);
+             (int)(blas % 100), nccl / 10000, nccl / 100 % 100, nccl % 100, attention);
 }
 
 static bool begin(galv_cuda *c)
@@ -436,7 +443,8 @@ static bool begin(galv_cuda *c)
     if (c->pool == nullptr) {
         return galv_cuda_fail(c, GALV_NO_MEMORY, "out of memory of the host");
     }
-    if (!choose_device(c) || !make_streams(c) || !galv_cuda_gemms_new(c)) {
+    if (!choose_device(c) || !make_streams(c) || !galv_cuda_gemms_new(c) ||
+        !galv_cuda_dnn_new(c)) {
         return false;
     }
     name_libraries(c);

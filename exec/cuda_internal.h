@@ -62,6 +62,7 @@ typedef struct galv_cuda {
     cudaEvent_t start;
     struct cuda_links *links; /* cuda_comm.cu */
     struct cuda_gemms *gemms; /* cuda_gemm.cu */
+    struct cuda_dnn *dnn;     /* cuda_dnn.cu; NULL where cuDNN is not used */
 } galv_cuda;
 
 /* ---- cuda_backend.cu ---- */
@@ -114,6 +115,23 @@ bool galv_cuda_links_check(galv_cuda *c);
 
 bool galv_cuda_gemms_new(galv_cuda *c);
 void galv_cuda_gemms_free(galv_cuda *c);
+
+/* ---- cuda_dnn.cu ---- */
+/* Begins cuDNN where it is found and wanted; false after an error. */
+bool galv_cuda_dnn_new(galv_cuda *c);
+void galv_cuda_dnn_free(galv_cuda *c);
+/* As cuDNN says it, 91900 for 9.19.0; 0 where it is not used. */
+int galv_cuda_dnn_version(const galv_cuda *c);
+/* A call of attention by cuDNN, once the stream is ready for it; false, and nothing
+ * done, where it has no kernel for the shape. */
+bool galv_cuda_dnn_attend(galv_cuda *c, galv_stream stream, const galv_attention *shape,
+                          void *out, float *lse, const void *q, const void *k,
+                          const void *v);
+bool galv_cuda_dnn_attend_backward(galv_cuda *c, galv_stream stream,
+                                   const galv_attention *shape, float *dq, float *dk,
+                                   float *dv, const void *dout, const void *q,
+                                   const void *k, const void *v, const void *out,
+                                   const float *lse);
 
 void galv_cuda_fill_memory(galv_backend *b); /* cuda_memory.cu */
 void galv_cuda_free_memory(galv_cuda *c);

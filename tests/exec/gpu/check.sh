@@ -46,6 +46,10 @@ grep -E "^rate|^gpu-check:" "$out/functions.txt"
 if grep -q skipped "$out/functions.txt"; then
     exit 0
 fi
+if grep -q cuDNN "$out/functions.txt"; then # the same with our own kernels of attention
+    check own-attention 300 env GALV_ATTENTION=own "$build/tests/gpu-check"
+    grep -E "^rate  (attention|4 layers)" "$out/own-attention.txt"
+fi
 check plans-1 300 "$build/tests/exec-matrix" --cuda
 export GALV_SHARE_DEVICE=1
 step shared-2 120 mpirun --oversubscribe -np 2 "$build/tests/gpu-check" --small &&

@@ -1,5 +1,6 @@
-/* Attention against the host: odd sizes, causal or not, positions out of order, keys in
- * blocks that are joined, gradients. Probabilities are rounded to bf16 before the
+/* Attention against the host: odd sizes, causal or not, positions in order (where a
+ * library may have a kernel of its own) and out of order, keys in blocks that are
+ * joined, gradients. Probabilities are rounded to bf16 before the
  * product with values, so 2e-2 is allowed. */
 #include "tests/exec/gpu/gpu_check.h"
 
@@ -9,6 +10,7 @@
 typedef struct problem {
     int32_t samples, queries, keys, heads, groups, qk_dim, v_dim;
     bool causal;
+    bool in_order;
 } problem;
 
 static galv_attention shape_of(const problem *p, const twin *query_at,
@@ -22,10 +24,21 @@ static galv_attention shape_of(const problem *p, const twin *query_at,
                             .qk_dim = p->qk_dim,
                             .v_dim = p->v_dim,
                             .causal = p->causal,
+                            .in_order = p->in_order,
                             .scale = 1 / sqrtf((float)p->qk_dim),
                             .query_positions = query_at->at[side],
                             .key_positions = key_at->at[side]};
     return shape;
+}
+
+/* 0, 1, 2... */
+static twin counted(check *c, int32_t n)
+{
+    int32_t values[512];
+    for (int32_t i = 0; i < n && i < 512; i++) {
+        values[i] = i;
+    }
+    return twin_ints(c, values, (size_t)n);
 }
 
 static void run(check *c, const problem *p)
@@ -46,10 +59,13 @@ static void run(check *c, const problem *p)
     twin dq = twin_all(c, queries * qk, GALV_FLOAT32, 0.5);
     twin dk = twin_all(c, keys * qk, GALV_FLOAT32, 0.5);
     twin dv = twin_all(c, keys * vd, GALV_FLOAT32, 0.5);
-    /* some queries come before all keys and see none */
-    twin query_at = twin_random_ints(c, (size_t)p->queries, 0, p->queries + 1);
-    twin key_at =
-        twin_random_ints(c, (size_t)p->keys, p->keys > 8 ? 3 : 0, p->keys + 3);
+    /* else some queries come before all keys and see none */
+    twin query_at = p->in_order
+                        ? counted(c, p->queries)
+                        : twin_random_ints(c, (size_t)p->queries, 0, p->queries + 1);
+    twin key_at = p->in_order ? counted(c, p->keys)
+                              : twin_random_ints(c, (size_t)p->keys,
+                                                 p->keys > 8 ? 3 : 0, p->keys + 3);
     for (int s = 0; s < N_SIDES; s++) {
         galv_backend *b = c->b[s];
         galv_attention shape = shape_of(p, &query_at, &key_at, s);
@@ -59,10 +75,11 @@ static void run(check *c, const problem *p)
         b->attend_backward(b, on, &shape, dq.at[s], dk.at[s], dv.at[s], dout.at[s],
                            q.at[s], k.at[s], v.at[s], out.at[s], lse.at[s]);
     }
-    snprintf(text, sizeof text, "attend %dx%d queries, %d keys, %d/%d heads of %d/%d%s",
-             (int)p->samples, (int)p->queries, (int)p->keys, (int)p->heads,
-             (int)p->groups, (int)p->qk_dim, (int)p->v_dim,
-             p->causal ? ", causal" : "");
+    snprintf(text, sizeof text,
+             "attend %dx%d queries, %d keys, %d/%d heads of %d/%d%s%s", (int)p->samples,
+             (int)p->queries, (int)p->keys, (int)p->heads, (int)p->groups,
+             (int)p->qk_dim, (int)p->v_dim, p->causal ? ", causal" : "",
+             p->in_order ? ", in order" : "");
     compare(c, text, &out, 2e-2);
     compare(c, "  lse", &lse, 1e-3);
     compare(c, "  joined", &sum, 2e-2);
@@ -79,12 +96,22 @@ static void run(check *c, const problem *p)
 
 void check_attention(check *c)
 {
-    static const problem problems[] = {
-        {1, 1, 1, 1, 1, 8, 8, true},         {2, 5, 9, 2, 1, 12, 12, true},
-        {1, 64, 64, 4, 4, 64, 64, true},     {2, 100, 130, 4, 2, 64, 64, false},
-        {1, 129, 257, 8, 2, 128, 128, true}, {1, 200, 77, 2, 2, 128, 128, false},
-        {1, 65, 65, 2, 1, 192, 128, true},   {1, 33, 100, 3, 3, 256, 256, true},
-        {1, 70, 70, 2, 2, 80, 80, true},     {3, 31, 63, 6, 2, 33, 17, true}};
+    static const problem problems[] = {{1, 1, 1, 1, 1, 8, 8, true, false},
+                                       {2, 5, 9, 2, 1, 12, 12, true, false},
+                                       {1, 64, 64, 4, 4, 64, 64, true, false},
+                                       {2, 100, 130, 4, 2, 64, 64, false, false},
+                                       {1, 129, 257, 8, 2, 128, 128, true, false},
+                                       {1, 200, 77, 2, 2, 128, 128, false, false},
+                                       {1, 65, 65, 2, 1, 192, 128, true, false},
+                                       {1, 33, 100, 3, 3, 256, 256, true, false},
+                                       {1, 70, 70, 2, 2, 80, 80, true, false},
+                                       {3, 31, 63, 6, 2, 33, 17, true, false},
+                                       {1, 64, 64, 4, 4, 64, 64, true, true},
+                                       {2, 70, 70, 4, 2, 128, 128, true, true},
+                                       {2, 40, 100, 2, 2, 64, 64, false, true},
+                                       {1, 130, 130, 8, 1, 96, 96, true, true},
+                                       {1, 65, 65, 2, 2, 192, 128, true, true},
+                                       {1, 33, 33, 3, 3, 36, 36, true, true}};
     for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
         run(c, &problems[i]);
     }
