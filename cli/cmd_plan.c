@@ -18,6 +18,8 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/what_fits.h"
+#include "plan/placement.h"
+#include "search/pool_orders.h"
 #include "search/search.h"
 
 #include <math.h>
@@ -78,7 +80,15 @@ static galv_status read_options(planning *p, galv_err *err)
     return status;
 }
 
-/* With a list of batches, the setup and the cost model become those of the best. */
+/* The setup and the cost model become those of the best. */
+static galv_status take_job(planning *p, const galv_job *job, galv_err *err)
+{
+    p->setup.job = *job;
+    galv_costmodel_free(p->model);
+    p->model = NULL;
+    return galv_costmodel_new(&p->model, &p->setup.job, p->setup.profile, err);
+}
+
 static galv_status search_batches(planning *p, galv_err *err)
 {
     galv_status status =
@@ -88,10 +98,17 @@ static galv_status search_batches(planning *p, galv_err *err)
         return status;
     }
     p->found = p->batched.found;
-    p->setup.job = *p->batched.points[p->batched.best].job;
-    galv_costmodel_free(p->model);
-    p->model = NULL;
-    return galv_costmodel_new(&p->model, &p->setup.job, p->setup.profile, err);
+    return take_job(p, p->batched.points[p->batched.best].job, err);
+}
+
+/* A mixed cluster: its pools in every order. */
+static galv_status search_pool_orders(planning *p, galv_err *err)
+{
+    galv_job *best = NULL;
+    galv_status status =
+        galv_pool_orders_search(&p->found, &best, &p->setup.job, p->setup.profile,
+                                &p->space, &p->options, p->cli->arena, err);
+    return status == GALV_OK ? take_job(p, best, err) : status;
 }
 
 static galv_status run_search(planning *p, galv_err *err)
@@ -101,8 +118,9 @@ static galv_status run_search(planning *p, galv_err *err)
     p->options.cancel = galv_interrupt_watch();
     p->options.progress = galv_progress_show;
     p->options.progress_context = &progress;
-    galv_status status = p->n_batches > 0
-                             ? search_batches(p, err)
+    galv_status status = p->n_batches > 0 ? search_batches(p, err)
+                         : p->setup.job.cluster.n_pools > 1
+                             ? search_pool_orders(p, err)
                              : galv_search(&p->found, p->model, &p->space, &p->options,
                                            p->cli->arena, err);
     galv_progress_end(&progress);
@@ -238,12 +256,37 @@ static void print_verdict(const planning *p)
     }
 }
 
+/* Of a mixed cluster, which stages and how many blocks lie on which devices. */
+static void print_pools(const planning *p)
+{
+    const galv_plan *plan = p->found.plans[0].plan;
+    const galv_cluster *cluster = &p->setup.job.cluster;
+    const galv_result *r = &p->found.plans[0].result;
+    for (int32_t first = 0, next; cluster->n_pools > 1 && first < plan->pp;
+         first = next) {
+        int32_t pool = galv_placement_pool(plan, cluster, first);
+        int32_t n_blocks = 0;
+        char stages[48];
+        for (next = first;
+             next < plan->pp && galv_placement_pool(plan, cluster, next) == pool;
+             next++) {
+            n_blocks += r->stages[next].n_layers;
+        }
+        snprintf(stages, sizeof stages, next - first == 1 ? "stage %d" : "stages %d-%d",
+                 (int)first, (int)next - 1);
+        galv_print(p->cli, "  %-16s %s: %d block%s\n", stages,
+                   cluster->pools[pool].device.id, (int)n_blocks,
+                   n_blocks == 1 ? "" : "s");
+    }
+}
+
 static void report(const planning *p)
 {
     galv_report_job(p->cli, &p->setup);
     galv_report_result(p->cli, &p->setup, p->model, p->found.plans[0].plan,
                        &p->found.plans[0].result,
                        p->found.interrupted ? "Best so far" : "Best plan");
+    print_pools(p);
     print_table(p);
     if (p->n_batches > 0) {
         galv_batches_print(p->cli, &p->batched);

@@ -3,6 +3,8 @@
  * the largest of them holds for all batches. */
 #include "search/batches.h"
 
+#include "search/pool_orders.h"
+
 #include <stdio.h>
 
 static galv_status search_batch(galv_batch_point *point, const galv_job *job,
@@ -11,18 +13,14 @@ static galv_status search_batch(galv_batch_point *point, const galv_job *job,
                                 const galv_search_options *options, galv_arena *arena,
                                 galv_err *why)
 {
-    galv_costmodel *model = NULL;
     point->job = GALV_NEW(arena, galv_job);
     if (!point->job) {
         return galv_fail(why, GALV_NO_MEMORY, "out of memory");
     }
     *point->job = *job;
     point->job->workload.global_batch_size = batch;
-    galv_status status = galv_costmodel_new(&model, point->job, profile, why);
-    if (status == GALV_OK) {
-        status = galv_search(&point->found, model, space, options, arena, why);
-    }
-    galv_costmodel_free(model);
+    galv_status status = galv_pool_orders_search(&point->found, &point->job, point->job,
+                                                 profile, space, options, arena, why);
     point->status = status;
     if (status == GALV_OK) {
         const galv_result *best = &point->found.plans[0].result;

@@ -8,7 +8,7 @@
 #include "search/search.h"
 
 typedef struct galv_batch_point {
-    galv_job *job;      /* with its global batch */
+    galv_job *job;      /* with its global batch, pools in the best order */
     galv_status status; /* GALV_OK, or GALV_INFEASIBLE / GALV_USAGE: why_not */
     char why_not[256];
     galv_search_result found; /* when status is GALV_OK */

@@ -17,6 +17,7 @@
  *     the cheapest is taken. */
 #include "search/layer_table.h"
 
+#include "plan/placement.h"
 #include "schedule/program.h"
 #include "search/bound.h"
 
@@ -329,14 +330,18 @@ static void take_cheaper(galv_layer_price *price, const galv_layer_price *other)
 static galv_status price_layer(prober *p, galv_layer_price *price, double *base_bytes,
                                int32_t layer)
 {
-    int64_t domain = p->job->cluster.pools[0].scaleup_domain;
+    int32_t first = p->shape->first_stage;
+    int32_t end = p->shape->n_stages > 0 ? first + p->shape->n_stages : p->shape->pp;
+    galv_layer_price bare = {.strategy = price->strategy};
+    p->strategy = price->strategy;
+    galv_status status = probe(p, price, base_bytes, layer, first);
+    int64_t domain =
+        p->job->cluster.pools[galv_placement_pool(&p->plan, &p->job->cluster, first)]
+            .scaleup_domain;
     int64_t per_stage =
         (int64_t)price->strategy.tp * price->strategy.cp * price->strategy.dp;
     bool alike = domain < 1 || per_stage % domain == 0 || domain % per_stage == 0;
-    galv_layer_price bare = {.strategy = price->strategy};
-    p->strategy = price->strategy;
-    galv_status status = probe(p, price, base_bytes, layer, 0);
-    for (int32_t stage = 1; status == GALV_OK && !alike && stage < p->shape->pp;
+    for (int32_t stage = first + 1; status == GALV_OK && !alike && stage < end;
          stage++) {
         galv_layer_price here = bare;
         status = probe(p, &here, base_bytes, layer, stage);

@@ -21,6 +21,8 @@ typedef struct galv_shape {
     int64_t samples; /* of one micro-batch, on all ranks together */
     int32_t n_strategies;
     const galv_strategy *strategies; /* [n_strategies], distinct */
+    int32_t first_stage, n_stages;   /* those that are priced, of one pool of devices;
+                                        n_stages 0 = all, of a cluster of one pool */
 } galv_shape;
 
 typedef struct galv_layer_price {
@@ -54,7 +56,7 @@ typedef struct galv_layer_table {
 } galv_layer_table;
 
 /* Prices every group under every strategy of a shape. `overlap` as plans will have it.
- * Only for clusters of one pool. Errors: GALV_NO_MEMORY, GALV_USAGE. */
+ * Errors: GALV_NO_MEMORY, GALV_USAGE. */
 galv_status galv_layer_table_make(galv_layer_table *table, const galv_costmodel *model,
                                   const galv_shape *shape, const galv_overlap *overlap,
                                   galv_arena *arena, galv_err *err);

@@ -9,6 +9,7 @@
 
 #include "base/parallel.h"
 #include "schedule/program.h"
+#include "search/divisions.h"
 #include "search/layerwise.h"
 #include "search/least_memory.h"
 #include "search/podium.h"
@@ -36,15 +37,17 @@ typedef struct searcher {
     galv_searched *searched; /* [n] */
     size_t n;
     int n_jobs;
-    galv_arena **arenas;     /* [n_jobs] */
-    galv_status *statuses;   /* [n_jobs] first failure of a worker */
-    galv_err *errors;        /* [n_jobs] */
-    galv_candidates uniform; /* as the tree gave them */
-    galv_shapes shapes;      /* of `uniform` */
-    galv_queue *queue;       /* of what is not simulated yet */
-    double layered_bound_s;  /* no layer-wise plan is faster; INFINITY = not asked */
-    size_t wave[WAVE];       /* of `searched` */
-    double stop_at_s[WAVE];  /* what takes longer is not wanted; 0 = all is */
+    galv_arena **arenas;       /* [n_jobs] */
+    galv_status *statuses;     /* [n_jobs] first failure of a worker */
+    galv_err *errors;          /* [n_jobs] */
+    galv_candidates uniform;   /* as the tree gave them, divided over pools */
+    galv_shapes shapes;        /* of `uniform` */
+    galv_divisions *divisions; /* of unlike pools; NULL = there is one */
+    galv_queue *queue;         /* of what is not simulated yet: searched[queued, n) */
+    size_t queued;
+    double layered_bound_s; /* no layer-wise plan is faster; INFINITY = not asked */
+    size_t wave[WAVE];      /* of `searched` */
+    double stop_at_s[WAVE]; /* what takes longer is not wanted; 0 = all is */
 } searcher;
 
 static double now_s(void)
@@ -164,6 +167,7 @@ static galv_status fill_wave(size_t *n, searcher *s, const galv_podium *best)
         if (status != GALV_OK) {
             return status;
         }
+        index += s->queued;
         if (index == s->n) {
             break;
         }
@@ -305,6 +309,87 @@ static galv_status sort_searched(searcher *s, galv_search_result *result,
     return GALV_OK;
 }
 
+/* Queues searched[first, n), of which `shapes` know something. */
+static galv_status enqueue(searcher *s, size_t first, const galv_shapes *shapes,
+                           galv_arena *arena)
+{
+    for (size_t i = first; i < s->n; i++) {
+        s->searched[i].candidate = s->uniform.candidates[i];
+        s->searched[i].time_s = NAN;
+    }
+    galv_queue_work work = {s->model,  s->space,  s->searched + first, s->n - first,
+                            s->n_jobs, s->arenas, stop_searcher,       s};
+    s->queued = first;
+    return galv_queue_new(&s->queue, &work, shapes, arena, s->err);
+}
+
+/* Shapes that are none, of n candidates of which something else is known. */
+static bool make_shapeless(galv_shapes *shapes, size_t n, const galv_shape_bound *known,
+                           galv_arena *arena)
+{
+    memset(shapes, 0, sizeof *shapes);
+    shapes->shape_of = GALV_NEW_ARRAY(arena, int32_t, n + 1);
+    for (size_t i = 0; shapes->shape_of && i < n; i++) {
+        shapes->shape_of[i] = -1;
+    }
+    shapes->known = known;
+    return shapes->shape_of != NULL;
+}
+
+/* The uniform candidates of a cluster of several pools. */
+static galv_status divide_pools(searcher *s, galv_arena *arena)
+{
+    galv_candidates *leaves = GALV_NEW(arena, galv_candidates);
+    galv_divided divided = {0};
+    if (!leaves) {
+        return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
+    }
+    *leaves = s->uniform;
+    galv_status status =
+        galv_divisions_new(&s->divisions, s->model, s->space, leaves, arena, s->err);
+    if (status == GALV_OK) {
+        status = galv_divisions_first(&divided, s->divisions, arena, s->err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    s->uniform = divided.candidates;
+    return make_shapeless(&s->shapes, s->uniform.n_candidates, divided.known, arena)
+               ? GALV_OK
+               : galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
+}
+
+/* Adds all other divisions that may enter, to what is searched and to the queue. */
+static galv_status queue_rest(searcher *s, const galv_podium *best, galv_arena *arena)
+{
+    galv_divided rest = {0};
+    galv_shapes shapes;
+    galv_status status = galv_divisions_rest(
+        &rest, s->divisions, galv_podium_last(best, s->searched), arena, s->err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    size_t before = s->n;
+    size_t n = before + rest.candidates.n_candidates;
+    galv_searched *all = GALV_NEW_ARRAY(arena, galv_searched, n + 1);
+    galv_candidate *candidates = GALV_NEW_ARRAY(arena, galv_candidate, n + 1);
+    if (!all || !candidates || !make_shapeless(&s->shapes, n, NULL, arena) ||
+        !make_shapeless(&shapes, n - before, rest.known, arena)) {
+        return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
+    }
+    memcpy(all, s->searched, before * sizeof *all);
+    memcpy(candidates, s->uniform.candidates, before * sizeof *candidates);
+    if (n > before) {
+        memcpy(&candidates[before], rest.candidates.candidates,
+               (n - before) * sizeof *candidates);
+    }
+    s->searched = all;
+    s->uniform.candidates = candidates;
+    s->uniform.n_candidates = n;
+    s->n = n;
+    return enqueue(s, before, &shapes, arena);
+}
+
 static galv_status prepare(searcher *s, galv_search_result *result, galv_podium *best,
                            galv_arena *arena)
 {
@@ -315,7 +400,14 @@ static galv_status prepare(searcher *s, galv_search_result *result, galv_podium 
     }
     memcpy(result->cut, found.cut, sizeof result->cut);
     s->uniform = found;
-    s->n = found.n_candidates;
+    status = s->job->cluster.n_pools > 1
+                 ? divide_pools(s, arena)
+                 : galv_shapes_make(&s->shapes, s->model, s->space, &s->uniform, arena,
+                                    s->err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    s->n = s->uniform.n_candidates;
     s->searched = GALV_NEW_ARRAY(arena, galv_searched, s->n);
     s->arenas = GALV_NEW_ARRAY(arena, galv_arena *, s->n_jobs);
     s->statuses = GALV_NEW_ARRAY(arena, galv_status, s->n_jobs);
@@ -330,19 +422,9 @@ static galv_status prepare(searcher *s, galv_search_result *result, galv_podium 
             return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
         }
     }
-    for (size_t i = 0; i < s->n; i++) {
-        s->searched[i].candidate = found.candidates[i];
-        s->searched[i].time_s = NAN;
-    }
     result->n_candidates = s->n;
-    galv_queue_work work = {s->model,  s->space,  s->searched,   s->n,
-                            s->n_jobs, s->arenas, stop_searcher, s};
     report(s, "pricing", 0, s->n, INFINITY);
-    status =
-        galv_shapes_make(&s->shapes, s->model, s->space, &s->uniform, arena, s->err);
-    return status == GALV_OK
-               ? galv_queue_new(&s->queue, &work, &s->shapes, arena, s->err)
-               : status;
+    return enqueue(s, 0, &s->shapes, arena);
 }
 
 /* ---- layer by layer ---- */
@@ -411,6 +493,14 @@ static galv_status run(searcher *s, galv_search_result *result, galv_podium *bes
     if (status == GALV_OK) {
         status =
             simulate_best_first(s, best, &result->n_simulated, &result->interrupted);
+    }
+    if (status == GALV_OK && s->divisions != NULL && !result->interrupted) {
+        status = queue_rest(s, best, arena);
+        if (status == GALV_OK) {
+            status = simulate_best_first(s, best, &result->n_simulated,
+                                         &result->interrupted);
+        }
+        result->n_candidates = s->n;
     }
     if (status == GALV_OK && s->space->layer_wise) {
         s->layered_bound_s = 0;

@@ -22,10 +22,26 @@ typedef struct maker {
     const galv_job *job;
     const galv_space *space;
     const galv_candidates *candidates;
+    int32_t pool; /* -1 = the only one */
     size_t capacity;
     galv_arena *arena;
     galv_err *err;
 } maker;
+
+/* The stages of a pool, when there are pp: [first, first + n). */
+static int32_t stages_of_pool(int32_t *first, const galv_cluster *cluster, int32_t pool,
+                              int32_t pp)
+{
+    int64_t per_stage = galv_cluster_n_devices(cluster) / pp;
+    int64_t before = 0;
+    for (int32_t i = 0; i < pool; i++) {
+        before +=
+            (int64_t)cluster->pools[i].n_nodes * cluster->pools[i].devices_per_node;
+    }
+    *first = (int32_t)(before / per_stage);
+    return (int32_t)((int64_t)cluster->pools[pool].n_nodes *
+                     cluster->pools[pool].devices_per_node / per_stage);
+}
 
 static bool same_pipeline(const galv_shape *shape, const galv_candidate *c)
 {
@@ -34,8 +50,9 @@ static bool same_pipeline(const galv_shape *shape, const galv_candidate *c)
 
 static bool can_mix(const maker *m, const galv_candidate *c)
 {
-    return m->job->cluster.n_pools == 1 && c->rank_order == GALV_RANK_ORDER_DP_INSIDE &&
-           !c->schedule->follows_costs && !c->schedule->pairs;
+    return (m->job->cluster.n_pools == 1 || m->pool >= 0) &&
+           c->rank_order == GALV_RANK_ORDER_DP_INSIDE && !c->schedule->follows_costs &&
+           !c->schedule->pairs;
 }
 
 static bool add_shape(maker *m, const galv_candidate *c)
@@ -53,9 +70,15 @@ static bool add_shape(maker *m, const galv_candidate *c)
         s->tables = grown;
         m->capacity = capacity;
     }
-    s->tables[s->n++].shape = (galv_shape){
-        c->pp, c->vpp, c->schedule, (int64_t)c->micro_batch_size * c->strategy.dp,
-        0,     NULL};
+    galv_shape *shape = &s->tables[s->n++].shape;
+    *shape = (galv_shape){.pp = c->pp,
+                          .vpp = c->vpp,
+                          .schedule = c->schedule,
+                          .samples = (int64_t)c->micro_batch_size * c->strategy.dp};
+    if (m->pool >= 0) {
+        shape->n_stages =
+            stages_of_pool(&shape->first_stage, &m->job->cluster, m->pool, c->pp);
+    }
     return true;
 }
 
@@ -160,12 +183,12 @@ static int32_t *count_layers(maker *m, size_t index)
     return counts;
 }
 
-galv_status galv_shapes_make(galv_shapes *shapes, const galv_costmodel *model,
-                             const galv_space *space, const galv_candidates *candidates,
-                             galv_arena *arena, galv_err *err)
+static galv_status make(galv_shapes *shapes, const galv_costmodel *model,
+                        const galv_space *space, const galv_candidates *candidates,
+                        int32_t pool, galv_arena *arena, galv_err *err)
 {
     galv_shapes made = {0};
-    maker m = {&made, model, galv_costmodel_job(model), space, candidates, 0,
+    maker m = {&made, model, galv_costmodel_job(model), space, candidates, pool, 0,
                arena, err};
     size_t n = candidates->n_candidates + 1;
     made.shape_of = GALV_NEW_ARRAY(arena, int32_t, n);
@@ -191,6 +214,21 @@ galv_status galv_shapes_make(galv_shapes *shapes, const galv_costmodel *model,
     }
     *shapes = made;
     return GALV_OK;
+}
+
+galv_status galv_shapes_make(galv_shapes *shapes, const galv_costmodel *model,
+                             const galv_space *space, const galv_candidates *candidates,
+                             galv_arena *arena, galv_err *err)
+{
+    return make(shapes, model, space, candidates, -1, arena, err);
+}
+
+galv_status galv_shapes_make_on_pool(galv_shapes *shapes, const galv_costmodel *model,
+                                     const galv_space *space,
+                                     const galv_candidates *candidates, int32_t pool,
+                                     galv_arena *arena, galv_err *err)
+{
+    return make(shapes, model, space, candidates, pool, arena, err);
 }
 
 /* ---- bounds ---- */
@@ -228,7 +266,7 @@ galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
 {
     galv_shape_bound found = {0, 0};
     if (shapes->shape_of[candidate] < 0) {
-        return found;
+        return shapes->known != NULL ? shapes->known[candidate] : found;
     }
     const galv_layer_table *table = &shapes->tables[shapes->shape_of[candidate]];
     const int32_t *counts = shapes->counts_of[shapes->shape_of[candidate]];

@@ -8,6 +8,12 @@
 
 #include "search/layer_table.h"
 
+/* What is known of a uniform plan from its layers alone. */
+typedef struct galv_shape_bound {
+    double bound_s;    /* no more than its simulated time; 0 = nothing is known */
+    double held_bytes; /* no more than its peak memory */
+} galv_shape_bound;
+
 typedef struct galv_shapes {
     size_t n;
     galv_layer_table *tables; /* [n] in the order of the tree, each with its shape */
@@ -16,18 +22,21 @@ typedef struct galv_shapes {
                                  pipeline inside data parallelism */
     int32_t *strategy_of;     /* [n_candidates] index into its shape's strategies */
     int32_t **counts_of;      /* [n] of a uniform plan: [pp * vpp][groups] layers */
-} galv_shapes;                /* arrays are owned by the arena */
+    const galv_shape_bound *known; /* [n_candidates] of those that are of none; NULL =
+                                      nothing */
+} galv_shapes;                     /* arrays are owned by the arena */
 
 /* Errors: GALV_NO_MEMORY, GALV_USAGE (as galv_layer_table_make). */
 galv_status galv_shapes_make(galv_shapes *shapes, const galv_costmodel *model,
                              const galv_space *space, const galv_candidates *candidates,
                              galv_arena *arena, galv_err *err);
 
-/* What is known of a uniform plan from its layers alone. */
-typedef struct galv_shape_bound {
-    double bound_s;    /* no more than its simulated time; 0 = nothing is known */
-    double held_bytes; /* no more than its peak memory */
-} galv_shape_bound;
+/* The same with layers priced on the stages of one pool of a mixed cluster, in which
+ * every candidate has stages. */
+galv_status galv_shapes_make_on_pool(galv_shapes *shapes, const galv_costmodel *model,
+                                     const galv_space *space,
+                                     const galv_candidates *candidates, int32_t pool,
+                                     galv_arena *arena, galv_err *err);
 
 /* O(pp * vpp * groups). */
 galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate);

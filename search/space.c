@@ -544,6 +544,7 @@ galv_status galv_candidate_plan(galv_plan **plan, const galv_candidate *candidat
                                     .pp = candidate->pp,
                                     .vpp = candidate->vpp,
                                     .schedule = candidate->schedule->name,
+                                    .stage_blocks = candidate->blocks,
                                     .micro_batch_size = candidate->micro_batch_size,
                                     .overlap = space->overlap};
     galv_status status = galv_plan_make_uniform(plan, job, &parameters, arena, err);

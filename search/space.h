@@ -68,6 +68,7 @@ typedef struct galv_candidate {
     int32_t micro_batch_size;
     galv_rank_order rank_order;
     const galv_schedule *schedule;
+    const int32_t *blocks;    /* [pp * vpp] of each virtual stage; NULL = evenly */
     const galv_plan *layered; /* found layer-wise: the plan itself; NULL = uniform. Then
                                  `strategy` is that of the first block */
 } galv_candidate;

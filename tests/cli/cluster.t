@@ -26,6 +26,15 @@ $ galvatron-sim plan -m llama3-8b -c mixed.json --global-batch 64 | sed -n 2,4p
 ~ ^global batch 64 .* bf16$
 > 
 
+# The slower pool gets fewer blocks, and it does not matter in which order pools are given.
+$ galvatron-sim plan -m llama3-8b -c mixed.json --global-batch 64 | grep ' blocks$'
+~ ^  stage 0 +h100-sxm-80gb: 2[0-9] blocks$
+~ ^  stage 1 +a100-sxm-80gb: [0-9] blocks$
+
+$ echo '{"name": "mixed", "pools": [{"base": "dgx-a100"}, {"base": "dgx-h100"}]}' >other.json; for c in mixed other; do galvatron-sim plan -m llama3-8b -c $c.json --global-batch 64 -o $c-plan.json --json -q | jq -c '[.plans[0].iteration_time_s, .plans[0].name, .searched.proven_optimal]'; done | uniq | wc -l | tr -d ' '; galvatron-sim simulate other-plan.json --json | jq '.bubble_frac < 0.1'
+> 1
+> true
+
 $ galvatron-sim plan -m llama3-8b -c mixed.json --pp 1
 2> galvatron-sim: error: no candidate plan: with pp 1 a stage of 16 devices straddles two pools
 ? 2

@@ -423,10 +423,12 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
         for (size_t i = 0; i < in.uniform.n_candidates && n_plans <= MOST_PLANS; i++) {
             const galv_candidate *c = &in.uniform.candidates[i];
             galv_strategy strategies[16];
-            galv_shape shape = {
-                c->pp,       c->vpp,
-                c->schedule, (int64_t)c->micro_batch_size * c->strategy.dp,
-                0,           strategies};
+            galv_shape shape = {.pp = c->pp,
+                                .vpp = c->vpp,
+                                .schedule = c->schedule,
+                                .samples =
+                                    (int64_t)c->micro_batch_size * c->strategy.dp,
+                                .strategies = strategies};
             bool seen = false;
             for (size_t k = 0; k < in.uniform.n_candidates; k++) {
                 bool same = alike(&in.uniform.candidates[k], c);

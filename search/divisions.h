@@ -1,0 +1,36 @@
+/* Uniform plans on a cluster of unlike pools: how many blocks each pool's stages hold.
+ *
+ * Between stages of one pool blocks are spread evenly, between pools in any way. Of
+ * each division a lower bound is known from the prices of a block on each pool, which
+ * is what picks the first one, and leaves most of the others aside. */
+#ifndef GALV_SEARCH_DIVISIONS_H
+#define GALV_SEARCH_DIVISIONS_H
+
+#include "search/shapes.h"
+
+typedef struct galv_divisions galv_divisions;
+
+/* Uniform candidates with their divisions, and what is known of each. */
+typedef struct galv_divided {
+    galv_candidates candidates;
+    galv_shape_bound *known; /* [n_candidates] */
+} galv_divided;
+
+/* Prices a block of every leaf on every pool. Borrows `leaves`, the uniform candidates
+ * of the space; owned by the arena. Errors: GALV_NO_MEMORY, GALV_USAGE (as
+ * galv_layer_table_make). */
+galv_status galv_divisions_new(galv_divisions **divisions, const galv_costmodel *model,
+                               const galv_space *space, const galv_candidates *leaves,
+                               galv_arena *arena, galv_err *err);
+
+/* For each leaf the division with the least bound, and the even one; leaves whose
+ * schedule follows costs or pairs passes, and with fewer blocks than virtual stages:
+ * the even one alone. Owned by the arena. Errors: GALV_NO_MEMORY. */
+galv_status galv_divisions_first(galv_divided *divided, const galv_divisions *divisions,
+                                 galv_arena *arena, galv_err *err);
+
+/* All the others with a bound below `below_s`. */
+galv_status galv_divisions_rest(galv_divided *divided, const galv_divisions *divisions,
+                                double below_s, galv_arena *arena, galv_err *err);
+
+#endif
