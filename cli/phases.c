@@ -41,6 +41,7 @@ static galv_status read_input(phasing *p, galv_err *err)
     }
     if (status == GALV_OK) {
         status = galv_space_read(&p->space, cli, err);
+        p->space.layer_wise = !galv_cli_given(cli, GALV_OPTION_UNIFORM);
     }
     if (status == GALV_OK) {
         status = galv_cli_count(&top, cli, GALV_OPTION_TOP, 1, 100, err);
@@ -114,6 +115,14 @@ static void print_verdict(const phasing *p)
     galv_print(p->cli, "%s in all, %d switch%s\n",
                galv_print_duration(total, sizeof total, run->time_s),
                (int)run->n_switches, run->n_switches == 1 ? "" : "es");
+    double gap = 1 - run->lower_bound_s / run->time_s;
+    if (gap < 0.0005) {
+        galv_print(p->cli, "proven: no sequence of plans takes less\n");
+    } else if (run->lower_bound_s > 0) {
+        galv_print(p->cli, "no sequence of plans takes less than %s (-%.1f %%)\n",
+                   galv_print_duration(total, sizeof total, run->lower_bound_s),
+                   100 * gap);
+    }
     if (run->kept_plan == NULL) {
         galv_print(p->cli, "no plan of these can be kept throughout\n");
     } else if (run->n_switches > 0) {
@@ -173,6 +182,7 @@ static galv_status report_json(const phasing *p, galv_err *err)
     galv_cli_begin_json(p->cli, &writer, "phases");
     galv_config_to_json(p->cli, &p->setup, &writer);
     galv_json_key_f64(&writer, "time_s", p->run.time_s);
+    galv_json_key_f64(&writer, "lower_bound_s", p->run.lower_bound_s);
     galv_json_key_i64(&writer, "switches", p->run.n_switches);
     galv_json_key_f64(&writer, "restart_time_s", p->restart_time_s);
     if (p->run.kept_plan != NULL) {

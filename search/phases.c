@@ -1,22 +1,31 @@
 /* Candidates of each phase, and the shortest way through them.
  *
- * A layout is one plan apart from the batch; each is tried in every phase, so that a
- * plan that is second best everywhere can be kept throughout. With K candidates of each
- * of P phases there are at most K P layouts, and P (K P)^2 switches to be priced; a
- * switch between two layouts costs the same whatever the phases. */
+ * A layout is one plan apart from the batch and the micro-batch, which can change from
+ * step to step; each is tried in every phase with every micro-batch, so that a plan
+ * that is second best everywhere can be kept throughout. With K candidates of each of P
+ * phases there are at most K P layouts, and P (K P)^2 switches to be priced; a switch
+ * between two layouts costs the same whatever the phases. What every phase takes at
+ * least, by its search, is what no sequence can beat. */
 #include "search/phases.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define USUAL_CANDIDATES 5
+enum {
+    MOST_CANDIDATES = 16, /* of a phase, unless asked for */
+    LEAST_CANDIDATES = 4,
+    USUAL_LAYOUTS = 64,    /* of all phases, about */
+    MOST_MICRO_BATCHES = 8 /* tried of one layout in one phase */
+};
 
 typedef struct runner {
     const galv_phase *phases;
     size_t n_phases;
-    galv_job *jobs;          /* [n_phases] */
-    bool *proven;            /* [n_phases] */
+    galv_job *jobs;  /* [n_phases] */
+    bool *proven;    /* [n_phases] */
+    double *least_s; /* [n_phases] of a step: no plan is faster */
+    const galv_space *space;
     galv_costmodel **models; /* [n_phases] */
     size_t n_layouts, capacity;
     const galv_plan **layouts; /* [capacity] */
@@ -48,13 +57,14 @@ static galv_status allocate(runner *r, size_t per_phase, galv_err *err)
     r->capacity = per_phase * r->n_phases;
     r->jobs = GALV_NEW_ARRAY(r->arena, galv_job, r->n_phases);
     r->proven = GALV_NEW_ARRAY(r->arena, bool, r->n_phases);
+    r->least_s = GALV_NEW_ARRAY(r->arena, double, r->n_phases);
     r->models = GALV_NEW_ARRAY(r->arena, galv_costmodel *, r->n_phases);
     r->layouts = GALV_NEW_ARRAY(r->arena, const galv_plan *, r->capacity);
     r->plans = GALV_NEW_ARRAY(r->arena, galv_plan *, r->n_phases * r->capacity);
     r->results = GALV_NEW_ARRAY(r->arena, galv_result, r->n_phases * r->capacity);
     r->switches = GALV_NEW_ARRAY(r->arena, galv_switching, r->capacity * r->capacity);
-    bool made = r->jobs && r->proven && r->models && r->layouts && r->plans &&
-                r->results && r->switches;
+    bool made = r->jobs && r->proven && r->least_s && r->models && r->layouts &&
+                r->plans && r->results && r->switches;
     return made ? GALV_OK : galv_fail(err, GALV_NO_MEMORY, "out of memory");
 }
 
@@ -64,6 +74,18 @@ static void name_phase(galv_err *err, const galv_phase *phase)
     snprintf(message, sizeof message, "%s", err->message);
     snprintf(err->message, sizeof err->message, "phase %s: %.440s", phase->name,
              message);
+}
+
+/* Keeps a plan of a layout for a phase if it is the fastest one there. */
+static void offer(runner *r, size_t phase, size_t layout, galv_plan *plan,
+                  const galv_result *result)
+{
+    size_t at = phase * r->capacity + layout;
+    if (r->plans[at] == NULL ||
+        result->iteration_time_s < r->results[at].iteration_time_s) {
+        r->plans[at] = plan;
+        r->results[at] = *result;
+    }
 }
 
 /* Searches one phase and adds its best plans to the layouts. */
@@ -83,12 +105,58 @@ static galv_status search_phase(runner *r, size_t phase, const galv_profile *pro
         return status;
     }
     r->proven[phase] = found.proven_optimal;
+    r->least_s[phase] = found.interrupted ? 0 : found.lower_bound_s;
     *interrupted = *interrupted || found.interrupted;
-    for (int32_t i = 0; i < found.n_plans && r->n_layouts < r->capacity; i++) {
-        size_t at = phase * r->capacity + r->n_layouts;
-        r->plans[at] = found.plans[i].plan;
-        r->results[at] = found.plans[i].result;
-        r->layouts[r->n_layouts++] = found.plans[i].plan;
+    for (int32_t i = 0; i < found.n_plans; i++) {
+        size_t layout = 0;
+        while (layout < r->n_layouts &&
+               !galv_same_layout(r->layouts[layout], found.plans[i].plan)) {
+            layout++;
+        }
+        if (layout == r->capacity) {
+            continue;
+        }
+        if (layout == r->n_layouts) {
+            r->layouts[r->n_layouts++] = found.plans[i].plan;
+        }
+        offer(r, phase, layout, found.plans[i].plan, &found.plans[i].result);
+    }
+    return GALV_OK;
+}
+
+static bool wanted(const galv_choices *choices, int64_t value)
+{
+    for (size_t i = 0; i < choices->n_values; i++) {
+        if (choices->values[i] == value) {
+            return true;
+        }
+    }
+    return choices->n_values == 0;
+}
+
+/* One layout with one micro-batch in one phase, as far as it may be the best. */
+static galv_status try_micro_batch(runner *r, size_t phase, size_t layout,
+                                   int32_t micro_batch, galv_err *err)
+{
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    galv_err why = GALV_ERR_INIT;
+    galv_plan *plan = NULL;
+    galv_plan other = *r->layouts[layout];
+    galv_result result = {0};
+    size_t at = phase * r->capacity + layout;
+    other.micro_batch_size = micro_batch;
+    options.sim.stop_at_s = r->plans[at] != NULL ? r->results[at].iteration_time_s : 0;
+    galv_status status =
+        galv_plan_in_phase(&plan, &other, &r->jobs[phase], r->arena, &why);
+    if (status == GALV_OK) {
+        status =
+            galv_evaluate(&result, r->models[phase], plan, &options, r->arena, &why);
+    }
+    if (status == GALV_NO_MEMORY) {
+        return galv_fail(err, status, "%s", why.message);
+    }
+    if (status == GALV_OK && !result.stopped && result.fits) {
+        offer(r, phase, layout, plan, &result);
     }
     return GALV_OK;
 }
@@ -96,28 +164,23 @@ static galv_status search_phase(runner *r, size_t phase, const galv_profile *pro
 /* Every layout in every phase where it can run and fits. */
 static galv_status try_everywhere(runner *r, galv_err *err)
 {
-    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
     for (size_t phase = 0; phase < r->n_phases; phase++) {
+        int64_t batch = r->jobs[phase].workload.global_batch_size;
         for (size_t i = 0; i < r->n_layouts; i++) {
-            size_t at = phase * r->capacity + i;
-            galv_err why = GALV_ERR_INIT;
-            galv_plan *plan = NULL;
-            galv_result result;
-            if (r->plans[at] != NULL) {
-                continue;
+            int64_t samples = batch / galv_plan_strategy(r->layouts[i], 0)->dp;
+            int n_tried = 0;
+            galv_status status =
+                try_micro_batch(r, phase, i, r->layouts[i]->micro_batch_size, err);
+            for (int64_t size = 1;
+                 status == GALV_OK && size <= samples && n_tried < MOST_MICRO_BATCHES;
+                 size++) {
+                if (samples % size == 0 && wanted(&r->space->micro_batch, size)) {
+                    n_tried++;
+                    status = try_micro_batch(r, phase, i, (int32_t)size, err);
+                }
             }
-            galv_status status = galv_plan_in_phase(&plan, r->layouts[i],
-                                                    &r->jobs[phase], r->arena, &why);
-            if (status == GALV_OK) {
-                status = galv_evaluate(&result, r->models[phase], plan, &options,
-                                       r->arena, &why);
-            }
-            if (status == GALV_NO_MEMORY) {
-                return galv_fail(err, status, "%s", why.message);
-            }
-            if (status == GALV_OK && result.fits) {
-                r->plans[at] = plan;
-                r->results[at] = result;
+            if (status != GALV_OK) {
+                return status;
             }
         }
     }
@@ -232,6 +295,7 @@ static galv_status choose(galv_planned_run *run, const runner *r, galv_err *err)
         p->n_steps = galv_phase_steps(&p->job, p->phase);
         p->time_s = phase_time_s(r, phase, choice[phase]);
         p->proven = r->proven[phase];
+        run->lower_bound_s += p->n_steps * r->least_s[phase];
         if (phase > 0) {
             p->switching = r->switches[choice[phase - 1] * r->capacity + choice[phase]];
             p->switched = p->switching.changes;
@@ -250,9 +314,16 @@ galv_status galv_phases_plan(galv_planned_run *run, const galv_job *job,
 {
     galv_planned_run made = {0};
     galv_search_options own = *options;
-    own.top_k = options->top_k > 0 ? options->top_k : USUAL_CANDIDATES;
+    if (options->top_k <= 0) {
+        int32_t each = (int32_t)(USUAL_LAYOUTS / n_phases);
+        own.top_k = each > MOST_CANDIDATES    ? MOST_CANDIDATES
+                    : each < LEAST_CANDIDATES ? LEAST_CANDIDATES
+                                              : each;
+        own.per_kind = 1;
+    }
     runner r = {.phases = phases,
                 .n_phases = n_phases,
+                .space = space,
                 .restart_time_s = restart_time_s,
                 .arena = arena};
     galv_status status = allocate(&r, (size_t)own.top_k, err);

@@ -2,8 +2,9 @@
  *
  * A phase may keep the plan of the one before or change it, which costs the time to
  * move weights and optimizer state (search/switching.h) and to restart. The candidates
- * of every phase are its own K best plans and those of the other phases; of all
- * sequences of candidates the one that ends first is found by dynamic programming. */
+ * of every phase are the layouts of its own K best plans and of the other phases', each
+ * with the micro-batch that suits it best there; of all sequences of candidates the one
+ * that ends first is found by dynamic programming. */
 #ifndef GALV_SEARCH_PHASES_H
 #define GALV_SEARCH_PHASES_H
 
@@ -27,17 +28,19 @@ typedef struct galv_planned_run {
     size_t n_phases;
     galv_planned_phase *phases; /* [n_phases] */
     double time_s;              /* steps, switches and restarts */
+    double lower_bound_s;       /* no sequence of any plans takes less */
     int32_t n_switches;
     /* the best sequence without any switch; time_s INFINITY when no candidate runs in
        every phase */
     double kept_time_s;
-    galv_plan *kept_plan; /* its plan in the first phase; NULL when none */
+    galv_plan *kept_plan; /* its plan in the first phase, micro-batches may differ in
+                             others; NULL when none */
     bool interrupted;
 } galv_planned_run; /* owned by the arena */
 
-/* Plans a run. `options->top_k` candidates of each phase (0 = 5); `restart_time_s` is
- * added to every switch. Errors: GALV_USAGE and GALV_INFEASIBLE with the name of the
- * phase, GALV_NO_MEMORY. */
+/* Plans a run. `options->top_k` candidates of each phase (0: up to 16 of different
+ * kinds, fewer of many phases); `restart_time_s` is added to every switch. Errors:
+ * GALV_USAGE and GALV_INFEASIBLE with the name of the phase, GALV_NO_MEMORY. */
 galv_status galv_phases_plan(galv_planned_run *run, const galv_job *job,
                              const galv_phase *phases, size_t n_phases,
                              const galv_profile *profile, const galv_space *space,

@@ -14,6 +14,7 @@
  * adds by restarting is told to the command line (--restart-time). */
 #include "search/switching.h"
 
+#include "plan/placement.h"
 #include "schedule/schedule.h"
 
 #include <math.h>
@@ -113,10 +114,11 @@ static double gathered_bytes(const galv_job *job,
     return to->zero == 0 || to->zero == 3 ? 0 : weights * bytes;
 }
 
-static bool changes(const galv_plan *from, const galv_plan *to)
+bool galv_same_layout(const galv_plan *from, const galv_plan *to)
 {
     bool same = from->pp == to->pp && from->vpp == to->vpp &&
-                strcmp(from->schedule, to->schedule) == 0;
+                strcmp(from->schedule, to->schedule) == 0 &&
+                galv_plan_rank_order(from) == galv_plan_rank_order(to);
     for (int32_t layer = 0; layer < to->n_layers && same; layer++) {
         same = galv_strategy_equal(galv_plan_strategy(from, layer),
                                    galv_plan_strategy(to, layer));
@@ -124,35 +126,50 @@ static bool changes(const galv_plan *from, const galv_plan *to)
     for (int32_t at = 0; same && at <= to->pp * to->vpp; at++) {
         same = from->first_layer[at] == to->first_layer[at];
     }
-    return !same;
+    return same;
+}
+
+/* Where a device stands in a plan. */
+typedef struct place {
+    int32_t stage, within;
+} place;
+
+static void find_places(place *places, const galv_plan *plan, int64_t n_devices)
+{
+    int64_t per_stage = n_devices / plan->pp;
+    for (int32_t stage = 0; stage < plan->pp; stage++) {
+        for (int64_t within = 0; within < per_stage; within++) {
+            places[galv_placement_rank(plan, stage, within)] =
+                (place){stage, (int32_t)within};
+        }
+    }
 }
 
 typedef struct both_plans {
     const galv_job *job;
     const galv_plan *from, *to;
     int32_t *from_stage, *to_stage;    /* [n_layers] */
+    place *from_place, *to_place;      /* [n_devices] */
     galv_layer_parameters *parameters; /* [n_layers] */
 } both_plans;
 
 static void device_bytes(double *state, double *weights, const both_plans *b,
-                         int64_t device, int64_t per_from, int64_t per_to)
+                         int64_t device)
 {
-    int32_t from_stage = (int32_t)(device / per_from);
-    int32_t to_stage = (int32_t)(device / per_to);
-    int32_t from_within = (int32_t)(device % per_from);
-    int32_t to_within = (int32_t)(device % per_to);
+    const place *was = &b->from_place[device];
+    const place *is = &b->to_place[device];
     *state = 0;
     *weights = 0;
     for (int32_t layer = 0; layer < b->to->n_layers; layer++) {
-        if (b->to_stage[layer] != to_stage) {
+        if (b->to_stage[layer] != is->stage) {
             continue;
         }
         const galv_strategy *to = galv_plan_strategy(b->to, layer);
-        const galv_strategy *from = b->from_stage[layer] == from_stage
+        const galv_strategy *from = b->from_stage[layer] == was->stage
                                         ? galv_plan_strategy(b->from, layer)
                                         : NULL;
         *state +=
-            received_bytes(&b->parameters[layer], from, from_within, to, to_within);
+            received_bytes(&b->parameters[layer], from, was->within, to, is->within);
         *weights += gathered_bytes(b->job, &b->parameters[layer], to);
     }
 }
@@ -163,7 +180,7 @@ static void sum_up(galv_switching *sum, const both_plans *b)
     double most_state = 0, most_weights = 0;
     for (int64_t device = 0; device < n; device++) {
         double state, weights;
-        device_bytes(&state, &weights, b, device, n / b->from->pp, n / b->to->pp);
+        device_bytes(&state, &weights, b, device);
         sum->moved_bytes += state;
         most_state = fmax(most_state, state);
         most_weights = fmax(most_weights, weights);
@@ -173,6 +190,10 @@ static void sum_up(galv_switching *sum, const both_plans *b)
         bool alone = n <= pool->scaleup_domain;
         double rate = alone ? pool->intra_bytes_per_s
                             : pool->inter_bytes_per_s * pool->inter_efficiency;
+        for (int32_t i = 1; i < b->job->cluster.n_pools; i++) {
+            const galv_pool *other = &b->job->cluster.pools[i];
+            rate = fmin(rate, other->inter_bytes_per_s * other->inter_efficiency);
+        }
         sum->most_moved_bytes = most_state + most_weights;
         sum->time_s = sum->most_moved_bytes / rate +
                       (alone ? pool->intra_latency_s : pool->inter_latency_s);
@@ -184,15 +205,19 @@ galv_status galv_switching_cost(galv_switching *switching, const galv_job *job,
                                 galv_err *err)
 {
     galv_switching sum = {0};
+    int64_t n_devices = galv_cluster_n_devices(&job->cluster);
     galv_arena *arena = galv_arena_new();
     both_plans b = {.job = job, .from = from, .to = to};
     if (arena != NULL) {
         b.from_stage = GALV_NEW_ARRAY(arena, int32_t, to->n_layers);
         b.to_stage = GALV_NEW_ARRAY(arena, int32_t, to->n_layers);
         b.parameters = GALV_NEW_ARRAY(arena, galv_layer_parameters, to->n_layers);
+        b.from_place = GALV_NEW_ARRAY(arena, place, n_devices);
+        b.to_place = GALV_NEW_ARRAY(arena, place, n_devices);
     }
     galv_status status = GALV_OK;
-    if (b.from_stage == NULL || b.to_stage == NULL || b.parameters == NULL) {
+    if (b.from_stage == NULL || b.to_stage == NULL || b.parameters == NULL ||
+        b.from_place == NULL || b.to_place == NULL) {
         status = galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     if (status == GALV_OK) {
@@ -206,7 +231,9 @@ galv_status galv_switching_cost(galv_switching *switching, const galv_job *job,
             b.parameters[layer] = galv_layer_count_parameters(
                 &job->model, galv_model_layer(&job->model, layer));
         }
-        sum.changes = changes(from, to);
+        find_places(b.from_place, from, n_devices);
+        find_places(b.to_place, to, n_devices);
+        sum.changes = !galv_same_layout(from, to);
         sum_up(&sum, &b);
         *switching = sum;
     }

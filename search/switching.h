@@ -16,6 +16,9 @@ typedef struct galv_switching {
     double time_s;           /* of an even exchange: see switching.c */
 } galv_switching;
 
+/* Do two plans of one model lay it out alike? They may differ in batches. */
+bool galv_same_layout(const galv_plan *a, const galv_plan *b);
+
 /* Both plans are of the job's model on all of its cluster. No bytes where both
  * place the state alike, whatever else differs; no change where they differ in batches
  * alone. Errors: GALV_USAGE

@@ -122,13 +122,25 @@ static double brute_force(const galv_job *job, const galv_phase *phases, size_t 
             galv_switching switching = {0};
             galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
             cr_assert_eq(galv_costmodel_new(&model, &own, NULL, &err), GALV_OK);
-            bool runs =
-                galv_plan_in_phase(&plan, layouts[rest % n_layouts], &own, arena,
-                                   &err) == GALV_OK &&
-                galv_evaluate(&result, model, plan, &options, arena, &err) == GALV_OK &&
-                result.fits;
+            const galv_plan *layout = layouts[rest % n_layouts];
+            int64_t most =
+                own.workload.global_batch_size / galv_plan_strategy(layout, 0)->dp;
+            double step_s = HUGE_VAL; /* with the micro-batch that suits best */
+            for (int32_t size = 1; size <= most; size++) {
+                galv_plan other = *layout;
+                other.micro_batch_size = size;
+                galv_plan *made = NULL;
+                if (galv_plan_in_phase(&made, &other, &own, arena, &err) == GALV_OK &&
+                    galv_evaluate(&result, model, made, &options, arena, &err) ==
+                        GALV_OK &&
+                    result.fits && result.iteration_time_s < step_s) {
+                    step_s = result.iteration_time_s;
+                    plan = made;
+                }
+                err = (galv_err)GALV_ERR_INIT;
+            }
             galv_costmodel_free(model);
-            if (!runs) {
+            if (plan == NULL) {
                 sum_s = HUGE_VAL;
                 break;
             }
@@ -137,7 +149,7 @@ static double brute_force(const galv_job *job, const galv_phase *phases, size_t 
                              GALV_OK);
             }
             sum_s += switching.changes ? switching.time_s + restart_s : 0;
-            sum_s += galv_phase_steps(&own, &phases[i]) * result.iteration_time_s;
+            sum_s += galv_phase_steps(&own, &phases[i]) * step_s;
             before = plan;
         }
         best_s = fmin(best_s, sum_s);
@@ -192,5 +204,63 @@ Test(search_phases, the_run_is_the_shortest_of_all_sequences, .timeout = 120)
     }
     cr_expect_gt(n_switches[0], 0, "nothing to switch for: the test tells little");
     cr_expect_eq(n_switches[2], 0);
+    galv_arena_free(arena);
+}
+
+/* All uniform plans of a job, and the one that is best kept in all phases: what the run
+ * says of keeping a plan is the best there is, not the best of a few. */
+Test(search_phases, the_plan_to_keep_is_the_best_of_the_whole_space, .timeout = 120)
+{
+    galv_job job = make_job(2);
+    galv_arena *arena = galv_arena_new();
+    const galv_phase phases[] = {{"short", 2048, 64, 2e9}, {"long", 32768, 32, 5e9}};
+    galv_space space = GALV_SPACE_INIT;
+    galv_search_options options = GALV_SEARCH_OPTIONS_INIT;
+    galv_planned_run run;
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_phases_plan(&run, &job, phases, 2, NULL, &space, &options, 300,
+                                  arena, &err),
+                 GALV_OK, "%s", err.message);
+    galv_candidates found[2];
+    double *times_s[2];
+    for (int i = 0; i < 2; i++) {
+        galv_job own = galv_phase_job(&job, &phases[i]);
+        galv_costmodel *model = NULL;
+        galv_arena *scratch = galv_arena_new();
+        cr_assert_eq(galv_costmodel_new(&model, &own, NULL, &err), GALV_OK);
+        cr_assert_eq(galv_space_enumerate(&found[i], &space, &own, arena, &err),
+                     GALV_OK);
+        times_s[i] = GALV_NEW_ARRAY(arena, double, found[i].n_candidates);
+        for (size_t k = 0; k < found[i].n_candidates; k++) {
+            galv_plan *plan = NULL;
+            galv_result result;
+            galv_evaluate_options evaluate = GALV_EVALUATE_OPTIONS_INIT;
+            cr_assert_eq(galv_candidate_plan(&plan, &found[i].candidates[k], &space,
+                                             &own, scratch, &err),
+                         GALV_OK);
+            cr_assert_eq(galv_evaluate(&result, model, plan, &evaluate, scratch, &err),
+                         GALV_OK);
+            times_s[i][k] = result.fits ? galv_phase_steps(&own, &phases[i]) *
+                                              result.iteration_time_s
+                                        : HUGE_VAL;
+            galv_arena_reset(scratch);
+        }
+        galv_arena_free(scratch);
+        galv_costmodel_free(model);
+    }
+    double best_s = HUGE_VAL;
+    for (size_t a = 0; a < found[0].n_candidates; a++) {
+        const galv_candidate *c = &found[0].candidates[a];
+        for (size_t b = 0; times_s[0][a] < HUGE_VAL && b < found[1].n_candidates; b++) {
+            const galv_candidate *d = &found[1].candidates[b];
+            if (c->pp == d->pp && c->vpp == d->vpp && c->schedule == d->schedule &&
+                galv_strategy_equal(&c->strategy, &d->strategy)) {
+                best_s = fmin(best_s, times_s[0][a] + times_s[1][b]);
+            }
+        }
+    }
+    cr_expect(run.kept_time_s <= best_s * (1 + 1e-9), "%.9g, and %.9g is possible",
+              run.kept_time_s, best_s);
+    cr_expect(run.lower_bound_s <= run.time_s * (1 + 1e-12));
     galv_arena_free(arena);
 }
