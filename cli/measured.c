@@ -48,25 +48,29 @@ static galv_status simulate(galv_timeline *timeline, const galv_cli *cli,
     return status;
 }
 
-/* A timeline that has more of something than the plan is one of another plan. */
+/* A timeline that has more of something than the plan, or work on fewer stages, is one
+ * of another plan. */
 static galv_status check_timeline(const galv_timeline *timeline, const galv_plan *plan,
                                   const char *path, galv_err *err)
 {
     int32_t n_stages = 0;
     int32_t n_micro_batches = 0;
+    bool computes = false;
     for (size_t i = 0; i < timeline->n_spans; i++) {
         const galv_span *span = &timeline->spans[i];
+        computes = computes || span->stream == GALV_STREAM_COMPUTE;
         n_stages = span->stage >= n_stages ? span->stage + 1 : n_stages;
         n_micro_batches = span->micro_batch >= n_micro_batches ? span->micro_batch + 1
                                                                : n_micro_batches;
     }
-    if (n_stages > plan->pp) {
+    if (n_stages > plan->pp || (computes && n_stages < plan->pp)) {
         return galv_fail_at(err, path, 0, 0,
-                            "%d pipeline stages, and the plan has %d: a timeline of "
+                            "%d pipeline stage%s, and the plan has %d: a timeline of "
                             "another plan",
-                            (int)n_stages, (int)plan->pp);
+                            (int)n_stages, n_stages == 1 ? "" : "s", (int)plan->pp);
     }
-    if (n_micro_batches > galv_plan_n_micro_batches(plan)) {
+    if (n_micro_batches > galv_plan_n_micro_batches(plan) ||
+        (computes && n_micro_batches < galv_plan_n_micro_batches(plan))) {
         return galv_fail_at(err, path, 0, 0,
                             "%d micro-batches, and the plan has %d: a timeline of "
                             "another plan",

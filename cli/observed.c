@@ -88,6 +88,7 @@ static galv_status read_input(observing *o, galv_err *err)
     }
     if (status == GALV_OK) {
         status = galv_space_read(&o->space, cli, err);
+        o->space.layer_wise = !galv_cli_given(cli, GALV_OPTION_UNIFORM);
     }
     if (status == GALV_OK) {
         status = galv_cli_seconds(&o->options.time_limit_s, cli, GALV_OPTION_TIME_LIMIT,
@@ -212,13 +213,30 @@ static void print_plans(const observing *o)
     galv_cli_print_table(o->cli, &table);
 }
 
+/* "4.40 s", or "4.40 to 5.72 s in 3 files" */
+static const char *print_measured(char *text, size_t size, const observing *o)
+{
+    double least_s = HUGE_VAL, most_s = 0;
+    char least[32], most[32];
+    for (size_t i = 0; i < o->n_runs; i++) {
+        least_s = fmin(least_s, o->runs[i].iteration_time_s);
+        most_s = fmax(most_s, o->runs[i].iteration_time_s);
+    }
+    if (o->n_runs == 1) {
+        return galv_print_seconds(text, size, most_s);
+    }
+    snprintf(text, size, "%s to %s in %zu files",
+             galv_print_seconds(least, sizeof least, least_s),
+             galv_print_seconds(most, sizeof most, most_s), o->n_runs);
+    return text;
+}
+
 static void report(const observing *o)
 {
-    char a[32], b[32], c[32];
-    const galv_calibrated_run *run = &o->calibration.runs[0];
+    char a[96], b[32], c[32];
     galv_report_job(o->cli, &o->setup);
     galv_print(o->cli, "\nmeasured %s; predicted %s as built in, %s calibrated\n",
-               galv_print_seconds(a, sizeof a, run->run->iteration_time_s),
+               print_measured(a, sizeof a, o),
                galv_print_seconds(b, sizeof b, o->before.iteration_time_s),
                galv_print_seconds(c, sizeof c, o->current.iteration_time_s));
     print_plans(o);
@@ -234,11 +252,15 @@ static void report(const observing *o)
                    "keep: the best gains %.1f %%, less than the measurements "
                    "scatter (%.1f %%)\n",
                    100 * gain, 100 * o->scatter_frac);
+    } else if (o->found.proven_optimal) {
+        galv_print(o->cli, "keep: no plan of this space is more than %.0f %% faster\n",
+                   100 * LEAST_GAIN_FRAC);
     } else {
+        double most = 1 - o->found.lower_bound_s / o->current.iteration_time_s;
         galv_print(o->cli,
-                   "keep: no plan of this space is more than %.0f %% faster%s\n",
-                   100 * LEAST_GAIN_FRAC,
-                   o->found.proven_optimal ? "" : " of those looked at");
+                   "keep: no plan that was found is more than %.0f %% faster, and none "
+                   "can be\nmore than %.1f %%\n",
+                   100 * LEAST_GAIN_FRAC, 100 * most);
     }
     if (o->found.interrupted) {
         galv_print(o->cli,
