@@ -2,7 +2,8 @@
  *
  * A device takes the constants measured on itself; else those of the same silicon
  * ("also" in the tables); else, and then its numbers are called analytic, those of the
- * same generation scaled to its own peaks; else general ones. Constants are shares of
+ * same architecture, or at least generation, scaled to its own peaks; else general
+ * ones. Constants are shares of
  * peaks, so what-if changes of a peak or a bandwidth carry over.
  *
  * In-situ factors (data/insitu.csv): rows are read in order and the last one that
@@ -173,16 +174,16 @@ static void init_attention(galv_device_law *law, galv_law_table *t,
     attention->factor = law->factors[GALV_FACTOR_ATTENTION];
     attention->n_sm = galv_positive(device->n_sm, 100);
     attention->tile_rows = galv_same_generation("Blackwell", device->arch) ? 256 : 128;
-    int best = 0;
+    galv_kinship best = GALV_KIN_NONE;
     const char *chosen = "";
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int kin = galv_law_kinship(t, row, device);
+        galv_kinship kin = galv_law_kinship(t, row, device);
         if (kin > best) {
             best = kin;
             chosen = galv_law_cell(t, row, "device");
         }
     }
-    if (best == 0) {
+    if (best == GALV_KIN_NONE) {
         default_attention(attention);
         return;
     }
@@ -198,7 +199,7 @@ static void init_attention(galv_device_law *law, galv_law_table *t,
                   galv_law_number(t, row, "causal", 0) > 0, &curve);
     }
     attention->provenance =
-        best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
+        best >= GALV_KIN_SILICON ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
 }
 
 /* ---- memory ---- */
@@ -322,27 +323,28 @@ static void read_curves(galv_collective_law *law, galv_law_table *t,
                         const galv_device *device)
 {
     default_curves(law, device);
-    int best = 0;
+    galv_kinship best = GALV_KIN_NONE;
     const char *chosen = "";
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int kin = galv_law_kinship(t, row, device);
-        if (kin > best && (kin > 1 || galv_law_number(t, row, "link_gbs", 0) > 0)) {
+        galv_kinship kin = galv_law_kinship(t, row, device);
+        if (kin > best &&
+            (kin >= GALV_KIN_SILICON || galv_law_number(t, row, "link_gbs", 0) > 0)) {
             best = kin;
             chosen = galv_law_cell(t, row, "device");
         }
     }
     bool switched = device->scaleup_bytes_per_s >= 100e9 &&
                     strstr(device->scaleup_link, "bridge") == NULL;
-    if (best < 2 && !switched) {
+    if (best < GALV_KIN_SILICON && !switched) {
         return; /* bridges and buses: not what a switch of the generation does */
     }
     bool has_eight = false;
-    bool reduces_only = best > 0;
+    bool reduces_only = best > GALV_KIN_NONE;
     for (size_t row = 0; row < t->csv.n_rows; row++) {
         int kind = galv_word_index(curve_names, GALV_N_CURVE_KINDS,
                                    galv_law_cell(t, row, "op"));
         int n = (int)galv_law_number(t, row, "ranks", 0);
-        if (best == 0 || kind < 0 ||
+        if (best == GALV_KIN_NONE || kind < 0 ||
             strcmp(galv_law_cell(t, row, "device"), chosen) != 0 || n < 2 ||
             n > GALV_MAX_CURVE_RANKS) {
             continue;
@@ -362,9 +364,11 @@ static void read_curves(galv_collective_law *law, galv_law_table *t,
         }
         has_eight = has_eight || n == 8;
         reduces_only = reduces_only && kind == GALV_CURVE_ALL_REDUCE;
-        law->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
+        law->provenance = best >= GALV_KIN_SILICON ? GALV_PROVENANCE_FITTED
+                                                   : GALV_PROVENANCE_ANALYTIC;
     }
-    for (int kind = 0; best > 0 && !has_eight && kind < GALV_N_CURVE_KINDS; kind++) {
+    for (int kind = 0; best > GALV_KIN_NONE && !has_eight && kind < GALV_N_CURVE_KINDS;
+         kind++) {
         /* measured on the four devices of one tray: eight go as the rack's switch */
         law->curves[kind][8] = law->curves[kind][4];
         law->curves[kind][8].alpha_s *= 1.6;

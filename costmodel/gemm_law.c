@@ -60,18 +60,20 @@ static void default_constants(galv_gemm_law *law, const galv_device *device,
  * limit leaves, where n times the peak takes n times the power. Sets *spare where the
  * limit is more than twice that. */
 static double relative_speed(bool *spare, galv_law_table *t, size_t row,
-                             const galv_device *device, int kin, double exponent)
+                             const galv_device *device, galv_kinship kin,
+                             double exponent)
 {
     double usual_w = galv_law_number(t, row, "tdp_w", 0);
     double peak = 1e12 * galv_law_number(t, row, "peak_tflops", 0);
     double sustained = 1e12 * galv_law_number(t, row, "sustained_tflops", 0);
     double own_peak = galv_device_peak(device, GALV_BF16);
+    bool related = kin < GALV_KIN_SILICON;
     *spare = false;
-    if (kin == 1 && sustained > 0 && device->sustained_bf16_flop_per_s > 0) {
+    if (related && sustained > 0 && device->sustained_bf16_flop_per_s > 0) {
         return device->sustained_bf16_flop_per_s / own_peak / (sustained / peak);
     }
-    double needed_w = kin == 1 && peak > 0 ? usual_w * own_peak / peak : usual_w;
-    *spare = kin == 1 && device->tdp_w >= 2 * needed_w;
+    double needed_w = related && peak > 0 ? usual_w * own_peak / peak : usual_w;
+    *spare = related && device->tdp_w >= 2 * needed_w;
     bool capped = device->tdp_w > 0 && needed_w > device->tdp_w;
     return capped ? pow(device->tdp_w / needed_w, exponent) : 1;
 }
@@ -109,16 +111,16 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
     gemm->stream_bytes_per_s = 0.85 * galv_positive(device->memory_bytes_per_s, 1e11);
     bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
     const char *word = narrow ? galv_precision_names[precision] : "bf16";
-    int best = 0;
+    galv_kinship best = GALV_KIN_NONE;
     size_t best_row = 0;
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int kin = galv_law_kinship(t, row, device);
+        galv_kinship kin = galv_law_kinship(t, row, device);
         if (kin > best && strcmp(galv_law_cell(t, row, "precision"), word) == 0) {
             best = kin;
             best_row = row;
         }
     }
-    if (best == 0) {
+    if (best == GALV_KIN_NONE) {
         default_constants(gemm, device, peak, narrow);
         return;
     }
@@ -130,5 +132,6 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
         gemm->droop = 0; /* nothing makes its clocks fall */
     }
     law->power = speed;
-    gemm->provenance = best >= 2 ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
+    gemm->provenance =
+        best >= GALV_KIN_SILICON ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
 }

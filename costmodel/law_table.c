@@ -45,30 +45,26 @@ bool galv_same_generation(const char *a, const char *b)
     return length > 0 && length == strcspn(b, " +") && strncmp(a, b, length) == 0;
 }
 
-/* Generation of a device that tables measure, by its id. */
-static const char *generation_of(const char *id)
+/* "Hopper+Grace" is Hopper with another host. */
+static bool same_architecture(const char *a, const char *b)
 {
-    static const char *const known[][2] = {
-        {"v100", "Volta"},   {"a100", "Ampere"},       {"h100", "Hopper"},
-        {"h200", "Hopper"},  {"b200", "Blackwell"},    {"b300", "Blackwell"},
-        {"gb", "Blackwell"}, {"rtx-pro", "Blackwell"}, {"l40", "Ada"},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strncmp(id, known[i][0], strlen(known[i][0])) == 0) {
-            return known[i][1];
-        }
-    }
-    return "";
+    size_t length = strcspn(a, "+");
+    return length > 0 && length == strcspn(b, "+") && strncmp(a, b, length) == 0;
 }
 
-int galv_law_kinship(const galv_law_table *t, size_t row, const galv_device *device)
+galv_kinship galv_law_kinship(const galv_law_table *t, size_t row,
+                              const galv_device *device)
 {
-    const char *id = galv_law_cell(t, row, "device");
-    if (strcmp(id, device->id) == 0) {
-        return 3;
+    if (strcmp(galv_law_cell(t, row, "device"), device->id) == 0) {
+        return GALV_KIN_ITSELF;
     }
     if (listed(galv_law_cell(t, row, "also"), device->id)) {
-        return 2;
+        return GALV_KIN_SILICON;
     }
-    return galv_same_generation(generation_of(id), device->arch) ? 1 : 0;
+    const char *arch = galv_law_cell(t, row, "arch");
+    if (same_architecture(arch, device->arch)) {
+        return GALV_KIN_ARCHITECTURE;
+    }
+    return galv_same_generation(arch, device->arch) ? GALV_KIN_GENERATION
+                                                    : GALV_KIN_NONE;
 }

@@ -34,9 +34,18 @@ double galv_law_number(galv_law_table *table, size_t row, const char *column,
  * generation. */
 bool galv_same_generation(const char *a, const char *b);
 
-/* How well a row fits a device: 3 itself, 2 the same silicon, 1 its generation, 0 not.
- */
-int galv_law_kinship(const galv_law_table *table, size_t row,
-                     const galv_device *device);
+/* How near the device that a row was measured on (columns device, also, arch) is to
+ * another; more is nearer. From the same silicon on the row's numbers are the device's
+ * own. */
+typedef enum galv_kinship {
+    GALV_KIN_NONE,
+    GALV_KIN_GENERATION,   /* first word of the architectures: Blackwell */
+    GALV_KIN_ARCHITECTURE, /* all of it but the host: Blackwell GB202 */
+    GALV_KIN_SILICON,      /* listed in the row: the same chip */
+    GALV_KIN_ITSELF
+} galv_kinship;
+
+galv_kinship galv_law_kinship(const galv_law_table *table, size_t row,
+                              const galv_device *device);
 
 #endif

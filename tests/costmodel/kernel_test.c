@@ -69,6 +69,45 @@ Test(costmodel_kernel, products_are_within_the_fits_error)
     galv_arena_free(arena);
 }
 
+/* Laws go by architecture: a row's is that of the catalog, and a device that nobody
+ * measured takes after its own kind: an RTX 5090 (GB202), which has as much power for
+ * two fifths of the peak, reaches no less of it than an RTX PRO 6000 does; by the law
+ * of a B200, of the same generation, it would. */
+Test(costmodel_kernel, laws_go_by_architecture)
+{
+    static const char *const tables[] = {"gemm", "attention", "collective"};
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    for (int i = 0; i < 3; i++) {
+        galv_csv table;
+        char path[512];
+        snprintf(path, sizeof path, "%s/costmodel/data/%s.csv", GALV_SOURCE_DIR,
+                 tables[i]);
+        cr_assert(galv_csv_read_file(&table, path, arena, &err) == GALV_OK);
+        for (size_t row = 0; row < table.n_rows; row++) {
+            galv_device device;
+            const char *id = cell(&table, row, "device");
+            cr_assert(galv_catalog_device(&device, id, &err) == GALV_OK, "%s", id);
+            cr_expect(strcmp(cell(&table, row, "arch"), device.arch) == 0, "%s: %s",
+                      tables[i], id);
+        }
+    }
+    static const char *const devices[] = {"rtx-5090", "rtx-pro-6000"};
+    double share[2];
+    for (int i = 0; i < 2; i++) {
+        galv_device device;
+        galv_cost cost;
+        cr_assert(galv_catalog_device(&device, devices[i], &err) == GALV_OK);
+        galv_costmodel *model = model_of(devices[i]);
+        galv_costmodel_gemm(&cost, model, GALV_BF16, 8192, 8192, 8192);
+        share[i] = cost.flop / cost.work_s / device.peak_flop_per_s[GALV_BF16];
+        galv_costmodel_free(model);
+    }
+    cr_expect(share[0] >= share[1], "%.3f of the peak, beside %.3f", share[0],
+              share[1]);
+    galv_arena_free(arena);
+}
+
 /* Published nccl-tests points of one A100 node, 64 KiB to 512 MiB. */
 Test(costmodel_kernel, collectives_are_within_the_fits_error)
 {
