@@ -286,6 +286,7 @@ BENCHMARKS := $(patsubst benchmarks/%.c,$(BUILD)/benchmarks/%,$(wildcard benchma
 $(BUILD)/benchmarks/%: $(BUILD)/obj/benchmarks/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+$(BUILD)/benchmarks/kernel_bench: $(patsubst %,$(BUILD)/obj/benchmarks/kernel_%.o,tables errors)
 COMPARE := $(BUILD)/benchmarks/compare-galvatron
 $(COMPARE): $(BUILD)/obj/benchmarks/compare_galvatron.o $(BUILD)/obj/benchmarks/galvatron_run.o $(LIBRARY)
 	@mkdir -p $(@D)
