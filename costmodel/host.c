@@ -10,12 +10,11 @@
  * device that of the long ones, and neither hides the other altogether. Of device
  * seconds d and host seconds h comes
  *
- *   t = sqrt(d^2 + h^2)
+ *   t = (d^e + h^e)^(1/e)
  *
- * which is the longer of the two where they are far apart, and 1.4 of either where they
- * are equal. The exponent was chosen by 400 runs on one node whose layers take 3 to 17
- * ms (vTrain): of the few that were tried between 1.35 and 2.5, near 2 is best. Left
- * out: what the host does for embedding and head, which is in chunk_us. */
+ * which is the longer of the two where they are far apart, and 2^(1/e) of either where
+ * they are equal (factor pace_exponent, 2). Left out: what the host does for embedding
+ * and head, which is in chunk_us. */
 #include "costmodel/layer_internal.h"
 
 #include <math.h>
@@ -80,7 +79,13 @@ double galv_layer_host_time(const galv_device_law *law, const galv_layer_share *
     return 1e-6 * us;
 }
 
-double galv_paced_time(double device_s, double host_s)
+double galv_paced_time(const galv_device_law *law, double device_s, double host_s)
 {
-    return sqrt(device_s * device_s + host_s * host_s);
+    double e = fmax(1, law->factors[GALV_FACTOR_PACE_EXPONENT]);
+    if (fabs(e - 2) < 1e-12) {
+        return sqrt(device_s * device_s + host_s * host_s);
+    }
+    double longer = fmax(device_s, host_s);
+    double shorter = fmin(device_s, host_s);
+    return longer > 0 ? longer * pow(1 + pow(shorter / longer, e), 1 / e) : 0;
 }

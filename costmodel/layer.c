@@ -492,21 +492,24 @@ static const galv_gemm_law *logit_law(const walk *w)
 
 /* Time of a product over that of one whose rows are whole units of 16 bytes, for rows
  * of 16-bit elements. Tensor cores take any length, best multiples of 8 elements.
- * Source: NVIDIA, Matrix Multiplication Background, section 4; fitted to logits of
- * 12564, 6282 and 50257 columns on A100 (vTrain runs). */
-static double misaligned(double columns, galv_precision precision)
+ * Source: NVIDIA, Matrix Multiplication Background, section 4; the times are factors
+ * (data/insitu.csv). */
+static double misaligned(const walk *w, double columns)
 {
-    if (precision <= GALV_TF32 || fmod(columns, 8) == 0) {
+    const double *factors = w->law->factors;
+    if (w->share->workload->precision <= GALV_TF32 || fmod(columns, 8) == 0) {
         return 1;
     }
-    return fmod(columns, 4) == 0 ? 1.5 : fmod(columns, 2) == 0 ? 2 : 2.2;
+    return factors[fmod(columns, 4) == 0   ? GALV_FACTOR_ROWS_OF_8
+                   : fmod(columns, 2) == 0 ? GALV_FACTOR_ROWS_OF_4
+                                           : GALV_FACTOR_ROWS_OF_2];
 }
 
 static void head(walk *w)
 {
     const galv_layer_share *s = w->share;
     galv_gemm_law law = *logit_law(w);
-    law.factor *= misaligned(s->vocab, s->workload->precision);
+    law.factor *= misaligned(w, s->vocab);
     norm(w, s->region_tokens);
     add_product(w, &law, s->head_tokens, s->group->hidden_size, s->vocab);
     double logits = s->head_tokens * s->vocab;

@@ -101,7 +101,7 @@ double galv_layer_host_time(const galv_device_law *law, const galv_layer_share *
 
 /* Seconds of work that takes the device and the host so long when neither waits for the
  * other (see host.c); at least the longer of the two. */
-double galv_paced_time(double device_s, double host_s);
+double galv_paced_time(const galv_device_law *law, double device_s, double host_s);
 
 /* Does selective recomputation go by operation (see layer.c)? */
 bool galv_layer_is_op_selective(const galv_layer_share *share,

@@ -187,7 +187,7 @@ static void wait_for_host(galv_cost *cost, const galv_costmodel *model,
     }
     double device_s =
         busy_s + count * collectives_beside(model, law, plan, operation, share);
-    galv_cost_add(cost, galv_paced_time(device_s, host_s) - device_s,
+    galv_cost_add(cost, galv_paced_time(law, device_s, host_s) - device_s,
                   GALV_PROVENANCE_FITTED, 0);
 }
 

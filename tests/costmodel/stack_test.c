@@ -66,6 +66,36 @@ Test(costmodel_stack, host_and_device_pace_a_layer_in_turns)
     }
 }
 
+/* A profile may say by another exponent how they share the pace: at 1 they add up. */
+Test(costmodel_stack, the_exponent_of_the_pace_is_a_factor)
+{
+    static const char *const names[] = {"pace_exponent", "host_forward_us"};
+    galv_job job;
+    galv_err err = GALV_ERR_INIT;
+    test_gpt_job(&job, 6, 4096, 64, 4096, 51200, 1, 64);
+    double device_s = paced(&job, 1, 0, 0);
+    for (int exponent = 1; exponent <= 3; exponent++) {
+        double values[] = {exponent, 1e6 * device_s};
+        galv_profile *profile = galv_profile_new();
+        for (int i = 0; i < 2; i++) {
+            galv_profile_row row = {
+                .kind = GALV_PROFILE_FACTOR, .precision = -1, .value = values[i]};
+            strcpy(row.op, names[i]);
+            cr_assert_eq(galv_profile_add(profile, &row, &err), GALV_OK);
+        }
+        galv_strategy s = strategy(1, 1, 8, 0);
+        test_plan p;
+        test_uniform_plan(&p, &job, &s, 1, 1);
+        galv_costmodel *model = test_model(&job, profile);
+        double time_s =
+            test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 2, 1).work_s;
+        cr_expect_float_eq(time_s / device_s, pow(2, 1.0 / exponent), 1e-9, "%d: %g",
+                           exponent, time_s / device_s);
+        galv_costmodel_free(model);
+        galv_profile_free(profile);
+    }
+}
+
 /* Each collective of tensor parallelism waits for the slowest of t hosts: log2 t times
  * the factor, two a pass, none where there is one rank. */
 Test(costmodel_stack, hosts_wait_for_each_other_at_every_collective)
