@@ -58,15 +58,12 @@ static inline double galv_gradient_bytes(const galv_workload *workload)
     return workload->grad_precision <= GALV_TF32 ? 4 : 2;
 }
 
-/* Can a tensor-parallel collective run beside the products of a backward pass?
- * Megatron-LM starts it before the weight gradients since the end of 2021
- * (release 3.0); the code that Megatron-DeepSpeed left it at, and SC'21's, waits for
- * it. */
+/* Can a tensor-parallel collective run beside the products of a backward pass? The code
+ * that Megatron-DeepSpeed left Megatron-LM at, and SC'21's, waits for it. */
 static inline bool galv_tp_runs_beside(const galv_workload *workload, int32_t zero)
 {
-    bool early = workload->software_year > 0 && workload->software_year <= 2021;
-    return !(workload->software == GALV_SOFTWARE_MEGATRON &&
-             (early || galv_is_megatron_deepspeed(workload, zero)));
+    return !galv_software_is_before(workload, GALV_CHANGE_BEGINS_BEFORE_WEIGHTS) &&
+           !galv_is_megatron_deepspeed(workload, zero);
 }
 
 /* Parameters of one layer on one rank, as measured where they were. */

@@ -130,13 +130,9 @@ static double router_bytes(const galv_layer_share *s)
     return bytes;
 }
 
-/* Are rows weighed by the router's probability inside the expert? A year not told is
- * this one. */
 static bool is_weighed_inside(const galv_layer_share *s)
 {
-    int32_t year = s->workload->software_year;
-    return s->workload->software == GALV_SOFTWARE_MEGATRON &&
-           (year == 0 || year >= 2025);
+    return galv_software_has(s->workload, GALV_CHANGE_WEIGHS_ROWS_INSIDE);
 }
 
 static double experts_bytes(const galv_layer_share *s)

@@ -3,6 +3,7 @@
 #define GALV_COSTMODEL_LAYER_INTERNAL_H
 
 #include "costmodel/device_law_internal.h"
+#include "costmodel/software_internal.h"
 #include "plan/model.h"
 #include "plan/operation.h"
 #include "plan/plan.h"
@@ -61,8 +62,7 @@ static inline bool galv_layer_is_block(galv_layer_kind kind)
 static inline bool galv_is_megatron_deepspeed(const galv_workload *workload,
                                               int32_t zero)
 {
-    return workload->software == GALV_SOFTWARE_MEGATRON && zero > 0 &&
-           workload->software_year > 0 && workload->software_year <= 2022;
+    return zero > 0 && galv_software_is_before(workload, GALV_CHANGE_SHARDS_ITSELF);
 }
 
 /* Ranks that each expert is cut over. Megatron-LM cuts experts by tp unless told

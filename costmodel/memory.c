@@ -158,13 +158,6 @@ static void add_context(galv_stage_memory *memory, const galv_plan *plan,
         factors[GALV_FACTOR_SLACK] * held;
 }
 
-/* Does the current Transformer Engine run the products? A year not told is this one. */
-static bool is_current_megatron(const galv_workload *workload)
-{
-    int32_t year = workload->software_year;
-    return workload->software == GALV_SOFTWARE_MEGATRON && (year == 0 || year >= 2025);
-}
-
 /* Workspaces of products. cuBLAS: 32 MiB for the thread that runs forward and as much
  * for the one that runs backward (PyTorch's default from Hopper on, and what
  * CUBLAS_WORKSPACE_CONFIG=:4096:8 of reproducible runs asks for anywhere).
@@ -175,8 +168,7 @@ static double workspace(const galv_costmodel *model, const galv_plan *plan,
 {
     const galv_job *job = &model->job;
     const double cublas = 2 * 32 * MIB;
-    int32_t year = job->workload.software_year;
-    if (job->workload.software != GALV_SOFTWARE_MEGATRON || (year > 0 && year < 2023)) {
+    if (!galv_software_has(&job->workload, GALV_CHANGE_HAS_TRANSFORMER_ENGINE)) {
         return cublas;
     }
     bool experts = false;
@@ -192,10 +184,9 @@ static double workspace(const galv_costmodel *model, const galv_plan *plan,
 static double gather_buffer(const galv_costmodel *model, const galv_layer_share *share)
 {
     const galv_workload *workload = &model->job.workload;
-    int32_t year = workload->software_year;
-    bool old = year > 0 && year < 2023;
     bool own = share->group->kind == GALV_LAYER_HEAD ||
-               (old && galv_layer_is_block(share->group->kind));
+               (!galv_software_has(workload, GALV_CHANGE_HAS_TRANSFORMER_ENGINE) &&
+                galv_layer_is_block(share->group->kind));
     return workload->software == GALV_SOFTWARE_MEGATRON && own &&
                    share->region_tokens < share->tokens
                ? galv_weight_bytes(workload) * share->tokens * share->group->hidden_size
@@ -203,13 +194,14 @@ static double gather_buffer(const galv_costmodel *model, const galv_layer_share 
 }
 
 /* Where gradients of weights are summed into the main ones by the products themselves,
- * autograd still wants some: Transformer Engine gives it an empty one, since 2.3 (2025)
- * one for each shape, kept for good. */
+ * autograd still wants some: Transformer Engine gives it an empty one, by now one for
+ * each shape, kept for good. */
 static double add_placeholders(galv_weight_shapes *seen, const galv_costmodel *model,
                                const galv_layer_share *share)
 {
     const galv_workload *workload = &model->job.workload;
-    return is_current_megatron(workload) && workload->precision > GALV_TF32
+    return galv_software_has(workload, GALV_CHANGE_KEEPS_EMPTY_GRADIENTS) &&
+                   workload->precision > GALV_TF32
                ? galv_weight_bytes(workload) * galv_layer_add_shapes(seen, share)
                : 0;
 }

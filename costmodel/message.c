@@ -173,17 +173,15 @@ static double layer_message(const galv_layer_share *share,
 
 /* Share of the bytes of an all-to-all over experts that crosses nodes when a token goes
  * once to each node that has experts for it, and is copied there: of k choices among
- * experts on N nodes, N (1 - (1 - 1/N)^k) nodes are expected. Megatron Core has such
- * dispatchers since 2025. Source: DeepSeek-V3 (arXiv 2412.19437), section 3.2.2;
- * DeepEP.
+ * experts on N nodes, N (1 - (1 - 1/N)^k) nodes are expected. Source: DeepSeek-V3
+ * (arXiv 2412.19437), section 3.2.2; DeepEP.
  */
 static double sent_once_per_node(const galv_workload *workload, const galv_group *group,
                                  double topk)
 {
-    bool has = workload->software == GALV_SOFTWARE_MEGATRON &&
-               (workload->software_year == 0 || workload->software_year >= 2025);
     double nodes = group->n_nodes;
-    if (!has || nodes <= 1 || topk <= 1) {
+    if (!galv_software_has(workload, GALV_CHANGE_SENDS_TOKENS_ONCE) || nodes <= 1 ||
+        topk <= 1) {
         return 1;
     }
     return nodes * (1 - pow(1 - 1 / nodes, topk)) / topk;

@@ -1,4 +1,5 @@
 /* What a stack does beside its kernels. */
+#include "costmodel/software_internal.h"
 #include "tests/costmodel/job.h"
 #include "tests/support/leaks.h"
 
@@ -267,4 +268,27 @@ Test(costmodel_stack, factors_can_be_asked_for)
                        0);
     cr_expect(isnan(galv_costmodel_factor("gem", device, &job.workload, NULL)));
     galv_profile_free(profile);
+}
+
+/* What a release changed is there from its year on, and where no year is told; of other
+ * software it says nothing. */
+Test(costmodel_stack, changes_of_software_begin_with_their_year)
+{
+    galv_workload w = GALV_WORKLOAD_INIT;
+    for (int change = 0; change < GALV_N_CHANGES; change++) {
+        galv_change_row row = galv_change_of((galv_change)change);
+        w.software = row.software;
+        w.software_year = row.year;
+        cr_expect(galv_software_has(&w, (galv_change)change));
+        cr_expect_not(galv_software_is_before(&w, (galv_change)change));
+        w.software_year--;
+        cr_expect_not(galv_software_has(&w, (galv_change)change));
+        cr_expect(galv_software_is_before(&w, (galv_change)change));
+        w.software_year = 0;
+        cr_expect(galv_software_has(&w, (galv_change)change));
+        w.software = GALV_SOFTWARE_OTHER;
+        w.software_year = row.year - 1;
+        cr_expect_not(galv_software_has(&w, (galv_change)change));
+        cr_expect_not(galv_software_is_before(&w, (galv_change)change));
+    }
 }
