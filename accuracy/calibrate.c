@@ -38,7 +38,6 @@
 #include <string.h>
 
 #define LEAST_NOISE  0.025
-#define SOURCE_RUNS  12.0
 #define MAX_ROUNDS   6
 #define MAX_STEP     0.5  /* of a knob in one round */
 #define SETTLED_STEP 1e-3 /* what moved by less did not move */
@@ -91,7 +90,7 @@ static void weigh(fitting *f)
             same += alike;
             first = alike && j < first ? j : first;
         }
-        f->weight[i] = fmin(same, SOURCE_RUNS) / same;
+        f->weight[i] = fmin(same, GALV_SOURCE_RUNS) / same;
         f->group[i] = first == i ? f->n_groups++ : f->group[first];
     }
 }

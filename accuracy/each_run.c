@@ -10,9 +10,8 @@
 #include <math.h>
 #include <string.h>
 
-#define MIN_RUNS    4
-#define SOURCE_RUNS 12.0 /* a source counts for no more, as in calibrate.c */
-#define HARM        0.01 /* of the others' error: what is more is counted as harm */
+#define MIN_RUNS 4
+#define HARM     0.01 /* of the others' error: what is more is counted as harm */
 
 typedef struct each {
     size_t n;
@@ -152,7 +151,7 @@ static galv_status look_at(each *e, const galv_profile *base,
     }
     e->n = n;
     for (size_t i = 0; i < n; i++) {
-        e->weight[i] = fmin((double)n, SOURCE_RUNS) / (double)n;
+        e->weight[i] = fmin((double)n, GALV_SOURCE_RUNS) / (double)n;
     }
     return GALV_OK;
 }

@@ -55,7 +55,6 @@ extern const char galv_data_residuals_csv[];
 extern const size_t galv_data_residuals_csv_length;
 
 #define HOST_SPREAD    0.19
-#define MOST_RUNS      12.0
 #define ABOVE_RUNS     10.0
 #define SHOWN_MIN_RUNS 5
 #define T4_95          2.1318467863266499
@@ -318,7 +317,7 @@ static size_t pick_level(weighed *picked, size_t *n_of, double *total,
         if (items[i].level >= level) {
             double same = (double)n_of[items[i].source];
             picked[n_picked] = items[i];
-            picked[n_picked].weight = fmin(same, MOST_RUNS) / same;
+            picked[n_picked].weight = fmin(same, GALV_SOURCE_RUNS) / same;
             *total += picked[n_picked++].weight;
         }
     }

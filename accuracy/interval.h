@@ -16,6 +16,9 @@
 /* The share of runs that the interval is made to hold. */
 #define GALV_INTERVAL_COVERAGE 0.90
 
+/* A source of many runs counts for no more than this. */
+#define GALV_SOURCE_RUNS 12.0
+
 /* The fewest like runs without which a regime is not validated. */
 #define GALV_INTERVAL_MIN_RUNS 3
 

@@ -20,7 +20,7 @@
  * nothing in it.
  *
  * The first step has all weights 1. What is left open of x is the inverse of the last
- * equations' matrix (Laplace's approximation). */
+ * equations' matrix (Laplace's approximation). A fit that does not settle is none. */
 #include "accuracy/shrinkage.h"
 
 #include <gsl/gsl_linalg.h>
@@ -30,7 +30,7 @@
 
 #define DEGREES    4.0
 #define SCALE_RUNS 2.5
-#define MAX_STEPS  200
+#define MAX_STEPS  1000
 #define TOLERANCE  1e-7
 
 static double t_weight(double t_squared)
@@ -104,6 +104,13 @@ static void equations(double *a, double *z, const galv_shrinkage *p, const doubl
     }
 }
 
+/* Whole steps settle within a few dozen; where runs contradict one another they may go
+ * to and fro between two solutions, which shorter ones do not. */
+static double step_length(int step)
+{
+    return step < 50 ? 1 : 0.5;
+}
+
 static galv_status solve(double *x, double *sd, const galv_shrinkage *p, double *room)
 {
     size_t size = p->n_factors + p->n_groups;
@@ -114,7 +121,8 @@ static galv_status solve(double *x, double *sd, const galv_shrinkage *p, double 
     gsl_matrix_view matrix = gsl_matrix_view_array(a, size, size);
     gsl_vector_view vector = gsl_vector_view_array(z, size);
     double m2 = 1;
-    for (int step = 0; step < MAX_STEPS; step++) {
+    bool settled = false;
+    for (int step = 0; step < MAX_STEPS && !settled; step++) {
         double change = 0;
         equations(a, z, p, step == 0 ? NULL : at, m2, row);
         if (gsl_linalg_cholesky_decomp1(&matrix.matrix) != 0 ||
@@ -123,12 +131,13 @@ static galv_status solve(double *x, double *sd, const galv_shrinkage *p, double 
         }
         for (size_t k = 0; k < size; k++) {
             change = fmax(change, fabs(z[k] - at[k]));
-            at[k] = z[k];
+            at[k] += step_length(step) * (z[k] - at[k]);
         }
-        if (step > 0 && change < TOLERANCE) {
-            break;
-        }
-        m2 = find_m2(p, at, m2);
+        settled = step > 0 && change < TOLERANCE;
+        m2 = settled ? m2 : find_m2(p, at, m2);
+    }
+    if (!settled) {
+        return GALV_UNAVAILABLE;
     }
     memcpy(x, at, p->n_factors * sizeof *x);
     if (sd != NULL) {
@@ -152,6 +161,12 @@ galv_status galv_shrinkage_solve(double *x, double *sd, const galv_shrinkage *pr
     }
     galv_status status = solve(x, sd, problem, room);
     free(room);
+    if (status == GALV_UNAVAILABLE) {
+        return galv_fail(err, status,
+                         "a fit to %zu runs has not settled after %d steps: they "
+                         "contradict one another",
+                         problem->n, MAX_STEPS);
+    }
     return status == GALV_OK
                ? GALV_OK
                : galv_fail(err, status, "the equations of a fit cannot be solved");

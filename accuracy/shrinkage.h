@@ -27,7 +27,8 @@ typedef struct galv_shrinkage {
  * far from all others pulls less, not more, and factors that several runs agree on go
  * as far as these say. With one run, one factor of jacobian 1 and a small y: x = y sd^2
  * / (sd^2 + scale^2). O(n (n_factors + n_groups)^2) a step. Errors: GALV_NO_MEMORY;
- * GALV_INTERNAL when the equations cannot be solved. */
+ * GALV_UNAVAILABLE when the factors do not settle; GALV_INTERNAL when the equations
+ * cannot be solved. */
 galv_status galv_shrinkage_solve(double *x, double *sd, const galv_shrinkage *problem,
                                  galv_err *err);
 
