@@ -25,7 +25,8 @@
  * out, the same, with every source off by its own.
  *
  * Predictions are nearly straight in x (accuracy/sensitivity.h), so a few rounds of
- * predicting, solving and predicting again settle it. Left out: memory (measured peaks
+ * predicting, solving and predicting again settle it; derivatives are made anew after
+ * long steps. Left out: memory (measured peaks
  * could fit "activation_stack"), and what a timeline tells beyond its length. */
 #include "accuracy/calibrate.h"
 
@@ -38,8 +39,9 @@
 #include <string.h>
 
 #define LEAST_NOISE  0.025
-#define MAX_ROUNDS   6
+#define MAX_ROUNDS   12
 #define MAX_STEP     0.5  /* of a knob in one round */
+#define BENT_STEP    0.02 /* after which derivatives are no longer those of before */
 #define SETTLED_STEP 1e-3 /* what moved by less did not move */
 #define NORMAL_95    1.6448536269514722
 
@@ -143,15 +145,15 @@ static void set_prior(galv_stack_fit *fit, fitting *f, double between)
         galv_shrinkage_narrow(f->prior, &problem, narrow ? between : HUGE_VAL);
 }
 
-/* One round: predictions at x, and the knobs that suit them. Returns the largest step.
- */
+/* One round: predictions at x, and the knobs that suit them. `largest`: the largest
+ * step of the round before, and of this one. */
 static galv_status next_round(double *largest, galv_stack_fit *fit, fitting *f,
                               const galv_residual_spread *spread, int round,
                               galv_err *err)
 {
     double x[GALV_N_KNOBS];
     galv_status status =
-        galv_sensitivities(f->log_s, round % 3 == 0 ? f->jacobian : NULL, NULL,
+        galv_sensitivities(f->log_s, *largest > BENT_STEP ? f->jacobian : NULL, NULL,
                            &f->stack, f->x, f->n_jobs, err);
     if (status != GALV_OK) {
         return status;
@@ -197,7 +199,11 @@ static galv_status fit_knobs(galv_stack_fit *fit, fitting *f, galv_err *err)
             return status;
         }
     }
-    return status;
+    return largest > BENT_STEP
+               ? galv_fail(err, GALV_UNAVAILABLE,
+                           "a fit to %zu runs has not settled after %d rounds",
+                           f->stack.n, MAX_ROUNDS)
+               : GALV_OK;
 }
 
 /* ---- a stack ---- */

@@ -60,7 +60,7 @@ typedef struct galv_calibration {
 /* Fits every stack. `base` (NULL allowed) is a profile that holds before and stays in
  * force. Errors: GALV_INPUT when one device and precision was run with two kinds of
  * software (a profile could not tell them apart) or no run can be predicted,
- * GALV_NO_MEMORY. */
+ * GALV_UNAVAILABLE when a fit does not settle, GALV_NO_MEMORY. */
 galv_status galv_calibrate(galv_calibration *calibration, const galv_measured_run *runs,
                            size_t n_runs, const galv_profile *base,
                            galv_calibration_for purpose, int n_jobs, galv_arena *arena,
