@@ -82,15 +82,34 @@ static galv_status predict_stage_times(galv_validated_case *out, galv_arena *are
 
 /* ---- one case ---- */
 
-/* The peak as the case measured it: PyTorch's allocator does not see the context. */
-static double peak_of_kind(const galv_result *result, const char *memory_kind)
+/* The peak of a stage as the case measured it: PyTorch's allocator counts what it hands
+ * out (torch_peak) or what it has of the driver (torch_reserved); nvidia-smi sees all
+ * of the process; what is not known is taken for all that is needed. */
+static double stage_peak_of_kind(const galv_stage_result *stage,
+                                 const galv_kept_memory *kept, const char *memory_kind)
+{
+    double needed = stage->peak_memory_bytes;
+    double allocated = needed - stage->memory[GALV_MEMORY_CONTEXT];
+    bool in_step =
+        stage->peak.has_operation && stage->peak.operation.kind == GALV_OP_OPTIMIZER;
+    double flat = in_step ? 0 : kept->flat_bytes;
+    if (strcmp(memory_kind, "torch_peak") == 0) {
+        return allocated;
+    }
+    if (strcmp(memory_kind, "torch_reserved") == 0) {
+        return allocated + kept->slack_bytes + flat;
+    }
+    return strcmp(memory_kind, "nvidia_smi") == 0 ? needed + flat : needed;
+}
+
+static double peak_of_kind(const galv_result *result, const galv_costmodel *model,
+                           const galv_plan *plan, const char *memory_kind)
 {
     double peak = 0;
-    bool allocator = strcmp(memory_kind, "torch_peak") == 0;
     for (int32_t i = 0; i < result->n_stages; i++) {
-        const galv_stage_result *stage = &result->stages[i];
-        double outside = allocator ? stage->memory[GALV_MEMORY_CONTEXT] : 0;
-        peak = fmax(peak, stage->peak_memory_bytes - outside);
+        galv_kept_memory kept;
+        galv_costmodel_kept(&kept, model, plan, i);
+        peak = fmax(peak, stage_peak_of_kind(&result->stages[i], &kept, memory_kind));
     }
     return peak;
 }
@@ -112,6 +131,10 @@ static galv_status predict_plan(galv_validated_case *out, galv_stage_result **st
         return status;
     }
     status = galv_evaluate(&result, model, plan, &options, arena, err);
+    if (status == GALV_OK) {
+        out->predicted_peak_memory_bytes =
+            peak_of_kind(&result, model, plan, out->measured->memory_kind);
+    }
     galv_costmodel_free(model);
     if (status != GALV_OK) {
         return status;
@@ -123,8 +146,6 @@ static galv_status predict_plan(galv_validated_case *out, galv_stage_result **st
     }
     memcpy(*stages, result.stages, n_stages * sizeof **stages);
     out->predicted_iteration_time_s = result.iteration_time_s;
-    out->predicted_peak_memory_bytes =
-        peak_of_kind(&result, out->measured->memory_kind);
     galv_run_kind_init(&out->kind, &job, plan, &result);
     result.stages = NULL;
     out->result = result;

@@ -50,6 +50,23 @@ void galv_costmodel_operation(galv_cost *cost, const galv_costmodel *model,
 void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel *model,
                                  const galv_plan *plan, int32_t stage);
 
+/* What a process takes of its device beside what PyTorch's allocator hands out (its
+ * "allocated"): slack and flat temporaries are "reserved" as well, the driver is seen
+ * by nvidia-smi alone. */
+typedef struct galv_kept_memory {
+    double driver_bytes; /* CUDA, its modules and libraries; collectives */
+    double slack_bytes;  /* between and around what is held */
+    double flat_bytes;   /* temporaries of the reduction and the step, of which the
+                            allocator keeps the memory beside that of activations; 0
+                            where the software makes none that large. Out of memory, it
+                            is given back: whether a plan fits does not hang on it */
+} galv_kept_memory;
+
+/* Of a rank of a stage. GALV_MEMORY_CONTEXT of galv_costmodel_stage_memory is driver
+ * and slack. O(layers). */
+void galv_costmodel_kept(galv_kept_memory *kept, const galv_costmodel *model,
+                         const galv_plan *plan, int32_t stage);
+
 /* Model FLOP of one iteration, the whole cluster: forward and backward without
  * recomputation, full (not causal) attention, as Megatron-LM and MFU count it.
  * Source: Narayanan et al. 2021 (arXiv 2104.04473) eq. 3 less its recompute term;

@@ -92,9 +92,7 @@ void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *fact
             : galv_padded_vocab(group->vocab_size, share->tp, workload->software) /
                   share->tp;
     share->head_tokens = facts->image ? samples : share->tokens;
-    share->sums_apart = galv_is_megatron_deepspeed(workload, strategy->zero) &&
-                        workload->precision == GALV_BF16 &&
-                        workload->grad_precision <= GALV_TF32;
+    share->sums_apart = galv_sums_apart(workload, strategy->zero);
     bool chooses = workload->software == GALV_SOFTWARE_MEGATRON &&
                    strategy->recompute == GALV_RECOMPUTE_SELECTIVE;
     share->again = chooses ? workload->recompute_modules : 0;

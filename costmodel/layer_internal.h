@@ -65,6 +65,26 @@ static inline bool galv_is_megatron_deepspeed(const galv_workload *workload,
     return zero > 0 && galv_software_is_before(workload, GALV_CHANGE_SHARDS_ITSELF);
 }
 
+/* Is it DeepSpeed that shards, under kernels of its own or Megatron's? */
+static inline bool galv_is_deepspeed(const galv_workload *workload, int32_t zero)
+{
+    return galv_is_megatron_deepspeed(workload, zero) ||
+           (workload->software == GALV_SOFTWARE_DEEPSPEED && zero > 0);
+}
+
+/* Are bf16 gradients summed into fp32 ones by kernels of their own, and both kept?
+ * Source: DeepSpeed, runtime/bf16_optimizer.py. */
+static inline bool galv_sums_apart(const galv_workload *workload, int32_t zero)
+{
+    return galv_is_megatron_deepspeed(workload, zero) &&
+           workload->precision == GALV_BF16 && workload->grad_precision <= GALV_TF32;
+}
+
+/* Bytes for each parameter that a rank steps, of the flat 16-bit gradient of its shard
+ * and the fp32 copy of that. Source: DeepSpeed, stage_1_and_2.py, step; ColossalAI's
+ * optimizer and InternEvo's after it. */
+#define GALV_FLAT_STEP_BYTES 6.0
+
 /* Ranks that each expert is cut over. Megatron-LM cuts experts by tp unless told
  * otherwise (--expert-tensor-parallel-size), which is told where ep takes the
  * tensor-parallel ranks too, and for experts narrower than the model, which nobody

@@ -33,12 +33,14 @@
  *   - Sharded gradients (stages 2, 3) exist whole while they are reduced: transient of
  *     the REDUCE_SCATTER.
  *
- * Context: CUDA and its modules, and NCCL for each kind of group. Left out: the
- * allocator's fragmentation beyond 2 % (Megatron) or 4 % of what is held throughout.
- * These and what the optimizer holds are factors (data/insitu.csv) that a profile may
- * replace by its machine's own. */
+ * Context: CUDA and its modules, and NCCL for each kind of group. What the allocator
+ * keeps of large temporaries is told apart (galv_costmodel_kept): short of memory, it
+ * gives that back. Left out: the allocator's fragmentation beyond 2 % (Megatron) or 4 %
+ * of what is held throughout. These and what the optimizer holds are factors
+ * (data/insitu.csv) that a profile may replace by its machine's own. */
 #include "costmodel/message_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MIB 1048576.0
@@ -78,8 +80,7 @@ static state_bytes state_of(const galv_workload *workload, const galv_device_law
 {
     state_bytes s = {galv_weight_bytes(workload), galv_gradient_bytes(workload),
                      law->factors[GALV_FACTOR_OPTIMIZER]};
-    if (galv_is_megatron_deepspeed(workload, zero) &&
-        workload->precision == GALV_BF16 && s.gradients > 2) {
+    if (galv_sums_apart(workload, zero)) {
         s.gradients += 2;
     }
     if (workload->software == GALV_SOFTWARE_EAGER && zero == 3) {
@@ -129,8 +130,8 @@ static void add_states(galv_stage_memory *memory, const galv_workload *workload,
         parameters * s.optimizer / (strategy->zero >= 1 ? shards : 1);
 }
 
-static void add_context(galv_stage_memory *memory, const galv_plan *plan,
-                        const galv_device_law *law)
+/* CUDA, its modules and libraries; NCCL, and its buffers for each kind of group. */
+static double driver_bytes(const galv_plan *plan, const galv_device_law *law)
 {
     double groups = plan->pp > 1 ? 1 : 0;
     int32_t tp = 1;
@@ -146,16 +147,19 @@ static void add_context(galv_stage_memory *memory, const galv_plan *plan,
     }
     const double *factors = law->factors;
     groups += (tp > 1) + (cp > 1) + (ep > 1) + (dp > 1);
+    return (factors[GALV_FACTOR_CONTEXT] +
+            (groups > 0 ? factors[GALV_FACTOR_COLLECTIVES] : 0) +
+            factors[GALV_FACTOR_GROUP] * groups) *
+           MIB;
+}
+
+static double slack_bytes(const galv_stage_memory *memory, const galv_device_law *law)
+{
     double held = 0;
     for (int use = 0; use < GALV_MEMORY_CONTEXT; use++) {
         held += memory->bytes[use];
     }
-    memory->bytes[GALV_MEMORY_CONTEXT] =
-        (factors[GALV_FACTOR_CONTEXT] +
-         (groups > 0 ? factors[GALV_FACTOR_COLLECTIVES] : 0) +
-         factors[GALV_FACTOR_GROUP] * groups) *
-            MIB +
-        factors[GALV_FACTOR_SLACK] * held;
+    return law->factors[GALV_FACTOR_SLACK] * held;
 }
 
 /* Workspaces of products. cuBLAS: 32 MiB for the thread that runs forward and as much
@@ -288,7 +292,69 @@ void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel
         }
     }
     memory->bytes[GALV_MEMORY_BUFFERS] += standing_buffers(model, plan, stage);
-    add_context(memory, plan, galv_costmodel_law(model, plan, stage));
+    const galv_device_law *law = galv_costmodel_law(model, plan, stage);
+    memory->bytes[GALV_MEMORY_CONTEXT] =
+        driver_bytes(plan, law) + slack_bytes(memory, law);
+}
+
+/* ---- what an allocator keeps ---- */
+
+/* Bytes of a bucket of DeepSpeed's: 5e8 elements of 16 bits. Source: DeepSpeed,
+ * reduce_bucket_size, allgather_bucket_size, MEMORY_OPT_ALLREDUCE_SIZE. */
+#define BUCKET_BYTES 1e9
+
+/* Large temporaries of DeepSpeed's reduction and step. ZeRO-1 and -2 put the gradients
+ * of a bucket into one tensor to reduce them, those of the shard into another for the
+ * step, and that into fp32; BF16_Optimizer makes a bf16 copy of all fp32 gradients at
+ * once to reduce them. Both gather weights by buckets, whose parts PyTorch puts into
+ * one tensor first. They come when activations are let go, but are larger than any of
+ * the blocks that held those, so that the allocator asks the driver for more and keeps
+ * it. Source: DeepSpeed, runtime/zero/stage_1_and_2.py (step, allreduce_bucket),
+ * runtime/engine.py (allreduce_bucket, communication_data_type), runtime/utils.py
+ * (all_gather_dp_groups); PyTorch, CUDACachingAllocator, ProcessGroupNCCL::allgather.
+ */
+static double flat_bytes(const galv_costmodel *model, const galv_plan *plan,
+                         int32_t stage)
+{
+    const galv_workload *workload = &model->job.workload;
+    double bytes = 0;
+    double parameters = 0;
+    bool spread = false;
+    for (int32_t chunk = 0; chunk < galv_plan_n_chunks(plan); chunk++) {
+        int32_t v = galv_plan_virtual_stage(plan, stage, chunk);
+        for (int32_t layer = plan->first_layer[v]; layer < plan->first_layer[v + 1];
+             layer++) {
+            const galv_strategy *strategy = galv_plan_strategy(plan, layer);
+            if (!galv_is_deepspeed(workload, strategy->zero) || strategy->zero > 2) {
+                continue;
+            }
+            const galv_layer_group *group = galv_model_layer(&model->job.model, layer);
+            galv_local_parameters local =
+                galv_count_local(model, group, strategy, plan->pp);
+            double dense = galv_dense_shards(plan, strategy);
+            double experts = galv_expert_shards(workload, group, plan, strategy);
+            bool apart = galv_sums_apart(workload, strategy->zero);
+            spread = spread || dense > 1;
+            parameters += local.dense + local.experts;
+            bytes += apart ? 2 * (local.dense + local.experts)
+                           : GALV_FLAT_STEP_BYTES *
+                                 (local.dense / dense + local.experts / experts);
+        }
+    }
+    double bucket = fmin(BUCKET_BYTES, 2 * parameters);
+    return bytes + (spread ? 2 * bucket : 0);
+}
+
+void galv_costmodel_kept(galv_kept_memory *kept, const galv_costmodel *model,
+                         const galv_plan *plan, int32_t stage)
+{
+    const galv_device_law *law = galv_costmodel_law(model, plan, stage);
+    galv_stage_memory memory;
+    galv_costmodel_stage_memory(&memory, model, plan, stage);
+    memory.bytes[GALV_MEMORY_CONTEXT] = 0;
+    kept->driver_bytes = driver_bytes(plan, law);
+    kept->slack_bytes = slack_bytes(&memory, law);
+    kept->flat_bytes = flat_bytes(model, plan, stage);
 }
 
 /* ---- by operation ---- */

@@ -26,11 +26,10 @@
  * the root of the second moment and the update, both fp32; and the fp32 copy of
  * gradients kept in 16 bits, by Megatron-LM's mixed-precision optimizer (which lets it
  * go before the next forward) and by runtimes of their own (InternEvo's hybrid
- * optimizer). There stages 1 and 2 make that copy of a flat one of the shard's 16-bit
- * gradients, which lives as long (ColossalAI's optimizer and InternEvo's after it). */
+ * optimizer). DeepSpeed and those under stages 1 and 2 make that copy of a flat one of
+ * the shard's 16-bit gradients, which lives as long. */
 #define UNFUSED_STEP_BYTES  8.0
 #define GRADIENT_COPY_BYTES 4.0
-#define FLAT_GRADIENT_BYTES 2.0
 
 /* ---- computation ---- */
 
@@ -350,23 +349,32 @@ static bool add_measured_step(galv_cost *cost, const galv_costmodel *model,
     return true;
 }
 
+/* What a step takes for each parameter that the rank steps. */
+static double step_bytes(const galv_workload *workload, int32_t zero)
+{
+    bool other = workload->software == GALV_SOFTWARE_OTHER;
+    bool narrow = workload->precision > GALV_TF32;
+    bool narrow_gradients = workload->grad_precision > GALV_TF32;
+    bool copies =
+        other || (workload->software == GALV_SOFTWARE_MEGATRON && narrow_gradients);
+    double unfused =
+        other || workload->software == GALV_SOFTWARE_EAGER ? UNFUSED_STEP_BYTES : 0;
+    bool is_flat =
+        (zero == 1 || zero == 2) &&
+        (other ? narrow : galv_is_deepspeed(workload, zero) && narrow_gradients);
+    return unfused + (is_flat  ? GALV_FLAT_STEP_BYTES
+                      : copies ? GRADIENT_COPY_BYTES
+                               : 0);
+}
+
 static void price_optimizer(galv_cost *cost, const galv_costmodel *model,
                             const galv_plan *plan, const galv_operation *operation)
 {
     const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
     const galv_workload *workload = &model->job.workload;
     galv_run_parameters run = galv_count_run(model, plan, operation);
-    bool other = workload->software == GALV_SOFTWARE_OTHER;
     int32_t zero = galv_plan_strategy(plan, operation->first_layer)->zero;
-    bool is_flat = other && workload->precision > GALV_TF32 && (zero == 1 || zero == 2);
-    double each = other && is_flat ? FLAT_GRADIENT_BYTES : 0;
-    if (other || workload->software == GALV_SOFTWARE_EAGER) {
-        each += UNFUSED_STEP_BYTES;
-    }
-    if (other || (workload->software == GALV_SOFTWARE_MEGATRON &&
-                  workload->grad_precision > GALV_TF32)) {
-        each += GRADIENT_COPY_BYTES;
-    }
+    double each = step_bytes(workload, zero);
     each *= law->factors[GALV_FACTOR_STEP_TRANSIENT];
     cost->transient_bytes = each * (run.dense_shard + run.experts_shard);
     if (model->measured.n_series == 0) {

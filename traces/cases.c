@@ -16,7 +16,8 @@
 
 static const char *const families[] = {"gpt", "llama", "moe", "bert", "t5", "vit"};
 static const char *const sp_words[] = {"0", "1", "ulysses", "0.0", "1.0"};
-static const char *const memory_kinds[] = {"torch_peak", "nvidia_smi", "unknown"};
+static const char *const memory_kinds[] = {"torch_peak", "torch_reserved", "nvidia_smi",
+                                           "unknown"};
 #define N_WORDS(words) (sizeof(words) / sizeof(words)[0])
 
 typedef struct reader {

@@ -45,7 +45,7 @@ typedef struct galv_case {
     const char *stage_layers; /* "2-3-3-2"; "" = even */
     double iteration_time_s;  /* measured; 0 = not measured */
     double peak_memory_bytes; /* measured; 0 = not measured */
-    const char *memory_kind;  /* torch_peak, nvidia_smi, unknown, "" */
+    const char *memory_kind;  /* torch_peak, torch_reserved, nvidia_smi, unknown, "" */
     double noise_frac;        /* 0 = not known */
     const char *confidence;
 

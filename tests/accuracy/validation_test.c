@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 GALV_TEST_SUITE(sim_validation);
@@ -159,5 +160,89 @@ Test(sim_validation, peaks_of_runs_as_configured_are_met)
         cr_expect_lt(fabs(v.cases[i].memory_error_frac), most, "%s %g",
                      cases[i].case_id, v.cases[i].memory_error_frac);
     }
+    galv_arena_free(arena);
+}
+
+static double memory_error(const galv_validation *v, const char *case_id)
+{
+    for (size_t i = 0; i < v->n_cases; i++) {
+        if (strcmp(v->cases[i].measured->case_id, case_id) == 0) {
+            return v->cases[i].memory_error_frac;
+        }
+    }
+    return (double)NAN;
+}
+
+/* Peaks that their sources say more of than the table of cases does: what summed the
+ * gradients, what printed the number, in which unit. Mean sizes of the errors when this
+ * was written: 8.9, 3.3 and 2.7 %; every peak of nvidia-smi above what is predicted,
+ * for its allocator's cracks. */
+Test(sim_validation, peaks_are_met_as_they_were_measured)
+{
+    static const struct {
+        const char *file;
+        size_t n;
+        double most;
+    } tables[] = {{"bloom_as_configured.csv", 5, 0.10},
+                  {"zero_bubble_as_logged.csv", 12, 0.04},
+                  {"torchtitan_as_logged.csv", 7, 0.03}};
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        galv_arena *arena = galv_arena_new();
+        galv_err err = GALV_ERR_INIT;
+        galv_case *cases = NULL;
+        size_t n_cases = 0;
+        galv_validation v = {0};
+        char file[512];
+        snprintf(file, sizeof file, GALV_SOURCE_DIR "/tests/accuracy/data/%s",
+                 tables[t].file);
+        cr_assert_eq(galv_cases_read(&cases, &n_cases, file, arena, &err), GALV_OK,
+                     "%s", err.message);
+        cr_assert_eq(galv_validate(&v, cases, n_cases, NULL, 1, arena, &err), GALV_OK,
+                     "%s", err.message);
+        cr_expect_eq(v.n_memory, tables[t].n);
+        cr_expect_lt(v.memory_mape_frac, tables[t].most, "%s %g", tables[t].file,
+                     v.memory_mape_frac);
+        galv_arena_free(arena);
+    }
+}
+
+/* One run, measured in four ways: the allocator hands out less than it has of the
+ * driver, which is less than what the device has given; what nobody says is taken for
+ * the last. DeepSpeed's flat gradients are kept, and seen by all but the first. */
+Test(sim_validation, a_peak_is_predicted_as_it_was_measured)
+{
+    static const char head[] =
+        "case_id,software,software_year,gpu,num_gpus,num_layers,hidden_size,"
+        "num_attention_heads,seq_length,vocab_size,precision,tp,pp,dp,zero,recompute,"
+        "micro_batch_size,global_batch_size,flash_attention,measured_peak_memory_gib,"
+        "memory_kind\n";
+    static const char run[] = "megatron,2022,a100-sxm-80gb,64,24,6144,48,2048,51200,"
+                              "fp16,4,4,4,1,full,4,256,0,40";
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_case *cases = NULL;
+    size_t n_cases = 0;
+    galv_csv table;
+    galv_validation v = {0};
+    char text[2048];
+    snprintf(text, sizeof text,
+             "%speak,%s,torch_peak\nreserved,%s,torch_reserved\nsmi,%s,nvidia_smi\n"
+             "unknown,%s,unknown\n",
+             head, run, run, run, run);
+    cr_assert_eq(galv_csv_read_text(&table, "made", text, strlen(text), arena, &err),
+                 GALV_OK);
+    cr_assert_eq(galv_cases_read_table(&cases, &n_cases, &table, arena, &err), GALV_OK,
+                 "%s", err.message);
+    cr_assert_eq(galv_validate(&v, cases, n_cases, NULL, 1, arena, &err), GALV_OK);
+    double peak = memory_error(&v, "peak");
+    double reserved = memory_error(&v, "reserved");
+    double smi = memory_error(&v, "smi");
+    double unknown = memory_error(&v, "unknown");
+    cr_expect_lt(peak, reserved);
+    cr_expect_lt(reserved, smi);
+    cr_expect_lt(unknown, smi);
+    double driver_gib = 40 * (smi - reserved);
+    cr_expect(driver_gib > 1.9 && driver_gib < 2.1, "1300 + 200 + 3 x 150 MiB: %g",
+              driver_gib);
     galv_arena_free(arena);
 }

@@ -479,9 +479,59 @@ Test(costmodel_memory, steps_copy_gradients_of_16_bits)
         {GALV_SOFTWARE_OTHER, GALV_FP32, 3, 12},
         {GALV_SOFTWARE_OTHER, GALV_FP32, 1, 14},
         {GALV_SOFTWARE_OTHER, GALV_FP32, 2, 14},
+        {GALV_SOFTWARE_DEEPSPEED, GALV_FP16, 1, 6},
+        {GALV_SOFTWARE_DEEPSPEED, GALV_FP16, 2, 6},
+        {GALV_SOFTWARE_DEEPSPEED, GALV_FP16, 3, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         double each = step_transient(rows[i].software, rows[i].gradients, rows[i].zero);
         cr_expect_float_eq(each, rows[i].each, 1e-6, "%zu: %g", i, each);
     }
+}
+
+static galv_kept_memory kept_by(galv_software software, int32_t year,
+                                galv_precision precision, int32_t dp)
+{
+    galv_job job;
+    test_gpt_job(&job, 24, 8192, 64, 1024, 51200, 1, 16);
+    job.workload.software = software;
+    job.workload.software_year = year;
+    job.workload.precision = precision;
+    job.workload.grad_precision = precision == GALV_FP16 ? GALV_FP16 : GALV_FP32;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = dp;
+    s.zero = 1;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_kept_memory kept;
+    galv_stage_memory memory;
+    galv_costmodel_kept(&kept, model, &p.plan, 0);
+    galv_costmodel_stage_memory(&memory, model, &p.plan, 0);
+    cr_expect_float_eq(kept.driver_bytes + kept.slack_bytes,
+                       memory.bytes[GALV_MEMORY_CONTEXT], 1);
+    double weights = memory.bytes[GALV_MEMORY_PARAMETERS] / 2;
+    kept.flat_bytes /= weights;
+    galv_costmodel_free(model);
+    return kept;
+}
+
+/* Bytes per parameter that DeepSpeed's allocator keeps of large temporaries: the
+ * shard's gradient flat and in fp32 (6 over dp), or one bf16 copy of all (2); and two
+ * buckets of 1e9 bytes where there is somebody to reduce and gather with. Megatron-LM's
+ * own optimizer, and DeepSpeed's before it shards, have none. */
+Test(costmodel_memory, deepspeed_keeps_large_temporaries)
+{
+    double parameters = 24 * 12 * 8192.0 * 8192 + 8192.0 * 51200;
+    double buckets = 2e9 / parameters;
+    galv_kept_memory kept = kept_by(GALV_SOFTWARE_MEGATRON, 2022, GALV_FP16, 8);
+    cr_expect_float_eq(kept.flat_bytes, 6.0 / 8 + buckets, 1e-3, "%g", kept.flat_bytes);
+    kept = kept_by(GALV_SOFTWARE_MEGATRON, 2022, GALV_BF16, 8);
+    cr_expect_float_eq(kept.flat_bytes, 2 + buckets, 1e-3, "%g", kept.flat_bytes);
+    kept = kept_by(GALV_SOFTWARE_MEGATRON, 2022, GALV_FP16, 1);
+    cr_expect_float_eq(kept.flat_bytes, 6, 1e-3, "%g", kept.flat_bytes);
+    kept = kept_by(GALV_SOFTWARE_DEEPSPEED, 0, GALV_FP16, 8);
+    cr_expect_float_eq(kept.flat_bytes, 6.0 / 8 + buckets, 1e-3, "%g", kept.flat_bytes);
+    kept = kept_by(GALV_SOFTWARE_MEGATRON, 2024, GALV_BF16, 8);
+    cr_expect_float_eq(kept.flat_bytes, 0, 0);
 }
