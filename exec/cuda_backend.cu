@@ -29,12 +29,8 @@ bool galv_cuda_fail(galv_cuda *c, galv_status status, const char *format, ...)
     va_end(arguments);
     bool first = c->err.status == GALV_OK;
     galv_fail(&c->err, status, "%s", text);
-    if (first && c->alarm != nullptr) {
-        galv_alarm_raise(c->alarm, &c->err);
-        if (!galv_alarm_carries(c->alarm)) {
-            fprintf(stderr, "galvatron-exec: rank %d: %s\n", (int)c->base.rank, text);
-            galv_world_abort(c->world, galv_status_exit_code(status));
-        }
+    if (first && c->all_began) {
+        galv_world_raise_alarm(c->world, &c->err);
     }
     return false;
 }
@@ -326,7 +322,6 @@ static void free_backend(galv_backend *b)
     if (c->start != nullptr) {
         cudaEventDestroy(c->start);
     }
-    galv_alarm_free(c->alarm);
     free(c->stamps);
     free(c->marks);
     free(c);
@@ -470,15 +465,13 @@ extern "C" galv_status galv_cuda_backend_new(galv_backend **backend, galv_world 
         }
         status = galv_world_agree(world, err);
     }
-    if (status == GALV_OK) {
-        c->alarm = galv_alarm_new(world);
-    }
     if (status != GALV_OK) {
         if (c != nullptr) {
             free_backend(&c->base);
         }
         return status;
     }
+    c->all_began = true;
     *backend = &c->base;
     return GALV_OK;
 }

@@ -140,8 +140,8 @@ static void abort_all(galv_cuda *c)
 
 bool galv_cuda_links_check(galv_cuda *c)
 {
-    if (c->err.status == GALV_OK && c->alarm != nullptr && c->links != nullptr &&
-        galv_alarm_heard(c->alarm, &c->err)) {
+    if (c->err.status == GALV_OK && c->all_began && c->links != nullptr &&
+        galv_world_hear_alarm(c->world, &c->err)) {
         abort_all(c);
         return false;
     }

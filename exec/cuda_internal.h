@@ -10,7 +10,6 @@
 #define GALV_EXEC_CUDA_INTERNAL_H
 
 extern "C" {
-#include "exec/alarm.h"
 #include "exec/cuda.h"
 #include "exec/order.h"
 #include "exec/pool.h"
@@ -43,7 +42,7 @@ typedef struct galv_cuda {
     galv_backend base; /* first: a galv_backend of this kind is a galv_cuda */
     galv_err err;      /* the first error */
     galv_world *world; /* not owned */
-    galv_alarm *alarm; /* once all ranks have begun; else NULL */
+    bool all_began;    /* all ranks: from now on they hear of each other's failures */
     int device;
     int n_processors; /* "streaming multiprocessors" of the device */
     int shared_bytes; /* that a block may have, when asked for */

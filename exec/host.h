@@ -14,8 +14,8 @@
 #include "exec/backend.h"
 #include "exec/world.h"
 
-/* Made for a world that has MPI, or for one rank alone. Errors: GALV_UNAVAILABLE,
- * GALV_NO_MEMORY. Free with backend->free before the world. */
+/* Made for any world: its ranks pass data over MPI, or over TCP without it. Errors:
+ * GALV_UNAVAILABLE, GALV_NO_MEMORY. Free with backend->free before the world. */
 galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
                                   galv_err *err);
 

@@ -4,54 +4,25 @@
  * that share a machine do not compete, and so that its sums have one order. */
 #include "exec/host_internal.h"
 
-#include "exec/world_internal.h"
-
 #include <cblas.h>
+#include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Of messages on the world's communicator: 0 is world_mpi.c's. */
-enum { CRY_TAG = 1 };
-
-/* The requests are never waited for: the ranks that hear it end. */
-static void cry(host *h)
-{
-    if (h->mpi == MPI_COMM_NULL || h->cries != NULL) {
-        return;
-    }
-    h->cries = calloc((size_t)h->base.n_ranks, sizeof(MPI_Request));
-    for (int32_t rank = 0; rank < h->base.n_ranks && h->cries != NULL; rank++) {
-        if (rank != h->base.rank) {
-            MPI_Isend(&h->err, (int)sizeof h->err, MPI_BYTE, rank, CRY_TAG, h->mpi,
-                      &h->cries[rank]);
-        }
-    }
-}
-
 void galv_host_fail(host *h, galv_status status, const char *message)
 {
     if (h->err.status == GALV_OK) {
         galv_fail(&h->err, status, "%s", message);
-        cry(h);
+        galv_world_raise_alarm(h->world, &h->err);
     }
 }
 
 void galv_host_listen(host *h)
 {
-    int heard = 0;
-    MPI_Status from;
-    if (h->mpi == MPI_COMM_NULL || h->err.status != GALV_OK ||
-        MPI_Iprobe(MPI_ANY_SOURCE, CRY_TAG, h->mpi, &heard, &from) != MPI_SUCCESS ||
-        !heard) {
-        return;
-    }
-    galv_err theirs = GALV_ERR_INIT;
-    if (MPI_Recv(&theirs, (int)sizeof theirs, MPI_BYTE, from.MPI_SOURCE, CRY_TAG,
-                 h->mpi, MPI_STATUS_IGNORE) == MPI_SUCCESS) {
-        galv_fail(&h->err, theirs.status, "rank %d failed: %.400s", from.MPI_SOURCE,
-                  theirs.message);
+    if (h->err.status == GALV_OK) {
+        galv_world_hear_alarm(h->world, &h->err);
     }
 }
 
@@ -85,6 +56,9 @@ static void free_backend(galv_backend *b)
     }
     galv_host_free_streams(h);
     galv_host_free_memory(h);
+    if (h->mail != NULL) {
+        h->mail->free(h->mail);
+    }
     free(h);
 }
 
@@ -108,8 +82,9 @@ static void name_device(char *name, size_t size)
     fclose(file);
 }
 
-/* "OpenBLAS 0.3.21, Open MPI v4.1.4", from what the libraries say of themselves. */
-static void name_libraries(char *names, size_t size, bool has_mpi)
+/* "OpenBLAS 0.3.21, Open MPI v4.1.4" or "OpenBLAS 0.3.21, TCP", from what the libraries
+ * say of themselves. */
+static void name_libraries(char *names, size_t size, const galv_world *world)
 {
     char blas[64] = "BLAS";
     const char *config = openblas_get_config();
@@ -119,21 +94,13 @@ static void name_libraries(char *names, size_t size, bool has_mpi)
     }
     char mpi[MPI_MAX_LIBRARY_VERSION_STRING] = "";
     int length = 0;
-    if (!has_mpi || MPI_Get_library_version(mpi, &length) != MPI_SUCCESS) {
-        snprintf(names, size, "%s", blas);
+    if (!galv_world_has_mpi(world) ||
+        MPI_Get_library_version(mpi, &length) != MPI_SUCCESS) {
+        snprintf(names, size, "%s%s", blas, galv_world_size(world) > 1 ? ", TCP" : "");
         return;
     }
     mpi[strcspn(mpi, ",\n")] = '\0';
     snprintf(names, size, "%s, %.64s", blas, mpi);
-}
-
-static int tags_of_a_kind(MPI_Comm comm)
-{
-    void *limit = NULL;
-    int found = 0;
-    MPI_Comm_get_attr(comm, MPI_TAG_UB, (void *)&limit, &found);
-    int greatest = found ? *(int *)limit : 32767;
-    return greatest > 1 << 20 ? 1 << 19 : greatest / 2;
 }
 
 /* Bytes that control groups leave to this process, or SIZE_MAX. */
@@ -175,25 +142,21 @@ static galv_status share_memory(size_t *share, galv_world *world, galv_err *err)
 galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
                                   galv_err *err)
 {
-    if (galv_world_size(world) > 1 && !galv_world_has_mpi(world)) {
-        galv_fail(err, GALV_UNAVAILABLE, "the host backend needs MPI for %d ranks",
-                  galv_world_size(world));
-        galv_hint(err, "start it with mpirun or srun");
-        return GALV_UNAVAILABLE;
-    }
     host *h = calloc(1, sizeof *h);
     if (h == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     openblas_set_num_threads(1);
-    h->mpi = galv_world_mpi(world);
-    if (h->mpi != MPI_COMM_NULL) {
-        h->n_tags = tags_of_a_kind(h->mpi);
+    h->world = world;
+    if (galv_mail_new(&h->mail, world, err) != GALV_OK) {
+        free(h);
+        return err->status;
     }
+    h->n_tags = h->mail != NULL ? h->mail->n_tags / 2 : 0;
     galv_backend *b = &h->base;
     b->name = "host";
     name_device(b->device, sizeof b->device);
-    name_libraries(b->libraries, sizeof b->libraries, h->mpi != MPI_COMM_NULL);
+    name_libraries(b->libraries, sizeof b->libraries, world);
     b->element_bytes = HOST_VALUE_BYTES;
     b->rank = galv_world_rank(world);
     b->n_ranks = galv_world_size(world);

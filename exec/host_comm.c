@@ -18,14 +18,14 @@
 
 struct galv_comm {
     int32_t n_ranks, index; /* this rank's place */
-    MPI_Comm mpi;           /* MPI_COMM_NULL for one rank */
+    galv_channel *channel;  /* NULL for one rank */
     int64_t n_collectives;
     int64_t *n_sent, *n_received; /* messages queued, by rank */
 };
 
 /* Less than this is reduced by everyone from everyone's whole data, in one step. */
 enum { SMALL_VALUES = 512 };
-/* Of one message: counts of MPI are int. */
+/* Of one letter. */
 static const size_t most_values = (size_t)1 << 30;
 
 /* ---- communicators ---- */
@@ -35,34 +35,27 @@ static void comm_free(galv_backend *b, galv_comm *comm)
     if (comm == NULL) {
         return;
     }
-    if (((host *)b)->err.status == GALV_OK) {
+    host *h = (host *)b;
+    if (h->err.status == GALV_OK) {
         b->synchronize(b);
     }
-    if (((host *)b)->err.status != GALV_OK && comm->mpi != MPI_COMM_NULL) {
+    if (h->err.status != GALV_OK && comm->channel != NULL) {
         return; /* its messages may be under way: left to the end of the process */
     }
-    if (comm->mpi != MPI_COMM_NULL) {
-        MPI_Comm_free(&comm->mpi);
+    if (comm->channel != NULL) {
+        h->mail->close(h->mail, comm->channel);
     }
     free(comm->n_sent);
     free(comm);
 }
 
-static bool make_mpi(host *h, galv_comm *comm, const int32_t *ranks)
+/* Its channel: none for one rank. */
+static bool connect_ranks(host *h, galv_comm *comm, const int32_t *ranks)
 {
-    MPI_Group all = MPI_GROUP_NULL;
-    MPI_Group some = MPI_GROUP_NULL;
-    bool made = MPI_Comm_group(h->mpi, &all) == MPI_SUCCESS &&
-                MPI_Group_incl(all, comm->n_ranks, ranks, &some) == MPI_SUCCESS &&
-                MPI_Comm_create_group(h->mpi, some, 0, &comm->mpi) == MPI_SUCCESS &&
-                MPI_Comm_set_errhandler(comm->mpi, MPI_ERRORS_RETURN) == MPI_SUCCESS;
-    if (some != MPI_GROUP_NULL) {
-        MPI_Group_free(&some);
+    if (comm->n_ranks > 1 && h->mail != NULL) {
+        comm->channel = h->mail->open(h->mail, ranks, comm->n_ranks);
     }
-    if (all != MPI_GROUP_NULL) {
-        MPI_Group_free(&all);
-    }
-    return made;
+    return comm->n_ranks == 1 || comm->channel != NULL;
 }
 
 static galv_comm *comm_new(galv_backend *b, const int32_t *ranks, int32_t n_ranks)
@@ -81,7 +74,6 @@ static galv_comm *comm_new(galv_backend *b, const int32_t *ranks, int32_t n_rank
     }
     *comm = (galv_comm){.n_ranks = n_ranks,
                         .index = -1,
-                        .mpi = MPI_COMM_NULL,
                         .n_sent = counts,
                         .n_received = counts + n_ranks};
     for (int32_t i = 0; i < n_ranks; i++) {
@@ -91,7 +83,7 @@ static galv_comm *comm_new(galv_backend *b, const int32_t *ranks, int32_t n_rank
     }
     if (comm->index < 0) {
         galv_host_fail(h, GALV_INTERNAL, "a communicator without this rank");
-    } else if (n_ranks > 1 && (h->mpi == MPI_COMM_NULL || !make_mpi(h, comm, ranks))) {
+    } else if (!connect_ranks(h, comm, ranks)) {
         galv_host_fail(h, GALV_IO, "no communicator could be made");
     }
     if (h->err.status != GALV_OK) {
@@ -103,18 +95,18 @@ static galv_comm *comm_new(galv_backend *b, const int32_t *ranks, int32_t n_rank
 
 /* ---- messages ---- */
 
-static bool more_requests(host *h, host_item *item)
+static bool more_letters(host *h, host_item *item)
 {
-    if (item->n_requests < item->n_allocated) {
+    if (item->n_letters < item->n_allocated) {
         return true;
     }
     int n = item->n_allocated < 8 ? 8 : 2 * item->n_allocated;
-    MPI_Request *requests = realloc(item->requests, (size_t)n * sizeof *requests);
-    if (requests == NULL) {
+    galv_letter *letters = realloc(item->letters, (size_t)n * sizeof *letters);
+    if (letters == NULL) {
         galv_host_fail(h, GALV_NO_MEMORY, "out of memory");
         return false;
     }
-    item->requests = requests;
+    item->letters = letters;
     item->n_allocated = n;
     return true;
 }
@@ -123,18 +115,19 @@ static bool more_requests(host *h, host_item *item)
 static void post(host *h, host_item *item, int32_t peer, const char *from, char *to,
                  size_t n)
 {
-    while (n > 0 && h->err.status == GALV_OK && more_requests(h, item)) {
+    galv_channel *channel = item->comm->channel;
+    while (n > 0 && h->err.status == GALV_OK && more_letters(h, item)) {
         size_t now = n < most_values ? n : most_values;
-        MPI_Request *request = &item->requests[item->n_requests];
-        int result = from != NULL ? MPI_Isend(from, (int)now, MPI_INT32_T, peer,
-                                              item->tag, item->comm->mpi, request)
-                                  : MPI_Irecv(to, (int)now, MPI_INT32_T, peer,
-                                              item->tag, item->comm->mpi, request);
-        if (result != MPI_SUCCESS) {
+        galv_letter *letter = &item->letters[item->n_letters];
+        bool posted =
+            from != NULL
+                ? h->mail->send(h->mail, letter, channel, peer, item->tag, from, now)
+                : h->mail->receive(h->mail, letter, channel, peer, item->tag, to, now);
+        if (!posted) {
             galv_host_fail(h, GALV_IO, "communication failed: a rank has gone?");
             return;
         }
-        item->n_requests++;
+        item->n_letters++;
         n -= now;
         from = from != NULL ? from + now * HOST_VALUE_BYTES : NULL;
         to = to != NULL ? to + now * HOST_VALUE_BYTES : NULL;

@@ -4,8 +4,7 @@
 #define GALV_EXEC_HOST_INTERNAL_H
 
 #include "exec/host.h"
-
-#include <mpi.h>
+#include "exec/host_mail.h"
 
 typedef struct host host;
 typedef struct host_item host_item;
@@ -40,8 +39,8 @@ struct host_item {
     galv_reduction reduction;
     int64_t *begins; /* all_to_all: send_begin, then recv_begin; owned */
     char *work;      /* blocks of the others; owned */
-    MPI_Request *requests;
-    int n_requests, n_allocated;
+    galv_letter *letters;
+    int n_letters, n_allocated;
 };
 
 typedef struct host_stream {
@@ -58,11 +57,11 @@ typedef struct host_block host_block;
 enum { HOST_N_BINS = 64, HOST_ALIGNMENT = 256, HOST_VALUE_BYTES = 4 };
 
 struct host {
-    galv_backend base;  /* first: a galv_backend of this kind is a host */
-    galv_err err;       /* the first error */
-    MPI_Request *cries; /* messages to the other ranks about it, once it is ours */
-    MPI_Comm mpi;       /* of the world; MPI_COMM_NULL when alone */
-    int n_tags;         /* tags of one kind that a communicator may use */
+    galv_backend base; /* first: a galv_backend of this kind is a host */
+    galv_err err;      /* the first error */
+    galv_world *world; /* not owned */
+    galv_mail *mail;   /* NULL when alone */
+    int n_tags;        /* tags of one kind that a communicator may use */
     host_stream streams[GALV_N_STREAMS];
     size_t n_waiting; /* items in all streams */
     host_item *spare; /* items to use again */

@@ -39,10 +39,10 @@ host_item *galv_host_item_new(host *h, host_item_kind kind)
     host_item *item = h->spare;
     if (item != NULL) {
         h->spare = item->next;
-        MPI_Request *requests = item->requests;
+        galv_letter *letters = item->letters;
         int n_allocated = item->n_allocated;
         memset(item, 0, sizeof *item);
-        item->requests = requests;
+        item->letters = letters;
         item->n_allocated = n_allocated;
     } else {
         item = calloc(1, sizeof *item);
@@ -127,16 +127,16 @@ static void communicate(host *h, host_item *item)
         }
     }
     for (;;) {
-        int complete = item->n_requests == 0;
-        if (!complete && MPI_Testall(item->n_requests, item->requests, &complete,
-                                     MPI_STATUSES_IGNORE) != MPI_SUCCESS) {
+        bool complete = item->n_letters == 0;
+        if (!complete &&
+            !h->mail->arrived(h->mail, &complete, item->letters, item->n_letters)) {
             galv_host_fail(h, GALV_IO, "communication failed: a rank has gone?");
             return;
         }
         if (!complete) {
             return;
         }
-        item->n_requests = 0;
+        item->n_letters = 0;
         item->phase++;
         if (item->step(h, item)) {
             item_end(item);
@@ -307,7 +307,7 @@ static void item_free(host_item *item)
     while (item != NULL) {
         host_item *next = item->next;
         item_end(item);
-        free(item->requests);
+        free(item->letters);
         free(item);
         item = next;
     }

@@ -1,10 +1,11 @@
 /* The world: who started us, and what is the same for every way to reach the others.
  *
  * The environment tells: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are those of
- * torchrun, which leads to TCP; what mpirun and srun set leads to MPI; nothing of all
- * this is a run of one process. Where both are there, those of torchrun are followed if
- * torchrun says so itself or if the sizes differ (torchrun started once a node by
- * mpirun); equal sizes mean that a script copied the one into the other. */
+ * torchrun, which leads to TCP; what mpirun, or srun with PMIx or PMI2, sets leads to
+ * MPI; srun without these to TCP again; nothing of all this is a run of one process.
+ * Where both are there, those of torchrun are followed if torchrun says so itself or if
+ * the sizes differ (torchrun started once a node by mpirun); equal sizes mean that a
+ * script copied the one into the other. */
 #include "exec/world_internal.h"
 
 #include <stdio.h>
@@ -30,18 +31,16 @@ static bool has(const char *name)
     return text != NULL && *text != '\0';
 }
 
-/* Processes that mpirun or srun say they started, or 0. */
+/* Processes that a launcher says it started for MPI, or 0. */
 static long mpi_size(void)
 {
-    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
-                                        "SLURM_STEP_NUM_TASKS"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        long size = number_in(names[i]);
-        if (size > 0) {
-            return size;
-        }
+    long size = number_in("OMPI_COMM_WORLD_SIZE");
+    size = size > 0 ? size : number_in("PMI_SIZE");
+    if (size <= 0 && has("PMIX_RANK")) {
+        size = number_in("SLURM_STEP_NUM_TASKS");
+        size = size > 0 ? size : 1;
     }
-    return has("PMIX_RANK") ? 1 : 0;
+    return size > 0 ? size : 0;
 }
 
 static galv_status check_torchrun(galv_err *err)
@@ -64,35 +63,113 @@ static galv_status check_torchrun(galv_err *err)
     return GALV_OK;
 }
 
+/* torchrun's agent itself may listen at MASTER_PORT, and then says so. */
+static galv_status join_torchrun(galv_world *world, galv_err *err)
+{
+    galv_status status = check_torchrun(err);
+    if (status != GALV_OK) {
+        return status;
+    }
+    const char *agent = getenv("TORCHELASTIC_USE_AGENT_STORE");
+    bool taken = agent != NULL && strcmp(agent, "True") == 0;
+    char port[32];
+    snprintf(port, sizeof port, "%ld", number_in("MASTER_PORT") + (taken ? 1 : 0));
+    world->rank = (int32_t)number_in("RANK");
+    world->size = (int32_t)number_in("WORLD_SIZE");
+    world->local_rank = (int32_t)number_in("LOCAL_RANK");
+    world->launcher = "torchrun";
+    return world->size > 1
+               ? galv_world_join_tcp(world, getenv("MASTER_ADDR"), port, err)
+               : GALV_OK;
+}
+
+/* Tasks of the step of srun, or 0. The script of sbatch is no step, and says only how
+ * many tasks it may have; with MASTER_ADDR it means them. */
+static long slurm_size(void)
+{
+    long size = number_in("SLURM_STEP_NUM_TASKS");
+    if (size < 0 && has("MASTER_ADDR")) {
+        size = number_in("SLURM_NTASKS");
+    }
+    return size > 0 && number_in("SLURM_PROCID") >= 0 ? size : 0;
+}
+
+/* The first host of a list as Slurm writes them: "gpu[03-07,9],login" is gpu03. */
+static bool first_host(char *host, size_t size, const char *list)
+{
+    size_t n = strcspn(list, ",[");
+    size_t n_digits = list[n] == '[' ? strcspn(list + n + 1, ",-]") : 0;
+    if (n + n_digits == 0 || n + n_digits >= size) {
+        return false;
+    }
+    snprintf(host, size, "%.*s%.*s", (int)n, list, (int)n_digits,
+             list[n] == '[' ? list + n + 1 : "");
+    return true;
+}
+
+/* Without MASTER_PORT a port that follows from the job, as scripts for torchrun make
+ * it, and one of its own for each step. */
+static galv_status join_slurm(galv_world *world, galv_err *err)
+{
+    char host[256];
+    char port[32];
+    const char *nodes =
+        getenv(has("SLURM_STEP_NODELIST") ? "SLURM_STEP_NODELIST" : "SLURM_NODELIST");
+    if (has("MASTER_ADDR")) {
+        snprintf(host, sizeof host, "%s", getenv("MASTER_ADDR"));
+    } else if (nodes == NULL || !first_host(host, sizeof host, nodes)) {
+        galv_fail(err, GALV_USAGE, "Slurm does not say on which host rank 0 is");
+        galv_hint(err, "set MASTER_ADDR to that host");
+        return GALV_USAGE;
+    }
+    long job = number_in("SLURM_JOB_ID");
+    long step = number_in("SLURM_STEP_ID");
+    long own = 10000 + ((job > 0 ? job : 0) * 16 + (step > 0 ? step : 0)) % 20000;
+    long given = number_in("MASTER_PORT");
+    snprintf(port, sizeof port, "%ld", given > 0 ? given : own);
+    long local_rank = number_in("SLURM_LOCALID");
+    world->rank = (int32_t)number_in("SLURM_PROCID");
+    world->size = (int32_t)slurm_size();
+    world->local_rank = local_rank >= 0 ? (int32_t)local_rank : 0;
+    world->launcher = "srun";
+    if (world->rank >= world->size) {
+        return galv_fail(err, GALV_USAGE, "SLURM_PROCID %d is not below %d tasks",
+                         world->rank, world->size);
+    }
+    return world->size > 1 ? galv_world_join_tcp(world, host, port, err) : GALV_OK;
+}
+
+static galv_status join_mpi(galv_world *world, long size, int *argc, char ***argv,
+                            galv_err *err)
+{
+    world->launcher = has("OMPI_COMM_WORLD_SIZE") ? "mpirun"
+                      : has("SLURM_STEP_ID")      ? "srun"
+                                                  : "mpiexec";
+    galv_status status = galv_world_join_mpi(world, argc, argv, err);
+    if (status == GALV_OK && world->size < size) {
+        galv_fail(err, GALV_UNAVAILABLE,
+                  "%s started %ld processes, but each is alone for MPI",
+                  world->launcher, size);
+        galv_hint(err, "with Slurm: srun --mpi=none, or the PMI that this MPI was "
+                       "built with (pmix, pmi2)");
+        return GALV_UNAVAILABLE;
+    }
+    return status;
+}
+
 static galv_status join(galv_world *world, int *argc, char ***argv, galv_err *err)
 {
     long size = mpi_size();
     bool torchrun = has("RANK") && has("WORLD_SIZE") && has("MASTER_ADDR");
     if (torchrun &&
         (has("TORCHELASTIC_RUN_ID") || size == 0 || size != number_in("WORLD_SIZE"))) {
-        galv_status status = check_torchrun(err);
-        if (status != GALV_OK) {
-            return status;
-        }
-        world->rank = (int32_t)number_in("RANK");
-        world->size = (int32_t)number_in("WORLD_SIZE");
-        world->local_rank = (int32_t)number_in("LOCAL_RANK");
-        world->launcher = "torchrun";
-        return world->size > 1 ? galv_world_join_tcp(world, err) : GALV_OK;
+        return join_torchrun(world, err);
     }
     if (size > 0) {
-        world->launcher = has("OMPI_COMM_WORLD_SIZE") ? "mpirun"
-                          : has("SLURM_STEP_ID")      ? "srun"
-                                                      : "mpiexec";
-        galv_status status = galv_world_join_mpi(world, argc, argv, err);
-        if (status == GALV_OK && world->size < size) {
-            galv_fail(err, GALV_UNAVAILABLE,
-                      "%s started %ld processes, but each is alone for MPI",
-                      world->launcher, size);
-            galv_hint(err, "with Slurm: srun --mpi=pmix, or pmi2 where MPI wants it");
-            return GALV_UNAVAILABLE;
-        }
-        return status;
+        return join_mpi(world, size, argc, argv, err);
+    }
+    if (slurm_size() > 0) {
+        return join_slurm(world, err);
     }
     if (number_in("WORLD_SIZE") > 1) {
         galv_fail(err, GALV_USAGE,
@@ -225,6 +302,28 @@ galv_status galv_world_agree(galv_world *world, galv_err *err)
         *err = trouble;
     }
     return status;
+}
+
+void galv_world_raise_alarm(galv_world *world, const galv_err *err)
+{
+    if (world->size > 1 && !world->alarmed) {
+        world->alarmed = true;
+        world->way->raise_alarm(world, err);
+    }
+}
+
+bool galv_world_hear_alarm(galv_world *world, galv_err *err)
+{
+    int32_t rank = 0;
+    galv_err theirs = GALV_ERR_INIT;
+    if (world->size == 1 || !world->way->hear_alarm(world, &rank, &theirs)) {
+        return false;
+    }
+    galv_fail(err, theirs.status, "rank %d failed: %.400s", rank, theirs.message);
+    if (theirs.hint[0] != '\0') {
+        galv_hint(err, "%s", theirs.hint);
+    }
+    return true;
 }
 
 void galv_world_abort(galv_world *world, int exit_status)

@@ -1,8 +1,10 @@
 /* The world: the processes of one run, and the few words they exchange as hosts.
  *
- * Started under mpirun or Slurm's srun (MPI), or with RANK, WORLD_SIZE, LOCAL_RANK,
- * MASTER_ADDR and MASTER_PORT set as torchrun sets them (TCP to rank 0), or alone. Data
- * of the model never goes this way: that is the backend's.
+ * Started under mpirun or Slurm's srun with PMIx or PMI2 (MPI); or over TCP: with RANK,
+ * WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT set as torchrun sets them, or by
+ * srun alone (SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID and the first host of
+ * SLURM_STEP_NODELIST); or alone. Data of the model never goes this way: that is the
+ * backend's.
  *
  * Over TCP rank 0 listens at MASTER_PORT, or at the next one where torchrun's agent
  * says that it listens there itself (TORCHELASTIC_USE_AGENT_STORE=True); ranks wait
@@ -13,6 +15,7 @@
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +43,11 @@ galv_status galv_world_all_gather(galv_world *world, void *all, const void *one,
 /* The worst status of all ranks, and the message of the lowest rank that has it; every
  * rank returns the same. Call it before going on where one rank may have failed. */
 galv_status galv_world_agree(galv_world *world, galv_err *err);
+/* Tells all others that this rank has failed, while they may wait for its device; the
+ * first call only. Does not wait. */
+void galv_world_raise_alarm(galv_world *world, const galv_err *err);
+/* True, and what it said, when another rank has raised the alarm. Does not wait. */
+bool galv_world_hear_alarm(galv_world *world, galv_err *err);
 /* Ends all processes of the run at once, after a message to standard error. */
 void galv_world_abort(galv_world *world, int exit_status);
 /* Seconds to add to this rank's clock to get rank 0's, from round trips (the least of

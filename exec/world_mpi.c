@@ -49,8 +49,13 @@ static void check_leaks(void)
 }
 #endif
 
+/* Of messages on the world's communicator. */
+enum { WORD_TAG, ALARM_TAG };
+
 typedef struct mpi_state {
     MPI_Comm comm;
+    galv_err alarm;      /* what is being sent */
+    MPI_Request *alarms; /* [size]; never waited for: the ranks that hear it end */
 } mpi_state;
 
 static galv_status lost(galv_err *err)
@@ -109,8 +114,8 @@ static galv_status send_to(galv_world *world, int32_t to, const void *data,
                            size_t bytes, galv_err *err)
 {
     MPI_Request request;
-    int started =
-        MPI_Isend(data, (int)bytes, MPI_BYTE, to, 0, galv_world_mpi(world), &request);
+    int started = MPI_Isend(data, (int)bytes, MPI_BYTE, to, WORD_TAG,
+                            galv_world_mpi(world), &request);
     return wait_for(started, &request, err);
 }
 
@@ -118,9 +123,39 @@ static galv_status recv_from(galv_world *world, int32_t from, void *data, size_t
                              galv_err *err)
 {
     MPI_Request request;
-    int started =
-        MPI_Irecv(data, (int)bytes, MPI_BYTE, from, 0, galv_world_mpi(world), &request);
+    int started = MPI_Irecv(data, (int)bytes, MPI_BYTE, from, WORD_TAG,
+                            galv_world_mpi(world), &request);
     return wait_for(started, &request, err);
+}
+
+static void raise_alarm(galv_world *world, const galv_err *err)
+{
+    mpi_state *state = world->state;
+    state->alarm = *err;
+    state->alarms = calloc((size_t)world->size, sizeof *state->alarms);
+    for (int32_t rank = 0; rank < world->size && state->alarms != NULL; rank++) {
+        if (rank != world->rank) {
+            MPI_Isend(&state->alarm, (int)sizeof state->alarm, MPI_BYTE, rank,
+                      ALARM_TAG, state->comm, &state->alarms[rank]);
+        }
+    }
+}
+
+static bool hear_alarm(galv_world *world, int32_t *rank, galv_err *err)
+{
+    MPI_Comm comm = galv_world_mpi(world);
+    int heard = 0;
+    MPI_Status from;
+    galv_err theirs = GALV_ERR_INIT;
+    if (MPI_Iprobe(MPI_ANY_SOURCE, ALARM_TAG, comm, &heard, &from) != MPI_SUCCESS ||
+        !heard ||
+        MPI_Recv(&theirs, (int)sizeof theirs, MPI_BYTE, from.MPI_SOURCE, ALARM_TAG,
+                 comm, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
+        return false;
+    }
+    *rank = from.MPI_SOURCE;
+    *err = theirs;
+    return true;
 }
 
 static void abort_all(galv_world *world, int exit_status)
@@ -134,7 +169,9 @@ static void free_mpi(galv_world *world)
     if (state->comm != MPI_COMM_NULL) {
         MPI_Comm_free(&state->comm);
     }
-    free(state);
+    if (state->alarms == NULL) { /* else others may still read it */
+        free(state);
+    }
     check_leaks();
     MPI_Finalize();
 }
@@ -144,6 +181,8 @@ static const galv_world_way way = {.free = free_mpi,
                                    .broadcast = broadcast,
                                    .send = send_to,
                                    .recv = recv_from,
+                                   .raise_alarm = raise_alarm,
+                                   .hear_alarm = hear_alarm,
                                    .abort = abort_all};
 
 static bool find_places(galv_world *world, MPI_Comm comm)

@@ -1,24 +1,22 @@
-/* The world over TCP, in the environment of torchrun.
+/* The world over TCP.
  *
  * A star: every rank keeps two connections to rank 0. Over the first go the few words
- * that hosts exchange. Over the second, the lifeline, nothing goes until the end: a
- * thread sleeps on it, and if it closes without a farewell the other side has died;
- * then the thread says so and ends this process, wherever its work hangs (a kernel, a
+ * that hosts exchange. Over the second, the lifeline, goes what must be heard whatever
+ * a rank is at: a thread sleeps on it. An alarm is kept for whoever asks, and rank 0
+ * passes it on. If a lifeline closes without a farewell the other side has died; then
+ * the thread says so and ends this process, wherever its work hangs (a kernel, a
  * collective of NCCL). Rank 0 tells the others before it ends, so one death is one
  * message.
  *
- * torchrun's agent itself may listen at MASTER_PORT (it then says so in
- * TORCHELASTIC_USE_AGENT_STORE); rank 0 takes the next port in that case. Numbers go in
- * the byte order of the machine: a run's hosts are alike. */
+ * Numbers go in the byte order of the machine: a run's hosts are alike. */
 #include "exec/farewell.h"
+#include "exec/tcp.h"
 #include "exec/world_internal.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,12 +34,19 @@ typedef struct greeting {
     int32_t unused;
 } greeting;
 
-/* On a lifeline: who left, and whether as it should (status < 0) or with this exit
- * status. */
-typedef struct farewell {
+typedef enum lifeword {
+    LIFE_ALARM, /* a rank has failed: `err` */
+    LIFE_LEFT,  /* as it should */
+    LIFE_ABORT  /* all end with `exit_status` */
+} lifeword;
+
+/* On a lifeline: what has become of a rank. */
+typedef struct news {
+    lifeword word;
     int32_t rank;
     int32_t exit_status;
-} farewell;
+    galv_err err;
+} news;
 
 typedef struct tcp_state {
     int *talk, *life; /* [size] on rank 0, of the ranks above; else [1], to rank 0 */
@@ -49,44 +54,13 @@ typedef struct tcp_state {
     int wake[2];      /* ends the watch */
     bool watched;
     pthread_t watch;
+    pthread_mutex_t telling; /* of those who write to lifelines */
     int32_t rank;
+    news alarm; /* the first that was heard */
+    atomic_bool alarmed;
 } tcp_state;
 
-/* ---- bytes ---- */
-
-static bool write_all(int socket, const void *data, size_t bytes)
-{
-    const char *from = data;
-    while (bytes > 0) {
-        ssize_t sent = send(socket, from, bytes, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) {
-            continue;
-        }
-        if (sent <= 0) {
-            return false;
-        }
-        from += sent;
-        bytes -= (size_t)sent;
-    }
-    return true;
-}
-
-static bool read_all(int socket, void *data, size_t bytes)
-{
-    char *to = data;
-    while (bytes > 0) {
-        ssize_t got = recv(socket, to, bytes, 0);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            return false;
-        }
-        to += got;
-        bytes -= (size_t)got;
-    }
-    return true;
-}
+/* ---- words ---- */
 
 static int connection_to(const galv_world *world, int32_t rank)
 {
@@ -94,20 +68,26 @@ static int connection_to(const galv_world *world, int32_t rank)
     return world->rank == 0 ? state->talk[rank - 1] : state->talk[0];
 }
 
+/* Whoever goes without a farewell has died, or will be spoken of by rank 0: the watch
+ * is given a second to hear that, and ends this process with it. */
+static galv_status gone(int32_t rank, galv_err *err)
+{
+    nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    return galv_fail(err, GALV_IO, "rank %d has gone", rank);
+}
+
 static galv_status send_to(galv_world *world, int32_t to, const void *data,
                            size_t bytes, galv_err *err)
 {
-    return write_all(connection_to(world, to), data, bytes)
-               ? GALV_OK
-               : galv_fail(err, GALV_IO, "rank %d has gone", to);
+    return galv_tcp_write(connection_to(world, to), data, bytes) ? GALV_OK
+                                                                 : gone(to, err);
 }
 
 static galv_status recv_from(galv_world *world, int32_t from, void *data, size_t bytes,
                              galv_err *err)
 {
-    return read_all(connection_to(world, from), data, bytes)
-               ? GALV_OK
-               : galv_fail(err, GALV_IO, "rank %d has gone", from);
+    return galv_tcp_read(connection_to(world, from), data, bytes) ? GALV_OK
+                                                                  : gone(from, err);
 }
 
 /* ---- collectives, by way of rank 0 ---- */
@@ -152,39 +132,59 @@ static galv_status broadcast(galv_world *world, void *data, size_t bytes, int32_
 
 /* ---- the watch ---- */
 
-static void tell_all(const tcp_state *state, farewell words)
+/* To all on the other ends, but for the rank that it is about. */
+static void tell_all(tcp_state *state, const news *words)
 {
+    pthread_mutex_lock(&state->telling);
     for (int32_t i = 0; i < state->n; i++) {
-        (void)write_all(state->life[i], &words, sizeof words);
-    }
-}
-
-/* A lifeline has something to say: its orderly end returns, anything else ends us. */
-static void hear(const tcp_state *state, int32_t index)
-{
-    farewell words;
-    bool spoke = read_all(state->life[index], &words, sizeof words);
-    if (spoke && words.exit_status < 0) {
-        return;
-    }
-    if (!spoke) {
-        words.rank = state->rank == 0 ? index + 1 : 0;
-        words.exit_status = 1;
-        fprintf(stderr, "galvatron-exec: rank %d has gone; rank %d ends too\n",
-                words.rank, state->rank);
-        if (state->rank == 0 || words.rank == 0) {
-            galv_farewell_say();
+        if (state->rank != 0 || i + 1 != words->rank) {
+            (void)galv_tcp_write(state->life[i], words, sizeof *words);
         }
     }
-    if (state->rank == 0) {
-        tell_all(state, words);
+    pthread_mutex_unlock(&state->telling);
+}
+
+static void end_by_death(tcp_state *state, int32_t dead)
+{
+    fprintf(stderr, "galvatron-exec: rank %d has gone; rank %d ends too\n", dead,
+            state->rank);
+    if (state->rank == 0 || dead == 0) {
+        galv_farewell_say();
     }
-    _exit(words.exit_status);
+    if (state->rank == 0) {
+        tell_all(
+            state,
+            &(news){.word = LIFE_ABORT, .rank = dead, .exit_status = EXIT_FAILURE});
+    }
+    _exit(EXIT_FAILURE);
+}
+
+/* A lifeline has something to say; false when nothing will follow. */
+static bool hear(tcp_state *state, int32_t index)
+{
+    news words;
+    if (!galv_tcp_read(state->life[index], &words, sizeof words)) {
+        end_by_death(state, state->rank == 0 ? index + 1 : 0);
+    }
+    if (words.word == LIFE_LEFT) {
+        return false;
+    }
+    if (state->rank == 0) {
+        tell_all(state, &words);
+    }
+    if (words.word == LIFE_ABORT) {
+        _exit(words.exit_status);
+    }
+    if (!atomic_load(&state->alarmed)) {
+        state->alarm = words;
+        atomic_store(&state->alarmed, true);
+    }
+    return true;
 }
 
 static void *watch(void *argument)
 {
-    const tcp_state *state = argument;
+    tcp_state *state = argument;
     struct pollfd *polls = calloc((size_t)state->n + 1, sizeof *polls);
     if (polls == NULL) {
         return NULL; /* deaths will show in the next exchange of words */
@@ -198,8 +198,7 @@ static void *watch(void *argument)
             break;
         }
         for (int32_t i = 0; i < state->n; i++) {
-            if (polls[i].fd >= 0 && polls[i].revents != 0) {
-                hear(state, i);
+            if (polls[i].fd >= 0 && polls[i].revents != 0 && !hear(state, i)) {
                 polls[i].fd = -1; /* left as it should: no more of it */
             }
         }
@@ -222,7 +221,7 @@ static void free_tcp(galv_world *world)
 {
     tcp_state *state = world->state;
     if (state->watched) {
-        tell_all(state, (farewell){.rank = world->rank, .exit_status = -1});
+        tell_all(state, &(news){.word = LIFE_LEFT, .rank = world->rank});
         if (write(state->wake[1], "", 1) == 1) {
             pthread_join(state->watch, NULL);
         }
@@ -233,15 +232,34 @@ static void free_tcp(galv_world *world)
     }
     close_all(state->talk, state->n);
     close_all(state->life, state->n);
+    pthread_mutex_destroy(&state->telling);
     free(state);
 }
 
 static void abort_all(galv_world *world, int exit_status)
 {
-    farewell words = {.rank = world->rank,
-                      .exit_status = exit_status >= 0 ? exit_status : 1};
-    tell_all(world->state, words);
+    news words = {.word = LIFE_ABORT,
+                  .rank = world->rank,
+                  .exit_status = exit_status >= 0 ? exit_status : EXIT_FAILURE};
+    tell_all(world->state, &words);
     _exit(words.exit_status);
+}
+
+static void raise_alarm(galv_world *world, const galv_err *err)
+{
+    tell_all(world->state,
+             &(news){.word = LIFE_ALARM, .rank = world->rank, .err = *err});
+}
+
+static bool hear_alarm(galv_world *world, int32_t *rank, galv_err *err)
+{
+    const tcp_state *state = world->state;
+    if (!atomic_load(&state->alarmed)) {
+        return false;
+    }
+    *rank = state->alarm.rank;
+    *err = state->alarm.err;
+    return true;
 }
 
 static const galv_world_way way = {.free = free_tcp,
@@ -249,85 +267,11 @@ static const galv_world_way way = {.free = free_tcp,
                                    .broadcast = broadcast,
                                    .send = send_to,
                                    .recv = recv_from,
+                                   .raise_alarm = raise_alarm,
+                                   .hear_alarm = hear_alarm,
                                    .abort = abort_all};
 
 /* ---- meeting ---- */
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* Seconds to wait for the others: GALV_CONNECT_S, 60 unless told. */
-static double patience_s(void)
-{
-    const char *text = getenv("GALV_CONNECT_S");
-    double told_s = text != NULL ? strtod(text, NULL) : 0;
-    return told_s > 0 && told_s < 1e6 ? told_s : 60;
-}
-
-static void name_port(char *text, size_t size)
-{
-    long port = strtol(getenv("MASTER_PORT"), NULL, 10);
-    const char *agent = getenv("TORCHELASTIC_USE_AGENT_STORE");
-    bool taken = agent != NULL && strcmp(agent, "True") == 0;
-    snprintf(text, size, "%ld", taken ? port + 1 : port);
-}
-
-static bool readable_before(int socket, double deadline_s)
-{
-    for (;;) {
-        double left_s = deadline_s - now_s();
-        struct pollfd one = {.fd = socket, .events = POLLIN};
-        int ready = poll(&one, 1, left_s > 0 ? (int)(left_s * 1000) + 1 : 0);
-        if (ready > 0) {
-            return true;
-        }
-        if (ready == 0 || errno != EINTR) {
-            return false;
-        }
-    }
-}
-
-/* A socket that listens at the port on all addresses, or -1 with errno. */
-static int listen_at(const char *port)
-{
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    int listener = -1;
-    if (getaddrinfo(NULL, port, &hints, &found) != 0) {
-        return -1;
-    }
-    /* one that takes IPv4 and IPv6 alike, where there is IPv6 */
-    for (int pass = 0; pass < 2 && listener < 0; pass++) {
-        for (struct addrinfo *one = found; one != NULL && listener < 0;
-             one = one->ai_next) {
-            if ((one->ai_family == AF_INET6) != (pass == 0)) {
-                continue;
-            }
-            listener = socket(one->ai_family, SOCK_STREAM, 0);
-            if (listener >= 0) {
-                setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-                if (bind(listener, one->ai_addr, one->ai_addrlen) != 0 ||
-                    listen(listener, 4096) != 0) {
-                    close(listener);
-                    listener = -1;
-                }
-            }
-        }
-    }
-    freeaddrinfo(found);
-    return listener;
-}
-
-/* Words are short and wanted at once. */
-static void be_prompt(int socket)
-{
-    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-}
 
 /* Takes one connection in; false for strangers. */
 static bool welcome(const galv_world *world, int socket, double deadline_s)
@@ -335,8 +279,9 @@ static bool welcome(const galv_world *world, int socket, double deadline_s)
     tcp_state *state = world->state;
     greeting words;
     greeting answer = {.magic = magic, .rank = 0, .size = world->size};
-    if (!readable_before(socket, deadline_s < now_s() + 5 ? deadline_s : now_s() + 5) ||
-        !read_all(socket, &words, sizeof words) || words.magic != magic) {
+    double soon_s = galv_tcp_now_s() + 5;
+    if (!galv_tcp_readable_before(socket, deadline_s < soon_s ? deadline_s : soon_s) ||
+        !galv_tcp_read(socket, &words, sizeof words) || words.magic != magic) {
         return false;
     }
     int *place = NULL;
@@ -345,27 +290,27 @@ static bool welcome(const galv_world *world, int socket, double deadline_s)
     }
     bool wanted = place != NULL && *place < 0;
     answer.rank = wanted ? 0 : -1;
-    if (!write_all(socket, &answer, sizeof answer) || !wanted) {
+    if (!galv_tcp_write(socket, &answer, sizeof answer) || !wanted) {
         return false;
     }
     *place = socket;
-    be_prompt(socket);
+    galv_tcp_be_prompt(socket);
     return true;
 }
 
 static galv_status gather_in(galv_world *world, const char *port, galv_err *err)
 {
     const tcp_state *state = world->state;
-    double deadline_s = now_s() + patience_s();
-    int listener = listen_at(port);
+    double deadline_s = galv_tcp_now_s() + galv_tcp_patience_s();
+    int listener = galv_tcp_listen(port);
     if (listener < 0) {
         galv_fail(err, GALV_UNAVAILABLE, "port %s cannot be listened at: %s", port,
                   strerror(errno));
-        galv_hint(err, "set MASTER_PORT to a free port on all ranks");
+        galv_hint(err, "set MASTER_PORT to a free port, the same on all ranks");
         return GALV_UNAVAILABLE;
     }
     int32_t n_missing = 2 * state->n;
-    while (n_missing > 0 && readable_before(listener, deadline_s)) {
+    while (n_missing > 0 && galv_tcp_readable_before(listener, deadline_s)) {
         int socket = accept(listener, NULL, NULL);
         if (socket >= 0 && welcome(world, socket, deadline_s)) {
             n_missing--;
@@ -376,46 +321,28 @@ static galv_status gather_in(galv_world *world, const char *port, galv_err *err)
     close(listener);
     for (int32_t rank = 1; rank < world->size; rank++) {
         if (state->talk[rank - 1] < 0 || state->life[rank - 1] < 0) {
-            return galv_fail(err, GALV_UNAVAILABLE,
-                             "rank %d did not come within %.0f s to port %s", rank,
-                             patience_s(), port);
+            galv_fail(err, GALV_UNAVAILABLE,
+                      "rank %d of %d did not come within %g s to port %s", rank,
+                      world->size, galv_tcp_patience_s(), port);
+            galv_hint(err, "start every rank, with the same MASTER_ADDR and "
+                           "MASTER_PORT; GALV_CONNECT_S=N waits N seconds");
+            return GALV_UNAVAILABLE;
         }
     }
     return GALV_OK;
 }
 
-static int connect_once(const char *host, const char *port)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    int made = -1;
-    if (getaddrinfo(host, port, &hints, &found) != 0) {
-        return -1;
-    }
-    for (struct addrinfo *one = found; one != NULL && made < 0; one = one->ai_next) {
-        made = socket(one->ai_family, SOCK_STREAM, 0);
-        if (made >= 0 && connect(made, one->ai_addr, one->ai_addrlen) != 0) {
-            close(made);
-            made = -1;
-        }
-    }
-    freeaddrinfo(found);
-    return made;
-}
-
 static galv_status reach(const galv_world *world, int *made, bool lifeline,
-                         const char *port, double deadline_s, galv_err *err)
+                         const char *host, const char *port, double deadline_s,
+                         galv_err *err)
 {
-    const char *host = getenv("MASTER_ADDR");
-    int socket = connect_once(host, port);
-    while (socket < 0 && now_s() < deadline_s) {
-        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-        socket = connect_once(host, port);
-    }
+    int socket = galv_tcp_connect(host, port, deadline_s);
     if (socket < 0) {
-        galv_fail(err, GALV_UNAVAILABLE, "rank 0 does not answer at %s port %s", host,
-                  port);
-        galv_hint(err, "is MASTER_ADDR the host of rank 0, and the port open?");
+        galv_fail(err, GALV_UNAVAILABLE,
+                  "rank 0 does not answer at %s port %s within %g s", host, port,
+                  galv_tcp_patience_s());
+        galv_hint(err, "is rank 0 started, MASTER_ADDR its host, and the port open? "
+                       "GALV_CONNECT_S=N waits N seconds");
         return GALV_UNAVAILABLE;
     }
     greeting words = {.magic = magic,
@@ -424,40 +351,44 @@ static galv_status reach(const galv_world *world, int *made, bool lifeline,
                       .lifeline = lifeline ? 1 : 0};
     greeting answer = {.magic = 0};
     *made = socket;
-    if (!write_all(socket, &words, sizeof words) ||
-        !readable_before(socket, deadline_s) ||
-        !read_all(socket, &answer, sizeof answer) || answer.magic != magic) {
+    if (!galv_tcp_write(socket, &words, sizeof words) ||
+        !galv_tcp_readable_before(socket, deadline_s) ||
+        !galv_tcp_read(socket, &answer, sizeof answer) || answer.magic != magic) {
         return galv_fail(err, GALV_UNAVAILABLE,
                          "what answers at %s port %s is not rank 0 of this run", host,
                          port);
     }
     if (answer.size != world->size) {
-        return galv_fail(err, GALV_USAGE, "WORLD_SIZE is %d here and %d on rank 0",
+        return galv_fail(err, GALV_USAGE,
+                         "this is a run of %d ranks here and of %d on rank 0",
                          world->size, answer.size);
     }
     if (answer.rank != 0) {
-        galv_fail(err, GALV_USAGE, "rank 0 has another process of RANK %d already",
+        galv_fail(err, GALV_USAGE, "rank 0 has another process of rank %d already",
                   world->rank);
-        galv_hint(err, "every process needs a RANK of its own");
+        galv_hint(err, "every process needs a rank of its own (RANK, or SLURM_PROCID)");
         return GALV_USAGE;
     }
-    be_prompt(socket);
+    galv_tcp_be_prompt(socket);
     return GALV_OK;
 }
 
-static galv_status meet(galv_world *world, galv_err *err)
+static galv_status meet(galv_world *world, const char *host, const char *port,
+                        galv_err *err)
 {
     tcp_state *state = world->state;
-    char port[32];
-    name_port(port, sizeof port);
     galv_status status = GALV_OK;
     if (world->rank == 0) {
         status = gather_in(world, port, err);
+        if (status != GALV_OK) { /* those that came leave without a word of their own */
+            tell_all(state, &(news){.word = LIFE_ABORT,
+                                    .exit_status = galv_status_exit_code(status)});
+        }
     } else {
-        double deadline_s = now_s() + patience_s();
-        status = reach(world, &state->talk[0], false, port, deadline_s, err);
+        double deadline_s = galv_tcp_now_s() + galv_tcp_patience_s();
+        status = reach(world, &state->talk[0], false, host, port, deadline_s, err);
         if (status == GALV_OK) {
-            status = reach(world, &state->life[0], true, port, deadline_s, err);
+            status = reach(world, &state->life[0], true, host, port, deadline_s, err);
         }
     }
     if (status != GALV_OK) {
@@ -470,7 +401,8 @@ static galv_status meet(galv_world *world, galv_err *err)
     return state->watched ? GALV_OK : galv_fail(err, GALV_IO, "no thread");
 }
 
-galv_status galv_world_join_tcp(galv_world *world, galv_err *err)
+galv_status galv_world_join_tcp(galv_world *world, const char *host, const char *port,
+                                galv_err *err)
 {
     tcp_state *state = calloc(1, sizeof *state);
     if (state == NULL) {
@@ -478,6 +410,7 @@ galv_status galv_world_join_tcp(galv_world *world, galv_err *err)
     }
     state->n = world->rank == 0 ? world->size - 1 : 1;
     state->rank = world->rank;
+    pthread_mutex_init(&state->telling, NULL);
     state->wake[0] = -1;
     state->wake[1] = -1;
     state->talk = malloc((size_t)state->n * sizeof *state->talk);
@@ -492,5 +425,16 @@ galv_status galv_world_join_tcp(galv_world *world, galv_err *err)
         state->talk[i] = -1;
         state->life[i] = -1;
     }
-    return meet(world, err);
+    return meet(world, host, port, err);
+}
+
+bool galv_world_is_tcp(const galv_world *world)
+{
+    return world->way == &way;
+}
+
+int galv_world_tcp_to_rank_0(const galv_world *world)
+{
+    const tcp_state *state = world->state;
+    return world->rank == 0 ? -1 : state->talk[0];
 }

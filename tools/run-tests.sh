@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs test programs and golden command tests and adds up their counts.
 #   tools/run-tests.sh [--program PATH] TEST-PROGRAM... [DIRECTORY-OF-.t-FILES]
-# A test program "mpi:N:PATH[,ARGUMENT...]" is started by mpirun on N ranks; it ends with
-# Criterion's closing line, and three minutes are all it may take.
+# A test program "mpi:N:PATH[,ARGUMENT...]" is started by mpirun on N ranks, "tcp:N:..." by
+# tools/run-ranks.sh; it ends with Criterion's closing line, and three minutes are all it may take.
 # Fails when a test fails, when a program ran no test, and when a leak was reported
 # (Criterion itself lets leaks and zero tests pass). Ends with "N passed, N failed".
 set -u
@@ -56,6 +56,14 @@ for item in "$@"; do
         # shellcheck disable=SC2046 # arguments are words
         timeout 180 mpirun --oversubscribe --allow-run-as-root -np "$ranks" \
             $(printf '%s' "${item#mpi:*:}" | tr , ' ') >"$log" 2>&1
+        ;;
+    tcp:*)
+        ranks=${item#tcp:}
+        ranks=${ranks%%:*}
+        name="$name on $ranks ranks, TCP"
+        # shellcheck disable=SC2046 # arguments are words
+        timeout 180 tools/run-ranks.sh "$ranks" \
+            $(printf '%s' "${item#tcp:*:}" | tr , ' ') >"$log" 2>&1
         ;;
     *) "$item" --color=never >"$log" 2>&1 ;;
     esac

@@ -114,3 +114,53 @@ Test(exec_fault, options_that_contradict_are_told_before_anything_starts)
     cr_expect_eq(run_exec(2, "plan.json -q --tokens nowhere"), 4);
     cr_expect(run_said("nowhere: rank 0: cannot open the tokens: No such file"));
 }
+
+/* ---- ranks that were started without mpirun ---- */
+
+Test(exec_fault, ranks_without_mpirun_train_to_the_same_bits, .timeout = 120)
+{
+    run_write_plan("plan", "llama", "tp2 pp2");
+    cr_assert_eq(run_exec(4, "plan.json --steps 4 -o mpi"), 0);
+    cr_assert_eq(run_shell("$RANKS 4 $EXEC run plan.json --backend host --steps 4 "
+                           "-o tcp >out 2>err"),
+                 0);
+    cr_expect_eq(run_lines_said(), 0);
+    cr_expect_eq(run_shell("for f in mpi tcp; do cut -d, -f1-3 $f/losses.csv >$f.csv; "
+                           "done; cmp mpi.csv tcp.csv && test $(wc -l <tcp.csv) = 5"),
+                 0);
+    cr_expect_eq(run_shell("grep -q 'TCP, started by torchrun' out"), 0);
+}
+
+Test(exec_fault, a_missing_rank_is_told_once_in_time, .timeout = 120)
+{
+    run_write_plan("plan", "llama", "dp2");
+    cr_expect_eq(
+        run_shell("export WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 "
+                  "MASTER_PORT=$((20000+$$%%12000)) GALV_CONNECT_S=1; "
+                  "LOCAL_RANK=1 RANK=1 timeout 20 $EXEC run plan.json "
+                  "--backend host 2>err1 & "
+                  "LOCAL_RANK=0 RANK=0 timeout 20 $EXEC run plan.json "
+                  "--backend host 2>err; s=$?; wait $! || t=$?; exit $((s+t))"),
+        12);
+    cr_expect(run_said("rank 2 of 3 did not come within 1 s to port"));
+    cr_expect(run_said("start every rank, with the same MASTER_ADDR and MASTER_PORT"));
+    cr_expect_eq(run_lines_said(), 1);
+    cr_expect_eq(run_shell("test ! -s err1"), 0);
+}
+
+Test(exec_fault, a_killed_rank_ends_the_others_without_mpirun_too, .timeout = 120)
+{
+    run_write_plan("plan", "llama", "pp3");
+    run_shell(
+        "rm -rf ck; $RANKS 3 $EXEC run plan.json -q --backend host --steps 100000 "
+        "--checkpoint-dir ck --checkpoint-every 2 --slow-rank 1=40 >out 2>err & "
+        "m=$!; n=0; while [ ! -e ck/checkpoint-2 ] && [ $n -lt 300 ]; do "
+        "sleep 0.1; n=$((n+1)); done; "
+        "ranks=$(pgrep -P $(pgrep -P $m)); kill -9 $(echo $ranks | cut -d' ' -f3); "
+        "wait $m; echo $? >status; sleep 0.2; "
+        "for p in $ranks; do ps -o stat= -p $p; done | grep -v Z >left");
+    cr_expect_eq(run_shell("test $(cat status) = 137"), 0);
+    cr_expect_eq(run_shell("test ! -s left"), 0, "ranks are left");
+    cr_expect(run_said("rank 2 has gone; rank 0 ends too"));
+    cr_expect(run_said("with the same command and --resume ck"));
+}

@@ -34,6 +34,7 @@ static void set_programs(void)
     }
     snprintf(path, sizeof path, "%s/galvatron-exec", self);
     setenv("EXEC", path, 1);
+    setenv("RANKS", "timeout 60 " GALV_SOURCE_DIR "/tools/run-ranks.sh", 1);
     setenv("MPIRUN", "timeout 60 mpirun --oversubscribe --allow-run-as-root", 1);
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 1);
     setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 1);

@@ -27,7 +27,8 @@ int run_write_plan(const char *name, const char *model, const char *words);
 /* galvatron-exec run in the folder, by mpirun for more than one rank; `arguments` by a
  * format. Its output is in FOLDER/out and FOLDER/err. Returns the exit status. */
 int run_exec(int ranks, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A command of the shell, in the folder; $EXEC and $MPIRUN are set. */
+/* A command of the shell, in the folder; $EXEC is set, and what starts N ranks of it by
+ * MPI, "$MPIRUN -np N", and by variables of the environment, "$RANKS N". */
 int run_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Of FOLDER/NAME/losses.csv, as --out NAME writes it. */

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 GALV_TEST_SUITE(exec_world);
@@ -42,7 +43,13 @@ static void clear_environment(void)
                                         "PMI_SIZE",
                                         "OMPI_COMM_WORLD_SIZE",
                                         "PMIX_RANK",
-                                        "SLURM_STEP_NUM_TASKS"};
+                                        "SLURM_STEP_NUM_TASKS",
+                                        "SLURM_STEP_NODELIST",
+                                        "SLURM_STEP_ID",
+                                        "SLURM_JOB_ID",
+                                        "SLURM_NTASKS",
+                                        "SLURM_PROCID",
+                                        "SLURM_LOCALID"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         unsetenv(names[i]);
     }
@@ -259,7 +266,8 @@ Test(exec_world, a_wrong_environment_is_told_with_what_to_set)
     err = (galv_err)GALV_ERR_INIT;
     set_torchrun(0, 2, free_port());
     cr_expect_eq(join_status(&err), GALV_UNAVAILABLE);
-    cr_expect(strstr(err.message, "rank 1 did not come") != NULL);
+    cr_expect(strstr(err.message, "rank 1 of 2 did not come within 0.1 s") != NULL);
+    cr_expect(strstr(err.hint, "GALV_CONNECT_S") != NULL);
 }
 
 Test(exec_world, alone_is_a_world_too)
@@ -280,20 +288,115 @@ Test(exec_world, alone_is_a_world_too)
     galv_world_free(world);
 }
 
-Test(exec_world, the_host_backend_wants_mpi_for_more_than_one_rank, .timeout = 60)
+/* What every rank of the host backend gets back of a sum over all, over TCP. */
+static int sum_on_the_host(galv_world *world)
+{
+    enum { N = 3000 };
+    galv_backend *b = NULL;
+    galv_err err = GALV_ERR_INIT;
+    int32_t ranks[] = {0, 1, 2};
+    if (galv_host_backend_new(&b, world, &err) != GALV_OK ||
+        strstr(b->libraries, "TCP") == NULL) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    galv_comm *comm = b->comm_new(b, ranks, 3);
+    float *x = b->allocate(b, N * sizeof *x);
+    for (int i = 0; i < N; i++) {
+        x[i] = (float)(i * (galv_world_rank(world) + 1));
+    }
+    b->all_reduce(b, GALV_STREAM_DP, comm, x, N, GALV_FLOAT32, GALV_SUM);
+    b->synchronize(b);
+    int n_wrong = 0;
+    for (int i = 0; i < N; i++) {
+        n_wrong += x[i] != (float)(6 * i);
+    }
+    b->release(b, x, GALV_STREAM_DP);
+    b->comm_free(b, comm);
+    b->free(b);
+    return n_wrong > 0;
+}
+
+Test(exec_world, the_host_backend_communicates_over_tcp, .timeout = 60)
+{
+    int statuses[3];
+    start(3, sum_on_the_host, statuses);
+    for (int rank = 0; rank < 3; rank++) {
+        cr_expect_eq(statuses[rank], 0, "rank %d: %x", rank, statuses[rank]);
+    }
+}
+
+/* Rank 1 raises the alarm; the others hear it wherever they are, once it is there. */
+static int hear_of_rank_1(galv_world *world)
+{
+    galv_err err = GALV_ERR_INIT;
+    if (galv_world_rank(world) == 1) {
+        galv_fail(&err, GALV_NO_MEMORY, "none left");
+        galv_hint(&err, "buy some");
+        galv_world_raise_alarm(world, &err);
+        return galv_world_agree(world, &err) == GALV_NO_MEMORY ? 0 : 1;
+    }
+    for (int n_tries = 0; !galv_world_hear_alarm(world, &err); n_tries++) {
+        if (n_tries > 2000) {
+            return 2;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+    bool told = strcmp(err.message, "rank 1 failed: none left") == 0 &&
+                strcmp(err.hint, "buy some") == 0 && err.status == GALV_NO_MEMORY;
+    return told && galv_world_agree(world, &err) == GALV_NO_MEMORY ? 0 : 3;
+}
+
+Test(exec_world, an_alarm_is_heard_by_all, .timeout = 60)
+{
+    int statuses[4];
+    start(4, hear_of_rank_1, statuses);
+    for (int rank = 0; rank < 4; rank++) {
+        cr_expect_eq(statuses[rank], 0, "rank %d: %x", rank, statuses[rank]);
+    }
+}
+
+/* As srun without PMI starts a task; the first host of the step is this one. */
+static void set_slurm(int rank, int size, int port)
+{
+    clear_environment();
+    set_number("SLURM_PROCID", rank);
+    set_number("SLURM_LOCALID", rank);
+    set_number("SLURM_STEP_NUM_TASKS", size);
+    set_number("SLURM_JOB_ID", 1234567);
+    set_number("SLURM_STEP_ID", 3);
+    set_number("MASTER_PORT", port);
+    setenv("SLURM_STEP_NODELIST", "127.0.0.[1-2,5],node7", 1);
+}
+
+Test(exec_world, tasks_of_srun_meet_on_the_first_host_of_the_step, .timeout = 60)
 {
     int port = free_port();
-    pid_t pid = fork();
-    set_torchrun(pid == 0 ? 1 : 0, 2, port);
-    galv_world *world = join_or_leave();
-    galv_backend *backend = NULL;
-    galv_err err = GALV_ERR_INIT;
-    galv_status status = galv_host_backend_new(&backend, world, &err);
-    galv_world_free(world);
-    if (pid == 0) {
-        _exit(0);
+    pid_t pids[3];
+    for (int rank = 0; rank < 3; rank++) {
+        pids[rank] = fork();
+        if (pids[rank] == 0) {
+            set_slurm(rank, 3, port);
+            galv_world *world = join_or_leave();
+            int answer = world_script(world);
+            answer += strcmp(galv_world_launcher(world), "srun") != 0;
+            galv_world_free(world);
+            _exit(answer);
+        }
     }
-    waitpid(pid, NULL, 0);
-    cr_expect_eq(status, GALV_UNAVAILABLE);
-    cr_expect_str_eq(err.message, "the host backend needs MPI for 2 ranks");
+    for (int rank = 0; rank < 3; rank++) {
+        int status = 0;
+        waitpid(pids[rank], &status, 0);
+        cr_expect_eq(status, 0, "rank %d: %x", rank, status);
+    }
+}
+
+Test(exec_world, the_script_of_sbatch_is_a_run_of_one_process)
+{
+    clear_environment();
+    set_number("SLURM_PROCID", 0); /* its own, and the tasks that it may start */
+    set_number("SLURM_NTASKS", 8);
+    set_number("SLURM_JOB_ID", 5);
+    galv_err err = GALV_ERR_INIT;
+    cr_expect_eq(join_status(&err), GALV_OK, "%s", err.message);
 }

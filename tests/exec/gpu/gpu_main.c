@@ -38,7 +38,7 @@ static int report(check *c, galv_err *err)
 
 static int run(check *c, bool rates)
 {
-    struct galv_world alone = {0, 1, 0, "alone", NULL, NULL};
+    struct galv_world alone = {.size = 1, .launcher = "alone"};
     galv_err err = GALV_ERR_INIT;
     if (galv_host_backend_new(&c->b[HOST], &alone, &err) != GALV_OK) {
         fprintf(stderr, "gpu-check: %s\n", err.message);

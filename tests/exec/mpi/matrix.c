@@ -324,7 +324,7 @@ static galv_status train(result *r, const galv_job *job, const galv_plan *plan,
 static galv_status train_alone(result *r, const char *model, make_backend *make,
                                galv_err *err)
 {
-    struct galv_world alone = {0, 1, 0, "alone", NULL, NULL};
+    struct galv_world alone = {.size = 1, .launcher = "alone"};
     galv_job job;
     galv_plan *plan = NULL;
     galv_arena *arena = galv_arena_new();
