@@ -125,6 +125,9 @@ static galv_status import_huggingface(const galv_cli *cli, galv_err *err)
         status = galv_model_from_huggingface(&model, galv_json_root(document), err);
     }
     galv_json_free(document);
+    if (status == GALV_OK) {
+        galv_model_name_from_path(&model, cli->arguments[1]);
+    }
     return status == GALV_OK ? write_model(cli, &model, err) : status;
 }
 

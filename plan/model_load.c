@@ -20,10 +20,11 @@ static bool has(galv_json_value object, const char *key)
     return galv_json_type_of(galv_json_member(object, key)) != GALV_JSON_ABSENT;
 }
 
-/* A name for a file that has none inside: that of its folder for config.json, its own
- * without the extension otherwise. */
-static void name_from_path(galv_model *model, const char *path)
+void galv_model_name_from_path(galv_model *model, const char *path)
 {
+    if (model->name[0] != '\0') {
+        return;
+    }
     const char *end = strrchr(path, '/');
     const char *base = end == NULL ? path : end + 1;
     const char *begin = base;
@@ -47,7 +48,7 @@ static void name_from_path(galv_model *model, const char *path)
 }
 
 static galv_status read_document(galv_model *model, galv_json_value root, bool is_yaml,
-                                 const char *path, galv_err *err)
+                                 galv_err *err)
 {
     galv_json_value inner = galv_json_member(root, "model");
     bool is_ours = has(root, "schema");
@@ -58,16 +59,10 @@ static galv_status read_document(galv_model *model, galv_json_value root, bool i
         (has(root, "name") && has(root, "num_layers"))) {
         return galv_model_from_json(model, root, err);
     }
-    galv_status status = GALV_OK;
     if (is_yaml || has(root, "model_size")) {
-        status = galv_model_from_galvatron(model, root, err);
-    } else {
-        status = galv_model_from_huggingface(model, root, err);
+        return galv_model_from_galvatron(model, root, err);
     }
-    if (status == GALV_OK && model->name[0] == '\0') {
-        name_from_path(model, path);
-    }
-    return status;
+    return galv_model_from_huggingface(model, root, err);
 }
 
 static galv_status load_file(galv_model *model, const char *path, galv_err *err)
@@ -78,7 +73,10 @@ static galv_status load_file(galv_model *model, const char *path, galv_err *err)
     galv_status status = is_yaml ? galv_yaml_read_file(&document, path, err)
                                  : galv_json_read_file(&document, path, err);
     if (status == GALV_OK) {
-        status = read_document(model, galv_json_root(document), is_yaml, path, err);
+        status = read_document(model, galv_json_root(document), is_yaml, err);
+    }
+    if (status == GALV_OK) {
+        galv_model_name_from_path(model, path);
     }
     galv_json_free(document);
     return status;

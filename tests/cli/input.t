@@ -100,3 +100,8 @@ $ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 --strict
 ? 4
 
 $ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 -q >/dev/null
+
+# A configuration that does not say its name is called as its file, or its folder.
+$ mkdir tiny-llama; cp llama-config.json tiny-llama/config.json; for path in llama-config.json tiny-llama/config.json; do galvatron-sim import huggingface $path | jq -r .name; done
+> llama-config
+> tiny-llama
