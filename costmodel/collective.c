@@ -308,7 +308,7 @@ void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int k
     if (group->n_nodes > 1 && t.inter_s >= t.intra_s) {
         cost->inter_share = by_bus ? cost->inter_share : 1;
     } else {
-        cost->intra_share = 1;
+        cost->intra_share = by_bus ? cost->intra_share : 1;
     }
 }
 

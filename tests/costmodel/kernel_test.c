@@ -1,5 +1,6 @@
 #include "base/csv.h"
 #include "base/words.h"
+#include "costmodel/collective_internal.h"
 #include "plan/catalog.h"
 #include "tests/costmodel/job.h"
 #include "tests/support/leaks.h"
@@ -316,5 +317,30 @@ Test(costmodel_kernel, rings_over_rails_start_quickly)
                       reduce_s("h100-sxm-80gb", GALV_OP_ALL_GATHER, 16, 1, bytes);
         cr_expect(fabs(rate / (measured[i].ratio * 48.5e9) - 1) < 0.15, "%g MiB: %g",
                   measured[i].mib, rate);
+    }
+}
+
+/* What the way out of a bus holds up uses the links beside it for its bytes and no
+ * longer, however fast the network is: 7/8 of 1 GB at 20 GB/s, in the time of the bus.
+ */
+Test(costmodel_kernel, what_a_bus_holds_up_leaves_the_links_to_others)
+{
+    galv_group group = {.n_ranks = 8,
+                        .n_nodes = 2,
+                        .ranks_per_node = 4,
+                        .sharers_per_node = 1,
+                        .ranks_per_bus = 2,
+                        .sharers_per_bus = 1};
+    for (double network = 1e9; network < 1e12; network *= 4) {
+        galv_collective_law law = {.ring_bytes_per_s = 20e9,
+                                   .nic_bytes_per_s = network,
+                                   .node_bytes_per_s = 4 * network,
+                                   .bus_bytes_per_s = 10e9};
+        galv_cost cost = {0};
+        galv_collective_cost(&cost, &law, GALV_OP_ALL_GATHER, &group, 1e9);
+        double links_s = 7.0 / 8 * 1e9 / 20e9;
+        cr_expect(fabs(cost.intra_share * cost.work_s / links_s - 1) < 1e-9,
+                  "network of %g B/s: %g of %g s", network, cost.intra_share,
+                  cost.work_s);
     }
 }
