@@ -6,6 +6,7 @@
  * sequence parallelism with tensor parallelism, as Megatron-LM users have it. */
 #include "cli/choices.h"
 
+#include "cli/output.h"
 #include "schedule/schedule.h"
 #include "schedule/schedule_file.h"
 
@@ -135,6 +136,14 @@ static galv_status read_degrees(galv_space *space, const galv_cli *cli, galv_err
     space->layer_wise = galv_cli_given(cli, GALV_OPTION_LAYER_WISE);
     space->internode_tp = galv_cli_given(cli, GALV_OPTION_INTERNODE_TP);
     return status;
+}
+
+void galv_space_say(const galv_space *space, const galv_cli *cli)
+{
+    if (!space->layer_wise) {
+        galv_print(cli, "plans of one strategy for all layers; --layer-wise mixes "
+                        "them\n");
+    }
 }
 
 galv_status galv_space_read(galv_space *space, const galv_cli *cli, galv_err *err)

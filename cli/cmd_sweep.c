@@ -182,6 +182,7 @@ static void print_table(const sweeping *s)
     if (front) {
         galv_print(s->cli, "* no other point is both faster and cheaper\n");
     }
+    galv_space_say(&s->space, s->cli);
 }
 
 static void print_head(const sweeping *s)

@@ -140,6 +140,7 @@ static void print_verdict(const phasing *p)
                    "(--restart-time)\n",
                    galv_print_duration(kept, sizeof kept, p->restart_time_s));
     }
+    galv_space_say(&p->space, p->cli);
     if (run->interrupted) {
         galv_print(p->cli,
                    "interrupted: the best so far, maybe not the best there is\n");

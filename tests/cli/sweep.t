@@ -162,3 +162,9 @@ $ galvatron-sim catalog models lama3-8b
 2> galvatron-sim: error: unknown model 'lama3-8b'
 2~ did you mean 'llama3-8b'
 ? 2
+
+# What plan finds for the same job can be faster, so the table says what it left out.
+$ for options in '' --layer-wise; do galvatron-sim sweep -m llama3-8b -n 1 --tp 2 --pp 1 --zero 1,2 $options | grep -c 'one strategy for all layers; --layer-wise'; done
+> 1
+> 0
+? 1
