@@ -192,7 +192,7 @@ static void print_plans(const observing *o)
         {"memory", "GiB", false, 0, 0}, {"tok/s/GPU", "", false, 1, 0}};
     const galv_plan *plans[] = {o->setup.plan, o->found.plans[0].plan};
     const galv_result *results[] = {&o->current, &o->found.plans[0].result};
-    const char *const names[] = {"now", "best"};
+    const char *const names[] = {"now", o->gain_s > 0 ? "best" : "other"};
     galv_table table;
     galv_table_init(&table, o->cli->arena, columns, sizeof columns / sizeof columns[0]);
     for (int i = 0; i < 2; i++) {
