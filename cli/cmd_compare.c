@@ -4,6 +4,7 @@
  * that numbers of different versions are never compared in silence. */
 #include "accuracy/interval.h"
 #include "base/units.h"
+#include "cli/block_words.h"
 #include "cli/job.h"
 #include "cli/output.h"
 #include "cli/report.h"
@@ -87,47 +88,12 @@ static void add_number(rows *r, const char *label, const char *unit, double a, d
 
 /* ---- what may differ from block to block ---- */
 
-typedef enum choice { TP, CP, EP, DP, ZERO, SP, RECOMPUTE } choice;
-
-static int32_t value_of(const galv_strategy *s, choice which)
-{
-    const int32_t values[] = {
-        s->tp, s->cp, s->ep, s->dp, s->zero, (int32_t)s->sp, (int32_t)s->recompute};
-    return values[which];
-}
-
-/* Every value that blocks have, in the order of the blocks: "2/3". */
-static void print_values(char text[64], const galv_plan *plan, choice which)
-{
-    int32_t first = plan->n_layers > 2 ? 1 : 0;
-    int32_t end = plan->n_layers > 2 ? plan->n_layers - 1 : plan->n_layers;
-    size_t length = 0;
-    text[0] = '\0';
-    for (int32_t layer = first; layer < end && length < 48; layer++) {
-        int32_t value = value_of(galv_plan_strategy(plan, layer), which);
-        bool seen = false;
-        for (int32_t i = first; i < layer && !seen; i++) {
-            seen = value_of(galv_plan_strategy(plan, i), which) == value;
-        }
-        if (seen) {
-            continue;
-        }
-        char number[32];
-        const char *word = which == SP ? galv_sp_names[value]
-                           : which == RECOMPUTE
-                               ? galv_recompute_names[value]
-                               : galv_print_count(number, sizeof number, value);
-        length += (size_t)snprintf(text + length, 64 - length, "%s%.14s",
-                                   length > 0 ? "/" : "", word);
-    }
-}
-
 static void add_blocks(rows *r, const char *label, const galv_plan *a,
-                       const galv_plan *b, choice which)
+                       const galv_plan *b, galv_block_choice which)
 {
     char x[64], y[64];
-    print_values(x, a, which);
-    print_values(y, b, which);
+    galv_block_words(x, a, which);
+    galv_block_words(y, b, which);
     add_word(r, label, x, y);
 }
 
@@ -176,15 +142,15 @@ static void gather(rows *r, const side *a, const side *b)
     add_count(r, "global batch", pa->global_batch_size, pb->global_batch_size);
     add_word(r, "precision", galv_precision_names[ja->workload.precision],
              galv_precision_names[jb->workload.precision]);
-    add_blocks(r, "tp", pa, pb, TP);
-    add_blocks(r, "cp", pa, pb, CP);
-    add_blocks(r, "ep", pa, pb, EP);
+    add_blocks(r, "tp", pa, pb, GALV_BLOCKS_TP);
+    add_blocks(r, "cp", pa, pb, GALV_BLOCKS_CP);
+    add_blocks(r, "ep", pa, pb, GALV_BLOCKS_EP);
     add_count(r, "pp", pa->pp, pb->pp);
     add_count(r, "vpp", pa->vpp, pb->vpp);
-    add_blocks(r, "dp", pa, pb, DP);
-    add_blocks(r, "sp", pa, pb, SP);
-    add_blocks(r, "zero", pa, pb, ZERO);
-    add_blocks(r, "recompute", pa, pb, RECOMPUTE);
+    add_blocks(r, "dp", pa, pb, GALV_BLOCKS_DP);
+    add_blocks(r, "sp", pa, pb, GALV_BLOCKS_SP);
+    add_blocks(r, "zero", pa, pb, GALV_BLOCKS_ZERO);
+    add_blocks(r, "recompute", pa, pb, GALV_BLOCKS_RECOMPUTE);
     add_stages(r, &a->result, &b->result);
     add_count(r, "micro-batch", pa->micro_batch_size, pb->micro_batch_size);
     add_word(r, "schedule", pa->schedule, pb->schedule);

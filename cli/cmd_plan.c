@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/batches.h"
+#include "cli/block_words.h"
 #include "cli/choices.h"
 #include "cli/config.h"
 #include "cli/front.h"
@@ -337,29 +338,37 @@ static galv_status report_json(const planning *p, galv_err *err)
     return galv_cli_end_json(p->cli, &writer, err);
 }
 
-static void put_degrees(galv_text *out, const galv_strategy *s, int32_t pp, int32_t vpp,
+/* Of `layered`, or else of the strategy alone. */
+static void put_choice(galv_text *out, const galv_strategy *s, const galv_plan *layered,
+                       galv_block_choice which)
+{
+    char words[64];
+    if (layered != NULL) {
+        galv_block_words(words, layered, which);
+    } else {
+        galv_block_word(words, s, which);
+    }
+    galv_csv_put(out, words, false);
+}
+
+static void put_degrees(galv_text *out, const galv_strategy *s,
+                        const galv_plan *layered, int32_t pp, int32_t vpp,
                         int32_t micro_batch, const char *schedule)
 {
-    galv_csv_put_i64(out, s->tp, false);
-    galv_csv_put_i64(out, s->cp, false);
-    galv_csv_put_i64(out, s->ep, false);
-    galv_csv_put_i64(out, s->dp, false);
+    put_choice(out, s, layered, GALV_BLOCKS_TP);
+    put_choice(out, s, layered, GALV_BLOCKS_CP);
+    put_choice(out, s, layered, GALV_BLOCKS_EP);
+    put_choice(out, s, layered, GALV_BLOCKS_DP);
     galv_csv_put_i64(out, pp, false);
     galv_csv_put_i64(out, vpp, false);
-    galv_csv_put(out, galv_sp_names[s->sp], false);
-    galv_csv_put_i64(out, s->zero, false);
-    galv_csv_put(out, galv_recompute_names[s->recompute], false);
+    put_choice(out, s, layered, GALV_BLOCKS_SP);
+    put_choice(out, s, layered, GALV_BLOCKS_ZERO);
+    put_choice(out, s, layered, GALV_BLOCKS_RECOMPUTE);
     galv_csv_put_i64(out, micro_batch, false);
     galv_csv_put(out, schedule, false);
 }
 
 #define DEGREES "tp,cp,ep,dp,pp,vpp,sp,zero,recompute,micro_batch_size,schedule"
-
-/* The strategy of a plan's blocks: layer 0 is the embedding. */
-static const galv_strategy *block_strategy(const galv_plan *plan)
-{
-    return galv_plan_strategy(plan, plan->n_layers > 2 ? 1 : 0);
-}
 
 static void report_csv(const planning *p)
 {
@@ -374,8 +383,8 @@ static void report_csv(const planning *p)
         const galv_plan *plan = p->found.plans[i].plan;
         const galv_result *r = &p->found.plans[i].result;
         galv_csv_put_i64(out, i + 1, true);
-        put_degrees(out, block_strategy(plan), plan->pp, plan->vpp,
-                    plan->micro_batch_size, plan->schedule);
+        put_degrees(out, NULL, plan, plan->pp, plan->vpp, plan->micro_batch_size,
+                    plan->schedule);
         const double values[] = {
             r->iteration_time_s,  r->tokens_per_s, r->tokens_per_s_per_gpu, r->mfu,
             r->peak_memory_bytes, r->bubble_frac,  r->exposed_comm_frac};
@@ -401,7 +410,7 @@ static void put_candidates(galv_text *text, const galv_search_result *found,
         const galv_searched *s = &found->searched[i];
         const galv_candidate *c = &s->candidate;
         galv_csv_put(text, galv_fate_names[s->fate], true);
-        put_degrees(text, &c->strategy, c->pp, c->vpp, c->micro_batch_size,
+        put_degrees(text, &c->strategy, c->layered, c->pp, c->vpp, c->micro_batch_size,
                     c->schedule == NULL ? "none" : c->schedule->name);
         galv_csv_put_f64(text, s->bound_s, false);
         galv_csv_put_f64(text, s->time_s, false);
