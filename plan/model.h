@@ -143,8 +143,8 @@ galv_status galv_model_from_galvatron(galv_model *model, galv_json_value value,
  * (with the nearest one), GALV_INPUT for a bad file. */
 galv_status galv_model_load(galv_model *model, const char *name_or_path, galv_err *err);
 
-/* Names a model whose file does not: after its folder if the file is a config.json, else
- * after the file, without its extension. */
+/* Names a model whose file does not: after its folder if the file is a config.json,
+ * else after the file, without its extension. */
 void galv_model_name_from_path(galv_model *model, const char *path);
 
 #endif

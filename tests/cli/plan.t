@@ -131,6 +131,6 @@ $ for k in 0 1; do galvatron-sim -n 8 --tp 8 --pp 8 --zero 1 --sp megatron --rec
 > 2
 
 # A plan whose layers differ says all that its blocks have, in the table for programs too.
-$ galvatron-sim plan -m llama3-8b -n 1 --tp 2 --pp 1 --zero 2,3 --global-batch 64 --memory-limit 47GiB --csv -o mixed -q | cut -d, -f9 | sort -u | grep /; cut -d, -f9,16 mixed/candidates.csv | sort -u | grep /
+$ galvatron-sim plan -m llama3-8b -n 1 --tp 2 --pp 1 --zero 2,3 --global-batch 64 --memory-limit 47GiB --csv -o mixed -q | cut -d, -f9 | sort -u | grep /; cut -d, -f9,16 mixed/candidates.csv | sort -u | grep 2/3
 > 2/3
 > 2/3,per-layer
