@@ -70,8 +70,7 @@ static galv_status read_options(planning *p, galv_err *err)
         status = galv_cli_count(&per_kind, p->cli, GALV_OPTION_PER_KIND, 0, 1000, err);
     }
     if (status == GALV_OK) {
-        status = galv_cli_seconds(&p->options.time_limit_s, p->cli,
-                                  GALV_OPTION_TIME_LIMIT, err);
+        status = galv_cli_time_limit(&p->options.time_limit_s, p->cli, err);
     }
     if (status == GALV_OK) {
         status = galv_jobs_read(&p->options.n_jobs, p->cli, err);

@@ -61,8 +61,7 @@ static galv_status read_input(sweeping *s, galv_err *err)
         status = galv_space_read(&s->space, cli, err);
     }
     if (status == GALV_OK) {
-        status = galv_cli_seconds(&s->options.time_limit_s, cli, GALV_OPTION_TIME_LIMIT,
-                                  err);
+        status = galv_cli_time_limit(&s->options.time_limit_s, cli, err);
     }
     return status == GALV_OK ? galv_jobs_read(&s->options.n_jobs, cli, err) : status;
 }

@@ -38,8 +38,7 @@ static galv_status read_input(fronting *f, galv_err *err)
         status = galv_space_read(&f->space, f->cli, err);
     }
     if (status == GALV_OK) {
-        status = galv_cli_seconds(&f->options.time_limit_s, f->cli,
-                                  GALV_OPTION_TIME_LIMIT, err);
+        status = galv_cli_time_limit(&f->options.time_limit_s, f->cli, err);
     }
     return status == GALV_OK ? galv_jobs_read(&f->options.n_jobs, f->cli, err) : status;
 }

@@ -181,9 +181,9 @@ static galv_status read_workload(galv_workload *w, const galv_cli *cli, galv_err
         status = galv_cli_count(&tokens, cli, GALV_OPTION_TOKENS, 1,
                                 1000000000000000000, err);
     }
-    if (status == GALV_OK && cli->command->id != GALV_COMMAND_SWEEP) {
-        status =
-            galv_cli_bytes(&w->memory_limit_bytes, cli, GALV_OPTION_MEMORY_LIMIT, err);
+    const char *limit = galv_cli_value(cli, GALV_OPTION_MEMORY_LIMIT);
+    if (status == GALV_OK && limit != NULL && cli->command->id != GALV_COMMAND_SWEEP) {
+        status = galv_cli_memory(&w->memory_limit_bytes, cli, limit, err);
     }
     w->seq_length = (int32_t)seq_length;
     w->tokens_to_train = (double)tokens;

@@ -91,8 +91,7 @@ static galv_status read_input(observing *o, galv_err *err)
         o->space.layer_wise = !galv_cli_given(cli, GALV_OPTION_UNIFORM);
     }
     if (status == GALV_OK) {
-        status = galv_cli_seconds(&o->options.time_limit_s, cli, GALV_OPTION_TIME_LIMIT,
-                                  err);
+        status = galv_cli_time_limit(&o->options.time_limit_s, cli, err);
     }
     if (status == GALV_OK) {
         status =

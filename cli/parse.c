@@ -11,6 +11,7 @@
 #include "cli/parse.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "base/words.h"
 
@@ -389,6 +390,36 @@ galv_status galv_cli_seconds(double *value_s, const galv_cli *cli, galv_option_i
     return galv_cli_blame(cli, id, text, err);
 }
 
+/* Less is a mistake in the unit. */
+#define LEAST_MEMORY 1048576
+
+galv_status galv_cli_time_limit(double *value_s, const galv_cli *cli, galv_err *err)
+{
+    const char *text = galv_cli_value(cli, GALV_OPTION_TIME_LIMIT);
+    galv_status status = galv_cli_seconds(value_s, cli, GALV_OPTION_TIME_LIMIT, err);
+    if (status == GALV_OK && text != NULL && !(*value_s > 0)) {
+        galv_fail(err, GALV_USAGE, "must be more than nothing");
+        return galv_cli_blame(cli, GALV_OPTION_TIME_LIMIT, text, err);
+    }
+    return status;
+}
+
+galv_status galv_cli_memory(double *value_bytes, const galv_cli *cli, const char *text,
+                            galv_err *err)
+{
+    uint64_t bytes = 0;
+    if (galv_parse_bytes(&bytes, text, err) == GALV_OK) {
+        if (bytes >= LEAST_MEMORY) {
+            *value_bytes = (double)bytes;
+            return GALV_OK;
+        }
+        galv_fail(err, GALV_USAGE, "%llu bytes are less than any GPU has",
+                  (unsigned long long)bytes);
+        galv_hint(err, "with its unit: 80GiB, or 80GB");
+    }
+    return galv_cli_blame(cli, GALV_OPTION_MEMORY_LIMIT, text, err);
+}
+
 galv_status galv_cli_bytes(double *value_bytes, const galv_cli *cli, galv_option_id id,
                            galv_err *err)
 {
@@ -432,8 +463,12 @@ static galv_status find_word(int *index, const galv_cli *cli, galv_option_id id,
     if (strlen(word) > 1) { /* one letter is near to everything */
         galv_hint_words(err, words, n_words, word);
     }
-    galv_hint(err, "one of: %s",
-              galv_options[id].words != NULL ? galv_options[id].words : "see its help");
+    galv_text all = GALV_TEXT_INIT;
+    for (size_t i = 0; i < n_words; i++) {
+        galv_text_printf(&all, "%s%s", i > 0 ? ", " : "", words[i]);
+    }
+    galv_hint(err, "one of: %s", galv_text_string(&all));
+    galv_text_release(&all);
     return galv_cli_blame(cli, id, galv_cli_value(cli, id), err);
 }
 

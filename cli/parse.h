@@ -62,6 +62,11 @@ galv_status galv_cli_seconds(double *value_s, const galv_cli *cli, galv_option_i
                              galv_err *err);
 galv_status galv_cli_bytes(double *value_bytes, const galv_cli *cli, galv_option_id id,
                            galv_err *err);
+/* --time-limit, more than nothing. */
+galv_status galv_cli_time_limit(double *value_s, const galv_cli *cli, galv_err *err);
+/* One value of --memory-limit for a GPU: a MiB at least. */
+galv_status galv_cli_memory(double *value_bytes, const galv_cli *cli, const char *text,
+                            galv_err *err);
 galv_status galv_cli_counts(int64_t *values, size_t *n_values, size_t capacity,
                             const galv_cli *cli, galv_option_id id, int64_t low,
                             int64_t high, galv_err *err);

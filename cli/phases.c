@@ -47,8 +47,7 @@ static galv_status read_input(phasing *p, galv_err *err)
         status = galv_cli_count(&top, cli, GALV_OPTION_TOP, 1, 100, err);
     }
     if (status == GALV_OK) {
-        status = galv_cli_seconds(&p->options.time_limit_s, cli, GALV_OPTION_TIME_LIMIT,
-                                  err);
+        status = galv_cli_time_limit(&p->options.time_limit_s, cli, err);
     }
     if (status == GALV_OK) {
         status =

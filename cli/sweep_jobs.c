@@ -23,12 +23,7 @@ static galv_status read_limits(lists *values, galv_sweep_jobs *jobs,
                          MOST_VALUES);
     }
     for (size_t i = 0; i < n && status == GALV_OK; i++) {
-        uint64_t bytes = 0;
-        status = galv_parse_bytes(&bytes, items[i], err);
-        values->limits[i] = (double)bytes;
-        if (status != GALV_OK) {
-            return galv_cli_blame(cli, GALV_OPTION_MEMORY_LIMIT, items[i], err);
-        }
+        status = galv_cli_memory(&values->limits[i], cli, items[i], err);
     }
     jobs->n_limits = n > 0 ? n : 1;
     return status;

@@ -40,6 +40,9 @@ static galv_status read_jitter(galv_differences *differences, const galv_cli *cl
         return GALV_OK;
     }
     galv_status status = galv_cli_split(&items, &n_items, cli, GALV_OPTION_JITTER, err);
+    if (status != GALV_OK) {
+        return status;
+    }
     for (size_t i = 0; i < n_items && status == GALV_OK; i++) {
         double sigma = 0;
         status = galv_parse_number(&sigma, items[i], err);

@@ -91,7 +91,8 @@ $ galvatron-sim --memory-limit 128M
 ? 2
 
 $ galvatron-sim --memory-limit 0
-2> galvatron-sim: error: --memory-limit 0: must be more than nothing
+2> galvatron-sim: error: --memory-limit 0: 0 bytes are less than any GPU has
+2~ 80GiB
 ? 2
 
 $ galvatron-sim --seq-length 4K
@@ -112,7 +113,7 @@ $ galvatron-sim --sp megatrn
 
 $ galvatron-sim --zero 4
 2> galvatron-sim: error: --zero 4: unknown word '4'
-2>   one of: 0|1|2|3
+2>   one of: 0, 1, 2, 3
 ? 2
 
 $ galvatron-sim --schedule 1f2b
@@ -231,4 +232,26 @@ $ galvatron-sim plan -m llama3-8b -n 1 --global-batch 7 --uniform | grep -c -e '
 # What Galvatron's model is asked for has no table of candidates.
 $ galvatron-sim plan -m llama2-7b --gpu a100-sxm-80gb -n 1 --galvatron-profile nowhere --csv
 2> galvatron-sim: error: --csv and --galvatron-profile do not go together
+? 2
+
+# Limits that limit everything or nothing are mistakes, and a long list of words is told.
+$ galvatron-sim plan --memory-limit 80
+2> galvatron-sim: error: --memory-limit 80: 80 bytes are less than any GPU has
+2~ 80GiB
+? 2
+
+$ galvatron-sim sweep -n 1 --memory-limit 40GiB,0
+2> galvatron-sim: error: --memory-limit 0: 0 bytes are less than any GPU has
+2...
+? 2
+
+$ for c in plan 'plan --front' sweep; do galvatron-sim $c --time-limit 0; done
+2> galvatron-sim: error: --time-limit 0: must be more than nothing
+2> galvatron-sim: error: --time-limit 0: must be more than nothing
+2> galvatron-sim: error: --time-limit 0: must be more than nothing
+? 2
+
+$ galvatron-sim validate --cases cases.csv --by nothing
+2> galvatron-sim: error: --by nothing: unknown word 'nothing'
+2~ one of: all, source, family, .*, attention$
 ? 2
