@@ -17,7 +17,6 @@
 #include <string.h>
 
 #define SHOWN_RUNS 30
-#define STRANGE    1.5
 
 typedef struct calibrating {
     const galv_cli *cli;
@@ -267,22 +266,6 @@ static void print_all(const calibrating *c)
     }
 }
 
-/* What is off by more than half is more likely another plan, or another unit. */
-static galv_status warn_of_strange(const calibrating *c, galv_err *err)
-{
-    for (size_t i = 0; i < c->calibration.n_runs; i++) {
-        const galv_calibrated_run *run = &c->calibration.runs[i];
-        double times = run->run->iteration_time_s / run->before_s;
-        if (run->status == GALV_OK && (times > STRANGE || times < 1 / STRANGE)) {
-            return galv_cli_warn(c->cli, err,
-                                 "%s took %.2f times what is predicted: was it this "
-                                 "plan?",
-                                 run->run->name, times);
-        }
-    }
-    return GALV_OK;
-}
-
 /* ---- for programs ---- */
 
 static void put_factor(galv_json_writer *writer, const galv_fitted_knob *knob, int k,
@@ -450,7 +433,7 @@ static galv_status calibrate_it(calibrating *c, galv_err *err)
         &c->calibration, c->runs, c->n_runs, c->setup.profile,
         c->has_plan ? GALV_FOR_PLAN : GALV_FOR_STACK, c->n_jobs, cli->arena, err);
     if (status == GALV_OK) {
-        status = warn_of_strange(c, err);
+        status = galv_measured_warn(c->cli, &c->calibration, err);
     }
     if (status != GALV_OK) {
         return status;

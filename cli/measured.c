@@ -18,6 +18,9 @@
 #include <math.h>
 #include <stdio.h>
 
+/* A run off by more is more likely of another plan, or in another unit. */
+#define STRANGE 1.5
+
 typedef struct comparison {
     const galv_cli *cli;
     galv_target target;
@@ -386,5 +389,21 @@ galv_status galv_measured_compare(double *error_frac, const galv_cli *cli,
     print_operations(&c);
     print_stages(&c);
     print_causes(&c);
+    return GALV_OK;
+}
+
+galv_status galv_measured_warn(const galv_cli *cli, const galv_calibration *calibration,
+                               galv_err *err)
+{
+    for (size_t i = 0; i < calibration->n_runs; i++) {
+        const galv_calibrated_run *run = &calibration->runs[i];
+        double times = run->run->iteration_time_s / run->before_s;
+        if (run->status == GALV_OK && (times > STRANGE || times < 1 / STRANGE)) {
+            return galv_cli_warn(cli, err,
+                                 "%s took %.2f times what is predicted: was it this "
+                                 "plan?",
+                                 run->run->name, times);
+        }
+    }
     return GALV_OK;
 }

@@ -12,6 +12,10 @@
 galv_status galv_measured_read(galv_measured_run *run, const galv_cli *cli,
                                const char *path, galv_err *err);
 
+/* Warns of the first run that took half as long again as predicted, or so much less. */
+galv_status galv_measured_warn(const galv_cli *cli, const galv_calibration *calibration,
+                               galv_err *err);
+
 /* Simulates the plan, reads the measured timeline, prints both: the iteration, and the
  * mean seconds of a rank by stream and kind of operation (table, or JSON under --json).
  * `error_frac`: predicted / measured - 1 of the iteration. */

@@ -124,6 +124,9 @@ static galv_status calibrate(observing *o, galv_err *err)
         status = galv_calibrate(&o->calibration, o->runs, o->n_runs, o->setup.profile,
                                 GALV_FOR_PLAN, o->options.n_jobs, o->cli->arena, err);
     }
+    if (status == GALV_OK) {
+        status = galv_measured_warn(o->cli, &o->calibration, err);
+    }
     if (status == GALV_OK && o->setup.profile == NULL) {
         o->setup.profile = galv_profile_new();
         if (o->setup.profile == NULL) {

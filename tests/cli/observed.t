@@ -18,6 +18,7 @@ $ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 2 --pp 4 -o sl
 # A machine twice as slow: predictions follow it, and the advice stands.
 $ awk -F, -v OFS=, 'NR==1{for(i=1;i<=NF;i++)c[$i]=i;print;next}{$c["start_s"]=2*$c["start_s"];$c["end_s"]=2*$c["end_s"];print}' slow/timeline.csv >twice.csv; galvatron-sim plan slow/plan.json --observed twice.csv --json | jq -e '.advice == "change" and (.current.iteration_time_s / .measured_iteration_time_s - 1 | fabs) < 0.1 and (.measured_iteration_time_s / .builtin_iteration_time_s - 2 | fabs) < 0.01'
 > true
+2> galvatron-sim: warning: twice.csv took 2.00 times what is predicted: was it this plan?
 
 # A world in which products take a third longer: what is said of it is true there, of the
 # plan that runs, of the one that is advised, and of what the change gains.
