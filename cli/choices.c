@@ -30,6 +30,9 @@ static galv_status read_schedules(galv_space *space, const galv_cli *cli, galv_e
             return galv_cli_blame(cli, GALV_OPTION_SCHEDULE, names[i], err);
         }
         status = galv_schedule_find(&schedule, names[i], err);
+        if (status != GALV_OK) {
+            galv_hint(err, "`galvatron-sim catalog schedules` lists them");
+        }
         if (status == GALV_OK && schedule->order == NULL &&
             schedule->order_all == NULL) {
             galv_fail(err, GALV_USAGE, "its order comes from a file, named here");

@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "cli/output.h"
 #include "plan/catalog.h"
+#include "schedule/schedule.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -340,12 +341,34 @@ galv_status galv_setup_load(galv_setup *setup, const galv_cli *cli, const char *
     return status == GALV_OK ? galv_setup_load_job(setup, cli, path, err) : status;
 }
 
+/* A plan's file knows no schedules: the name is looked up here, and is the file's
+ * fault.
+ */
+static galv_status check_schedule(const galv_plan *plan, const char *path,
+                                  galv_err *err)
+{
+    galv_schedule schedule;
+    galv_err why = GALV_ERR_INIT;
+    galv_status status = galv_schedule_of_plan(&schedule, plan, &why);
+    if (status == GALV_USAGE) {
+        status = galv_fail(err, GALV_INPUT, "schedule: %.200s", why.message);
+        galv_hint(err, "%s",
+                  why.hint[0] != '\0' ? why.hint
+                                      : "`galvatron-sim catalog schedules` lists them");
+        galv_err_set_file(err, path);
+    }
+    return status;
+}
+
 galv_status galv_setup_load_job(galv_setup *setup, const galv_cli *cli,
                                 const char *path, galv_err *err)
 {
     memset(setup, 0, sizeof *setup);
     galv_status status =
         galv_plan_load(&setup->job, &setup->plan, path, cli->arena, err);
+    if (status == GALV_OK) {
+        status = check_schedule(setup->plan, path, err);
+    }
     if (status != GALV_OK) {
         return status;
     }

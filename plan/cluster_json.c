@@ -247,8 +247,8 @@ static void read_level(galv_level *level, galv_json_value value, galv_err *err)
 static void read_levels(galv_cluster *cluster, galv_json_value levels, galv_err *err)
 {
     size_t n_levels = galv_json_length(levels);
-    if (n_levels > GALV_MAX_LEVELS) {
-        galv_json_fail(levels, err, "'levels' must hold up to %d levels",
+    if (galv_json_type_of(levels) != GALV_JSON_ARRAY || n_levels > GALV_MAX_LEVELS) {
+        galv_json_fail(levels, err, "must be a list of up to %d levels",
                        GALV_MAX_LEVELS);
         return;
     }

@@ -105,3 +105,18 @@ $ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 -q >/dev/nul
 $ mkdir tiny-llama; cp llama-config.json tiny-llama/config.json; for path in llama-config.json tiny-llama/config.json; do galvatron-sim import huggingface $path | jq -r .name; done
 > llama-config
 > tiny-llama
+
+# A schedule that nobody knows is the fault of the file that names it.
+$ printf '{"schema": "galvatron-sim/plan", "model": "llama3-8b", "cluster": "dgx-h100", "n_nodes": 1, "tp": 2, "pp": 2, "micro_batch_size": 1, "schedule": "1f1v", "workload": {"global_batch_size": 64}}' >word.json; galvatron-sim simulate word.json
+2> galvatron-sim: error: word.json: schedule: no schedule '1f1v'
+2~ did you mean '1f1b'
+? 4
+
+$ galvatron-sim --schedule nothing
+2> galvatron-sim: error: no schedule 'nothing'
+2~ catalog schedules
+? 2
+
+$ printf '{"schema": "galvatron-sim/cluster", "name": "ours", "base": "dgx-h100", "levels": "leaf"}' >levels.json; galvatron-sim -m llama3-8b -c levels.json -n 1
+2~ ^galvatron-sim: error: levels.json:1:[0-9]+: levels: must be a list of up to
+? 4
