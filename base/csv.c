@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "base/words.h"
 
+#include <assert.h>
 #include <csv.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -325,31 +326,45 @@ int galv_csv_require(const galv_csv *table, const char *name, galv_err *err)
     return column;
 }
 
-static galv_status refuse_columns(const galv_csv *table, const char *const names[],
-                                  size_t n_names, bool others_allowed, galv_err *err)
+static galv_status refuse_column(const galv_csv *table, const char *name,
+                                 const char *const names[], size_t n_names,
+                                 galv_err *err)
 {
-    for (size_t i = 0; i < table->n_columns; i++) {
-        const char *name = table->columns[i];
-        if (galv_word_index(names, n_names, name) < 0 &&
-            !(others_allowed && galv_word_nearest(names, n_names, name) == NULL)) {
-            galv_fail_at(err, table->name, 1, 0, "unknown column '%.64s'", name);
-            galv_hint_words(err, names, n_names, name);
-            return GALV_INPUT;
-        }
-    }
-    return GALV_OK;
+    galv_fail_at(err, table->name, 1, 0, "unknown column '%.64s'", name);
+    galv_hint_words(err, names, n_names, name);
+    return GALV_INPUT;
 }
 
 galv_status galv_csv_only(const galv_csv *table, const char *const names[],
                           size_t n_names, galv_err *err)
 {
-    return refuse_columns(table, names, n_names, false, err);
+    for (size_t i = 0; i < table->n_columns; i++) {
+        if (galv_word_index(names, n_names, table->columns[i]) < 0) {
+            return refuse_column(table, table->columns[i], names, n_names, err);
+        }
+    }
+    return GALV_OK;
 }
 
 galv_status galv_csv_not_nearly(const galv_csv *table, const char *const names[],
                                 size_t n_names, galv_err *err)
 {
-    return refuse_columns(table, names, n_names, true, err);
+    const char *lacking[GALV_MOST_COLUMNS_NAMED];
+    size_t n = 0;
+    assert(n_names <= GALV_MOST_COLUMNS_NAMED);
+    for (size_t i = 0; i < n_names; i++) {
+        if (galv_csv_column(table, names[i]) < 0) {
+            lacking[n++] = names[i];
+        }
+    }
+    for (size_t i = 0; i < table->n_columns; i++) {
+        const char *name = table->columns[i];
+        if (strlen(name) > 2 && galv_word_index(names, n_names, name) < 0 &&
+            galv_word_nearest(lacking, n, name) != NULL) {
+            return refuse_column(table, name, lacking, n, err);
+        }
+    }
+    return GALV_OK;
 }
 
 const char *galv_csv_cell(const galv_csv *table, size_t row, int column)

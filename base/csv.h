@@ -39,7 +39,9 @@ galv_status galv_csv_only(const galv_csv *table, const char *const names[],
                           size_t n_names, galv_err *err);
 
 /* The same for tables that may hold columns of others: refuses only what is nearly one
- * of `names`. */
+ * of `names` (at most GALV_MOST_COLUMNS_NAMED) that the table lacks. One or two letters
+ * are near to everything, and let be. */
+#define GALV_MOST_COLUMNS_NAMED 64
 galv_status galv_csv_not_nearly(const galv_csv *table, const char *const names[],
                                 size_t n_names, galv_err *err);
 

@@ -16,6 +16,59 @@
 
 static const char *const families[] = {"gpt", "llama", "moe", "bert", "t5", "vit"};
 static const char *const sp_words[] = {"0", "1", "ulysses", "0.0", "1.0"};
+/* Columns without which a case says something else: a slip in their names must not pass
+ * for a column of others. */
+static const char *const telling[] = {"software",
+                                      "software_year",
+                                      "gpu",
+                                      "gpus_per_node",
+                                      "num_gpus",
+                                      "intra_gbytes_per_s",
+                                      "inter_gbytes_per_s",
+                                      "model_family",
+                                      "num_layers",
+                                      "hidden_size",
+                                      "ffn_hidden_size",
+                                      "gated_linear_unit",
+                                      "num_attention_heads",
+                                      "num_query_groups",
+                                      "vocab_size",
+                                      "seq_length",
+                                      "num_experts",
+                                      "moe_router_topk",
+                                      "moe_ffn_hidden_size",
+                                      "precision",
+                                      "tp",
+                                      "sp",
+                                      "cp",
+                                      "ep",
+                                      "pp",
+                                      "vpp",
+                                      "dp",
+                                      "zero",
+                                      "schedule",
+                                      "recompute",
+                                      "micro_batch_size",
+                                      "global_batch_size",
+                                      "flash_attention",
+                                      "overlap_grad_reduce",
+                                      "overlap_param_gather",
+                                      "tp_comm_overlap",
+                                      "causal_attention",
+                                      "expert_tp",
+                                      "vocab_unpadded",
+                                      "launch_blocking",
+                                      "stage_layers",
+                                      "measured_iteration_time_s",
+                                      "measured_peak_memory_gib",
+                                      "memory_kind",
+                                      "noise_frac",
+                                      "t_f_s",
+                                      "t_b_s",
+                                      "t_w_s",
+                                      "t_comm_s",
+                                      "micro_batches",
+                                      "memory_limit_activations"};
 static const char *const memory_kinds[] = {"torch_peak", "torch_reserved", "nvidia_smi",
                                            "unknown"};
 #define N_WORDS(words) (sizeof(words) / sizeof(words)[0])
@@ -407,7 +460,8 @@ static galv_status keep_fault(galv_case *c, const reader *r, galv_arena *arena)
 static galv_status read_rows(galv_case **cases, size_t *n_cases, const galv_csv *table,
                              galv_err *first_wrong, galv_arena *arena, galv_err *err)
 {
-    if (galv_csv_require(table, "case_id", err) < 0) {
+    if (galv_csv_require(table, "case_id", err) < 0 ||
+        galv_csv_not_nearly(table, telling, N_WORDS(telling), err) != GALV_OK) {
         return GALV_INPUT;
     }
     galv_case *read = GALV_NEW_ARRAY(arena, galv_case, table->n_rows);

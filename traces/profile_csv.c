@@ -105,7 +105,19 @@ static galv_status find_columns(columns *at, const galv_csv *table, galv_err *er
     at->time_us = galv_csv_column(table, "time_us");
     at->stddev_ms = galv_csv_column(table, "stddev_ms");
     at->stddev_us = galv_csv_column(table, "stddev_us");
-    return GALV_OK;
+    const char *names[N_FIELDS];
+    size_t n = 0;
+    bool has_time = at->time_ms >= 0 || at->time_us >= 0;
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        bool says_how = strcmp(fields[i].column, "source") == 0 ||
+                        strcmp(fields[i].column, "samples") == 0 ||
+                        strcmp(fields[i].column, "stddev_s") == 0;
+        bool said = has_time && strcmp(fields[i].column, "time_s") == 0;
+        if (!says_how && !said) {
+            names[n++] = fields[i].column;
+        }
+    }
+    return galv_csv_not_nearly(table, names, n, err);
 }
 
 static galv_status read_word(const galv_csv *table, size_t row, int column,

@@ -77,6 +77,15 @@ static galv_status find_columns(reader *r)
             return GALV_INPUT;
         }
     }
+    static const char *const names[] = {
+#define COLUMN_NAME(name) #name,
+        COLUMN_TABLE(COLUMN_NAME)
+#undef COLUMN_NAME
+    };
+    if (galv_csv_not_nearly(r->table, names, sizeof names / sizeof names[0], r->err) !=
+        GALV_OK) {
+        return GALV_INPUT;
+    }
 #define FIND_COLUMN(name) r->at.name = galv_csv_column(r->table, #name);
     COLUMN_TABLE(FIND_COLUMN)
 #undef FIND_COLUMN

@@ -120,3 +120,19 @@ $ galvatron-sim --schedule nothing
 $ printf '{"schema": "galvatron-sim/cluster", "name": "ours", "base": "dgx-h100", "levels": "leaf"}' >levels.json; galvatron-sim -m llama3-8b -c levels.json -n 1
 2~ ^galvatron-sim: error: levels.json:1:[0-9]+: levels: must be a list of up to
 ? 4
+
+# A slip in the name of a column is no column of others.
+$ sed '1s/,recompute,/,recompte,/' cases.csv >slip.csv; galvatron-sim validate --cases slip.csv
+2> galvatron-sim: error: slip.csv:1: unknown column 'recompte'
+2>   did you mean 'recompute'?
+? 4
+
+$ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b -o slip.csv -q >/dev/null; sed '1s/micro_batch/micro_bacth/' slip.csv >t.csv; galvatron-sim render t.csv -o t.png
+2> galvatron-sim: error: t.csv:1: unknown column 'micro_bacth'
+2~ did you mean 'micro_batch'
+? 4
+
+$ printf 'kind,device,precison,op,value\nfactor,a100-sxm-80gb,bf16,gemm,1.2\n' >slip.csv; galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --profile slip.csv
+2> galvatron-sim: error: slip.csv:1: unknown column 'precison'
+2~ did you mean 'precision'
+? 4
