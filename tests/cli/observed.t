@@ -33,6 +33,7 @@ $ galvatron-sim simulate slow/plan.json --all-ranks --straggler 3=1.3 -o straggl
 $ galvatron-sim plan slow/plan.json --observed twice.csv --observed slow/timeline.csv | grep -e ^measured -e ^keep
 ~ ^measured [0-9.]+ s to [0-9.]+ s in 2 files; predicted
 ~ ^keep: the best gains [0-9.]+ %, less than the measurements scatter \([0-9.]+ %\)$
+2> galvatron-sim: warning: twice.csv took 2.00 times what is predicted: was it this plan?
 
 # A timeline of a plan with fewer stages is no measurement of this one.
 $ galvatron-sim simulate -m llama3-8b -n 1 --global-batch 32 --tp 2 --pp 2 -o two.csv -q >/dev/null; galvatron-sim plan slow/plan.json --observed two.csv

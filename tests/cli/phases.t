@@ -10,7 +10,6 @@ $ printf 'phase,seq_length,global_batch,tokens\nshort,2048,64,2G\nlong,131072,16
 ~ ^keeping .* throughout: [0-9.]+ [hd], [0-9.]+ % more$
 ~ ^a switch moves
 > (--restart-time)
-> plans of one strategy for all layers; --layer-wise mixes them
 2> wrote pp/plan-1.json
 2> wrote pp/plan-2.json
 
