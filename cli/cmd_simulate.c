@@ -78,7 +78,8 @@ static galv_status print_program(simulation *s, galv_err *err)
     galv_program *program = NULL;
     galv_status status = galv_setup_costmodel(&s->model, &s->setup, s->cli, err);
     if (status == GALV_OK) { /* some orders follow costs */
-        status = galv_program_of_plan(&program, s->model, s->plan, s->cli->arena, err);
+        status =
+            galv_program_of_plan(&program, s->model, s->plan, NULL, s->cli->arena, err);
     }
     if (status == GALV_OK) {
         *s->cli->out_is_data = true;
@@ -100,7 +101,7 @@ static galv_status print_order(simulation *s, galv_err *err)
         status = galv_setup_costmodel(&s->model, &s->setup, s->cli, err);
     }
     if (status == GALV_OK) {
-        status = galv_prices_new(&prices, s->model, s->plan, arena, err);
+        status = galv_prices_new(&prices, s->model, s->plan, NULL, arena, err);
     }
     if (status == GALV_OK) { /* some orders follow costs */
         status = galv_weigh_plan(&shape.weights, s->model, s->plan, prices, arena, err);

@@ -5,8 +5,9 @@
 
 #include "schedule/builder_internal.h"
 
-#define GALV_MAX_WAITS 6
-#define GALV_MAX_EXITS (2 * GALV_MAX_WAITS) /* of two passes */
+#define GALV_MAX_WAITS   6
+#define GALV_MAX_EXITS   (2 * GALV_MAX_WAITS) /* of two passes */
+#define GALV_MAX_REPEATS 8
 
 /* Layers whose gradients are reduced, or parameters gathered, in one message. */
 typedef struct galv_bucket {
@@ -29,6 +30,8 @@ typedef struct galv_pass_hooks {
     bool reduce_gradients;    /* backward: reduce buckets as they are done (ZeRO 0, 1;
                                  higher stages reduce in every pass) */
     bool beside;              /* the pass runs beside another, and hides what it can */
+    bool shortens; /* of a row of equal layers only the first few are laid out:
+                      for who asks what a pass takes, not for stamping */
 } galv_pass_hooks;
 
 typedef struct galv_pass_op {
@@ -51,7 +54,15 @@ typedef struct galv_pass_layout {
     int32_t unit_ends[2]; /* last computation of the last unit, and of the one before */
     uint32_t *stamped;    /* [n_ops] ops of the program as they were stamped last; NULL
                              where nobody stamps */
+    int32_t n_repeats;    /* 0 unless it was shortened */
+    galv_pass_repeat repeats[GALV_MAX_REPEATS];
 } galv_pass_layout;
+
+/* One chunk of a stage, its buckets owned by the arena. Errors: GALV_NO_MEMORY. */
+galv_status galv_compile_chunk(galv_chunk *chunk, const galv_job *job,
+                               const galv_plan *plan, const galv_schedule *schedule,
+                               const galv_schedule_shape *shape, int32_t stage,
+                               int32_t index, galv_arena *arena, galv_err *err);
 
 /* The chunks of a stage: chunks[galv_plan_n_chunks], owned by the arena. */
 galv_status galv_compile_chunks(galv_chunk **chunks, const galv_job *job,

@@ -40,7 +40,7 @@ static galv_status get_pass(galv_pass_layout **layout, galv_stage_layouts *l,
     if (*place == NULL) {
         const galv_pass_hooks hooks = {key->hooked && l->plan->overlap.param_gather,
                                        key->hooked && l->plan->overlap.grad_reduce,
-                                       beside};
+                                       beside, false};
         galv_pass_layout *made = GALV_NEW(l->arena, galv_pass_layout);
         status = made == NULL
                      ? galv_fail(err, GALV_NO_MEMORY, "no memory for a pass")

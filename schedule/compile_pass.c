@@ -33,11 +33,16 @@ static galv_status show(galv_pass_ops *pass_ops, const galv_pass_layout *layout,
     galv_operation *ops = GALV_NEW_ARRAY(arena, galv_operation, layout->n_ops);
     int32_t *waits_for = GALV_NEW_ARRAY(arena, int32_t, layout->n_ops);
     int32_t *also = GALV_NEW_ARRAY(arena, int32_t, layout->n_ops);
-    if (ops == NULL || waits_for == NULL || also == NULL) {
+    galv_pass_repeat *repeats =
+        GALV_NEW_ARRAY(arena, galv_pass_repeat, layout->n_repeats);
+    if (ops == NULL || waits_for == NULL || also == NULL || repeats == NULL) {
         return galv_fail(err, GALV_NO_MEMORY,
                          "a pass of %d operations does not fit in "
                          "memory",
                          (int)layout->n_ops);
+    }
+    for (int32_t i = 0; i < layout->n_repeats; i++) {
+        repeats[i] = layout->repeats[i];
     }
     for (int32_t i = 0; i < layout->n_ops; i++) {
         const galv_pass_op *from = &layout->ops[i];
@@ -49,6 +54,8 @@ static galv_status show(galv_pass_ops *pass_ops, const galv_pass_layout *layout,
     pass_ops->ops = ops;
     pass_ops->waits_for = waits_for;
     pass_ops->also_waits_for = also;
+    pass_ops->n_repeats = layout->n_repeats;
+    pass_ops->repeats = repeats;
     return GALV_OK;
 }
 
@@ -60,6 +67,33 @@ galv_status galv_program_pass(galv_pass_ops *pass_ops, const galv_job *job,
     const galv_pass_key key = {chunk, pass, false};
     galv_status status = lay_out(&layout, job, plan, stage, &key, 1, arena, err);
     return status == GALV_OK ? show(pass_ops, layout, arena, err) : status;
+}
+
+galv_status galv_program_pass_short(galv_pass_ops *pass_ops, const galv_job *job,
+                                    const galv_plan *plan, int32_t stage, int32_t chunk,
+                                    int pass, galv_arena *arena, galv_err *err)
+{
+    static const galv_pass_hooks hooks = {.shortens = true};
+    galv_schedule schedule;
+    galv_schedule_shape shape;
+    galv_chunk of = {0};
+    galv_pass_layout layout;
+    galv_status status = galv_compile_shape(&schedule, &shape, plan, err);
+    if (status == GALV_OK) {
+        status = galv_compile_chunk(&of, job, plan, &schedule, &shape, stage, chunk,
+                                    arena, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_compile_pass(&layout, job, plan, &of, pass, &hooks, arena, err);
+    }
+    return status == GALV_OK ? show(pass_ops, &layout, arena, err) : status;
+}
+
+galv_status galv_program_check_shape(const galv_plan *plan, galv_err *err)
+{
+    galv_schedule schedule;
+    galv_schedule_shape shape;
+    return galv_compile_shape(&schedule, &shape, plan, err);
 }
 
 galv_status galv_program_pair(galv_pass_ops *pass_ops, const galv_job *job,
@@ -80,7 +114,7 @@ static bool count_chunk(double *per_micro_batch, double *once, const galv_job *j
                         const galv_plan *plan, const galv_chunk *chunk,
                         const galv_schedule *schedule, galv_arena *arena)
 {
-    const galv_pass_hooks hooked = {true, true, true};
+    const galv_pass_hooks hooked = {true, true, true, false};
     galv_err err = GALV_ERR_INIT;
     double counts[GALV_PASS_NONE] = {0};
     for (int pass = GALV_PASS_FORWARD; pass < GALV_PASS_NONE; pass++) {

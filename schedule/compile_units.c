@@ -32,13 +32,16 @@
 
 #include "plan/chunks.h"
 
+#include <math.h>
+
 #define BUCKET_PARAMETERS          40e6
 #define BUCKET_PARAMETERS_PER_RANK 1e6
 #define BUCKET_LAYERS              8
 
 typedef struct unit {
     int32_t first_layer, n_layers;
-    bool gathered; /* ZeRO-3 */
+    int32_t run_end; /* of the alike layers that it is one of */
+    bool gathered;   /* ZeRO-3 */
 } unit;
 
 int galv_compile_reduced_parts(int parts[2], const galv_job *job, const galv_plan *plan,
@@ -57,10 +60,21 @@ int galv_compile_reduced_parts(int parts[2], const galv_job *job, const galv_pla
 
 /* ---- units ---- */
 
-static bool same_run(const galv_pass_writer *w, int32_t a, int32_t b)
+/* Where the run of alike layers that a layer is in ends, in its chunk. */
+static int32_t end_of_run(const galv_pass_writer *w, int32_t layer)
 {
-    return galv_model_layer(&w->job->model, a) == galv_model_layer(&w->job->model, b) &&
-           w->plan->layer_strategy[a] == w->plan->layer_strategy[b];
+    const galv_model *model = &w->job->model;
+    const int32_t *strategy = w->plan->layer_strategy;
+    int32_t end = 0;
+    for (int32_t g = 0; g < model->n_groups && end <= layer; g++) {
+        end += model->groups[g].n_layers;
+    }
+    int32_t next = layer + 1;
+    end = end < w->chunk->end_layer ? end : w->chunk->end_layer;
+    while (next < end && strategy[next] == strategy[layer]) {
+        next++;
+    }
+    return next;
 }
 
 static int32_t bucket_of(const galv_chunk *chunk, int32_t layer)
@@ -92,25 +106,25 @@ static bool gathers_here(const galv_pass_writer *w, int32_t layer)
            galv_compile_reduced_parts(parts, w->job, w->plan, layer) > 0;
 }
 
-/* The unit that begins at a layer. */
-static unit unit_at(const galv_pass_writer *w, int32_t layer)
+/* The units of a run of alike layers, appended to units[*n_units]. */
+static void add_units(const galv_pass_writer *w, unit *units, int32_t *n_units,
+                      int32_t first_layer, int32_t run_end)
 {
-    const galv_layer_group *group = galv_model_layer(&w->job->model, layer);
-    const galv_strategy *strategy = galv_plan_strategy(w->plan, layer);
-    bool zero3 = gathers_here(w, layer);
-    unit u = {layer, 1, zero3 && w->pass != GALV_PASS_BACKWARD_WEIGHT};
-    bool alone = zero3 || (galv_compile_is_cut(group, strategy) &&
-                           w->pass != GALV_PASS_BACKWARD_WEIGHT);
-    int32_t end = w->chunk->end_layer;
-    if (w->hooks->wait_for_parameters || reduces_here(w, layer)) {
-        const galv_bucket *bucket = &w->chunk->buckets[bucket_of(w->chunk, layer)];
-        end = bucket->first_layer + bucket->n_layers;
+    const galv_layer_group *group = galv_model_layer(&w->job->model, first_layer);
+    const galv_strategy *strategy = galv_plan_strategy(w->plan, first_layer);
+    bool weights = w->pass == GALV_PASS_BACKWARD_WEIGHT;
+    bool zero3 = gathers_here(w, first_layer);
+    bool alone = zero3 || (galv_compile_is_cut(group, strategy) && !weights);
+    bool by_bucket = w->hooks->wait_for_parameters || reduces_here(w, first_layer);
+    int32_t end = first_layer;
+    for (int32_t layer = first_layer; layer < run_end; layer = end) {
+        end = alone ? layer + 1 : run_end;
+        if (!alone && by_bucket) {
+            const galv_bucket *bucket = &w->chunk->buckets[bucket_of(w->chunk, layer)];
+            end = bucket->first_layer + bucket->n_layers;
+        }
+        units[(*n_units)++] = (unit){layer, end - layer, run_end, zero3 && !weights};
     }
-    while (!alone && layer + u.n_layers < end &&
-           same_run(w, layer, layer + u.n_layers)) {
-        u.n_layers++;
-    }
-    return u;
 }
 
 /* Gathers the weights of a ZeRO-3 unit; returns the last op of the gather. `ends` are
@@ -266,33 +280,101 @@ static void compute_unit(galv_pass_writer *w, const unit *u)
     }
 }
 
-/* Goes through the units in the order of the pass. */
-static void write_units(galv_pass_writer *w, const unit *units, int32_t n_units,
-                        int32_t *ends)
+/* The units of a pass, and what is kept while it is written. */
+typedef struct unit_list {
+    const unit *units; /* [n] in the order of layers */
+    int32_t n;
+    bool forward;
+    int32_t *ends;         /* [n] last computation of each, in the order of the pass */
+    galv_pass_mark *marks; /* [n] likewise; NULL: nothing is shortened */
+    int32_t first_mark;    /* from here on all are set */
+} unit_list;
+
+/* The i-th unit in the order of the pass. */
+static const unit *ith_unit(const unit_list *list, int32_t i)
 {
-    bool forward = w->pass == GALV_PASS_FORWARD;
+    return &list->units[list->forward ? i : list->n - 1 - i];
+}
+
+/* Do two units and what is around them ask for the same operations? */
+static bool alike_units(const galv_pass_writer *w, const unit *a, const unit *b)
+{
+    return a->run_end == b->run_end && a->n_layers == b->n_layers &&
+           a->gathered == b->gathered &&
+           reduction_after(w, a).n_layers == reduction_after(w, b).n_layers;
+}
+
+/* Unit i is written. How many units after it would repeat what was written for the last
+ * ones, bucket by bucket or unit by unit? Notes the row that they repeat. The writer
+ * goes by its state and by the units before, at hand and next: if all have come round,
+ * the rest goes on as it began. */
+static int32_t repeated_after(galv_pass_writer *w, const unit_list *list, int32_t i)
+{
+    const unit *u = ith_unit(list, i);
+    int32_t row = 1; /* in units */
+    if (reduces_here(w, u->first_layer) &&
+        galv_plan_strategy(w->plan, u->first_layer)->zero < 3) {
+        row = w->chunk->buckets[bucket_of(w->chunk, u->first_layer)].n_layers /
+              u->n_layers;
+    }
+    if (row < 1 || i - 2 * row < list->first_mark ||
+        ith_unit(list, i - 2 * row)->run_end != u->run_end ||
+        w->layout->n_repeats == GALV_MAX_REPEATS ||
+        !galv_pass_comes_round(w, &list->marks[i - 2 * row], &list->marks[i - row],
+                               &list->marks[i])) {
+        return 0;
+    }
+    int32_t n_alike = 0;
+    while (i + n_alike + 1 < list->n &&
+           alike_units(w, ith_unit(list, i + n_alike + 1),
+                       ith_unit(list, i + n_alike + 1 - row))) {
+        n_alike++;
+    }
+    int32_t times = (n_alike - 1) / row; /* what comes next has been looked at */
+    if (times < 1) {
+        return 0;
+    }
+    int32_t first_op = list->marks[i - row].n_ops;
+    w->layout->repeats[w->layout->n_repeats++] =
+        (galv_pass_repeat){first_op, w->layout->n_ops - first_op, times};
+    return times * row;
+}
+
+/* Goes through the units in the order of the pass. */
+static void write_units(galv_pass_writer *w, unit_list *list)
+{
+    int32_t *ends = list->ends;
     int32_t gather_ops[2] = {-1, -1}; /* of this unit and of the next, by parity */
     galv_bucket waiting = {0, 0};     /* reduction to be issued after the next gather */
-    int gather_serves = forward ? GALV_OP_FORWARD : GALV_OP_BACKWARD;
-    for (int32_t i = 0; i < n_units && !w->failed; i++) {
-        bool ahead = w->plan->overlap.param_gather;
+    int gather_serves = list->forward ? GALV_OP_FORWARD : GALV_OP_BACKWARD;
+    bool ahead = w->plan->overlap.param_gather;
+    for (int32_t i = 0; i < list->n && !w->failed; i++) {
         w->serves = gather_serves;
         for (int32_t k = i == 0 || !ahead ? i : i + 1;
-             k <= (ahead ? i + 1 : i) && k < n_units; k++) {
-            const unit *next = &units[forward ? k : n_units - 1 - k];
+             k <= (ahead ? i + 1 : i) && k < list->n; k++) {
+            const unit *next = ith_unit(list, k);
             gather_ops[k % 2] = next->gathered ? gather_unit(w, next, ends, k) : -1;
         }
         if (waiting.n_layers > 0) {
             reduce_layers(w, waiting.first_layer, waiting.n_layers, ends[i - 1]);
         }
-        const unit *u = &units[forward ? i : n_units - 1 - i];
         w->gather_op = gather_ops[i % 2];
-        compute_unit(w, u);
+        compute_unit(w, ith_unit(list, i));
         ends[i] = w->last_compute;
-        waiting = reduction_after(w, u);
+        if (list->marks != NULL && !w->failed) {
+            galv_pass_set_mark(&list->marks[i], w);
+            int32_t n = repeated_after(w, list, i);
+            int32_t next_gather = gather_ops[(i + 1) % 2];
+            list->first_mark = n > 0 ? i + n : list->first_mark;
+            list->marks[i + n] = list->marks[i];
+            ends[i + n] = ends[i];
+            i += n;
+            gather_ops[(i + 1) % 2] = next_gather;
+        }
+        waiting = reduction_after(w, ith_unit(list, i));
     }
-    if (waiting.n_layers > 0 && n_units > 0) {
-        reduce_layers(w, waiting.first_layer, waiting.n_layers, ends[n_units - 1]);
+    if (waiting.n_layers > 0 && list->n > 0) {
+        reduce_layers(w, waiting.first_layer, waiting.n_layers, ends[list->n - 1]);
     }
 }
 
@@ -326,20 +408,28 @@ galv_status galv_compile_pass(galv_pass_layout *layout, const galv_job *job,
     w.at_entry = true;
     w.gather = w.gather_op = w.hidden = w.due = w.last_compute = -1;
     unit *units = GALV_NEW_ARRAY(arena, unit, n_layers);
-    int32_t *ends = GALV_NEW_ARRAY(arena, int32_t, n_layers);
-    int32_t n_units = 0;
-    if (units != NULL && ends != NULL) {
+    unit_list list = {.units = units, .forward = pass == GALV_PASS_FORWARD};
+    int32_t *ends = list.ends = GALV_NEW_ARRAY(arena, int32_t, n_layers);
+    if (hooks->shortens) {
+        list.marks = GALV_NEW_ARRAY(arena, galv_pass_mark, n_layers);
+    }
+    bool no_memory =
+        units == NULL || ends == NULL || (hooks->shortens && list.marks == NULL);
+    if (!no_memory) {
+        int32_t end = 0;
         for (int32_t layer = chunk->first_layer; layer < chunk->end_layer;
-             layer += units[n_units++].n_layers) {
-            units[n_units] = unit_at(&w, layer);
+             layer = end) {
+            end = end_of_run(&w, layer);
+            add_units(&w, units, &list.n, layer, end);
         }
-        write_units(&w, units, n_units, ends);
+        write_units(&w, &list);
         if (w.n_late > 0) {
             galv_pass_finish_weights(&w);
             galv_pass_join(&w, w.last_compute);
         }
     }
-    if (units == NULL || ends == NULL || w.failed) {
+    int32_t n_units = list.n;
+    if (no_memory || w.failed) {
         return galv_fail(err, GALV_NO_MEMORY,
                          "a pass of %d layers does not fit in "
                          "memory",
@@ -371,28 +461,50 @@ static double local_parameters(const galv_job *job, const galv_plan *plan,
 
 static void fill_buckets(galv_chunk *chunk, const galv_job *job, const galv_plan *plan)
 {
+    const galv_layer_group *group = NULL; /* of the layer before */
+    galv_bucket *bucket = NULL;
+    double enough = 0;
+    double each = 0; /* parameters of a layer of the run at hand */
     double parameters = 0;
     for (int32_t layer = chunk->first_layer; layer < chunk->end_layer; layer++) {
-        double enough =
-            BUCKET_PARAMETERS_PER_RANK * (double)galv_plan_gradient_ranks(plan, layer);
-        if (enough < BUCKET_PARAMETERS) {
-            enough = BUCKET_PARAMETERS;
+        const galv_layer_group *here = galv_model_layer(&job->model, layer);
+        bool begins = here != group ||
+                      plan->layer_strategy[layer] != plan->layer_strategy[layer - 1];
+        if (begins) {
+            enough = fmax(BUCKET_PARAMETERS,
+                          BUCKET_PARAMETERS_PER_RANK *
+                              (double)galv_plan_gradient_ranks(plan, layer));
+            each = local_parameters(job, plan, layer);
         }
-        galv_bucket *bucket =
-            chunk->n_buckets > 0 ? &chunk->buckets[chunk->n_buckets - 1] : NULL;
-        bool full = bucket == NULL || parameters >= enough ||
-                    bucket->n_layers == BUCKET_LAYERS ||
-                    plan->layer_strategy[layer] != plan->layer_strategy[layer - 1] ||
-                    galv_model_layer(&job->model, layer) !=
-                        galv_model_layer(&job->model, layer - 1);
-        if (full) {
+        if (begins || parameters >= enough || bucket->n_layers == BUCKET_LAYERS) {
             bucket = &chunk->buckets[chunk->n_buckets++];
             bucket->first_layer = layer;
             parameters = 0;
         }
         bucket->n_layers++;
-        parameters += local_parameters(job, plan, layer);
+        parameters += each;
+        group = here;
     }
+}
+
+galv_status galv_compile_chunk(galv_chunk *chunk, const galv_job *job,
+                               const galv_plan *plan, const galv_schedule *schedule,
+                               const galv_schedule_shape *shape, int32_t stage,
+                               int32_t index, galv_arena *arena, galv_err *err)
+{
+    galv_chunk made = {.stage = stage, .chunk = index};
+    made.virtual_stage = galv_schedule_virtual_stage(schedule, shape, stage, index);
+    made.first_layer = plan->first_layer[made.virtual_stage];
+    made.end_layer = plan->first_layer[made.virtual_stage + 1];
+    made.buckets =
+        GALV_NEW_ARRAY(arena, galv_bucket, made.end_layer - made.first_layer);
+    if (made.buckets == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY,
+                         "the chunks of stage %d do not fit in memory", (int)stage);
+    }
+    fill_buckets(&made, job, plan);
+    *chunk = made;
+    return GALV_OK;
 }
 
 galv_status galv_compile_chunks(galv_chunk **chunks, const galv_job *job,
@@ -402,25 +514,16 @@ galv_status galv_compile_chunks(galv_chunk **chunks, const galv_job *job,
 {
     int32_t n_chunks = galv_plan_n_chunks(plan);
     galv_chunk *made = GALV_NEW_ARRAY(arena, galv_chunk, n_chunks);
-    for (int32_t i = 0; made != NULL && i < n_chunks; i++) {
-        made[i].stage = stage;
-        made[i].chunk = i;
-        made[i].virtual_stage = galv_schedule_virtual_stage(schedule, shape, stage, i);
-        made[i].first_layer = plan->first_layer[made[i].virtual_stage];
-        made[i].end_layer = plan->first_layer[made[i].virtual_stage + 1];
-        made[i].buckets =
-            GALV_NEW_ARRAY(arena, galv_bucket, made[i].end_layer - made[i].first_layer);
-        if (made[i].buckets == NULL) {
-            made = NULL;
-            break;
-        }
-        fill_buckets(&made[i], job, plan);
-    }
     if (made == NULL) {
         return galv_fail(err, GALV_NO_MEMORY,
-                         "the chunks of stage %d do not fit in "
-                         "memory",
-                         (int)stage);
+                         "the chunks of stage %d do not fit in memory", (int)stage);
+    }
+    for (int32_t i = 0; i < n_chunks; i++) {
+        galv_status status = galv_compile_chunk(&made[i], job, plan, schedule, shape,
+                                                stage, i, arena, err);
+        if (status != GALV_OK) {
+            return status;
+        }
     }
     *chunks = made;
     return GALV_OK;

@@ -41,6 +41,24 @@ typedef struct galv_pass_writer {
     int32_t last_compute;
 } galv_pass_writer;
 
+/* Where a pass was when something of it had been written, as far as what follows goes
+ * by it. */
+typedef struct galv_pass_mark {
+    int32_t n_ops;
+    int32_t frontier[GALV_MAX_WAITS];
+    int32_t n_frontier;
+    int32_t hidden, due;
+    bool other; /* anything else that is unfinished */
+} galv_pass_mark;
+
+void galv_pass_set_mark(galv_pass_mark *mark, const galv_pass_writer *w);
+
+/* Of three marks that follow one another, the last of them now: were the same
+ * operations written between them, with the same waits, and does what follows go on
+ * alike? None may wait for one further back than those of the stretch before. */
+bool galv_pass_comes_round(const galv_pass_writer *w, const galv_pass_mark *first,
+                           const galv_pass_mark *second, const galv_pass_mark *now);
+
 /* Is a layer a transformer block? */
 bool galv_compile_is_block(const galv_layer_group *group);
 /* Do the ranks of a tp group share the weights of a layer, and so exchange activations?

@@ -91,13 +91,22 @@ void galv_program_print(galv_text *out, const galv_program *program);
 
 /* ---- for bounds: one pass of one chunk by itself ---- */
 
+/* Operations [first_op, first_op + n_ops) stand for `times` more such rows of them,
+ * which follow one another and differ in their layers alone. Each waits for ops as far
+ * back in the pass as they do, which is no further than the row before. */
+typedef struct galv_pass_repeat {
+    int32_t first_op, n_ops, times;
+} galv_pass_repeat;
+
 /* One pass of one virtual stage as a short sequence in program order. */
 typedef struct galv_pass_ops {
     int32_t n_ops;
-    galv_operation *ops;     /* [n_ops] */
-    int32_t *waits_for;      /* [n_ops] op of this pass that it follows besides its
-                                queue, -1 = none */
-    int32_t *also_waits_for; /* [n_ops] another such op, -1 = none */
+    galv_operation *ops;       /* [n_ops] */
+    int32_t *waits_for;        /* [n_ops] op of this pass that it follows besides its
+                                  queue, -1 = none */
+    int32_t *also_waits_for;   /* [n_ops] another such op, -1 = none */
+    int32_t n_repeats;         /* 0: nothing is left out */
+    galv_pass_repeat *repeats; /* [n_repeats] in the order of the pass */
 } galv_pass_ops;
 
 /* The operations of one pass (galv_pass) of a chunk of a stage, as compile emits them
@@ -109,9 +118,19 @@ galv_status galv_program_pass(galv_pass_ops *pass_ops, const galv_job *job,
                               const galv_plan *plan, int32_t stage, int32_t chunk,
                               int pass, galv_arena *arena, galv_err *err);
 
-/* The same for a forward and a backward (galv_pass) of two chunks that run beside each
- * other, in the order in which they take turns. Where they could but need not wait for
- * something of each other, waits_for does not say so. */
+/* The same with rows of equal layers shortened to a few of them (galv_pass_repeat): in
+ * time and memory that do not depend on how many there are. */
+galv_status galv_program_pass_short(galv_pass_ops *pass_ops, const galv_job *job,
+                                    const galv_plan *plan, int32_t stage, int32_t chunk,
+                                    int pass, galv_arena *arena, galv_err *err);
+
+/* Can a plan's schedule do its stages, chunks and micro-batches? Errors: GALV_USAGE, as
+ * galv_program_compile. */
+galv_status galv_program_check_shape(const galv_plan *plan, galv_err *err);
+
+/* As galv_program_pass for a forward and a backward (galv_pass) of two chunks that run
+ * beside each other, in the order in which they take turns. Where they could but need
+ * not wait for something of each other, waits_for does not say so. */
 galv_status galv_program_pair(galv_pass_ops *pass_ops, const galv_job *job,
                               const galv_plan *plan, int32_t stage,
                               int32_t forward_chunk, int32_t backward_chunk,

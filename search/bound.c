@@ -28,123 +28,25 @@
 #include "search/bound.h"
 
 #include "plan/chunks.h"
-#include "schedule/program.h"
 #include "schedule/schedule.h"
+#include "sim/pass_price.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { FEW_ROUNDS = 4 };
-
 typedef struct bounder {
     const galv_plan *plan;
-    galv_plan few; /* the plan with few micro-batches: enough for its passes */
-    const galv_job *job;
-    galv_arena *arena;
+    const galv_schedule *schedule;
     galv_err *err;
     galv_prices *prices;
-    double most_slowing;       /* by one second of parameter messages */
-    struct pass_bound *passes; /* [pp * vpp][4] by class of virtual stage and pass */
+    int32_t n_chunks;    /* of a stage */
+    double most_slowing; /* by one second of parameter messages */
+    double *steps_s;     /* [pp * vpp][2] by class: of a stage's first chunk, of others;
+                            negative = not known yet */
 } bounder;
 
-typedef struct pass_bound {
-    bool known;
-    double latency_s;
-    double load_s[GALV_N_STREAMS];
-    double bare_s;    /* latency when parameter messages take no time */
-    double slowing_s; /* what hiding its parameter messages behind computation takes */
-    double beside_s;  /* most seconds of them that other communication can hide */
-} pass_bound;
-
-/* Longest path from the first operations of a pass to its last. Ops are in program
- * order, so predecessors come first. A gather on the dp stream may have run long before
- * the pass began, so no path begins with one. */
-double galv_pass_latency(double *end_s, const galv_pass_ops *ops, const double *work_s)
-{
-    double queue_end[GALV_N_STREAMS];
-    double longest = 0;
-    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-        queue_end[stream] = -1;
-    }
-    for (int32_t i = 0; i < ops->n_ops; i++) {
-        int stream = ops->ops[i].stream;
-        const int32_t waits[2] = {ops->waits_for[i], ops->also_waits_for[i]};
-        double start = queue_end[stream];
-        for (int k = 0; k < 2; k++) {
-            if (waits[k] >= 0 && end_s[waits[k]] > start) {
-                start = end_s[waits[k]];
-            }
-        }
-        if (start < 0 && stream != GALV_STREAM_DP) {
-            start = 0;
-        }
-        end_s[i] = start < 0 ? -1 : start + work_s[i];
-        queue_end[stream] = end_s[i];
-        if (stream != GALV_STREAM_DP && end_s[i] > longest) {
-            longest = end_s[i];
-        }
-    }
-    return longest;
-}
-
-/* What hiding an operation takes, if it is a message of parameters; what it can hide,
- * if it is another. See search/layer_table.c. */
-static void add_hiding(bounder *b, pass_bound *bound, int stream, const galv_cost *cost)
-{
-    double comm = cost->comm_slowdown > 1 ? cost->comm_slowdown : 1;
-    if (stream == GALV_STREAM_DP && cost->compute_slowdown > 1) {
-        double slowing = comm * (1 - 1 / cost->compute_slowdown);
-        slowing = slowing * comm < 1 ? slowing : 0;
-        bound->slowing_s += slowing * cost->work_s;
-        b->most_slowing = slowing > b->most_slowing ? slowing : b->most_slowing;
-    } else if (stream != GALV_STREAM_DP && stream != GALV_STREAM_COMPUTE) {
-        bound->beside_s += comm * cost->work_s;
-    }
-}
-
-/* A pass of a virtual stage; those of one class (sim/prices.h) share their bounds. */
-static galv_status bound_pass(const pass_bound **found, bounder *b, int32_t stage,
-                              int32_t chunk, int32_t virtual_stage, int pass)
-{
-    int32_t class_of = galv_prices_class(b->prices, virtual_stage);
-    pass_bound *bound = &b->passes[4 * class_of + pass];
-    *found = bound;
-    if (bound->known) {
-        return GALV_OK;
-    }
-    bound->known = true;
-    galv_pass_ops ops = {0};
-    galv_status status =
-        galv_program_pass(&ops, b->job, &b->few, stage, chunk, pass, b->arena, b->err);
-    if (status != GALV_OK) {
-        return status;
-    }
-    double *end_s = GALV_NEW_ARRAY(b->arena, double, ops.n_ops + 1);
-    double *work_s = GALV_NEW_ARRAY(b->arena, double, ops.n_ops + 1);
-    if (!end_s || !work_s) {
-        return galv_fail(b->err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (int32_t i = 0; i < ops.n_ops; i++) {
-        const galv_cost *cost = galv_prices_get(b->prices, &ops.ops[i]);
-        if (!cost) {
-            return galv_fail(b->err, GALV_NO_MEMORY, "out of memory");
-        }
-        work_s[i] = cost->work_s;
-        bound->load_s[ops.ops[i].stream] += work_s[i];
-        add_hiding(b, bound, ops.ops[i].stream, cost);
-    }
-    bound->latency_s = galv_pass_latency(end_s, &ops, work_s);
-    for (int32_t i = 0; i < ops.n_ops; i++) {
-        work_s[i] = ops.ops[i].stream == GALV_STREAM_DP ? 0 : work_s[i];
-    }
-    bound->bare_s = bound->load_s[GALV_STREAM_DP] > 0
-                        ? galv_pass_latency(end_s, &ops, work_s)
-                        : bound->latency_s;
-    return GALV_OK;
-}
-
 /* The step of one virtual stage; 0 when it holds no layer. */
-static double optimizer_s(const bounder *b, int32_t stage, int32_t chunk,
+static double optimizer_s(bounder *b, int32_t stage, int32_t chunk,
                           int32_t virtual_stage)
 {
     galv_operation op = {.kind = GALV_OP_OPTIMIZER,
@@ -155,9 +57,15 @@ static double optimizer_s(const bounder *b, int32_t stage, int32_t chunk,
                          .chunk = chunk,
                          .first_layer = b->plan->first_layer[virtual_stage],
                          .peer_stage = -1};
+    double *step_s =
+        &b->steps_s[2 * galv_prices_class(b->prices, virtual_stage) + (chunk > 0)];
     op.n_layers = b->plan->first_layer[virtual_stage + 1] - op.first_layer;
-    const galv_cost *cost = op.n_layers > 0 ? galv_prices_get(b->prices, &op) : NULL;
-    return cost ? cost->work_s : 0;
+    if (*step_s < 0) {
+        const galv_cost *cost =
+            op.n_layers > 0 ? galv_prices_get(b->prices, &op) : NULL;
+        *step_s = cost ? cost->work_s : 0;
+    }
+    return *step_s;
 }
 
 typedef struct stage_bound {
@@ -173,9 +81,8 @@ typedef struct stage_bound {
 static double messages_s(const bounder *b, int32_t stage)
 {
     double most = 0;
-    for (int32_t chunk = 0; b->plan->pp > 1 && chunk < galv_plan_n_chunks(b->plan);
-         chunk++) {
-        int32_t v = galv_plan_virtual_stage(b->plan, stage, chunk);
+    for (int32_t chunk = 0; b->plan->pp > 1 && chunk < b->n_chunks; chunk++) {
+        int32_t v = galv_prices_virtual_stage(b->prices, stage, chunk);
         for (int kind = GALV_OP_SEND; kind <= GALV_OP_RECV; kind++) {
             galv_operation op = {.kind = (uint8_t)kind,
                                  .part = GALV_PART_WHOLE,
@@ -197,7 +104,7 @@ static double messages_s(const bounder *b, int32_t stage)
             most = seconds > most ? seconds : most;
         }
     }
-    return 4 * galv_plan_n_chunks(b->plan) * most;
+    return 4 * b->n_chunks * most;
 }
 
 /* The end of a stage's passes when parameter messages must run beside something:
@@ -213,39 +120,46 @@ static double hiding_s(const bounder *b, const stage_bound *at, int32_t stage,
            m * (at->bare_s + at->slowing_s - k * (at->beside_s + messages_s(b, stage)));
 }
 
+/* A stage's passes and what is before and after them, m micro-batches. */
+static double passes_s(const bounder *b, const stage_bound *at, int32_t stage,
+                       double arrival, double drain, double m)
+{
+    double busiest = at->latency_s;
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        busiest = fmax(busiest, at->load_s[stream]);
+    }
+    return fmax(arrival + m * busiest + drain,
+                hiding_s(b, at, stage, arrival + drain, m));
+}
+
 static double combine(const bounder *b, const stage_bound *stages,
-                      const double *forward_s, const double *backward_s,
-                      bool splits_backward)
+                      const double *forward_s, const double *backward_s)
 {
     double passes = 0;
     double optimizer = 0;
+    double arrival = 0;
+    double drain = 0;
+    int32_t passed = 0; /* virtual stages, in arrival and drain */
     double m = galv_plan_n_micro_batches(b->plan);
     for (int32_t stage = 0; stage < b->plan->pp; stage++) {
-        double arrival = 0;
-        double drain = 0;
-        double busiest = stages[stage].latency_s;
-        for (int32_t s = 0; s < stages[stage].first_virtual; s++) {
-            arrival += forward_s[s];
-            drain += splits_backward ? 0 : backward_s[s];
+        int32_t first = stages[stage].first_virtual;
+        if (first < passed) {
+            arrival = drain = 0;
+            passed = 0;
         }
-        for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-            double load = stages[stage].load_s[stream];
-            busiest = load > busiest ? load : busiest;
+        for (; passed < first; passed++) {
+            arrival += forward_s[passed];
+            drain += b->schedule->splits_backward ? 0 : backward_s[passed];
         }
-        double end = arrival + m * busiest + drain;
-        passes = end > passes ? end : passes;
-        end = hiding_s(b, &stages[stage], stage, arrival + drain, m);
-        passes = end > passes ? end : passes;
-        if (stages[stage].optimizer_s > optimizer) {
-            optimizer = stages[stage].optimizer_s;
-        }
+        passes = fmax(passes, passes_s(b, &stages[stage], stage, arrival, drain, m));
+        optimizer = fmax(optimizer, stages[stage].optimizer_s);
     }
     return passes + optimizer;
 }
 
 /* Adds a pass to what a stage does: those of one rank follow one another, unless some
  * run beside each other. */
-static void add_pass(stage_bound *stage, const pass_bound *bound, double times,
+static void add_pass(stage_bound *stage, const galv_pass_price *bound, double times,
                      bool beside)
 {
     stage->latency_s += beside ? 0 : times * bound->latency_s;
@@ -258,10 +172,11 @@ static void add_pass(stage_bound *stage, const pass_bound *bound, double times,
 }
 
 /* A backward that may be whole or split: of each stream, what is less. */
-static pass_bound less_of(const pass_bound *whole, const pass_bound *input,
-                          const pass_bound *weight)
+static galv_pass_price less_of(const galv_pass_price *whole,
+                               const galv_pass_price *input,
+                               const galv_pass_price *weight)
 {
-    pass_bound less = *whole;
+    galv_pass_price less = *whole;
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
         double split = input->load_s[stream] + weight->load_s[stream];
         less.load_s[stream] = split < less.load_s[stream] ? split : less.load_s[stream];
@@ -270,37 +185,37 @@ static pass_bound less_of(const pass_bound *whole, const pass_bound *input,
 }
 
 static galv_status bound_chunk(stage_bound *stage_at, double *forward_s,
-                               double *backward_s, bounder *b,
-                               const galv_schedule *schedule, int32_t stage,
+                               double *backward_s, bounder *b, int32_t stage,
                                int32_t chunk)
 {
-    const pass_bound *bounds[GALV_PASS_NONE] = {NULL};
-    int32_t s = galv_plan_virtual_stage(b->plan, stage, chunk);
+    const galv_pass_price *prices[GALV_PASS_NONE] = {NULL};
+    int32_t s = galv_prices_virtual_stage(b->prices, stage, chunk);
     double times = 1.0 / galv_plan_n_copies(b->plan);
+    bool pairs = b->schedule->pairs;
     for (int pass = 0; pass < GALV_PASS_NONE; pass++) {
-        galv_status status = galv_schedule_uses(schedule, pass)
-                                 ? bound_pass(&bounds[pass], b, stage, chunk, s, pass)
-                                 : GALV_OK;
+        if (!galv_schedule_uses(b->schedule, pass)) {
+            continue;
+        }
+        galv_status status =
+            galv_prices_pass(&prices[pass], b->prices, stage, chunk, pass, b->err);
         if (status != GALV_OK) {
             return status;
         }
-    }
-    if (s < stage_at->first_virtual) {
-        stage_at->first_virtual = s;
+        b->most_slowing = fmax(b->most_slowing, prices[pass]->most_slowing);
     }
     stage_at->optimizer_s += optimizer_s(b, stage, chunk, s);
-    forward_s[s] = bounds[GALV_PASS_FORWARD]->latency_s;
-    add_pass(stage_at, bounds[GALV_PASS_FORWARD], times, schedule->pairs);
-    stage_at->slowing_s *= schedule->pairs ? 0 : 1;
-    const pass_bound *whole = bounds[GALV_PASS_BACKWARD];
-    const pass_bound *input = bounds[GALV_PASS_BACKWARD_INPUT];
-    const pass_bound *weight = bounds[GALV_PASS_BACKWARD_WEIGHT];
+    forward_s[s] = prices[GALV_PASS_FORWARD]->latency_s;
+    add_pass(stage_at, prices[GALV_PASS_FORWARD], times, pairs);
+    stage_at->slowing_s *= pairs ? 0 : 1;
+    const galv_pass_price *whole = prices[GALV_PASS_BACKWARD];
+    const galv_pass_price *input = prices[GALV_PASS_BACKWARD_INPUT];
+    const galv_pass_price *weight = prices[GALV_PASS_BACKWARD_WEIGHT];
     backward_s[s] = (whole != NULL ? whole : input)->latency_s;
     if (whole != NULL && input != NULL) {
-        pass_bound less = less_of(whole, input, weight);
-        add_pass(stage_at, &less, times, schedule->pairs);
+        galv_pass_price less = less_of(whole, input, weight);
+        add_pass(stage_at, &less, times, pairs);
     } else if (whole != NULL) {
-        add_pass(stage_at, whole, times, schedule->pairs);
+        add_pass(stage_at, whole, times, pairs);
     } else {
         add_pass(stage_at, input, times, false);
         add_pass(stage_at, weight, times, false);
@@ -308,47 +223,59 @@ static galv_status bound_chunk(stage_bound *stage_at, double *forward_s,
     return GALV_OK;
 }
 
+/* Stages of one class are bounded once. */
 static galv_status bound_stages(stage_bound *stages, double *forward_s,
-                                double *backward_s, bounder *b,
-                                const galv_schedule *schedule)
+                                double *backward_s, bounder *b)
 {
-    galv_status status = GALV_OK;
     for (int32_t stage = 0; stage < b->plan->pp; stage++) {
-        stages[stage].first_virtual = INT32_MAX;
-        for (int32_t chunk = 0;
-             chunk < galv_plan_n_chunks(b->plan) && status == GALV_OK; chunk++) {
-            status = bound_chunk(&stages[stage], forward_s, backward_s, b, schedule,
-                                 stage, chunk);
+        int32_t like = galv_prices_stage_class(b->prices, stage);
+        int32_t first = INT32_MAX;
+        stages[stage] = stages[like];
+        for (int32_t chunk = 0; chunk < b->n_chunks; chunk++) {
+            int32_t s = galv_prices_virtual_stage(b->prices, stage, chunk);
+            int32_t there = galv_prices_virtual_stage(b->prices, like, chunk);
+            galv_status status = GALV_OK;
+            if (like == stage) {
+                status =
+                    bound_chunk(&stages[stage], forward_s, backward_s, b, stage, chunk);
+            }
+            if (status != GALV_OK) {
+                return status;
+            }
+            forward_s[s] = forward_s[there];
+            backward_s[s] = backward_s[there];
+            first = s < first ? s : first;
         }
+        stages[stage].first_virtual = first;
     }
-    return status;
+    return GALV_OK;
 }
 
 galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
                             const galv_plan *plan, galv_prices *prices,
                             galv_arena *arena, galv_err *err)
 {
-    bounder b = {plan, *plan, galv_costmodel_job(model), arena, err, prices, 0, NULL};
-    const galv_schedule *schedule = NULL;
+    bounder b = {.plan = plan, .prices = prices, .err = err};
     size_t n_virtual = (size_t)plan->pp * (size_t)plan->vpp;
-    galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
+    (void)model;
+    galv_status status = galv_schedule_find(&b.schedule, plan->schedule, err);
     if (status != GALV_OK) {
         return status;
     }
-    int64_t m = galv_plan_n_micro_batches(plan);
-    int64_t few = FEW_ROUNDS * (int64_t)plan->pp + m % (2 * (int64_t)plan->pp);
-    b.few.global_batch_size = plan->global_batch_size / m * (m < few ? m : few);
+    b.n_chunks = galv_plan_n_chunks(plan);
     stage_bound *stages = GALV_NEW_ARRAY(arena, stage_bound, plan->pp);
     double *forward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
     double *backward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
-    b.passes = GALV_NEW_ARRAY(arena, pass_bound, 4 * n_virtual);
-    if (!stages || !forward_s || !backward_s || !b.passes) {
+    b.steps_s = GALV_NEW_ARRAY(arena, double, 2 * n_virtual);
+    if (!stages || !forward_s || !backward_s || !b.steps_s) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    status = bound_stages(stages, forward_s, backward_s, &b, schedule);
+    for (size_t i = 0; i < 2 * n_virtual; i++) {
+        b.steps_s[i] = -1;
+    }
+    status = bound_stages(stages, forward_s, backward_s, &b);
     if (status == GALV_OK) {
-        *bound_s =
-            combine(&b, stages, forward_s, backward_s, schedule->splits_backward);
+        *bound_s = combine(&b, stages, forward_s, backward_s);
     }
     return status;
 }

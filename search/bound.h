@@ -13,16 +13,11 @@
 
 #include "costmodel/costmodel.h"
 #include "plan/plan.h"
-#include "schedule/program.h"
 #include "sim/prices.h"
 
 /* `prices` are this plan's. Errors: GALV_NO_MEMORY, GALV_USAGE. O(layers). */
 galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
                             const galv_plan *plan, galv_prices *prices,
                             galv_arena *arena, galv_err *err);
-
-/* The longest path through one pass, all rates 1: work_s[n_ops] in, end_s[n_ops] is
- * scratch. Messages of parameters count only between two other operations. */
-double galv_pass_latency(double *end_s, const galv_pass_ops *ops, const double *work_s);
 
 #endif

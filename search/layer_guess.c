@@ -306,7 +306,8 @@ static galv_status repair(guess *at, bool *fits, bool *changed)
                                  galv_costmodel_job(at->g->model), at->arena, at->err)
             : galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
     if (status == GALV_OK) {
-        status = galv_prices_new(&prices, at->g->model, plan, at->arena, at->err);
+        status = galv_prices_new(&prices, at->g->model, plan, at->g->prices, at->arena,
+                                 at->err);
     }
     if (status == GALV_OK) {
         status = galv_estimate_memory_between(least, peaks, at->g->model, plan, prices,

@@ -5,6 +5,7 @@
 #define GALV_SEARCH_LAYER_GUESS_H
 
 #include "search/layer_tree.h"
+#include "sim/price_table.h"
 
 typedef struct galv_layer_guesser {
     const galv_costmodel *model;
@@ -13,6 +14,7 @@ typedef struct galv_layer_guesser {
     const galv_overlap *overlap;
     double memory_bytes;
     int32_t max_runs;
+    galv_price_table *prices; /* of other plans; NULL = none */
 } galv_layer_guesser;
 
 /* About how long the best layering of the shape takes; INFINITY when none seems to fit.

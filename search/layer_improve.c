@@ -80,6 +80,7 @@ static galv_status find_spare(double *spare_bytes, galv_layerwise *l,
                               const galv_layerwise_start *start)
 {
     galv_plan *plan = NULL;
+    galv_prices *prices = NULL;
     int32_t pp = start->entry->table->shape.pp;
     double *most = GALV_NEW_ARRAY(l->scratch, double, pp);
     galv_status status =
@@ -87,7 +88,11 @@ static galv_status find_spare(double *spare_bytes, galv_layerwise *l,
                                   &l->space->overlap, l->job, l->scratch, l->err)
              : galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
     if (status == GALV_OK) {
-        status = galv_estimate_memory_between(spare_bytes, most, l->model, plan, NULL,
+        status = galv_prices_new(&prices, l->model, plan, galv_layerwise_table(l, 0),
+                                 l->scratch, l->err);
+    }
+    if (status == GALV_OK) {
+        status = galv_estimate_memory_between(spare_bytes, most, l->model, plan, prices,
                                               l->scratch, l->err);
     }
     for (int32_t stage = 0; status == GALV_OK && stage < pp; stage++) {

@@ -19,7 +19,7 @@
 
 #include "plan/placement.h"
 #include "schedule/program.h"
-#include "search/bound.h"
+#include "sim/pass_price.h"
 
 #include <math.h>
 #include <string.h>

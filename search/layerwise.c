@@ -127,7 +127,8 @@ static void judge_item(void *context, size_t item, int worker)
         galv_layering_plan(&plan, &l->wave[item].layering, l->entry->table,
                            &l->space->overlap, l->job, arena, err);
     if (status == GALV_OK) {
-        status = galv_prices_new(&prices, l->model, plan, arena, err);
+        status = galv_prices_new(&prices, l->model, plan,
+                                 galv_layerwise_table(l, worker), arena, err);
     }
     if (status == GALV_OK) {
         status = galv_price_memory(&c->peak_memory_bytes, l->model, plan, prices,
@@ -139,6 +140,7 @@ static void judge_item(void *context, size_t item, int worker)
         galv_result result;
         memset(&result, 0, sizeof result);
         options.sim.stop_at_s = isfinite(l->stop_at_s) ? l->stop_at_s : 0;
+        options.prices = prices;
         status = galv_evaluate(&result, l->model, plan, &options, arena, err);
         l->ops[item] = galv_evaluate_ops(l->job, plan);
         if (result.stopped) {
@@ -277,9 +279,13 @@ galv_status galv_layerwise_open(galv_layerwise *l, const galv_layerwise_shape *e
 {
     galv_arena_reset(l->scratch);
     l->entry = entry;
-    *guesser =
-        (galv_layer_guesser){l->model,           entry->table,   NULL,
-                             &l->space->overlap, l->limit_bytes, l->options.max_runs};
+    *guesser = (galv_layer_guesser){l->model,
+                                    entry->table,
+                                    NULL,
+                                    &l->space->overlap,
+                                    l->limit_bytes,
+                                    l->options.max_runs,
+                                    galv_layerwise_table(l, 0)};
     galv_status status = make_replay(&guesser->replay, l, entry);
     *possible = status == GALV_OK;
     return status == GALV_USAGE ? GALV_OK : status;

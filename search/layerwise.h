@@ -19,9 +19,11 @@
 
 #include "search/search.h"
 #include "search/shapes.h"
+#include "sim/price_table.h"
 
 typedef struct galv_layerwise_options {
     int n_jobs;
+    galv_price_table **tables; /* [n_jobs] prices of other plans; NULL = none */
     int32_t top_k;         /* guesses among the best so many are simulated to the end;
                               0 = 1. What is proven is proven of the best alone */
     const double *known_s; /* [n_known] best times known, ascending; NULL = none */

@@ -53,6 +53,13 @@ typedef struct galv_layerwise {
     galv_arena **arenas; /* [n_jobs] */
 } galv_layerwise;
 
+/* A worker's prices of other plans; NULL = none. */
+static inline galv_price_table *galv_layerwise_table(const galv_layerwise *l,
+                                                     int worker)
+{
+    return l->options.tables != NULL ? l->options.tables[worker] : NULL;
+}
+
 /* layerwise.c */
 
 /* The replay of a shape and what guesses need; not possible when its schedule cannot do

@@ -24,14 +24,14 @@ static int compare_keys(const void *left, const void *right)
 
 static galv_status estimate(double *bytes, const galv_costmodel *model,
                             const galv_space *space, const galv_candidate *candidate,
-                            galv_arena *scratch, galv_err *err)
+                            galv_price_table *table, galv_arena *scratch, galv_err *err)
 {
     galv_plan *plan = NULL;
     galv_prices *prices = NULL;
     galv_status status = galv_candidate_plan(&plan, candidate, space,
                                              galv_costmodel_job(model), scratch, err);
     if (status == GALV_OK) {
-        status = galv_prices_new(&prices, model, plan, scratch, err);
+        status = galv_prices_new(&prices, model, plan, table, scratch, err);
     }
     return status == GALV_OK
                ? galv_price_memory(bytes, model, plan, prices, INFINITY, scratch, err)
@@ -41,7 +41,8 @@ static galv_status estimate(double *bytes, const galv_costmodel *model,
 galv_status galv_least_memory_find(galv_search_result *result,
                                    const galv_costmodel *model, const galv_space *space,
                                    galv_searched *searched, size_t n, galv_arena *arena,
-                                   galv_arena *scratch, galv_err *err)
+                                   galv_arena *scratch, galv_price_table *table,
+                                   galv_err *err)
 {
     sort_key *keys = GALV_NEW_ARRAY(arena, sort_key, n + 1);
     if (!keys) {
@@ -56,7 +57,7 @@ galv_status galv_least_memory_find(galv_search_result *result,
         galv_searched *c = &searched[keys[i].index];
         double bytes = 0;
         galv_status status =
-            estimate(&bytes, model, space, &c->candidate, scratch, err);
+            estimate(&bytes, model, space, &c->candidate, table, scratch, err);
         if (status != GALV_OK) {
             return status;
         }

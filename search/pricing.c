@@ -16,6 +16,11 @@
 #include "search/bound.h"
 #include "sim/evaluate.h"
 
+#include <math.h>
+
+/* Sums of what a pass takes and of what the pass back gives may differ by this. */
+#define ROUNDING 1e-12
+
 /* Micro-batches, in rounds of one for each stage, of a short iteration. */
 enum { SHORT_ROUNDS = 4 };
 
@@ -28,14 +33,13 @@ static double total_bytes(const galv_stage_memory *memory)
     return sum;
 }
 
-static double most_held(const galv_costmodel *model, const galv_plan *plan)
+static double most_held(const galv_plan *plan, galv_prices *prices)
 {
     double most = 0;
     for (int32_t stage = 0; stage < plan->pp; stage++) {
-        galv_stage_memory memory;
-        galv_costmodel_stage_memory(&memory, model, plan, stage);
-        double bytes = total_bytes(&memory);
-        most = bytes > most ? bytes : most;
+        if (galv_prices_stage_class(prices, stage) == stage) {
+            most = fmax(most, total_bytes(galv_prices_held(prices, stage)));
+        }
     }
     return most;
 }
@@ -88,7 +92,7 @@ galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
             return status;
         }
         status = estimate(peak_bytes, model, plan, more, prices, arena, err);
-        bool settled = *peak_bytes <= short_bytes;
+        bool settled = *peak_bytes <= short_bytes * (1 + ROUNDING);
         if (status != GALV_OK || settled || *peak_bytes > limit_bytes) {
             return status;
         }
@@ -97,18 +101,14 @@ galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
 }
 
 galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
-                            const galv_plan *plan, double limit_bytes,
-                            galv_arena *arena, galv_err *err)
+                            const galv_plan *plan, galv_prices *prices,
+                            double limit_bytes, galv_arena *arena, galv_err *err)
 {
-    galv_prices *prices = NULL;
-    galv_plan_price made = {most_held(model, plan), false, 0};
+    galv_plan_price made = {most_held(plan, prices), false, 0};
     galv_status status = GALV_OK;
     if (made.peak_memory_bytes <= limit_bytes) {
-        status = galv_prices_new(&prices, model, plan, arena, err);
         made.may_fit = true;
-        if (status == GALV_OK) {
-            status = galv_bound_time(&made.bound_s, model, plan, prices, arena, err);
-        }
+        status = galv_bound_time(&made.bound_s, model, plan, prices, arena, err);
     }
     if (status == GALV_OK) {
         *price = made;

@@ -13,11 +13,11 @@ typedef struct galv_plan_price {
     double bound_s;           /* galv_bound_time; 0 when it cannot fit */
 } galv_plan_price;
 
-/* Prices a plan as far as needs no order of its micro-batches. Errors: GALV_NO_MEMORY,
- * GALV_USAGE (its schedule cannot do its shape). */
+/* Prices a plan as far as needs no order of its micro-batches. `prices` are this
+ * plan's. Errors: GALV_NO_MEMORY, GALV_USAGE (its schedule cannot do its shape). */
 galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
-                            const galv_plan *plan, double limit_bytes,
-                            galv_arena *arena, galv_err *err);
+                            const galv_plan *plan, galv_prices *prices,
+                            double limit_bytes, galv_arena *arena, galv_err *err);
 
 /* The largest memory from below of a plan's stages. Where the schedule's orders
  * settle, so that the peaks no longer grow with the number of micro-batches, those of

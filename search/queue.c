@@ -94,14 +94,19 @@ static void price_item(void *context, size_t item, int worker)
     galv_searched *c = &q->work.searched[q->order[q->n_priced + item].index];
     galv_arena *arena = q->work.arenas[worker];
     galv_plan *plan = NULL;
+    galv_prices *prices = NULL;
     galv_plan_price price = {0};
     galv_err err = GALV_ERR_INIT;
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, q->work.space,
                             galv_costmodel_job(q->work.model), arena, &err);
     if (status == GALV_OK) {
-        status =
-            galv_price_plan(&price, q->work.model, plan, q->limit_bytes, arena, &err);
+        status = galv_prices_new(&prices, q->work.model, plan, q->work.tables[worker],
+                                 arena, &err);
+    }
+    if (status == GALV_OK) {
+        status = galv_price_plan(&price, q->work.model, plan, prices, q->limit_bytes,
+                                 arena, &err);
     }
     if (status == GALV_OK) {
         c->fate = price.may_fit ? GALV_FATE_LEFT : GALV_FATE_OUT_OF_MEMORY;
@@ -127,7 +132,8 @@ static void judge_item(void *context, size_t item, int worker)
         galv_candidate_plan(&plan, &c->candidate, q->work.space,
                             galv_costmodel_job(q->work.model), arena, &err);
     if (status == GALV_OK) {
-        status = galv_prices_new(&prices, q->work.model, plan, arena, &err);
+        status = galv_prices_new(&prices, q->work.model, plan, q->work.tables[worker],
+                                 arena, &err);
     }
     if (status == GALV_OK) {
         status = galv_price_memory(&bytes, q->work.model, plan, prices, q->limit_bytes,

@@ -10,6 +10,7 @@
 
 #include "search/search.h"
 #include "search/shapes.h"
+#include "sim/price_table.h"
 
 typedef struct galv_queue_work { /* borrowed */
     const galv_costmodel *model;
@@ -19,6 +20,7 @@ typedef struct galv_queue_work { /* borrowed */
     size_t n;
     int n_jobs;
     galv_arena **arenas;       /* [n_jobs] */
+    galv_price_table **tables; /* [n_jobs] */
     bool (*stopped)(void *at); /* stop pricing now? Asked between slices */
     void *stopped_at;
 } galv_queue_work;

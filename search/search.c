@@ -38,6 +38,7 @@ typedef struct searcher {
     size_t n;
     int n_jobs;
     galv_arena **arenas;       /* [n_jobs] */
+    galv_price_table **tables; /* [n_jobs] */
     galv_status *statuses;     /* [n_jobs] first failure of a worker */
     galv_err *errors;          /* [n_jobs] */
     galv_candidates uniform;   /* as the tree gave them, divided over pools */
@@ -92,6 +93,10 @@ static void simulate_item(void *context, size_t item, int worker)
     options.sim.stop_at_s = s->stop_at_s[item];
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
+    if (status == GALV_OK) {
+        status = galv_prices_new(&options.prices, s->model, plan, s->tables[worker],
+                                 arena, &err);
+    }
     if (status == GALV_OK) {
         status = galv_evaluate(&result, s->model, plan, &options, arena, &err);
     }
@@ -269,6 +274,10 @@ static galv_status evaluate_plans(searcher *s, const galv_podium *best,
             galv_candidate_plan(&plan->plan, &s->searched[best->index[i]].candidate,
                                 s->space, s->job, arena, s->err);
         if (status == GALV_OK) {
+            status = galv_prices_new(&options.prices, s->model, plan->plan,
+                                     s->tables[0], arena, s->err);
+        }
+        if (status == GALV_OK) {
             status = galv_evaluate(&plan->result, s->model, plan->plan, &options, arena,
                                    s->err);
         }
@@ -317,8 +326,9 @@ static galv_status enqueue(searcher *s, size_t first, const galv_shapes *shapes,
         s->searched[i].candidate = s->uniform.candidates[i];
         s->searched[i].time_s = NAN;
     }
-    galv_queue_work work = {s->model,  s->space,  s->searched + first, s->n - first,
-                            s->n_jobs, s->arenas, stop_searcher,       s};
+    galv_queue_work work = {s->model,     s->space,      s->searched + first,
+                            s->n - first, s->n_jobs,     s->arenas,
+                            s->tables,    stop_searcher, s};
     s->queued = first;
     return galv_queue_new(&s->queue, &work, shapes, arena, s->err);
 }
@@ -410,15 +420,18 @@ static galv_status prepare(searcher *s, galv_search_result *result, galv_podium 
     s->n = s->uniform.n_candidates;
     s->searched = GALV_NEW_ARRAY(arena, galv_searched, s->n);
     s->arenas = GALV_NEW_ARRAY(arena, galv_arena *, s->n_jobs);
+    s->tables = GALV_NEW_ARRAY(arena, galv_price_table *, s->n_jobs);
     s->statuses = GALV_NEW_ARRAY(arena, galv_status, s->n_jobs);
     s->errors = GALV_NEW_ARRAY(arena, galv_err, s->n_jobs);
     best->index = GALV_NEW_ARRAY(arena, size_t, best->top_k + 1);
-    if (!s->searched || !s->arenas || !s->statuses || !s->errors || !best->index) {
+    if (!s->searched || !s->arenas || !s->tables || !s->statuses || !s->errors ||
+        !best->index) {
         return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
     }
     for (int worker = 0; worker < s->n_jobs; worker++) {
         s->arenas[worker] = galv_arena_new();
-        if (!s->arenas[worker]) {
+        s->tables[worker] = galv_price_table_new(s->model);
+        if (!s->arenas[worker] || !s->tables[worker]) {
             return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
         }
     }
@@ -464,6 +477,7 @@ static galv_status search_layers(searcher *s, galv_search_result *result,
         known_s[i] = s->searched[best->index[i]].time_s;
     }
     galv_layerwise_options options = {.n_jobs = s->n_jobs,
+                                      .tables = s->tables,
                                       .top_k = (int32_t)best->top_k,
                                       .known_s = known_s,
                                       .n_known = (int32_t)best->n,
@@ -514,7 +528,7 @@ static galv_status run(searcher *s, galv_search_result *result, galv_podium *bes
     settle(s, best, result);
     if (best->n == 0 && !result->interrupted) {
         status = galv_least_memory_find(result, s->model, s->space, s->searched, s->n,
-                                        arena, s->arenas[0], s->err);
+                                        arena, s->arenas[0], s->tables[0], s->err);
         if (status != GALV_OK) {
             return status;
         }
@@ -541,8 +555,9 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
     s.started_s = now_s();
     s.n_jobs = options->n_jobs > 0 ? options->n_jobs : 1;
     galv_status status = run(&s, &found, &best, arena);
-    for (int worker = 0; s.arenas && worker < s.n_jobs; worker++) {
+    for (int worker = 0; s.arenas && s.tables && worker < s.n_jobs; worker++) {
         galv_arena_free(s.arenas[worker]);
+        galv_price_table_free(s.tables[worker]);
     }
     if (status != GALV_OK) {
         return status;

@@ -431,7 +431,7 @@ galv_status galv_critical_path_of_all_ranks(galv_critical_path *path,
     const galv_differences *differences = options->differences;
     bool shared = options->share_network ||
                   (differences != NULL && differences->n_slow_links > 0);
-    galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
+    galv_status status = galv_program_of_plan(&program, model, plan, NULL, arena, err);
     if (status == GALV_OK) {
         status = galv_price_program(&costs, model, plan, program, arena, err);
     }
@@ -470,7 +470,7 @@ galv_status galv_critical_path_of_plan(galv_critical_path *path,
     galv_sim_result result = {0};
     galv_sim_options options = GALV_SIM_OPTIONS_INIT;
     options.record_timeline = true;
-    galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
+    galv_status status = galv_program_of_plan(&program, model, plan, NULL, arena, err);
     if (status == GALV_OK) {
         status = galv_price_program(&costs, model, plan, program, arena, err);
     }

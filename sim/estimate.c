@@ -11,10 +11,10 @@
 #include "sim/evaluate.h"
 
 #include "plan/chunks.h"
-#include "sim/pass_memory.h"
-#include "sim/prices.h"
+#include "sim/pass_price.h"
 #include "sim/weigh.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,9 +41,7 @@ typedef struct estimate {
     galv_arena *arena;
     galv_schedule schedule;
     galv_schedule_shape shape;
-    galv_slot *slots;         /* [pp][slots of a stage] */
-    galv_pass_memory *passes; /* [pp * vpp][4] by class of virtual stage and pass */
-    bool *walked;             /* [pp * vpp] */
+    galv_slot *slots; /* [pp][slots of a stage] */
     pair_memory *pairs;
     galv_prices *prices;
 } estimate;
@@ -82,15 +80,15 @@ static galv_status walk_pair(galv_pass_memory *memory, estimate *e, int32_t stag
 
 /* The schedule's highest point on one stage, over what the stage holds throughout. */
 static galv_status walk_slots(double *highest, estimate *e, int32_t stage,
-                              const int32_t *class_of, galv_err *err)
+                              const int32_t *class_of,
+                              const galv_pass_price *const *passes, galv_err *err)
 {
     size_t n_slots = galv_schedule_n_slots(&e->schedule, &e->shape);
     const galv_slot *slots = &e->slots[(size_t)stage * n_slots];
     double now = 0;
     *highest = 0;
     for (size_t i = 0; i < n_slots && slots[i].pass != GALV_PASS_NONE;) {
-        galv_pass_memory memory =
-            e->passes[4 * class_of[slots[i].chunk] + slots[i].pass];
+        galv_pass_memory memory = passes[4 * slots[i].chunk + slots[i].pass]->memory;
         if (slots[i].paired) {
             galv_status status = walk_pair(&memory, e, stage, &slots[i], class_of, err);
             if (status != GALV_OK) {
@@ -105,25 +103,6 @@ static galv_status walk_slots(double *highest, estimate *e, int32_t stage,
     return GALV_OK;
 }
 
-/* Walks the passes of a virtual stage, unless one like it was walked before. */
-static galv_status walk_passes(estimate *e, int32_t class_of, int32_t stage,
-                               int32_t chunk, galv_err *err)
-{
-    galv_status status = GALV_OK;
-    if (e->walked[class_of]) {
-        return GALV_OK;
-    }
-    e->walked[class_of] = true;
-    for (int pass = 0; pass < 4 && status == GALV_OK; pass++) {
-        if (galv_schedule_uses(&e->schedule, pass)) {
-            status = galv_pass_memory_walk(&e->passes[4 * class_of + pass], e->prices,
-                                           galv_costmodel_job(e->model), e->plan, stage,
-                                           chunk, pass, e->arena, err);
-        }
-    }
-    return status;
-}
-
 static galv_status estimate_stage(double *least_bytes, double *most_bytes, estimate *e,
                                   int32_t stage, galv_err *err)
 {
@@ -131,27 +110,31 @@ static galv_status estimate_stage(double *least_bytes, double *most_bytes, estim
     double ahead = 0;
     int32_t n_chunks = galv_plan_n_chunks(e->plan);
     int32_t *class_of = GALV_NEW_ARRAY(e->arena, int32_t, n_chunks);
-    if (class_of == NULL) {
+    const galv_pass_price **passes =
+        GALV_NEW_ARRAY(e->arena, const galv_pass_price *, 4 * n_chunks);
+    if (class_of == NULL || passes == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
     }
     for (int32_t chunk = 0; chunk < n_chunks; chunk++) {
         int32_t v = galv_plan_virtual_stage(e->plan, stage, chunk);
         class_of[chunk] = galv_prices_class(e->prices, v);
-        galv_status status = walk_passes(e, class_of[chunk], stage, chunk, err);
-        if (status != GALV_OK) {
-            return status;
-        }
         for (int pass = 0; pass < 4; pass++) {
-            const galv_pass_memory *memory = &e->passes[4 * class_of[chunk] + pass];
-            message = memory->message_bytes > message ? memory->message_bytes : message;
-            ahead = memory->ahead_bytes > ahead ? memory->ahead_bytes : ahead;
+            const galv_pass_price **price = &passes[4 * chunk + pass];
+            if (!galv_schedule_uses(&e->schedule, pass)) {
+                continue;
+            }
+            galv_status status =
+                galv_prices_pass(price, e->prices, stage, chunk, pass, err);
+            if (status != GALV_OK) {
+                return status;
+            }
+            message = fmax(message, (*price)->memory.message_bytes);
+            ahead = fmax(ahead, (*price)->memory.ahead_bytes);
         }
     }
     double highest = 0;
-    galv_status status = walk_slots(&highest, e, stage, class_of, err);
-    galv_stage_memory base;
-    galv_costmodel_stage_memory(&base, e->model, e->plan, stage);
-    *least_bytes = sum(base.bytes) + highest;
+    galv_status status = walk_slots(&highest, e, stage, class_of, passes, err);
+    *least_bytes = sum(galv_prices_held(e->prices, stage)->bytes) + highest;
     *most_bytes = *least_bytes + message + ahead;
     return status;
 }
@@ -176,7 +159,10 @@ galv_status galv_estimate_memory_between(double *least_bytes, double *most_bytes
     estimate e = {.model = model, .plan = plan, .arena = arena, .prices = prices};
     galv_status status = galv_schedule_of_plan(&e.schedule, plan, err);
     if (status == GALV_OK && prices == NULL) {
-        status = galv_prices_new(&e.prices, model, plan, arena, err);
+        status = galv_prices_new(&e.prices, model, plan, NULL, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_program_check_shape(plan, err);
     }
     if (status != GALV_OK) {
         return status;
@@ -191,10 +177,7 @@ galv_status galv_estimate_memory_between(double *least_bytes, double *most_bytes
     double *peaks = calloc(2 * (size_t)plan->pp, sizeof *peaks);
     e.slots = calloc((size_t)plan->pp * galv_schedule_n_slots(&e.schedule, &e.shape),
                      sizeof *e.slots);
-    size_t n_virtual = (size_t)plan->pp * (size_t)plan->vpp;
-    e.passes = calloc(n_virtual * 4, sizeof *e.passes);
-    e.walked = calloc(n_virtual, sizeof *e.walked);
-    if (e.slots == NULL || e.passes == NULL || e.walked == NULL || peaks == NULL) {
+    if (e.slots == NULL || peaks == NULL) {
         status = galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
     }
     if (status == GALV_OK) {
@@ -213,7 +196,5 @@ galv_status galv_estimate_memory_between(double *least_bytes, double *most_bytes
     }
     free(peaks);
     free(e.slots);
-    free(e.passes);
-    free(e.walked);
     return status;
 }

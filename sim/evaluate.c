@@ -22,17 +22,15 @@
 #include <string.h>
 #include <time.h>
 
-galv_status galv_price_program(galv_cost **costs, const galv_costmodel *model,
-                               const galv_plan *plan, const galv_program *program,
-                               galv_arena *arena, galv_err *err)
+static galv_status price_classes(galv_cost **costs, const galv_program *program,
+                                 galv_prices *prices, galv_arena *arena, galv_err *err)
 {
+    galv_status status = GALV_OK;
     galv_cost *made = GALV_NEW_ARRAY(arena, galv_cost, program->n_classes);
     if (made == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for the costs of %u classes",
                          (unsigned)program->n_classes);
     }
-    galv_prices *prices = NULL;
-    galv_status status = galv_prices_new(&prices, model, plan, arena, err);
     for (uint32_t i = 0; i < program->n_classes && status == GALV_OK; i++) {
         const galv_cost *cost = galv_prices_get(prices, &program->classes[i]);
         if (cost == NULL) {
@@ -48,15 +46,25 @@ galv_status galv_price_program(galv_cost **costs, const galv_costmodel *model,
     return GALV_OK;
 }
 
-static galv_status price_stages(galv_stage_memory **base, const galv_costmodel *model,
-                                const galv_plan *plan, galv_arena *arena, galv_err *err)
+galv_status galv_price_program(galv_cost **costs, const galv_costmodel *model,
+                               const galv_plan *plan, const galv_program *program,
+                               galv_arena *arena, galv_err *err)
+{
+    galv_prices *prices = NULL;
+    galv_status status = galv_prices_new(&prices, model, plan, NULL, arena, err);
+    return status == GALV_OK ? price_classes(costs, program, prices, arena, err)
+                             : status;
+}
+
+static galv_status price_stages(galv_stage_memory **base, const galv_plan *plan,
+                                galv_prices *prices, galv_arena *arena, galv_err *err)
 {
     galv_stage_memory *made = GALV_NEW_ARRAY(arena, galv_stage_memory, plan->pp);
     if (made == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for %d stages", (int)plan->pp);
     }
     for (int32_t stage = 0; stage < plan->pp; stage++) {
-        galv_costmodel_stage_memory(&made[stage], model, plan, stage);
+        made[stage] = *galv_prices_held(prices, stage);
     }
     *base = made;
     return GALV_OK;
@@ -510,12 +518,19 @@ galv_status galv_evaluate_whole(galv_result *result, galv_evaluation *evaluation
     galv_sim_options sim_options = options->sim;
     galv_unfolded unfolded = {0};
     bool every = wants_all_ranks(options);
-    galv_status status = galv_program_of_plan(&program, model, plan, arena, err);
-    if (status == GALV_OK) {
-        status = galv_price_program(&costs, model, plan, program, arena, err);
+    galv_prices *prices = options->prices;
+    galv_status status = GALV_OK;
+    if (prices == NULL) {
+        status = galv_prices_new(&prices, model, plan, NULL, arena, err);
     }
     if (status == GALV_OK) {
-        status = price_stages(&base, model, plan, arena, err);
+        status = galv_program_of_plan(&program, model, plan, prices, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = price_classes(&costs, program, prices, arena, err);
+    }
+    if (status == GALV_OK) {
+        status = price_stages(&base, plan, prices, arena, err);
     }
     if (status == GALV_OK) {
         sim_options.record_timeline |= options->attribute_peaks && !every;

@@ -73,11 +73,12 @@ typedef struct galv_evaluate_options {
     bool whole; /* simulate every micro-batch even where very many are alike: else an
                    iteration that has settled into a rhythm is extended from shorter
                    ones (sim/steady.c), unless its timeline is recorded */
+    galv_prices *prices; /* this plan's, or NULL */
 } galv_evaluate_options;
 
-#define GALV_EVALUATE_OPTIONS_INIT                                    \
-    {                                                                 \
-        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false, false \
+#define GALV_EVALUATE_OPTIONS_INIT                                          \
+    {                                                                       \
+        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false, false, NULL \
     }
 
 /* Evaluates one plan. A plan that does not fit in memory is simulated all the same,

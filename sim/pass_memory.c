@@ -1,5 +1,7 @@
 /* Operations are taken in program order, each with its transient: a message's is kept
- * apart, since messages run on streams of their own, beside any computation. */
+ * apart, since messages run on streams of their own, beside any computation. A row that
+ * repeats begins each time where the one before it ended, so it reaches highest the
+ * first time or the last. */
 #include "sim/pass_memory.h"
 
 #include <string.h>
@@ -13,17 +15,20 @@ static double sum(const double *bytes)
     return total;
 }
 
-static galv_status walk(galv_pass_memory *memory, galv_prices *prices,
-                        const galv_pass_ops *ops, galv_err *err)
+typedef struct walk {
+    galv_pass_memory *memory;
+    const galv_pass_ops *ops;
+    const galv_cost *const *costs;
+    double now;
+} walk;
+
+static void go(walk *w, int32_t first, int32_t end)
 {
-    memset(memory, 0, sizeof *memory);
-    double now = 0;
-    for (int32_t i = 0; i < ops->n_ops; i++) {
-        const galv_cost *cost = galv_prices_get(prices, &ops->ops[i]);
-        if (cost == NULL) {
-            return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
-        }
-        bool message = ops->ops[i].stream != GALV_STREAM_COMPUTE;
+    galv_pass_memory *memory = w->memory;
+    double now = w->now;
+    for (int32_t i = first; i < end; i++) {
+        const galv_cost *cost = w->costs[i];
+        bool message = w->ops->ops[i].stream != GALV_STREAM_COMPUTE;
         double taken = sum(cost->start_bytes);
         now += taken;
         if (message && cost->transient_bytes > memory->message_bytes) {
@@ -41,19 +46,35 @@ static galv_status walk(galv_pass_memory *memory, galv_prices *prices,
             memory->crest_bytes = now;
         }
     }
-    memory->net_bytes = now;
-    return GALV_OK;
+    w->now = now;
 }
 
-galv_status galv_pass_memory_walk(galv_pass_memory *memory, galv_prices *prices,
-                                  const galv_job *job, const galv_plan *plan,
-                                  int32_t stage, int32_t chunk, int pass,
-                                  galv_arena *arena, galv_err *err)
+/* What a row changes for good. */
+static double net_of(const walk *w, const galv_pass_repeat *row)
 {
-    galv_pass_ops ops = {0};
-    galv_status status =
-        galv_program_pass(&ops, job, plan, stage, chunk, pass, arena, err);
-    return status == GALV_OK ? walk(memory, prices, &ops, err) : status;
+    double net = 0;
+    for (int32_t i = row->first_op; i < row->first_op + row->n_ops; i++) {
+        net += sum(w->costs[i]->start_bytes) + sum(w->costs[i]->end_bytes);
+    }
+    return net;
+}
+
+void galv_pass_memory_add_up(galv_pass_memory *memory, const galv_pass_ops *ops,
+                             const galv_cost *const *costs)
+{
+    walk w = {memory, ops, costs, 0};
+    int32_t at = 0;
+    memset(memory, 0, sizeof *memory);
+    for (int32_t r = 0; r < ops->n_repeats; r++) {
+        const galv_pass_repeat *row = &ops->repeats[r];
+        int32_t end = row->first_op + row->n_ops;
+        go(&w, at, end);
+        w.now += net_of(&w, row) * (row->times - 1);
+        go(&w, row->first_op, end); /* the first time was before: this is the last */
+        at = end;
+    }
+    go(&w, at, ops->n_ops);
+    memory->net_bytes = w.now;
 }
 
 galv_status galv_pair_memory_walk(galv_pass_memory *memory, galv_prices *prices,
@@ -65,5 +86,17 @@ galv_status galv_pair_memory_walk(galv_pass_memory *memory, galv_prices *prices,
     galv_pass_ops ops = {0};
     galv_status status = galv_program_pair(&ops, job, plan, stage, forward_chunk,
                                            backward_chunk, backward_pass, arena, err);
-    return status == GALV_OK ? walk(memory, prices, &ops, err) : status;
+    if (status != GALV_OK) {
+        return status;
+    }
+    const galv_cost **costs = GALV_NEW_ARRAY(arena, const galv_cost *, ops.n_ops + 1);
+    for (int32_t i = 0; costs != NULL && i < ops.n_ops; i++) {
+        costs[i] = galv_prices_get(prices, &ops.ops[i]);
+        costs = costs[i] == NULL ? NULL : costs;
+    }
+    if (costs == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory to estimate memory");
+    }
+    galv_pass_memory_add_up(memory, &ops, costs);
+    return GALV_OK;
 }

@@ -12,15 +12,13 @@ typedef struct galv_pass_memory {
     double ahead_bytes;   /* largest thing that a message takes when it starts */
 } galv_pass_memory;
 
-/* Walks a pass (galv_pass) of a chunk in program order, with the plan's prices.
- * Errors: as galv_program_pass; GALV_NO_MEMORY. */
-galv_status galv_pass_memory_walk(galv_pass_memory *memory, galv_prices *prices,
-                                  const galv_job *job, const galv_plan *plan,
-                                  int32_t stage, int32_t chunk, int pass,
-                                  galv_arena *arena, galv_err *err);
+/* Walks the operations of a pass, costs[n_ops], in program order. */
+void galv_pass_memory_add_up(galv_pass_memory *memory, const galv_pass_ops *ops,
+                             const galv_cost *const *costs);
 
 /* The same for a forward of a chunk and a backward (galv_pass) of another that run
- * beside each other. */
+ * beside each other, with the plan's prices. Errors: as galv_program_pair;
+ * GALV_NO_MEMORY. */
 galv_status galv_pair_memory_walk(galv_pass_memory *memory, galv_prices *prices,
                                   const galv_job *job, const galv_plan *plan,
                                   int32_t stage, int32_t forward_chunk,

@@ -440,7 +440,8 @@ static galv_status prepare(stand *s, const galv_costmodel *model, const galv_pla
     for (int32_t stage = 0; stage < plan->pp; stage++) {
         galv_costmodel_stage_memory(&s->base[stage], model, plan, stage);
     }
-    galv_status status = galv_program_of_plan(&s->program, model, plan, arena, err);
+    galv_status status =
+        galv_program_of_plan(&s->program, model, plan, NULL, arena, err);
     return status == GALV_OK
                ? galv_price_program(&s->costs, model, plan, s->program, arena, err)
                : status;

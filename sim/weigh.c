@@ -11,7 +11,7 @@
  * Twice the stages is enough for any order. */
 #include "sim/weigh.h"
 
-#include "sim/pass_memory.h"
+#include "sim/pass_price.h"
 
 #include <math.h>
 
@@ -53,21 +53,21 @@ typedef struct stage_room {
     double message, ahead;
 } stage_room;
 
-static galv_status walk_stage(stage_room *room, const galv_job *job,
-                              const galv_plan *plan, galv_prices *prices, int32_t stage,
-                              galv_arena *arena, galv_err *err)
+static galv_status walk_stage(stage_room *room, const galv_plan *plan,
+                              galv_prices *prices, int32_t stage, galv_err *err)
 {
     static const int passes[] = {GALV_PASS_FORWARD, GALV_PASS_BACKWARD_INPUT,
                                  GALV_PASS_BACKWARD_WEIGHT};
     stage_room made = {0};
     for (int32_t chunk = 0; chunk < plan->vpp; chunk++) {
         for (int k = 0; k < 3; k++) {
-            galv_pass_memory m;
-            galv_status status = galv_pass_memory_walk(&m, prices, job, plan, stage,
-                                                       chunk, passes[k], arena, err);
+            const galv_pass_price *price = NULL;
+            galv_status status =
+                galv_prices_pass(&price, prices, stage, chunk, passes[k], err);
             if (status != GALV_OK) {
                 return status;
             }
+            const galv_pass_memory m = price->memory;
             bool forward = passes[k] == GALV_PASS_FORWARD;
             made.kept += forward ? m.net_bytes : 0;
             made.waiting += passes[k] == GALV_PASS_BACKWARD_WEIGHT ? 0 : m.net_bytes;
@@ -106,7 +106,7 @@ static galv_status weigh_stage(galv_stage_weights *weights, const galv_job *job,
     weights->input = sums[1];
     weights->weight = sums[2];
     stage_room room = {0};
-    galv_status status = walk_stage(&room, job, plan, prices, stage, arena, err);
+    galv_status status = walk_stage(&room, plan, prices, stage, err);
     weights->waiting = room.kept > 0 ? room.waiting / room.kept : 0;
     return status;
 }
@@ -133,19 +133,17 @@ static double message_s(const galv_plan *plan, galv_prices *prices)
 /* Activations of one micro-batch that a stage has room for. */
 static galv_status count_room(double *room, const galv_costmodel *model,
                               const galv_plan *plan, galv_prices *prices, int32_t stage,
-                              galv_arena *arena, galv_err *err)
+                              galv_err *err)
 {
     stage_room of = {0};
-    galv_status status =
-        walk_stage(&of, galv_costmodel_job(model), plan, prices, stage, arena, err);
+    galv_status status = walk_stage(&of, plan, prices, stage, err);
     if (status != GALV_OK) {
         return status;
     }
-    galv_stage_memory base;
-    galv_costmodel_stage_memory(&base, model, plan, stage);
+    const galv_stage_memory *base = galv_prices_held(prices, stage);
     double left = galv_costmodel_memory_limit(model) - of.over - of.message - of.ahead;
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
-        left -= base.bytes[use];
+        left -= base->bytes[use];
     }
     double held = fmax(of.kept, of.waiting);
     *room = held > 0 ? floor(2 * left / held) / 2 : (double)INFINITY;
@@ -154,13 +152,13 @@ static galv_status count_room(double *room, const galv_costmodel *model,
 
 static galv_status fill_memory(galv_schedule_weights *weights,
                                const galv_costmodel *model, const galv_plan *plan,
-                               galv_prices *prices, galv_arena *arena, galv_err *err)
+                               galv_prices *prices, galv_err *err)
 {
     galv_status status = GALV_OK;
     double least = 2.0 * plan->pp;
     for (int32_t stage = 0; stage < plan->pp && status == GALV_OK; stage++) {
         double room = 0;
-        status = count_room(&room, model, plan, prices, stage, arena, err);
+        status = count_room(&room, model, plan, prices, stage, err);
         least = fmin(least, room);
     }
     weights->memory_limit = fmax(least, 1); /* it will not fit, but it can run */
@@ -187,7 +185,7 @@ galv_status galv_weigh_plan(const galv_schedule_weights **weights,
         status = weigh_stage(&stages[stage], job, plan, prices, stage, arena, err);
     }
     if (status == GALV_OK && schedule->fills_memory) {
-        status = fill_memory(made, model, plan, prices, arena, err);
+        status = fill_memory(made, model, plan, prices, err);
     }
     if (status == GALV_OK) {
         made->stages = stages;
@@ -199,18 +197,18 @@ galv_status galv_weigh_plan(const galv_schedule_weights **weights,
 }
 
 galv_status galv_program_of_plan(galv_program **program, const galv_costmodel *model,
-                                 const galv_plan *plan, galv_arena *arena,
-                                 galv_err *err)
+                                 const galv_plan *plan, galv_prices *prices,
+                                 galv_arena *arena, galv_err *err)
 {
     const galv_job *job = galv_costmodel_job(model);
     const galv_schedule *schedule = NULL;
     const galv_schedule_weights *weights = NULL;
-    galv_prices *prices = NULL;
     galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
-    if (status == GALV_OK && schedule->follows_costs) {
-        status = galv_prices_new(&prices, model, plan, arena, err);
+    bool weighs = status == GALV_OK && schedule->follows_costs;
+    if (weighs && prices == NULL) {
+        status = galv_prices_new(&prices, model, plan, NULL, arena, err);
     }
-    if (prices != NULL && status == GALV_OK) {
+    if (weighs && status == GALV_OK) {
         status = galv_weigh_plan(&weights, model, plan, prices, arena, err);
     }
     if (status != GALV_OK) {

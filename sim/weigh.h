@@ -19,9 +19,9 @@ galv_status galv_weigh_plan(const galv_schedule_weights **weights,
                             const galv_costmodel *model, const galv_plan *plan,
                             galv_prices *prices, galv_arena *arena, galv_err *err);
 
-/* galv_program_compile with these weights. */
+/* galv_program_compile with these weights. `prices` are this plan's, or NULL. */
 galv_status galv_program_of_plan(galv_program **program, const galv_costmodel *model,
-                                 const galv_plan *plan, galv_arena *arena,
-                                 galv_err *err);
+                                 const galv_plan *plan, galv_prices *prices,
+                                 galv_arena *arena, galv_err *err);
 
 #endif

@@ -1,9 +1,9 @@
 /* The layer-wise search is held to brute force: every partition of the blocks, every
  * strategy of every layer, each plan estimated and simulated by itself. */
-#include "search/bound.h"
 #include "search/layer_tree.h"
 #include "search/layerwise.h"
 #include "search/relaxation.h"
+#include "sim/pass_price.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>

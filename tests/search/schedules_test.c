@@ -98,7 +98,8 @@ static void expect_bounds(const char *name, const galv_strategy *strategies,
             double bound = 0;
             cr_assert_eq(galv_plan_make_uniform(&plan, &job, &parameters, arena, &err),
                          GALV_OK, "%s: %s", all[i].name, err.message);
-            cr_assert_eq(galv_prices_new(&prices, model, plan, arena, &err), GALV_OK);
+            cr_assert_eq(galv_prices_new(&prices, model, plan, NULL, arena, &err),
+                         GALV_OK);
             cr_assert_eq(galv_bound_time(&bound, model, plan, prices, arena, &err),
                          GALV_OK, "%s: %s", all[i].name, err.message);
             cr_assert_eq(galv_evaluate(&result, model, plan, &options, arena, &err),

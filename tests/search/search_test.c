@@ -93,7 +93,7 @@ static double *simulate_all(world *w, const galv_space *space,
         if (check_bound) {
             char name[128];
             galv_prices *prices = NULL;
-            cr_assert_eq(galv_prices_new(&prices, w->model, plan, arena, &err),
+            cr_assert_eq(galv_prices_new(&prices, w->model, plan, NULL, arena, &err),
                          GALV_OK);
             cr_assert_eq(galv_bound_time(&bound, w->model, plan, prices, arena, &err),
                          GALV_OK, "%s", err.message);
@@ -258,13 +258,13 @@ Test(search, pricing_agrees_with_the_estimate_of_the_whole_iteration)
             cr_assert_eq(galv_estimate_memory_between(peaks, above, w.model, plan, NULL,
                                                       arena, &w.err),
                          GALV_OK, "%s", w.err.message);
-            cr_assert_eq(
-                galv_price_plan(&price, w.model, plan, limits[k % 4], arena, &w.err),
-                GALV_OK, "%s", w.err.message);
+            galv_prices *prices = NULL;
+            cr_assert_eq(galv_prices_new(&prices, w.model, plan, NULL, arena, &w.err),
+                         GALV_OK);
+            cr_assert_eq(galv_price_plan(&price, w.model, plan, prices, limits[k % 4],
+                                         arena, &w.err),
+                         GALV_OK, "%s", w.err.message);
             if (price.may_fit) {
-                galv_prices *prices = NULL;
-                cr_assert_eq(galv_prices_new(&prices, w.model, plan, arena, &w.err),
-                             GALV_OK);
                 cr_assert_eq(galv_price_memory(&price.peak_memory_bytes, w.model, plan,
                                                prices, limits[k % 4], arena, &w.err),
                              GALV_OK, "%s", w.err.message);

@@ -23,7 +23,8 @@ static galv_order *order_of(const plan_stand *s)
                                  galv_plan_n_micro_batches(s->plan),
                                  s->plan->group_size, NULL};
     cr_assert_eq(galv_schedule_of_plan(&schedule, s->plan, &err), GALV_OK);
-    cr_assert_eq(galv_prices_new(&prices, s->model, s->plan, s->arena, &err), GALV_OK);
+    cr_assert_eq(galv_prices_new(&prices, s->model, s->plan, NULL, s->arena, &err),
+                 GALV_OK);
     cr_assert_eq(
         galv_weigh_plan(&shape.weights, s->model, s->plan, prices, s->arena, &err),
         GALV_OK);

@@ -71,9 +71,9 @@ static scene plan_scene(const plan_stand *from)
     galv_program *program = NULL;
     galv_cost *costs = NULL;
     scene s = {.arena = from->arena};
-    cr_assert_eq(
-        galv_program_of_plan(&program, from->model, from->plan, from->arena, &err),
-        GALV_OK, "%s", err.message);
+    cr_assert_eq(galv_program_of_plan(&program, from->model, from->plan, NULL,
+                                      from->arena, &err),
+                 GALV_OK, "%s", err.message);
     cr_assert_eq(
         galv_price_program(&costs, from->model, from->plan, program, from->arena, &err),
         GALV_OK);

@@ -58,7 +58,8 @@ static const galv_schedule_weights *weigh(const stand *s, const galv_plan *plan)
     galv_err err = GALV_ERR_INIT;
     galv_prices *prices = NULL;
     const galv_schedule_weights *weights = NULL;
-    cr_assert_eq(galv_prices_new(&prices, s->model, plan, s->arena, &err), GALV_OK);
+    cr_assert_eq(galv_prices_new(&prices, s->model, plan, NULL, s->arena, &err),
+                 GALV_OK);
     cr_assert_eq(galv_weigh_plan(&weights, s->model, plan, prices, s->arena, &err),
                  GALV_OK, "%s", err.message);
     return weights;
