@@ -24,46 +24,16 @@
  *     to the price of the step. With overlap.step it waits for its own stage's alone.
  *     Source: Megatron-LM, core/optimizer (clip_grad_norm over model-parallel ranks).
  */
-#include "schedule/compile_layouts_internal.h"
+#include "schedule/compile_program_internal.h"
 
 #include "plan/chunks.h"
-#include "schedule/mailbox_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* What a rank did last. */
-typedef struct rank_state {
-    uint32_t carry[GALV_MAX_EXITS + 2];
-    int32_t n_carry;
-    uint32_t unit_ends[2];
-    uint32_t last_data_parallel; /* op on the DP queue */
-    uint32_t last_passed_on;     /* op of its last pass but for weights alone */
-} rank_state;
-
-typedef struct compiler {
-    const galv_job *job;
-    const galv_plan *plan;
-    galv_schedule own_schedule;
-    const galv_schedule *schedule; /* own_schedule */
-    galv_schedule_shape shape;
-    galv_arena *arena; /* of the program */
-    galv_arena *layouts_arena;
-    galv_builder builder;
-    galv_mailbox mailbox;
-    int32_t n_chunks;           /* of a stage */
-    int32_t n_virtual;          /* virtual stages of a copy */
-    galv_chunk **chunks;        /* [pp][n_chunks] */
-    int32_t *stage_of;          /* [copies][n_virtual] */
-    rank_state *ranks;          /* [pp] */
-    galv_slot *slots;           /* [pp][slots of a stage] */
-    galv_stage_layouts layouts; /* of one stage */
-    uint32_t **gathers; /* [n_chunks] of one stage: last gather of each bucket */
-} compiler;
-
 /* ---- operations outside of layouts ---- */
 
-static galv_operation plain_operation(int kind, int stream, int part, int pass,
+galv_operation galv_compile_operation(int kind, int stream, int part, int pass,
                                       const galv_chunk *chunk)
 {
     galv_operation operation = {0};
@@ -79,8 +49,8 @@ static galv_operation plain_operation(int kind, int stream, int part, int pass,
     return operation;
 }
 
-static uint32_t add_operation(compiler *c, const galv_operation *operation,
-                              int32_t micro_batch)
+uint32_t galv_compile_add(galv_compiler *c, const galv_operation *operation,
+                          int32_t micro_batch)
 {
     uint32_t op =
         galv_builder_add(&c->builder, operation->stage,
@@ -91,7 +61,8 @@ static uint32_t add_operation(compiler *c, const galv_operation *operation,
     return op;
 }
 
-static void wait_for_carry(compiler *c, uint32_t op, const rank_state *rank)
+void galv_compile_wait_for_carry(galv_compiler *c, uint32_t op,
+                                 const galv_compiled_rank *rank)
 {
     for (int32_t i = 0; i < rank->n_carry; i++) {
         galv_builder_add_wait(&c->builder, op, rank->carry[i]);
@@ -100,13 +71,13 @@ static void wait_for_carry(compiler *c, uint32_t op, const rank_state *rank)
 
 /* A send or receive of what crosses the border of a chunk: forward, the output of its
  * last layer; backward, the gradient of the input of its first. */
-static uint32_t add_message(compiler *c, int kind, const galv_chunk *chunk,
+static uint32_t add_message(galv_compiler *c, int kind, const galv_chunk *chunk,
                             galv_direction direction, int32_t peer_stage,
                             int32_t micro_batch)
 {
     bool forward = direction == GALV_DIRECTION_FORWARD;
     bool send = kind == GALV_OP_SEND;
-    galv_operation operation = plain_operation(
+    galv_operation operation = galv_compile_operation(
         kind, send ? GALV_STREAM_PP_SEND : GALV_STREAM_PP_RECV, GALV_PART_WHOLE,
         forward ? GALV_OP_FORWARD : GALV_OP_BACKWARD, chunk);
     if (forward == send && chunk->end_layer > chunk->first_layer) {
@@ -114,13 +85,13 @@ static uint32_t add_message(compiler *c, int kind, const galv_chunk *chunk,
     }
     operation.n_layers = 1;
     operation.peer_stage = peer_stage;
-    return add_operation(c, &operation, micro_batch);
+    return galv_compile_add(c, &operation, micro_batch);
 }
 
 /* ---- a slot ---- */
 
 /* What a stamped layout leaves behind for the passes after it. */
-static void leave_behind(const galv_pass_layout *layout, rank_state *rank)
+static void leave_behind(const galv_pass_layout *layout, galv_compiled_rank *rank)
 {
     if (layout->n_ops == 0) { /* no layers: the input goes on as it is */
         return;
@@ -139,10 +110,10 @@ static void leave_behind(const galv_pass_layout *layout, rank_state *rank)
 
 /* Adds the operations of a layout for the micro-batch of a slot, of a pair for those of
  * two; layout->stamped[i] is op i. `inputs[n]` are what the slots wait for. */
-static void stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
+static void stamp(galv_compiler *c, galv_pass_layout *layout, int32_t stage,
                   const galv_slot *slots, const uint32_t *inputs, int n)
 {
-    rank_state *rank = &c->ranks[stage];
+    galv_compiled_rank *rank = &c->ranks[stage];
     for (int32_t i = 0; i < layout->n_ops; i++) {
         galv_pass_op *from = &layout->ops[i];
         const galv_slot *slot = &slots[from->of];
@@ -156,7 +127,7 @@ static void stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
         }
         layout->stamped[i] = op;
         if (from->enters) {
-            wait_for_carry(c, op, rank);
+            galv_compile_wait_for_carry(c, op, rank);
             for (int k = 0; k < n; k++) {
                 galv_builder_add_wait(&c->builder, op, inputs[k]);
             }
@@ -177,7 +148,7 @@ static void stamp(compiler *c, galv_pass_layout *layout, int32_t stage,
 }
 
 /* The stage that holds a virtual stage of the copy that a chunk is of. */
-static int32_t stage_of(const compiler *c, const galv_chunk *chunk,
+static int32_t stage_of(const galv_compiler *c, const galv_chunk *chunk,
                         int32_t virtual_stage)
 {
     int32_t copy = c->schedule->two_way ? chunk->chunk : 0;
@@ -185,7 +156,7 @@ static int32_t stage_of(const compiler *c, const galv_chunk *chunk,
 }
 
 /* The virtual stage and direction whose output a slot works on; -1 = none. */
-static int32_t source_of(const compiler *c, const galv_chunk *chunk,
+static int32_t source_of(const galv_compiler *c, const galv_chunk *chunk,
                          const galv_slot *slot, galv_direction *direction)
 {
     bool forward = slot->pass == GALV_PASS_FORWARD;
@@ -204,7 +175,7 @@ static int32_t source_of(const compiler *c, const galv_chunk *chunk,
 /* Finds the operation that a slot's first ones wait for besides the carry, GALV_NO_OP
  * for none. Errors: GALV_INPUT when the slot comes before one of its own stage that it
  * works on the output of. */
-static galv_status add_input(uint32_t *input, compiler *c, const galv_chunk *chunk,
+static galv_status add_input(uint32_t *input, galv_compiler *c, const galv_chunk *chunk,
                              const galv_slot *slot, galv_err *err)
 {
     galv_direction direction;
@@ -233,14 +204,14 @@ static galv_status add_input(uint32_t *input, compiler *c, const galv_chunk *chu
 }
 
 /* Makes the output of a slot known, and sends it when another stage wants it. */
-static void add_output(compiler *c, const galv_chunk *chunk, const galv_slot *slot,
+static void add_output(galv_compiler *c, const galv_chunk *chunk, const galv_slot *slot,
                        uint32_t input)
 {
     bool forward = slot->pass == GALV_PASS_FORWARD;
     if (slot->pass == GALV_PASS_BACKWARD_WEIGHT) {
         return;
     }
-    rank_state *rank = &c->ranks[chunk->stage];
+    galv_compiled_rank *rank = &c->ranks[chunk->stage];
     rank->last_passed_on = rank->n_carry > 0 ? rank->carry[0] : GALV_NO_OP;
     galv_direction direction =
         forward ? GALV_DIRECTION_FORWARD : GALV_DIRECTION_BACKWARD;
@@ -253,7 +224,7 @@ static void add_output(compiler *c, const galv_chunk *chunk, const galv_slot *sl
         if (empty) {
             galv_builder_add_wait(&c->builder, send, input);
         } else {
-            wait_for_carry(c, send, rank);
+            galv_compile_wait_for_carry(c, send, rank);
         }
         if (!c->plan->overlap.p2p) {
             rank->carry[rank->n_carry++] = send;
@@ -266,52 +237,16 @@ static void add_output(compiler *c, const galv_chunk *chunk, const galv_slot *sl
 
 /* ---- a stage ---- */
 
-/* Gathers the parameters of a chunk that ZeRO-1 or 2 has stepped in shares. `after` =
- * GALV_NO_OP: at the begin of the iteration. */
-static void gather_chunk(compiler *c, const galv_chunk *chunk, uint32_t *gathers,
-                         uint32_t after)
+static galv_status begin_stage(galv_compiler *c, int32_t stage, galv_err *err)
 {
-    for (int32_t b = 0; b < chunk->n_buckets; b++) {
-        const galv_bucket *bucket = &chunk->buckets[b];
-        int32_t zero = galv_plan_strategy(c->plan, bucket->first_layer)->zero;
-        int parts[2];
-        int n_parts = zero == 1 || zero == 2
-                          ? galv_compile_reduced_parts(parts, c->job, c->plan,
-                                                       bucket->first_layer)
-                          : 0;
-        for (int i = 0; i < n_parts; i++) {
-            galv_operation operation = plain_operation(
-                GALV_OP_ALL_GATHER, GALV_STREAM_DP, parts[i], GALV_OP_OPTIMIZER, chunk);
-            operation.first_layer = bucket->first_layer;
-            operation.n_layers = bucket->n_layers;
-            uint32_t op = add_operation(c, &operation, -1);
-            galv_builder_add_wait(&c->builder, op, after);
-            if (gathers != NULL) {
-                gathers[b] = op;
-            }
-        }
-    }
-}
-
-/* The i-th chunk of a stage in the order of the layers, so that stages that hold copies
- * of the same layers come to them in the same order. */
-static const galv_chunk *ith_chunk(const compiler *c, int32_t stage, int32_t i)
-{
-    bool turned = c->schedule->two_way &&
-                  c->chunks[stage][1].virtual_stage < c->chunks[stage][0].virtual_stage;
-    return &c->chunks[stage][turned ? 1 - i : i];
-}
-
-static galv_status begin_stage(compiler *c, int32_t stage, galv_err *err)
-{
-    rank_state *rank = &c->ranks[stage];
+    galv_compiled_rank *rank = &c->ranks[stage];
     rank->n_carry = 0;
     rank->unit_ends[0] = rank->unit_ends[1] = GALV_NO_OP;
     rank->last_data_parallel = GALV_NO_OP;
     rank->last_passed_on = GALV_NO_OP;
     galv_arena_reset(c->layouts_arena);
     for (int32_t i = 0; i < c->n_chunks; i++) {
-        const galv_chunk *chunk = ith_chunk(c, stage, i);
+        const galv_chunk *chunk = galv_compile_ith_chunk(c, stage, i);
         uint32_t **gathers = &c->gathers[chunk->chunk];
         *gathers = NULL;
         if (c->plan->overlap.param_gather) {
@@ -320,7 +255,7 @@ static galv_status begin_stage(compiler *c, int32_t stage, galv_err *err)
                 return galv_fail(err, GALV_NO_MEMORY, "no memory for buckets");
             }
             memset(*gathers, 0xff, (size_t)chunk->n_buckets * sizeof **gathers);
-            gather_chunk(c, chunk, *gathers, GALV_NO_OP);
+            galv_compile_gather_chunk(c, chunk, *gathers, GALV_NO_OP);
         }
     }
     return galv_stage_layouts_init(&c->layouts, c->job, c->plan, c->chunks[stage],
@@ -328,7 +263,7 @@ static galv_status begin_stage(compiler *c, int32_t stage, galv_err *err)
 }
 
 /* Micro-batches that go over a chunk: of two copies, a half over each. */
-static int32_t micro_batches_over(const compiler *c, int32_t chunk)
+static int32_t micro_batches_over(const galv_compiler *c, int32_t chunk)
 {
     int32_t m = c->shape.n_micro_batches;
     return !c->schedule->two_way ? m : chunk == 0 ? m / 2 : m - m / 2;
@@ -339,7 +274,7 @@ typedef struct pass_counts {
     int32_t *forward, *backward;
 } pass_counts;
 
-static galv_pass_key key_of(const compiler *c, const pass_counts *counts,
+static galv_pass_key key_of(const galv_compiler *c, const pass_counts *counts,
                             const galv_slot *slot)
 {
     galv_pass_key key = {slot->chunk, slot->pass, false};
@@ -353,8 +288,8 @@ static galv_pass_key key_of(const compiler *c, const pass_counts *counts,
 }
 
 /* Adds the pass of a slot, or those of a pair. */
-static galv_status add_passes(compiler *c, int32_t stage, const galv_slot *slots, int n,
-                              const pass_counts *counts, galv_err *err)
+static galv_status add_passes(galv_compiler *c, int32_t stage, const galv_slot *slots,
+                              int n, const pass_counts *counts, galv_err *err)
 {
     galv_pass_key keys[2];
     galv_pass_layout *layout = NULL;
@@ -376,7 +311,7 @@ static galv_status add_passes(compiler *c, int32_t stage, const galv_slot *slots
     return status;
 }
 
-static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
+static galv_status compile_stage(galv_compiler *c, int32_t stage, galv_err *err)
 {
     galv_status status = begin_stage(c, stage, err);
     if (status != GALV_OK) {
@@ -400,112 +335,9 @@ static galv_status compile_stage(compiler *c, int32_t stage, galv_err *err)
     return status;
 }
 
-/* ---- after the last backward ---- */
-
-/* Without overlap, ZeRO-0 and 1 reduce all gradients when backward is over. */
-static void reduce_at_end(compiler *c, int32_t stage)
-{
-    for (int32_t i = c->n_chunks - 1; i >= 0; i--) {
-        const galv_chunk *chunk = ith_chunk(c, stage, i);
-        for (int32_t b = chunk->n_buckets - 1; b >= 0; b--) {
-            const galv_bucket *bucket = &chunk->buckets[b];
-            int32_t zero = galv_plan_strategy(c->plan, bucket->first_layer)->zero;
-            int parts[2];
-            int n_parts = zero < 2 ? galv_compile_reduced_parts(parts, c->job, c->plan,
-                                                                bucket->first_layer)
-                                   : 0;
-            for (int k = 0; k < n_parts; k++) {
-                galv_operation operation = plain_operation(
-                    zero == 0 ? GALV_OP_ALL_REDUCE : GALV_OP_REDUCE_SCATTER,
-                    GALV_STREAM_DP, parts[k], GALV_OP_BACKWARD, chunk);
-                operation.first_layer = bucket->first_layer;
-                operation.n_layers = bucket->n_layers;
-                wait_for_carry(c, add_operation(c, &operation, -1), &c->ranks[stage]);
-            }
-        }
-    }
-}
-
-/* First and last stage add up the gradients of their copies of the table: each waits
- * for what the other did before. In a two-way plan both stages hold the first and the
- * last layers, and each adds up its own. Where steps overlap, weight gradients of the
- * table are computed before the others that are left, so that the first stage need not
- * wait for all of the last one's.
- * Source: github.com/sail-sg/zero-bubble-pipeline-parallelism, WeightGradStore.clear
- * ("do async all-reduce for embedding grads firstly"). */
-static void reduce_tied(compiler *c)
-{
-    int32_t n_virtual = c->n_virtual;
-    int32_t ends[2] = {c->stage_of[0], c->stage_of[n_virtual - 1]};
-    if (!c->job->model.tied_embeddings || ends[0] == ends[1] || c->schedule->two_way) {
-        return;
-    }
-    uint32_t before[2];
-    uint32_t ops[2];
-    for (int i = 0; i < 2; i++) {
-        before[i] = c->ranks[ends[i]].last_data_parallel;
-    }
-    for (int i = 0; i < 2; i++) {
-        const galv_chunk *chunk = &c->chunks[ends[i]][0];
-        for (int32_t k = 0; k < c->n_chunks; k++) { /* the chunk with the table */
-            if (c->chunks[ends[i]][k].virtual_stage == (i == 0 ? 0 : n_virtual - 1)) {
-                chunk = &c->chunks[ends[i]][k];
-            }
-        }
-        galv_operation operation =
-            plain_operation(GALV_OP_ALL_REDUCE, GALV_STREAM_DP, GALV_PART_TIED,
-                            GALV_OP_BACKWARD, chunk);
-        operation.first_layer = i == 0 ? chunk->first_layer : chunk->end_layer - 1;
-        operation.n_layers = 1;
-        operation.peer_stage = ends[1 - i];
-        ops[i] = add_operation(c, &operation, -1);
-    }
-    for (int i = 0; i < 2; i++) {
-        for (int k = 0; k < 2; k++) {
-            if (c->plan->overlap.step) {
-                galv_builder_add_wait(&c->builder, ops[i],
-                                      c->ranks[ends[k]].last_passed_on);
-            } else {
-                wait_for_carry(c, ops[i], &c->ranks[ends[k]]);
-            }
-            galv_builder_add_wait(&c->builder, ops[i], before[k]);
-        }
-    }
-}
-
-static void step(compiler *c)
-{
-    for (int32_t stage = 0; stage < c->plan->pp; stage++) {
-        uint32_t op = GALV_NO_OP;
-        for (int32_t i = 0; i < c->n_chunks; i++) {
-            const galv_chunk *chunk = &c->chunks[stage][i];
-            if (chunk->first_layer == chunk->end_layer) {
-                continue;
-            }
-            galv_operation operation =
-                plain_operation(GALV_OP_OPTIMIZER, GALV_STREAM_COMPUTE, GALV_PART_WHOLE,
-                                GALV_OP_OPTIMIZER, chunk);
-            bool first = op == GALV_NO_OP;
-            op = add_operation(c, &operation, -1);
-            int32_t begin = c->plan->overlap.step ? stage : 0;
-            int32_t end = c->plan->overlap.step ? stage + 1 : c->plan->pp;
-            for (int32_t k = begin; first && k < end; k++) {
-                wait_for_carry(c, op, &c->ranks[k]);
-                galv_builder_add_wait(&c->builder, op, c->ranks[k].last_data_parallel);
-            }
-        }
-        c->ranks[stage].unit_ends[0] = op;
-    }
-    for (int32_t stage = 0; stage < c->plan->pp; stage++) {
-        for (int32_t i = 0; i < c->n_chunks && !c->plan->overlap.param_gather; i++) {
-            gather_chunk(c, ith_chunk(c, stage, i), NULL, c->ranks[stage].unit_ends[0]);
-        }
-    }
-}
-
 /* ---- the whole ---- */
 
-static galv_status allocate(compiler *c, galv_err *err)
+static galv_status allocate(galv_compiler *c, galv_err *err)
 {
     size_t n_stages = (size_t)c->plan->pp;
     size_t n_chunks = (size_t)c->n_chunks;
@@ -526,7 +358,7 @@ static galv_status allocate(compiler *c, galv_err *err)
     return galv_mailbox_init(&c->mailbox, c->n_virtual, c->shape.n_micro_batches, err);
 }
 
-static galv_status compile_all(compiler *c, galv_err *err)
+static galv_status compile_all(galv_compiler *c, galv_err *err)
 {
     galv_status status = galv_schedule_order(c->slots, c->schedule, &c->shape, err);
     for (int32_t stage = 0; stage < c->plan->pp && status == GALV_OK; stage++) {
@@ -541,12 +373,11 @@ static galv_status compile_all(compiler *c, galv_err *err)
     for (int32_t stage = 0; stage < c->plan->pp && status == GALV_OK; stage++) {
         status = compile_stage(c, stage, err);
         if (status == GALV_OK && !c->plan->overlap.grad_reduce) {
-            reduce_at_end(c, stage);
+            galv_compile_reduce_at_end(c, stage);
         }
     }
     if (status == GALV_OK) {
-        reduce_tied(c);
-        step(c);
+        galv_compile_finish(c);
         if (c->schedule->two_way) {
             status = galv_compile_meet_copies(&c->builder, err);
         }
@@ -569,7 +400,7 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
                                           const galv_schedule_weights *weights,
                                           galv_arena *arena, galv_err *err)
 {
-    compiler c = {0};
+    galv_compiler c = {0};
     c.job = job;
     c.plan = plan;
     c.arena = arena;
