@@ -108,6 +108,26 @@ static void leave_behind(const galv_pass_layout *layout, galv_compiled_rank *ran
     rank->unit_ends[0] = layout->stamped[layout->unit_ends[0]];
 }
 
+/* Adds a pass as one operation; false when it cannot be one. */
+static bool stamp_whole(galv_compiler *c, galv_pass_layout *layout, int32_t stage,
+                        const galv_slot *slot, uint32_t input)
+{
+    galv_compiled_rank *rank = &c->ranks[stage];
+    uint32_t class_index =
+        c->by_pass ? galv_compile_whole(c, layout, &c->chunks[stage][slot->chunk])
+                   : GALV_NO_OP;
+    if (class_index == GALV_NO_OP) {
+        return false;
+    }
+    uint32_t op = galv_builder_add(&c->builder, stage, class_index, slot->micro_batch);
+    galv_compile_wait_for_carry(c, op, rank);
+    galv_builder_add_wait(&c->builder, op, input);
+    rank->n_carry = 1;
+    rank->carry[0] = op;
+    rank->unit_ends[0] = rank->unit_ends[1] = op;
+    return true;
+}
+
 /* Adds the operations of a layout for the micro-batch of a slot, of a pair for those of
  * two; layout->stamped[i] is op i. `inputs[n]` are what the slots wait for. */
 static void stamp(galv_compiler *c, galv_pass_layout *layout, int32_t stage,
@@ -302,7 +322,8 @@ static galv_status add_passes(galv_compiler *c, int32_t stage, const galv_slot *
         status =
             add_input(&inputs[i], c, &c->chunks[stage][slots[i].chunk], &slots[i], err);
     }
-    if (status == GALV_OK) {
+    if (status == GALV_OK &&
+        (n > 1 || !stamp_whole(c, layout, stage, &slots[0], inputs[0]))) {
         stamp(c, layout, stage, slots, inputs, n);
     }
     for (int i = 0; i < n && status == GALV_OK; i++) {
@@ -388,17 +409,9 @@ static galv_status compile_all(galv_compiler *c, galv_err *err)
     return status;
 }
 
-galv_status galv_program_compile(galv_program **program, const galv_job *job,
-                                 const galv_plan *plan, galv_arena *arena,
-                                 galv_err *err)
-{
-    return galv_program_compile_weighted(program, job, plan, NULL, arena, err);
-}
-
-galv_status galv_program_compile_weighted(galv_program **program, const galv_job *job,
-                                          const galv_plan *plan,
-                                          const galv_schedule_weights *weights,
-                                          galv_arena *arena, galv_err *err)
+static galv_status compile(galv_program **program, const galv_job *job,
+                           const galv_plan *plan, const galv_schedule_weights *weights,
+                           bool by_pass, galv_arena *arena, galv_err *err)
 {
     galv_compiler c = {0};
     c.job = job;
@@ -412,6 +425,7 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
     c.shape.weights = weights;
     c.n_chunks = galv_plan_n_chunks(plan);
     c.n_virtual = plan->pp * plan->vpp;
+    c.by_pass = by_pass && galv_compile_may_be_whole(&c);
     galv_builder_init(&c.builder, galv_arena_scratch(arena), plan->pp, c.n_chunks,
                       c.shape.n_micro_batches);
     status = allocate(&c, err);
@@ -420,6 +434,9 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
     }
     if (status == GALV_OK) {
         status = galv_builder_finish(program, &c.builder, arena, err);
+    }
+    if (status == GALV_OK && !galv_compile_give_bodies(*program, &c)) {
+        status = galv_fail(err, GALV_NO_MEMORY, "no memory for passes");
     }
     galv_mailbox_release(&c.mailbox);
     galv_builder_release(&c.builder);
@@ -430,4 +447,27 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
     free(c.slots);
     free(c.gathers);
     return status;
+}
+
+galv_status galv_program_compile(galv_program **program, const galv_job *job,
+                                 const galv_plan *plan, galv_arena *arena,
+                                 galv_err *err)
+{
+    return galv_program_compile_weighted(program, job, plan, NULL, arena, err);
+}
+
+galv_status galv_program_compile_weighted(galv_program **program, const galv_job *job,
+                                          const galv_plan *plan,
+                                          const galv_schedule_weights *weights,
+                                          galv_arena *arena, galv_err *err)
+{
+    return compile(program, job, plan, weights, false, arena, err);
+}
+
+galv_status galv_program_compile_by_pass(galv_program **program, const galv_job *job,
+                                         const galv_plan *plan,
+                                         const galv_schedule_weights *weights,
+                                         galv_arena *arena, galv_err *err)
+{
+    return compile(program, job, plan, weights, true, arena, err);
 }

@@ -54,7 +54,11 @@ typedef struct galv_pass_layout {
     int32_t unit_ends[2]; /* last computation of the last unit, and of the one before */
     uint32_t *stamped;    /* [n_ops] ops of the program as they were stamped last; NULL
                              where nobody stamps */
-    int32_t n_repeats;    /* 0 unless it was shortened */
+    int pass;             /* galv_pass; of a pair: no matter */
+    bool hooked;          /* with hooks of its own */
+    bool whole_asked;
+    uint32_t whole;    /* class that stands for all of it, GALV_NO_OP = none can */
+    int32_t n_repeats; /* 0 unless it was shortened */
     galv_pass_repeat repeats[GALV_MAX_REPEATS];
 } galv_pass_layout;
 

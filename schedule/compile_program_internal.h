@@ -33,7 +33,15 @@ typedef struct galv_compiler {
     galv_slot *slots;           /* [pp][slots of a stage] */
     galv_stage_layouts layouts; /* of one stage */
     uint32_t **gathers; /* [n_chunks] of one stage: last gather of each bucket */
+    bool by_pass;       /* make passes single operations */
+    struct galv_compiled_body *bodies; /* the last one first */
 } galv_compiler;
+
+typedef struct galv_compiled_body {
+    struct galv_compiled_body *next;
+    uint32_t class_index;
+    galv_program_body body;
+} galv_compiled_body;
 
 /* An operation on all layers of a chunk. */
 galv_operation galv_compile_operation(int kind, int stream, int part, int pass,
@@ -46,6 +54,19 @@ uint32_t galv_compile_add(galv_compiler *compiler, const galv_operation *operati
 /* `op` waits for all that what a rank does next has to wait for. */
 void galv_compile_wait_for_carry(galv_compiler *compiler, uint32_t op,
                                  const galv_compiled_rank *rank);
+
+/* ---- compile_whole.c ---- */
+
+/* May passes of the plan be single operations? */
+bool galv_compile_may_be_whole(const galv_compiler *compiler);
+
+/* The class that stands for a pass, made when it is first asked for; GALV_NO_OP: the
+ * pass cannot be a single operation. */
+uint32_t galv_compile_whole(galv_compiler *compiler, galv_pass_layout *layout,
+                            const galv_chunk *chunk);
+
+/* Hands the bodies over to the program; false when memory is out. */
+bool galv_compile_give_bodies(galv_program *program, const galv_compiler *compiler);
 
 /* ---- compile_end.c ---- */
 

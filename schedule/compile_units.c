@@ -442,6 +442,8 @@ galv_status galv_compile_pass(galv_pass_layout *layout, const galv_job *job,
     add_exit(&made, w.hidden);
     made.unit_ends[0] = n_units > 0 ? ends[n_units - 1] : -1;
     made.unit_ends[1] = n_units > 1 ? ends[n_units - 2] : -1;
+    made.pass = pass;
+    made.hooked = hooks->wait_for_parameters || hooks->reduce_gradients;
     *layout = made;
     return GALV_OK;
 }

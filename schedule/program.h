@@ -26,12 +26,23 @@ typedef struct galv_program_op {
                                   next) of the program, indices of ops */
 } galv_program_op;
 
+/* What a class stands for that is a whole pass: operations of one rank, which begin
+ * when the operation of the class does, and end with it. */
+typedef struct galv_program_body {
+    uint32_t n_ops;
+    uint32_t *classes;    /* [n_ops] of the program, in program order */
+    uint32_t *first_wait; /* [n_ops + 1] op i waits for waits[first_wait[i]], ... of
+                             this body, and for the op before it in its stream */
+    uint32_t *waits;
+} galv_program_body;
+
 typedef struct galv_program {
     int32_t n_ranks;
     int32_t n_chunks; /* per rank */
     int32_t n_micro_batches;
     uint32_t n_classes;
-    galv_operation *classes; /* [n_classes] */
+    galv_operation *classes;    /* [n_classes] */
+    galv_program_body **bodies; /* [n_classes] NULL = one operation; NULL: all are */
     uint32_t n_ops;
     galv_program_op *ops;  /* [n_ops + 1], by (rank, stream, order); the last one is
                               a sentinel for first_dependency */
@@ -58,6 +69,14 @@ galv_status galv_program_compile_weighted(galv_program **program, const galv_job
                                           const galv_plan *plan,
                                           const galv_schedule_weights *weights,
                                           galv_arena *arena, galv_err *err);
+
+/* The same with passes as single operations (galv_program_body) where that is the same:
+ * those that no message of parameters belongs to. For who wants to play the program,
+ * not to look at it. */
+galv_status galv_program_compile_by_pass(galv_program **program, const galv_job *job,
+                                         const galv_plan *plan,
+                                         const galv_schedule_weights *weights,
+                                         galv_arena *arena, galv_err *err);
 
 /* A program of a schedule alone, without layers: one operation per slot and, on edges
  * between different stages, a send and a receive. Classes: for each stage and chunk one

@@ -141,6 +141,7 @@ static void judge_item(void *context, size_t item, int worker)
         memset(&result, 0, sizeof result);
         options.sim.stop_at_s = isfinite(l->stop_at_s) ? l->stop_at_s : 0;
         options.prices = prices;
+        options.by_pass = true;
         status = galv_evaluate(&result, l->model, plan, &options, arena, err);
         l->ops[item] = galv_evaluate_ops(l->job, plan);
         if (result.stopped) {

@@ -91,6 +91,7 @@ static void simulate_item(void *context, size_t item, int worker)
     galv_err err = GALV_ERR_INIT;
     memset(&result, 0, sizeof result);
     options.sim.stop_at_s = s->stop_at_s[item];
+    options.by_pass = true;
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
     if (status == GALV_OK) {

@@ -74,11 +74,14 @@ typedef struct galv_evaluate_options {
                    iteration that has settled into a rhythm is extended from shorter
                    ones (sim/steady.c), unless its timeline is recorded */
     galv_prices *prices; /* this plan's, or NULL */
+    bool by_pass; /* play passes by themselves where that is the same (sim/bodies.c):
+                     many times faster, the same up to rounding but for what is told of
+                     single operations. Not with a timeline or every rank */
 } galv_evaluate_options;
 
-#define GALV_EVALUATE_OPTIONS_INIT                                          \
-    {                                                                       \
-        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false, false, NULL \
+#define GALV_EVALUATE_OPTIONS_INIT                                                 \
+    {                                                                              \
+        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false, false, NULL, false \
     }
 
 /* Evaluates one plan. A plan that does not fit in memory is simulated all the same,

@@ -24,7 +24,7 @@
 
 /* ---- starting and ending ---- */
 
-static void look_at(sim *s, uint32_t queue)
+void galv_sim_look_at(sim *s, uint32_t queue)
 {
     if (s->is_ready[queue] == 0) {
         s->is_ready[queue] = 1;
@@ -39,6 +39,19 @@ static void touch(sim *s, int32_t rank)
         s->ranks[rank].changed = true;
         s->changed[s->n_changed++] = rank;
         galv_account_time(&s->ranks[rank].account, &s->results[rank], s->now_s);
+    }
+}
+
+void galv_sim_free_followers(sim *s, uint32_t op)
+{
+    const uint32_t end = s->ops[op + 1].first_next;
+    s->n_done++;
+    for (uint32_t i = s->ops[op].first_next; i < end; i++) {
+        uint32_t freed = s->next[i];
+        hot_op *waits = &s->ops[freed];
+        if (--waits->pending == 0 && s->queues[waits->queue].head == freed) {
+            galv_sim_look_at(s, waits->queue);
+        }
     }
 }
 
@@ -60,17 +73,9 @@ static void end_head(sim *s, uint32_t queue_index, int32_t rank)
         s->spans[op].end_s = s->now_s;
     }
     queue->head = op + 1;
-    s->n_done++;
     s->n_events++;
-    const uint32_t end = s->ops[op + 1].first_next;
-    for (uint32_t i = s->ops[op].first_next; i < end; i++) {
-        uint32_t freed = s->next[i];
-        hot_op *waits = &s->ops[freed];
-        if (--waits->pending == 0 && s->queues[waits->queue].head == freed) {
-            look_at(s, waits->queue);
-        }
-    }
-    look_at(s, queue_index);
+    galv_sim_free_followers(s, op);
+    galv_sim_look_at(s, queue_index);
 }
 
 /* Starts the head of an idle queue; ends it at once when it has no work. */
@@ -92,6 +97,10 @@ static void start_head(sim *s, uint32_t queue_index, int32_t rank)
         return;
     }
     touch(s, rank);
+    if (s->bodies != NULL && galv_sim_has_body(s, class_index)) {
+        galv_sim_enter_body(s, rank);
+        return;
+    }
     if (class->stream == GALV_STREAM_COMPUTE &&
         s->results[rank].comm_s[GALV_STREAM_COMPUTE] <= 0) {
         s->results[rank].begin_s = s->now_s;
@@ -101,8 +110,7 @@ static void start_head(sim *s, uint32_t queue_index, int32_t rank)
     s->ranks[rank].running |= (uint8_t)(1U << class->stream);
 }
 
-/* What the time of a rank goes to from now on. */
-static void set_breakdown(sim *s, int32_t rank)
+void galv_sim_set_breakdown(sim *s, int32_t rank)
 {
     sim_rank *state = &s->ranks[rank];
     state->account.breakdown = GALV_BREAKDOWN_BUBBLE;
@@ -114,8 +122,8 @@ static void set_breakdown(sim *s, int32_t rank)
     }
 }
 
-/* Starts all that can start now, and sets the rates where anything changed. */
-static void settle(sim *s)
+/* Starts what may start now. */
+static void start_ready(sim *s)
 {
     while (s->n_ready > 0) {
         uint32_t queue_index = s->ready[--s->n_ready];
@@ -128,11 +136,23 @@ static void settle(sim *s)
             start_head(s, queue_index, rank);
         }
     }
+}
+
+/* Starts all that can start now, and sets the rates where anything changed. */
+static void settle(sim *s)
+{
+    do {
+        start_ready(s);
+    } while (s->bodies != NULL && galv_sim_play_body(s));
     for (int32_t i = 0; i < s->n_changed; i++) {
         int32_t rank = s->changed[i];
         s->ranks[rank].changed = false;
-        set_breakdown(s, rank);
-        galv_sim_set_rates(s, rank);
+        if (s->ranks[rank].until_s > 0) {
+            s->ranks[rank].next_s = galv_sim_next_announcement(s, rank);
+        } else {
+            galv_sim_set_breakdown(s, rank);
+            galv_sim_set_rates(s, rank);
+        }
         earliest_set(&s->next_ranks, (uint32_t)rank, s->ranks[rank].next_s);
     }
     s->n_changed = 0;
@@ -142,6 +162,9 @@ static void settle(sim *s)
 static void end_due(sim *s, int32_t rank)
 {
     touch(s, rank);
+    if (s->ranks[rank].until_s > 0 && !galv_sim_announce(s, rank)) {
+        return;
+    }
     unsigned running = s->ranks[rank].running;
     uint32_t first_queue = (uint32_t)rank * GALV_N_STREAMS;
     for (unsigned left = running; left != 0; left &= left - 1) {
@@ -173,7 +196,7 @@ static bool play(sim *s)
 {
     uint32_t n_queues = (uint32_t)s->program->n_ranks * GALV_N_STREAMS;
     for (uint32_t queue = n_queues; queue > 0; queue--) {
-        look_at(s, queue - 1);
+        galv_sim_look_at(s, queue - 1);
     }
     settle(s);
     while (earliest_time(&s->next_ranks) < (double)INFINITY) {
@@ -311,6 +334,9 @@ static bool set_up(sim *s, const galv_stage_memory *base, galv_arena *arena)
     }
     galv_sim_fill_classes(s->classes, program, s->costs);
     fill_waits(s);
+    if (!galv_sim_make_bodies(s)) {
+        return false;
+    }
     if (s->options->record_timeline) {
         s->spans = GALV_NEW_ARRAY(arena, galv_span, program->n_ops);
         if (s->spans == NULL || !make_samples(s, arena)) {

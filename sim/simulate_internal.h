@@ -51,9 +51,11 @@ typedef struct rank_account {
 } rank_account;
 
 typedef struct sim_rank {
-    double next_s;   /* earliest end of what runs; INFINITY = nothing runs */
-    uint8_t running; /* bit per stream */
-    bool changed;    /* rates must be set anew */
+    double until_s;     /* a pass is played ahead until then; 0 = none */
+    uint32_t announced; /* ops of PP_SEND before this one are known to have ended */
+    double next_s;      /* earliest end of what runs; INFINITY = nothing runs */
+    uint8_t running;    /* bit per stream */
+    bool changed;       /* rates must be set anew */
     rank_account account;
 } sim_rank;
 
@@ -73,6 +75,7 @@ typedef struct sim {
     uint8_t *is_ready; /* [n_queues] is in it */
     int32_t *changed;  /* [n_ranks] ranks whose rates must be set anew */
     int32_t n_changed;
+    struct sim_bodies *bodies; /* passes that are single operations; NULL = none */
     double now_s;
     uint32_t n_done;
     uint64_t n_events;
@@ -85,6 +88,36 @@ static inline int galv_sim_first_stream(unsigned streams)
 {
     return __builtin_ctz(streams);
 }
+
+/* A queue may have something to start. */
+void galv_sim_look_at(sim *s, uint32_t queue);
+
+/* An operation has ended: whoever waits for it need no longer. */
+void galv_sim_free_followers(sim *s, uint32_t op);
+
+/* What the time of a rank goes to from now on. */
+void galv_sim_set_breakdown(sim *s, int32_t rank);
+
+/* ---- passes that are single operations (bodies.c) ---- */
+
+/* Makes s->bodies, if there are any. False when memory is out. */
+bool galv_sim_make_bodies(sim *s);
+
+/* Is an operation of this class a pass? */
+bool galv_sim_has_body(const sim *s, uint32_t class_index);
+
+/* The head of a rank's compute queue, a pass, begins now; it is played when all else
+ * that starts at this moment has started. */
+void galv_sim_enter_body(sim *s, int32_t rank);
+
+/* Plays what has been entered last; false when there is none. */
+bool galv_sim_play_body(sim *s);
+
+/* Tells what ended until now on a rank that plays ahead; true when the pass is over. */
+bool galv_sim_announce(sim *s, int32_t rank);
+
+/* When there will be something to tell. */
+double galv_sim_next_announcement(const sim *s, int32_t rank);
 
 /* Sets the rates of what runs on a rank, and its next_s (rates.c). */
 void galv_sim_set_rates(sim *s, int32_t rank);

@@ -196,23 +196,45 @@ galv_status galv_weigh_plan(const galv_schedule_weights **weights,
     return status;
 }
 
+/* `prices` NULL: made here, if they are needed. */
+static galv_status weigh(const galv_schedule_weights **weights,
+                         const galv_costmodel *model, const galv_plan *plan,
+                         galv_prices *prices, galv_arena *arena, galv_err *err)
+{
+    const galv_schedule *schedule = NULL;
+    galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
+    *weights = NULL;
+    if (status != GALV_OK || !schedule->follows_costs) {
+        return status;
+    }
+    if (prices == NULL) {
+        status = galv_prices_new(&prices, model, plan, NULL, arena, err);
+    }
+    return status == GALV_OK ? galv_weigh_plan(weights, model, plan, prices, arena, err)
+                             : status;
+}
+
 galv_status galv_program_of_plan(galv_program **program, const galv_costmodel *model,
                                  const galv_plan *plan, galv_prices *prices,
                                  galv_arena *arena, galv_err *err)
 {
-    const galv_job *job = galv_costmodel_job(model);
-    const galv_schedule *schedule = NULL;
     const galv_schedule_weights *weights = NULL;
-    galv_status status = galv_schedule_find(&schedule, plan->schedule, err);
-    bool weighs = status == GALV_OK && schedule->follows_costs;
-    if (weighs && prices == NULL) {
-        status = galv_prices_new(&prices, model, plan, NULL, arena, err);
-    }
-    if (weighs && status == GALV_OK) {
-        status = galv_weigh_plan(&weights, model, plan, prices, arena, err);
-    }
-    if (status != GALV_OK) {
-        return status;
-    }
-    return galv_program_compile_weighted(program, job, plan, weights, arena, err);
+    galv_status status = weigh(&weights, model, plan, prices, arena, err);
+    return status == GALV_OK
+               ? galv_program_compile_weighted(program, galv_costmodel_job(model), plan,
+                                               weights, arena, err)
+               : status;
+}
+
+galv_status galv_program_of_plan_by_pass(galv_program **program,
+                                         const galv_costmodel *model,
+                                         const galv_plan *plan, galv_prices *prices,
+                                         galv_arena *arena, galv_err *err)
+{
+    const galv_schedule_weights *weights = NULL;
+    galv_status status = weigh(&weights, model, plan, prices, arena, err);
+    return status == GALV_OK
+               ? galv_program_compile_by_pass(program, galv_costmodel_job(model), plan,
+                                              weights, arena, err)
+               : status;
 }

@@ -19,9 +19,14 @@ galv_status galv_weigh_plan(const galv_schedule_weights **weights,
                             const galv_costmodel *model, const galv_plan *plan,
                             galv_prices *prices, galv_arena *arena, galv_err *err);
 
-/* galv_program_compile with these weights. `prices` are this plan's, or NULL. */
+/* galv_program_compile, or galv_program_compile_by_pass, with these weights. `prices`
+ * are this plan's, or NULL. */
 galv_status galv_program_of_plan(galv_program **program, const galv_costmodel *model,
                                  const galv_plan *plan, galv_prices *prices,
                                  galv_arena *arena, galv_err *err);
+galv_status galv_program_of_plan_by_pass(galv_program **program,
+                                         const galv_costmodel *model,
+                                         const galv_plan *plan, galv_prices *prices,
+                                         galv_arena *arena, galv_err *err);
 
 #endif
