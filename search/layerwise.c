@@ -392,6 +392,9 @@ static galv_status search_shapes(galv_layerwise *l)
 {
     galv_layerwise_result *r = l->result;
     galv_status status = guess_shapes(l);
+    if (status == GALV_OK && !isfinite(r->best_s)) {
+        status = galv_layerwise_shrink(l);
+    }
     if (status == GALV_OK) {
         status = galv_layerwise_improve(l);
     }

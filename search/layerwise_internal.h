@@ -1,5 +1,6 @@
 /* What the parts of the layer-wise search share: layerwise.c goes through shapes and
- * judges, layer_improve.c exchanges layers of the best plans. */
+ * judges, layer_improve.c exchanges layers of the best plans, layer_shrink.c looks for
+ * any plan that fits. */
 #ifndef GALV_SEARCH_LAYERWISE_INTERNAL_H
 #define GALV_SEARCH_LAYERWISE_INTERNAL_H
 
@@ -72,6 +73,12 @@ galv_status galv_layerwise_open(galv_layerwise *l, const galv_layerwise_shape *e
 galv_status galv_layerwise_judge(galv_layerwise *l);
 
 bool galv_layerwise_out_of_time(galv_layerwise *l);
+
+/* layer_shrink.c */
+
+/* Goes down in memory from the smallest plans of each shape that may hold one that
+ * fits, and judges what is met. For when nothing that fits was found. */
+galv_status galv_layerwise_shrink(galv_layerwise *l);
 
 /* layer_improve.c */
 

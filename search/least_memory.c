@@ -80,8 +80,9 @@ galv_status galv_least_memory_say(const galv_search_result *result, double limit
                          "interrupted before a plan was found that fits");
     }
     galv_fail(err, GALV_INFEASIBLE,
-              "no plan fits: the smallest needs %.1f GiB of %.1f per device (pp%d tp%d "
+              "no plan %s: the smallest needs %.1f GiB of %.1f per device (pp%d tp%d "
               "dp%d zero%d recompute %s micro-batch %d)",
+              isfinite(result->lower_bound_s) ? "was found that fits" : "fits",
               result->least_memory_bytes / 1073741824.0, limit_bytes / 1073741824.0,
               least->pp, least->strategy.tp, least->strategy.dp, least->strategy.zero,
               galv_recompute_names[least->strategy.recompute], least->micro_batch_size);

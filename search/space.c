@@ -217,8 +217,8 @@ static void walk_zero(walk *w)
         }
     }
     for (size_t i = 0; i < c.n_values; i++) {
-        if (alone && c.values[i] > 0 && c.n_values > 1) {
-            cut(w, GALV_CUT_REDUNDANT, 1); /* nothing to shard over */
+        if (alone && i > 0) {
+            cut(w, GALV_CUT_REDUNDANT, 1); /* nothing to shard over: all are alike */
             continue;
         }
         w->at.strategy.zero = (int32_t)c.values[i];

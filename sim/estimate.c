@@ -78,7 +78,31 @@ static galv_status walk_pair(galv_pass_memory *memory, estimate *e, int32_t stag
     return status;
 }
 
-/* The schedule's highest point on one stage, over what the stage holds throughout. */
+/* What the optimizer's step holds besides, for the largest of a stage's chunks. */
+static double step_bytes(const estimate *e, int32_t stage)
+{
+    double most = 0;
+    for (int32_t chunk = 0; chunk < galv_plan_n_chunks(e->plan); chunk++) {
+        int32_t v = galv_plan_virtual_stage(e->plan, stage, chunk);
+        galv_operation op = {.kind = GALV_OP_OPTIMIZER,
+                             .stream = GALV_STREAM_COMPUTE,
+                             .part = GALV_PART_WHOLE,
+                             .pass = GALV_OP_OPTIMIZER,
+                             .stage = stage,
+                             .chunk = chunk,
+                             .first_layer = e->plan->first_layer[v],
+                             .peer_stage = -1};
+        op.n_layers = e->plan->first_layer[v + 1] - op.first_layer;
+        const galv_cost *cost =
+            op.n_layers > 0 ? galv_prices_get(e->prices, &op) : NULL;
+        most =
+            cost != NULL && cost->transient_bytes > most ? cost->transient_bytes : most;
+    }
+    return most;
+}
+
+/* The schedule's highest point on one stage, over what the stage holds throughout; the
+ * step comes when all passes are over. */
 static galv_status walk_slots(double *highest, estimate *e, int32_t stage,
                               const int32_t *class_of,
                               const galv_pass_price *const *passes, galv_err *err)
@@ -100,6 +124,8 @@ static galv_status walk_slots(double *highest, estimate *e, int32_t stage,
         now += memory.net_bytes;
         i += slots[i].paired ? 2 : 1;
     }
+    double step = now + step_bytes(e, stage);
+    *highest = step > *highest ? step : *highest;
     return GALV_OK;
 }
 
