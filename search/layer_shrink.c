@@ -1,7 +1,7 @@
 /* Where nothing that fits was found: layerings that need less memory, one exchange at a
  * time.
  *
- * From the uniform plan of a shape that needs least, the fullest stage gives one of its
+ * From the uniform plans of a shape that need least, the fullest stage gives one of its
  * runs of alike layers, or the first or last of a run, another strategy, or all stages
  * do so at once, or it hands a block to a neighbour: whatever lessens the peak most, by
  * the estimate from below. What is met on the way and may fit is simulated. Buffers
@@ -18,6 +18,8 @@
 enum {
     MOST_WEIGHED = 3000,   /* estimates in all */
     MOST_SHAPES_FOUND = 4, /* in so many something that fits was found: enough */
+    MOST_STARTS = 3,       /* of a shape, until something is found */
+    MOST_JUDGED = 64,      /* of a shape, beside those on the way down */
     SHORT_ROUNDS = 4       /* micro-batches, in rounds of one for each stage */
 };
 
@@ -29,6 +31,7 @@ typedef struct shrinker {
     double *least, *most; /* [pp] */
     int32_t fullest;
     int32_t *n_weighed;
+    int32_t n_judged;
     galv_layering at;
     double at_bytes;
     galv_layering next; /* the best exchange so far */
@@ -82,13 +85,38 @@ static galv_status weigh(double *bytes, shrinker *s, const galv_layering *layeri
     return status;
 }
 
-/* Weighs s->tried, and keeps it as the next one if it needs less than that. */
+/* Puts a layering in the wave, which is judged when it is full. */
+static galv_status judge_later(shrinker *s, const galv_layering *layering)
+{
+    galv_layerwise *l = s->l;
+    galv_layer_leaf *leaf = &l->wave[l->n_wave];
+    *leaf = (galv_layer_leaf){.bound_s = s->entry->bound_s};
+    if (!new_layering(&leaf->layering, s->entry->table, l->scratch)) {
+        return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+    }
+    copy(&leaf->layering, layering, s->entry->table);
+    s->n_judged++;
+    l->n_wave++;
+    if (l->n_wave < GALV_LAYERWISE_WAVE) {
+        return GALV_OK;
+    }
+    galv_status status = galv_layerwise_judge(l);
+    l->n_wave = 0;
+    return status;
+}
+
+/* Weighs s->tried, and keeps it as the next one if it needs less than that; while
+ * nothing was found, all that may fit are judged. */
 static galv_status try(shrinker *s)
 {
     double bytes = 0;
     int32_t fullest = s->fullest;
     galv_status status = weigh(&bytes, s, &s->tried);
     s->fullest = fullest;
+    if (status == GALV_OK && bytes <= s->l->limit_bytes &&
+        !isfinite(s->l->result->best_s) && s->n_judged < MOST_JUDGED) {
+        status = judge_later(s, &s->tried);
+    }
     if (status == GALV_OK && bytes < s->next_bytes) {
         s->next_bytes = bytes;
         copy(&s->next, &s->tried, s->entry->table);
@@ -258,51 +286,43 @@ static galv_status open_shape(shrinker *s, bool *possible)
     return GALV_OK;
 }
 
-/* s->at: the smallest uniform plan of the shape. */
-static galv_status begin_smallest(shrinker *s)
+/* s->at: the smallest uniform plan of the shape of which none was begun yet; used[].
+ */
+static galv_status begin_smallest(shrinker *s, bool *used)
 {
     galv_status status = GALV_OK;
     const galv_layer_table *table = s->entry->table;
+    int32_t smallest = -1;
+    s->next_bytes = INFINITY;
     for (int32_t i = 0; i < table->shape.n_strategies && status == GALV_OK; i++) {
+        double before = s->next_bytes;
+        if (used[i]) {
+            continue;
+        }
         status = make_uniform(s, i);
         if (status == GALV_OK) {
             status = try(s);
         }
+        smallest = s->next_bytes < before ? i : smallest;
+    }
+    if (smallest >= 0) {
+        used[smallest] = true;
     }
     copy(&s->at, &s->next, table);
     s->at_bytes = s->next_bytes;
     return status == GALV_OK ? weigh(&s->at_bytes, s, &s->at) : status;
 }
 
-/* Puts s->at in the wave, which is judged when it is full. */
-static galv_status judge_later(shrinker *s)
+/* Goes down from a uniform plan as far as it goes. */
+static galv_status descend(shrinker *s, bool *used)
 {
     galv_layerwise *l = s->l;
-    galv_layer_leaf *leaf = &l->wave[l->n_wave];
-    *leaf = (galv_layer_leaf){.bound_s = s->entry->bound_s};
-    if (!new_layering(&leaf->layering, s->entry->table, l->scratch)) {
-        return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
-    }
-    copy(&leaf->layering, &s->at, s->entry->table);
-    l->n_wave++;
-    if (l->n_wave < GALV_LAYERWISE_WAVE) {
-        return GALV_OK;
-    }
-    galv_status status = galv_layerwise_judge(l);
-    l->n_wave = 0;
-    return status;
-}
-
-/* Goes down from the smallest uniform plan as far as it goes. */
-static galv_status descend(shrinker *s)
-{
-    galv_layerwise *l = s->l;
-    galv_status status = begin_smallest(s);
     l->n_wave = 0;
     l->stop_at_s = INFINITY;
+    galv_status status = begin_smallest(s, used);
     while (status == GALV_OK) {
         if (s->at_bytes <= l->limit_bytes) {
-            status = judge_later(s);
+            status = judge_later(s, &s->at);
         }
         s->next_bytes = s->at_bytes;
         if (status == GALV_OK) {
@@ -382,9 +402,17 @@ galv_status galv_layerwise_shrink(galv_layerwise *l)
             .l = l, .entry = &l->shapes[keys[i].index], .n_weighed = &n_weighed};
         double before_s = l->result->best_s;
         bool possible = false;
+        int32_t n_starts = s.entry->table->shape.n_strategies;
+        bool *used = GALV_NEW_ARRAY(l->arena, bool, n_starts);
+        if (!used) {
+            return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+        }
         status = open_shape(&s, &possible);
-        if (status == GALV_OK && possible) {
-            status = descend(&s);
+        for (int32_t start = 0;
+             status == GALV_OK && possible && start < n_starts && start < MOST_STARTS &&
+             n_weighed <= MOST_WEIGHED && !(l->result->best_s < before_s);
+             start++) {
+            status = descend(&s, used);
         }
         n_found += l->result->best_s < before_s;
     }

@@ -164,6 +164,7 @@ typedef struct brute {
     int32_t n_layers, n_blocks;
     galv_arena *arena;
     double best_s;
+    double least_bytes; /* of any plan, whether it fits or not */
     size_t n_plans;
     bool count_only;
 } brute;
@@ -194,6 +195,7 @@ static void try_plan(brute *b)
     if (result.fits) {
         b->best_s = fmin(b->best_s, result.iteration_time_s);
     }
+    b->least_bytes = fmin(b->least_bytes, result.peak_memory_bytes);
 }
 
 static void try_layers(brute *b, int32_t layer)
@@ -239,10 +241,13 @@ static bool alike(const galv_candidate *a, const galv_candidate *b)
            a->micro_batch_size * a->strategy.dp == b->micro_batch_size * b->strategy.dp;
 }
 
-/* Every plan of the space; INFINITY when none fits. */
-static double brute_force(instance *in, size_t *n_plans, bool count_only)
+/* Every plan of the space. */
+static brute try_all(instance *in, bool count_only)
 {
-    brute b = {.in = in, .best_s = INFINITY, .count_only = count_only};
+    brute b = {.in = in,
+               .best_s = INFINITY,
+               .least_bytes = INFINITY,
+               .count_only = count_only};
     b.arena = galv_arena_new();
     b.n_layers = galv_model_n_layers(&in->job.model);
     b.n_blocks = galv_model_n_blocks(&in->job.model);
@@ -266,6 +271,13 @@ static double brute_force(instance *in, size_t *n_plans, bool count_only)
         try_partitions(&b, 0, b.n_blocks);
     }
     galv_arena_free(b.arena);
+    return b;
+}
+
+/* INFINITY when none fits. */
+static double brute_force(instance *in, size_t *n_plans, bool count_only)
+{
+    brute b = try_all(in, count_only);
     *n_plans = b.n_plans;
     return b.best_s;
 }
@@ -360,6 +372,67 @@ Test(search_layerwise, guesses_and_exchanges_alone_mostly_find_the_optimum)
     /* without exchanges 65 and 33 */
     cr_expect_geq(n_best, 85, "only %zu are exact", n_best);
     cr_expect_leq(n_missed, 15, "%zu are not within 0.1 %%", n_missed);
+}
+
+/* The same job with another limit. */
+static void limit_memory(instance *in, double bytes)
+{
+    galv_costmodel_free(in->model);
+    in->job.workload.memory_limit_bytes = bytes;
+    cr_assert_eq(galv_costmodel_new(&in->model, &in->job, NULL, &in->err), GALV_OK);
+    cr_assert_eq(galv_shapes_make(&in->shapes, in->model, &in->space, &in->uniform,
+                                  in->arena, &in->err),
+                 GALV_OK, "%s", in->err.message);
+}
+
+/* At the very edge just one plan fits, to the byte. The tree finds it; where it cannot
+ * be walked, going down in memory does, mostly. */
+Test(search_layerwise, finds_the_only_plan_that_fits)
+{
+    enum { WANTED = 150 };
+    size_t n_done = 0, n_gone_down = 0, n_uniform = 0;
+    for (uint64_t seed = 1; n_done < WANTED && seed < 20 * WANTED; seed++) {
+        instance in;
+        size_t n_plans = 0;
+        galv_layerwise_result found, guessed;
+        galv_layerwise_options walk = {.max_runs = 99, .max_nodes = 1000000};
+        galv_layerwise_options guess = {.max_runs = 99, .max_nodes = 1};
+        bool any = instance_begin(&in, seed);
+        if (any) {
+            brute_force(&in, &n_plans, true);
+        }
+        if (any && n_plans <= MOST_PLANS && n_plans >= 4) {
+            limit_memory(&in, try_all(&in, false).least_bytes);
+            double best_s = brute_force(&in, &n_plans, false);
+            cr_assert(isfinite(best_s), "instance %d", (int)seed);
+            cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
+                                               INFINITY, &walk, in.arena, &in.err),
+                         GALV_OK, "%s", in.err.message);
+            cr_expect_eq(found.best_s, best_s, "instance %d: found %.9g, there is %.9g",
+                         (int)seed, found.best_s, best_s);
+            cr_assert_eq(galv_layerwise_search(&guessed, in.model, &in.space,
+                                               &in.shapes, INFINITY, &guess, in.arena,
+                                               &in.err),
+                         GALV_OK, "%s", in.err.message);
+            cr_expect_leq(guessed.lower_bound_s, best_s, "instance %d", (int)seed);
+            n_done++;
+            n_gone_down += isfinite(guessed.best_s);
+            if (found.best >= 0) {
+                const galv_plan *p = found.searched[found.best].candidate.layered;
+                char line[128];
+                n_uniform +=
+                    strstr(galv_plan_print(line, sizeof line, p), "per-layer") == 0;
+            }
+        }
+        instance_end(&in);
+    }
+    if (getenv("GALV_TEST_TALK")) {
+        fprintf(stderr, "%zu edges, %zu of uniform plans, %zu found without the tree\n",
+                n_done, n_uniform, n_gone_down);
+    }
+    cr_expect_eq(n_done, WANTED);
+    cr_expect_lt(n_uniform, n_done - n_done / 10, "hardly any edge is of a mixed plan");
+    cr_expect_geq(n_gone_down, 140, "only %zu are found without the tree", n_gone_down);
 }
 
 /* Latency of a pass as compiled, priced as if the host did nothing once a pass. */
