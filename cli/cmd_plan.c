@@ -12,6 +12,7 @@
 #include "cli/config.h"
 #include "cli/front.h"
 #include "cli/interrupt.h"
+#include "cli/margin.h"
 #include "cli/observed.h"
 #include "cli/output.h"
 #include "cli/phases.h"
@@ -40,6 +41,7 @@ typedef struct planning {
     int64_t batches[GALV_MOST_BATCHES];
     size_t n_batches; /* 0 = one batch, of the setup's job */
     galv_batches_result batched;
+    galv_margin margin;
     galv_target target;
 } planning;
 
@@ -123,6 +125,10 @@ static galv_status run_search(planning *p, galv_err *err)
                              ? search_pool_orders(p, err)
                              : galv_search(&p->found, p->model, &p->space, &p->options,
                                            p->cli->arena, err);
+    if (status == GALV_OK && p->n_batches == 0) {
+        status = galv_margin_find(&p->margin, p->cli, &p->setup, &p->space, &p->options,
+                                  &p->found, err);
+    }
     galv_progress_end(&progress);
     if (status == GALV_INFEASIBLE) {
         galv_say_what_fits(p->cli, &p->setup, &p->space, err);
@@ -286,6 +292,7 @@ static void report(const planning *p)
     galv_report_result(p->cli, &p->setup, p->model, p->found.plans[0].plan,
                        &p->found.plans[0].result,
                        p->found.interrupted ? "Best so far" : "Best plan");
+    galv_margin_print(&p->margin, p->cli, &p->found.plans[0].result);
     print_pools(p);
     print_table(p);
     if (p->n_batches > 0) {
@@ -322,6 +329,7 @@ static galv_status report_json(const planning *p, galv_err *err)
     if (p->n_batches > 0) {
         galv_batches_to_json(&p->batched, &writer);
     }
+    galv_margin_to_json(&p->margin, &p->setup, &writer);
     galv_json_put_key(&writer, "searched");
     galv_json_begin_object(&writer, false);
     galv_json_key_i64(&writer, "candidates", (int64_t)f->n_candidates);
