@@ -39,7 +39,8 @@
 #include <string.h>
 
 #define LEAST_NOISE  0.025
-#define MAX_ROUNDS   12
+#define MAX_ROUNDS   20
+#define WHOLE_ROUNDS 3    /* after which steps are halved, so as not to go to and fro */
 #define MAX_STEP     0.5  /* of a knob in one round */
 #define BENT_STEP    0.02 /* after which derivatives are no longer those of before */
 #define SETTLED_STEP 1e-3 /* what moved by less did not move */
@@ -55,12 +56,13 @@ typedef struct fitting {
     double x[GALV_N_KNOBS];
     double sd[GALV_N_KNOBS]; /* of x, after the fit */
     double prior[GALV_N_KNOBS];
-    double *log_s;    /* [n] */
-    double *jacobian; /* [n * GALV_N_KNOBS] */
-    double *y;        /* [n] */
-    double *scale;    /* [n] */
-    double *weight;   /* [n] */
-    size_t *group;    /* [n] */
+    double most[GALV_N_KNOBS]; /* x that a knob can reach */
+    double *log_s;             /* [n] */
+    double *jacobian;          /* [n * GALV_N_KNOBS] */
+    double *y;                 /* [n] */
+    double *scale;             /* [n] */
+    double *weight;            /* [n] */
+    size_t *group;             /* [n] */
     size_t n_groups;
     galv_err *why_not; /* [n] */
     const galv_profile *base;
@@ -125,6 +127,7 @@ static galv_shrinkage problem_of(const fitting *f, double between)
         .weight = f->weight,
         .group = f->group,
         .factor_sd = f->prior,
+        .factor_most = f->most,
         .group_sd = between,
     };
 }
@@ -171,7 +174,8 @@ static galv_status next_round(double *largest, galv_stack_fit *fit, fitting *f,
     status = galv_shrinkage_solve(x, f->sd, &problem, err);
     *largest = 0;
     for (int k = 0; k < GALV_N_KNOBS && status == GALV_OK; k++) {
-        double step = fmax(-MAX_STEP, fmin(MAX_STEP, x[k] - f->x[k]));
+        double whole = fmax(-MAX_STEP, fmin(MAX_STEP, x[k] - f->x[k]));
+        double step = round < WHOLE_ROUNDS ? whole : whole / 2;
         f->x[k] += step;
         *largest = fmax(*largest, fabs(step));
     }
@@ -299,6 +303,7 @@ static galv_status fit_stack(galv_stack_fit *fit, fitting *f, size_t n, galv_err
     memset(f->x, 0, sizeof f->x);
     for (int k = 0; k < GALV_N_KNOBS; k++) {
         f->sd[k] = f->prior[k] = galv_knobs[k].sd;
+        f->most[k] = galv_knob_most_x((galv_knob)k, f->stack.zeros.value[k][0]);
     }
     galv_status status = first_look(f, err);
     if (status != GALV_OK || f->stack.n == 0) {

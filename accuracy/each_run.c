@@ -22,6 +22,7 @@ typedef struct each {
     double *scale;
     double *weight;
     double between;
+    double most[GALV_N_KNOBS]; /* x that a knob can reach */
     bool narrow;
 } each;
 
@@ -52,6 +53,7 @@ static galv_status solve(double *x, const each *e, size_t first, size_t n,
                               .scale = e->scale + first,
                               .weight = e->weight + first,
                               .factor_sd = prior,
+                              .factor_most = e->most,
                               .group_sd = e->between};
     for (int k = 0; k < GALV_N_KNOBS; k++) {
         prior[k] = galv_knobs[k].sd;
@@ -139,6 +141,9 @@ static galv_status look_at(each *e, const galv_profile *base,
         return status;
     }
     galv_run_kind_init(&kind, e->runs[0]->job, e->runs[0]->plan, NULL);
+    for (int k = 0; k < GALV_N_KNOBS; k++) {
+        e->most[k] = galv_knob_most_x((galv_knob)k, stack.zeros.value[k][0]);
+    }
     e->between = spread.between;
     e->narrow = galv_residual_spread_knows(residuals, &kind);
     for (size_t i = 0; i < e->n; i++) {

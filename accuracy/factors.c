@@ -27,6 +27,14 @@ double galv_knob_value(galv_knob knob, double at_zero, double x)
     return fmin(value, most);
 }
 
+double galv_knob_most_x(galv_knob knob, double at_zero)
+{
+    const galv_knob_info *info = &galv_knobs[knob];
+    double most = fmax(info->most, at_zero);
+    return at_zero > info->floor ? log((most - info->floor) / (at_zero - info->floor))
+                                 : HUGE_VAL;
+}
+
 void galv_knob_zeros_init(galv_knob_zeros *zeros, const galv_device *device,
                           const galv_workload *workload, const galv_profile *profile)
 {

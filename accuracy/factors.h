@@ -48,6 +48,10 @@ extern const galv_knob_info galv_knobs[GALV_N_KNOBS];
 /* The value of a knob's factor at x, given its value at 0; within its limits. */
 double galv_knob_value(galv_knob knob, double at_zero, double x);
 
+/* The largest x that still changes the value: where it is at its most. >= 0; infinite
+ * where there is no such factor. */
+double galv_knob_most_x(galv_knob knob, double at_zero);
+
 /* Values of the factors of every knob at 0, for a stack; NAN = there is none. */
 typedef struct galv_knob_zeros {
     double value[GALV_N_KNOBS][GALV_MAX_FACTORS_OF_KNOB];

@@ -151,25 +151,73 @@ static galv_status solve(double *x, double *sd, const galv_shrinkage *p, double 
     return GALV_OK;
 }
 
+/* Holds the factors that exceed their most in x there: takes what they explain off y
+ * and their derivatives out. Returns whether any did that was not held before. */
+static bool pin(bool *pinned, double *jacobian, double *y, const double *x,
+                const galv_shrinkage *p)
+{
+    bool any = false;
+    for (size_t k = 0; k < p->n_factors && p->factor_most != NULL; k++) {
+        if (pinned[k] || !(x[k] > p->factor_most[k])) {
+            continue;
+        }
+        any = pinned[k] = true;
+        for (size_t i = 0; i < p->n; i++) {
+            y[i] -= jacobian[i * p->n_factors + k] * p->factor_most[k];
+            jacobian[i * p->n_factors + k] = 0;
+        }
+    }
+    return any;
+}
+
+static galv_status solve_within(double *x, double *sd, const galv_shrinkage *problem,
+                                double *room, double *left, bool *pinned)
+{
+    galv_shrinkage p = *problem;
+    double *jacobian = left;
+    double *y = jacobian + p.n * p.n_factors;
+    double *made = y + p.n;
+    memcpy(jacobian, problem->jacobian, p.n * p.n_factors * sizeof *left);
+    memcpy(y, problem->y, p.n * sizeof *left);
+    p.jacobian = jacobian;
+    p.y = y;
+    galv_status status = solve(made, sd, &p, room);
+    while (status == GALV_OK && pin(pinned, jacobian, y, made, &p)) {
+        status = solve(made, sd, &p, room);
+    }
+    for (size_t k = 0; k < p.n_factors && status == GALV_OK; k++) {
+        x[k] = pinned[k] ? p.factor_most[k] : made[k];
+    }
+    return status;
+}
+
 galv_status galv_shrinkage_solve(double *x, double *sd, const galv_shrinkage *problem,
                                  galv_err *err)
 {
     size_t size = problem->n_factors + problem->n_groups;
     double *room = calloc(size * size + 3 * size, sizeof *room);
-    if (room == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "no memory for %zu factors", size);
+    double *left = calloc((problem->n + 1) * (problem->n_factors + 1), sizeof *left);
+    bool *pinned = calloc(problem->n_factors, sizeof *pinned);
+    galv_status status = GALV_NO_MEMORY;
+    if (room != NULL && left != NULL && pinned != NULL) {
+        status = solve_within(x, sd, problem, room, left, pinned);
     }
-    galv_status status = solve(x, sd, problem, room);
     free(room);
-    if (status == GALV_UNAVAILABLE) {
+    free(left);
+    free(pinned);
+    switch (status) {
+    case GALV_OK:
+        return GALV_OK;
+    case GALV_NO_MEMORY:
+        return galv_fail(err, status, "no memory for %zu factors", size);
+    case GALV_UNAVAILABLE:
         return galv_fail(err, status,
                          "a fit to %zu runs has not settled after %d steps: they "
                          "contradict one another",
                          problem->n, MAX_STEPS);
+    default:
+        return galv_fail(err, status, "the equations of a fit cannot be solved");
     }
-    return status == GALV_OK
-               ? GALV_OK
-               : galv_fail(err, status, "the equations of a fit cannot be solved");
 }
 
 double galv_shrinkage_narrow(double *factor_sd, const galv_shrinkage *problem,

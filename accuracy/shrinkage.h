@@ -18,7 +18,9 @@ typedef struct galv_shrinkage {
     const double *weight;    /* [n] runs that each counts for; NULL = 1 */
     const size_t *group;     /* [n] < n_groups; not looked at where there are none */
     const double *factor_sd; /* [n_factors] how far factors lie from 0, > 0 */
-    double group_sd;         /* how far offsets do, > 0 */
+    const double *factor_most; /* [n_factors] what each cannot exceed, >= 0; NULL =
+                                  any */
+    double group_sd;           /* how far offsets do, > 0 */
 } galv_shrinkage;
 
 /* x[n_factors] of the most likely factors and sd[n_factors] of what is left open of
@@ -26,9 +28,10 @@ typedef struct galv_shrinkage {
  * as far as their spreads go and of Student's t with 4 degrees of freedom beyond: a run
  * far from all others pulls less, not more, and factors that several runs agree on go
  * as far as these say. With one run, one factor of jacobian 1 and a small y: x = y sd^2
- * / (sd^2 + scale^2). O(n (n_factors + n_groups)^2) a step. Errors: GALV_NO_MEMORY;
- * GALV_UNAVAILABLE when the factors do not settle; GALV_INTERNAL when the equations
- * cannot be solved. */
+ * / (sd^2 + scale^2). A factor that would exceed its most stays there, and the others
+ * are the most likely ones given that. O(n (n_factors + n_groups)^2) a step. Errors:
+ * GALV_NO_MEMORY; GALV_UNAVAILABLE when the factors do not settle; GALV_INTERNAL when
+ * the equations cannot be solved. */
 galv_status galv_shrinkage_solve(double *x, double *sd, const galv_shrinkage *problem,
                                  galv_err *err);
 

@@ -76,6 +76,34 @@ Test(accuracy_shrinkage, what_several_runs_agree_on_is_followed_however_far)
     cr_expect_gt(x, 0.25, "%g", x);
 }
 
+/* Two factors with one and the same effect and spread share what is to be explained;
+ * one that may go to 0.001 only leaves the rest to the other, as if that were alone
+ * with it.
+ */
+Test(accuracy_shrinkage, a_factor_at_its_most_leaves_the_rest_to_the_others)
+{
+    static const double y[] = {0.03};
+    static const double jacobian[] = {1, 1};
+    static const double scale[] = {0.05};
+    static const double factor_sd[] = {0.05, 0.05};
+    static const double most[] = {0.001, HUGE_VAL};
+    double x[2];
+    galv_err err = GALV_ERR_INIT;
+    galv_shrinkage problem = {.n = 1,
+                              .n_factors = 2,
+                              .y = y,
+                              .jacobian = jacobian,
+                              .scale = scale,
+                              .factor_sd = factor_sd};
+    cr_assert_eq(galv_shrinkage_solve(x, NULL, &problem, &err), GALV_OK);
+    cr_expect_float_eq(x[0], 0.01, 1e-9, "%g", x[0]);
+    cr_expect_float_eq(x[1], 0.01, 1e-9, "%g", x[1]);
+    problem.factor_most = most;
+    cr_assert_eq(galv_shrinkage_solve(x, NULL, &problem, &err), GALV_OK);
+    cr_expect_float_eq(x[0], 0.001, 1e-12, "%g", x[0]);
+    cr_expect_float_eq(x[1], 0.029 / 2, 1e-9, "%g", x[1]);
+}
+
 /* Runs that contradict one another: whole steps go to and fro for ever between two
  * solutions of the first three, shorter ones end. Of the other three none do, and what
  * was wanted is untouched: half a fit is not told as one. */
