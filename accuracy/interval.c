@@ -30,13 +30,16 @@
  * runs of each fall inside (tests/sim/interval_test.c).
  *
  * Where the host's launches take as long as what they launch, versions and processors
- * differ more than anywhere else: HOST_SPREAD times the host's share (run_kind.h) joins
- * the distance in quadrature too. 0.19 puts four in five of the small models of vTrain
- * inside when they are left out (what their table says of their passes is not what
- * their times say); for a large model the share is a few per cent.
+ * differ more than anywhere else. Host and device pace a layer in turns, t = (d^2 +
+ * h^2)^(1/2) (costmodel/host.c), so that ln t moves by (h / t)^2 where ln h does: with
+ * that share of the host (run_kind.h) and the spread of hosts that calibration expects
+ * (factors.h, the knob HOST) 1.645 sd (h / t)^2 joins the distance in quadrature too.
+ * For a large model it is less than a hundredth; for one that the host paces alone
+ * there is little to know before one run of it is calibrated on.
  *
- * Peaks of memory have levels of their own: every run; same software; and ZeRO-3 or
- * not, recomputation; and experts, attention.
+ * Peaks of memory have levels of their own: every run whose peak was measured alike (by
+ * the allocator, or from outside); same software; and ZeRO-3 or not, recomputation; and
+ * experts, attention.
  *
  * A regime is not validated when level 1 has fewer than three runs.
  *
@@ -44,6 +47,7 @@
  * same runs; what that flatters is within the spread of sources. */
 #include "accuracy/interval.h"
 
+#include "accuracy/factors.h"
 #include "base/units.h"
 
 #include <math.h>
@@ -54,7 +58,7 @@
 extern const char galv_data_residuals_csv[];
 extern const size_t galv_data_residuals_csv_length;
 
-#define HOST_SPREAD    0.19
+#define NORMAL_95      1.6448536269514722
 #define ABOVE_RUNS     10.0
 #define SHOWN_MIN_RUNS 5
 #define T4_95          2.1318467863266499
@@ -97,6 +101,8 @@ galv_status galv_residuals_read_table(galv_residuals *residuals, const galv_csv 
         r->log_ratio = value > 0 ? log(value) : (double)NAN;
         r->memory_log_ratio = peak > 0 ? log(peak) : (double)NAN;
         r->source = galv_csv_cell(table, row, source);
+        r->memory_kind =
+            galv_csv_cell(table, row, galv_csv_column(table, "memory_kind"));
         r->source_index = row;
         for (size_t i = 0; i < row; i++) {
             if (strcmp(made.rows[i].source, r->source) == 0) {
@@ -143,8 +149,8 @@ void galv_residuals_print(galv_text *out, const galv_validation *validation)
     for (int f = 0; f < GALV_N_FEATURES; f++) {
         galv_csv_put(out, galv_feature_names[f], false);
     }
-    galv_text_append(
-        out, ",host_share,measured_over_predicted,memory_measured_over_predicted\n");
+    galv_text_append(out, ",host_share,measured_over_predicted,memory_kind,"
+                          "memory_measured_over_predicted\n");
     for (size_t i = 0; i < validation->n_cases; i++) {
         const galv_validated_case *c = &validation->cases[i];
         if ((isnan(c->error_frac) && isnan(c->memory_error_frac)) ||
@@ -159,6 +165,8 @@ void galv_residuals_print(galv_text *out, const galv_validation *validation)
         }
         put_number(out, 3, c->kind.host_share);
         put_number(out, 4, 1 / (1 + c->error_frac));
+        bool told = !isnan(c->memory_error_frac);
+        galv_csv_put(out, told ? c->measured->memory_kind : "", false);
         put_number(out, 4, 1 / (1 + c->memory_error_frac));
         galv_text_append(out, "\n");
     }
@@ -354,15 +362,24 @@ static double source_spread(weighed *picked, size_t *done, const weighed *items,
 
 /* ---- the interval ---- */
 
-/* Items sorted by value; returns how many. */
+/* Were two peaks measured alike: both by an allocator, or neither? */
+static bool same_measure(const char *a, const char *b)
+{
+    bool by_a = strncmp(a, "torch_", 6) == 0;
+    bool by_b = strncmp(b, "torch_", 6) == 0;
+    return a[0] == '\0' || b[0] == '\0' || by_a == by_b;
+}
+
+/* Items sorted by value; returns how many. `memory_kind` is looked at for peaks. */
 static size_t gather(weighed *items, const ladder *l, const galv_residuals *residuals,
-                     const galv_run_kind *kind, const galv_left_out *left_out)
+                     const galv_run_kind *kind, const char *memory_kind,
+                     const galv_left_out *left_out)
 {
     size_t n = 0;
     for (size_t i = 0; i < residuals->n; i++) {
         const galv_residual *r = &residuals->rows[i];
         double value = l->memory ? r->memory_log_ratio : r->log_ratio;
-        if (isnan(value)) {
+        if (isnan(value) || (l->memory && !same_measure(memory_kind, r->memory_kind))) {
             continue;
         }
         if (left_out != NULL &&
@@ -408,7 +425,9 @@ static void find(galv_interval *out, const ladder *l, const galv_run_kind *kind,
         }
     }
     double spread = T4_95 * source_spread(picked, n_of, items, n);
-    double host = l->memory ? 0 : HOST_SPREAD * kind->host_share;
+    double host = l->memory ? 0
+                            : NORMAL_95 * galv_knobs[GALV_KNOB_HOST].sd *
+                                  kind->host_share * kind->host_share;
     double other = spread * spread * (1 + 1 / finest_sources) + host * host;
     out->validated = true;
     out->low_frac = exp(q[1] - sqrt((q[1] - q[0]) * (q[1] - q[0]) + other)) - 1;
@@ -418,7 +437,7 @@ static void find(galv_interval *out, const ladder *l, const galv_run_kind *kind,
 
 static void find_on(galv_interval *interval, const ladder *l,
                     const galv_residuals *residuals, const galv_run_kind *kind,
-                    const galv_left_out *left_out)
+                    const char *memory_kind, const galv_left_out *left_out)
 {
     *interval = (galv_interval){0};
     weighed *items = calloc(2 * residuals->n + 1, sizeof *items);
@@ -430,7 +449,7 @@ static void find_on(galv_interval *interval, const ladder *l,
         free(n_of);
         return;
     }
-    size_t n = gather(items, l, residuals, kind, left_out);
+    size_t n = gather(items, l, residuals, kind, memory_kind, left_out);
     find(interval, l, kind, items, items + n, n_of, n);
     free(items);
     free(n_of);
@@ -439,13 +458,14 @@ static void find_on(galv_interval *interval, const ladder *l,
 void galv_interval_find(galv_interval *interval, const galv_residuals *residuals,
                         const galv_run_kind *kind, const galv_left_out *left_out)
 {
-    find_on(interval, &of_time, residuals, kind, left_out);
+    find_on(interval, &of_time, residuals, kind, "", left_out);
 }
 
 void galv_memory_interval_find(galv_interval *interval, const galv_residuals *residuals,
-                               const galv_run_kind *kind, const galv_left_out *left_out)
+                               const galv_run_kind *kind, const char *memory_kind,
+                               const galv_left_out *left_out)
 {
-    find_on(interval, &of_memory, residuals, kind, left_out);
+    find_on(interval, &of_memory, residuals, kind, memory_kind, left_out);
 }
 
 static galv_status interval_of(galv_interval *interval, const ladder *l,
@@ -461,7 +481,7 @@ static galv_status interval_of(galv_interval *interval, const ladder *l,
     if (status == GALV_OK) {
         galv_run_kind kind;
         galv_run_kind_init(&kind, job, plan, result);
-        find_on(interval, l, &residuals, &kind, NULL);
+        find_on(interval, l, &residuals, &kind, "torch_peak", NULL);
     }
     galv_arena_free(arena);
     return status;

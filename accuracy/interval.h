@@ -29,7 +29,9 @@ typedef struct galv_residual {
     galv_run_kind kind;
     double log_ratio;        /* ln(measured / predicted) of the time; NAN = not timed */
     double memory_log_ratio; /* the same of the peak; NAN = not measured */
-    size_t source_index;     /* rows of one source have the same, < n */
+    const char
+        *memory_kind;    /* who measured that: a case's memory_kind; "" = not told */
+    size_t source_index; /* rows of one source have the same, < n */
 } galv_residual;
 
 typedef struct galv_residuals {
@@ -64,20 +66,23 @@ galv_status galv_residuals_read_table(galv_residuals *residuals, const galv_csv 
 
 /* Writes the cases of a validation that were timed or whose peak was measured as CSV:
  * case_id, source, family, one column for each feature, host_share,
- * measured_over_predicted, memory_measured_over_predicted. Stage times alone are left
- * out. */
+ * measured_over_predicted, memory_kind, memory_measured_over_predicted. Stage times
+ * alone are left out. */
 void galv_residuals_print(galv_text *out, const galv_validation *validation);
 
 /* The interval for a run of a kind. `left_out` may be NULL. O(n). */
 void galv_interval_find(galv_interval *interval, const galv_residuals *residuals,
                         const galv_run_kind *kind, const galv_left_out *left_out);
 
-/* The same for the peak of memory: measured / predicted - 1. */
+/* The same for the peak of memory: measured / predicted - 1, by peaks that were
+ * measured as `memory_kind` says: by PyTorch's allocator (torch_*) or otherwise
+ * (nvidia_smi, unknown), each compared with what is predicted of that; "" = either. */
 void galv_memory_interval_find(galv_interval *interval, const galv_residuals *residuals,
-                               const galv_run_kind *kind,
+                               const galv_run_kind *kind, const char *memory_kind,
                                const galv_left_out *left_out);
 
-/* Both for a plan and its result, by the residuals compiled in. */
+/* Both for a plan and its result, by the residuals compiled in; of memory by those of
+ * allocators, since what a device holds beside that does not grow with the plan. */
 galv_status galv_memory_interval_of(galv_interval *interval, const galv_job *job,
                                     const galv_plan *plan, const galv_result *result,
                                     galv_err *err);

@@ -35,7 +35,8 @@ galv_status galv_validate_intervals(galv_interval **intervals,
         if (c->kind.words[GALV_FEATURE_SOFTWARE][0] != '\0') {
             galv_left_out left_out = {c->source, NULL};
             galv_interval_find(&made[i], &residuals, &c->kind, &left_out);
-            galv_memory_interval_find(&of_memory[i], &residuals, &c->kind, &left_out);
+            galv_memory_interval_find(&of_memory[i], &residuals, &c->kind,
+                                      c->measured->memory_kind, &left_out);
         }
     }
     *intervals = made;
@@ -404,6 +405,10 @@ static void put_case(galv_json_writer *writer, const galv_validate_report *repor
         galv_json_begin_object(writer, true);
         for (int f = 0; f < GALV_N_FEATURES; f++) {
             galv_json_key_string(writer, galv_feature_names[f], c->kind.words[f]);
+        }
+        galv_json_key_f64(writer, "host_share", c->kind.host_share);
+        if (c->measured->peak_memory_bytes > 0) {
+            galv_json_key_string(writer, "memory_kind", c->measured->memory_kind);
         }
         galv_json_end_object(writer);
         galv_interval_to_json(&report->intervals[i], c->predicted_iteration_time_s,

@@ -89,7 +89,8 @@ Test(sim_interval, the_spread_of_sources_is_joined_by_its_formula)
     galv_arena_free(arena);
 }
 
-/* Runs that all hit leave nothing but the host's part: 0.19 times its share. */
+/* Runs that all hit leave nothing but the host's part: its spread of 0.5, for nine in
+ * ten of a normal, times the square of its share. */
 Test(sim_interval, the_share_of_the_host_widens_it)
 {
     galv_arena *arena = galv_arena_new();
@@ -103,8 +104,9 @@ Test(sim_interval, the_share_of_the_host_widens_it)
     galv_run_kind kind = kind_of("megatron");
     kind.host_share = 0.5;
     galv_interval_find(&interval, &residuals, &kind, NULL);
-    cr_expect_float_eq(log(1 + interval.high_frac), 0.095, 1e-9);
-    cr_expect_float_eq(log(1 + interval.low_frac), -0.095, 1e-9);
+    double part = 1.6448536269514722 * 0.5 * 0.25;
+    cr_expect_float_eq(log(1 + interval.high_frac), part, 1e-9);
+    cr_expect_float_eq(log(1 + interval.low_frac), -part, 1e-9);
     galv_text_release(&text);
     galv_arena_free(arena);
 }
@@ -125,7 +127,7 @@ Test(sim_interval, peaks_have_an_interval_of_their_own)
     galv_interval interval;
     cr_assert_eq(read(&residuals, rows, arena, &err), GALV_OK, "%s", err.message);
     galv_run_kind kind = kind_of("megatron");
-    galv_memory_interval_find(&interval, &residuals, &kind, NULL);
+    galv_memory_interval_find(&interval, &residuals, &kind, "", NULL);
     double half = 2.1318467863266499 * sqrt(acos(-1) / 2) * log(1.1) * sqrt(2);
     cr_expect_eq(interval.n_runs, 3);
     cr_expect_float_eq(log(1 + interval.low_frac), log(1.1) - half, 1e-9);
@@ -134,7 +136,7 @@ Test(sim_interval, peaks_have_an_interval_of_their_own)
     cr_expect_eq(interval.n_runs, 3);
     cr_expect_float_eq(interval.high_frac, 0, 1e-9);
     kind = kind_of("eager");
-    galv_memory_interval_find(&interval, &residuals, &kind, NULL);
+    galv_memory_interval_find(&interval, &residuals, &kind, "", NULL);
     cr_expect_not(interval.validated);
     galv_arena_free(arena);
 }
@@ -193,16 +195,14 @@ Test(sim_interval, broken_tables_are_refused_with_their_place)
 typedef struct coverage {
     double cases;     /* share of cases inside */
     double by_source; /* mean over sources of the share of their cases inside */
-    double odd;    /* share inside of the cases whose labels contradict their times */
-    double others; /* share inside of the other cases */
-    size_t n;      /* with an interval */
+    double width;     /* mean half-width of ln(measured / predicted) */
+    size_t n;         /* with an interval */
 } coverage;
 
 static coverage cover(const galv_residuals *residuals, bool by_family, bool memory)
 {
     static size_t n_of[4096], inside_of[4096];
-    coverage c = {0, 0, 0, 0, 0};
-    double n_odd = 0;
+    coverage c = {0, 0, 0, 0};
     memset(n_of, 0, sizeof n_of);
     memset(inside_of, 0, sizeof inside_of);
     for (size_t i = 0; i < residuals->n; i++) {
@@ -212,20 +212,20 @@ static coverage cover(const galv_residuals *residuals, bool by_family, bool memo
         galv_interval interval;
         double ratio = memory ? r->memory_log_ratio : r->log_ratio;
         if (memory) {
-            galv_memory_interval_find(&interval, residuals, &r->kind, &left_out);
+            galv_memory_interval_find(&interval, residuals, &r->kind, r->memory_kind,
+                                      &left_out);
         } else {
             galv_interval_find(&interval, residuals, &r->kind, &left_out);
         }
         if (!interval.validated || isnan(ratio)) {
             continue;
         }
-        bool inside =
-            ratio >= log(1 + interval.low_frac) && ratio <= log(1 + interval.high_frac);
-        bool odd = strncmp(r->case_id, "vtrain_single_node", 18) == 0;
-        n_odd += odd;
-        c.odd += odd && inside;
+        double low = log(1 + interval.low_frac);
+        double high = log(1 + interval.high_frac);
+        bool inside = ratio >= low && ratio <= high;
         c.n++;
         c.cases += inside;
+        c.width += (high - low) / 2;
         n_of[r->source_index]++;
         inside_of[r->source_index] += inside;
     }
@@ -236,17 +236,15 @@ static coverage cover(const galv_residuals *residuals, bool by_family, bool memo
             c.by_source += (double)inside_of[i] / (double)n_of[i];
         }
     }
-    c.others = (c.cases - c.odd) / ((double)c.n - n_odd);
-    c.odd /= n_odd > 0 ? n_odd : 1;
     c.cases /= (double)c.n;
+    c.width /= (double)c.n;
     c.by_source /= n_sources;
     return c;
 }
 
 /* What the interval promises: of a source (or a model family) whose runs were never
- * looked at, about 90 % lie inside. Of vTrain's runs on one node fewer do: their times
- * are not of the passes that their table states (docs/accuracy.md), which no other
- * source tells. */
+ * looked at, about 90 % lie inside. Written with 89.5 % of 469 runs, by source 97 %;
+ * of the peaks of allocators 87 % of 76, at half-widths of 6 %. */
 Test(sim_interval, about_nine_in_ten_left_out_runs_lie_inside)
 {
     galv_arena *arena = galv_arena_new();
@@ -259,13 +257,13 @@ Test(sim_interval, about_nine_in_ten_left_out_runs_lie_inside)
     coverage source = cover(&residuals, false, false);
     coverage family = cover(&residuals, true, false);
     cr_expect_gt(source.n, 300);
+    cr_expect(source.cases >= 0.88 && source.cases <= 0.95, "%.3f", source.cases);
     cr_expect(source.by_source >= 0.85 && source.by_source <= 0.99, "%.3f",
               source.by_source);
-    cr_expect(source.others >= 0.88, "%.3f of the cases", source.others);
-    cr_expect(source.odd >= 0.80, "%.3f of the cases of odd labels", source.odd);
-    cr_expect(family.cases >= 0.85, "%.3f of %zu", family.cases, family.n);
+    cr_expect(family.cases >= 0.88, "%.3f of %zu", family.cases, family.n);
     coverage peaks = cover(&residuals, false, true);
-    cr_expect_gt(peaks.n, 80);
+    cr_expect_gt(peaks.n, 70);
     cr_expect(peaks.by_source >= 0.8, "%.3f of %zu peaks", peaks.by_source, peaks.n);
+    cr_expect(peaks.cases >= 0.85, "%.3f of %zu peaks", peaks.cases, peaks.n);
     galv_arena_free(arena);
 }
