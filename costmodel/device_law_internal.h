@@ -40,10 +40,13 @@
     X(OPTIMIZER, "optimizer_bytes")     /* of one parameter: master and moments */     \
     X(STEP_TRANSIENT, "step_transient") /* of the step, over the software's usual */   \
     X(LOSS_TRANSIENT, "loss_transient") /* of the loss: logits beside those kept */    \
-    X(PACE_EXPONENT, "pace_exponent")   /* of host and device in turns (host.c) */     \
-    X(ROWS_OF_8, "rows_of_8_bytes")     /* time of a product whose rows are whole */   \
-    X(ROWS_OF_4, "rows_of_4_bytes")     /* units of as many bytes only, over that */   \
-    X(ROWS_OF_2, "rows_of_2_bytes")     /* of one of rows of 16 */
+    X(BLOCKED,                                                                         \
+      "blocked_launch") /* host's time where each launch waits for its kernel,         \
+                           which adds waking up after it, over the usual */            \
+    X(PACE_EXPONENT, "pace_exponent") /* of host and device in turns (host.c) */       \
+    X(ROWS_OF_8, "rows_of_8_bytes")   /* time of a product whose rows are whole */     \
+    X(ROWS_OF_4, "rows_of_4_bytes")   /* units of as many bytes only, over that */     \
+    X(ROWS_OF_2, "rows_of_2_bytes")   /* of one of rows of 16 */
 
 typedef enum galv_factor {
 #define GALV_ENUM(name, word) GALV_FACTOR_##name,

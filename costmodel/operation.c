@@ -18,10 +18,6 @@
 /* Share of the host's work for a pass that comes before its first kernel. */
 #define BEFORE_FIRST_LAUNCH 0.2
 
-/* Host's time for a layer whose launches block over that of launches that do not: each
- * kernel also pays for the host's waking up after it (about 10 of 20 us). */
-#define BLOCKED_LAUNCH 1.5
-
 /* Bytes per parameter that torch.optim.AdamW makes for a step where it is not fused:
  * the root of the second moment and the update, both fp32; and the fp32 copy of
  * gradients kept in 16 bits, by Megatron-LM's mixed-precision optimizer (which lets it
@@ -181,7 +177,8 @@ static void wait_for_host(galv_cost *cost, const galv_costmodel *model,
     }
     double host_s = count * galv_layer_host_time(law, share, operation->part, pass);
     if (model->job.workload.launch_blocking) {
-        galv_cost_add(cost, BLOCKED_LAUNCH * host_s, GALV_PROVENANCE_FITTED, 0);
+        galv_cost_add(cost, law->factors[GALV_FACTOR_BLOCKED] * host_s,
+                      GALV_PROVENANCE_FITTED, 0);
         return;
     }
     double device_s =
