@@ -10,6 +10,11 @@
  * heavy and little is known of them. Source: Lange, Little, Taylor 1989, "Robust
  * statistical modeling using the t distribution", JASA 84.
  *
+ * Of a single run nobody can tell whether it is off by its stack or by itself, and with
+ * long tails on both sides the likeliest answer jumps from one to the other as tau
+ * passes sigma. There the factors are normal: no validated source was off as a whole by
+ * as much as single runs are.
+ *
  * Runs that agree better, or worse, than their scales say have other scales: all times
  * m,
  *
@@ -83,7 +88,7 @@ static void equations(double *a, double *z, const galv_shrinkage *p, const doubl
     }
     for (size_t k = 0; k < size; k++) {
         double sd = k < p->n_factors ? p->factor_sd[k] : p->group_sd;
-        double w = k < p->n_factors && at != NULL ? t_weight(q) : 1;
+        double w = k < p->n_factors && at != NULL && p->n > 1 ? t_weight(q) : 1;
         a[k * size + k] = w / (sd * sd);
     }
     for (size_t i = 0; i < p->n; i++) {

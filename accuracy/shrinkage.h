@@ -27,11 +27,11 @@ typedef struct galv_shrinkage {
  * them (NULL allowed). Both the runs' own parts and the factors as a whole are normal
  * as far as their spreads go and of Student's t with 4 degrees of freedom beyond: a run
  * far from all others pulls less, not more, and factors that several runs agree on go
- * as far as these say. With one run, one factor of jacobian 1 and a small y: x = y sd^2
- * / (sd^2 + scale^2). A factor that would exceed its most stays there, and the others
- * are the most likely ones given that. O(n (n_factors + n_groups)^2) a step. Errors:
- * GALV_NO_MEMORY; GALV_UNAVAILABLE when the factors do not settle; GALV_INTERNAL when
- * the equations cannot be solved. */
+ * as far as these say; those of a single run are normal. With one run, one factor of
+ * jacobian 1 and a small y: x = y sd^2 / (sd^2 + scale^2). A factor that would exceed
+ * its most stays there, and the others are the most likely ones given that. O(n
+ * (n_factors + n_groups)^2) a step. Errors: GALV_NO_MEMORY; GALV_UNAVAILABLE when the
+ * factors do not settle; GALV_INTERNAL when the equations cannot be solved. */
 galv_status galv_shrinkage_solve(double *x, double *sd, const galv_shrinkage *problem,
                                  galv_err *err);
 

@@ -43,6 +43,22 @@ Test(accuracy_shrinkage, one_run_moves_a_factor_by_its_share_of_the_variance)
     cr_expect_float_eq(sd, 0.03 * sqrt(1 - share), 1e-9, "%g", sd);
 }
 
+/* However far a single run is off: what it moves does not jump when stacks come to
+ * differ by more than runs do, and is never more than its share. */
+Test(accuracy_shrinkage, a_single_run_far_off_moves_a_factor_no_further)
+{
+    const double y[] = {0.33};
+    double last = 0;
+    for (double tau = 0.036; tau < 0.0405; tau += 0.0005) {
+        double x = fit_one(y, 1, tau, 0.0375, NULL);
+        double share = tau * tau / (tau * tau + 0.0375 * 0.0375);
+        cr_expect_lt(x, 0.33 * share, "%g: %g", tau, x);
+        cr_expect(last <= 0 || fabs(x / last - 1) < 0.1, "%g: %g after %g", tau, x,
+                  last);
+        last = x;
+    }
+}
+
 Test(accuracy_shrinkage, runs_that_agree_move_it_further_and_open_less)
 {
     const double y[] = {0.03, 0.03, 0.03, 0.03, 0.03, 0.03, 0.03, 0.03};
