@@ -54,6 +54,10 @@ static double median(double *values, size_t n)
     return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
+/* An iteration is between a nanosecond and 30 years, as in a table of cases. */
+#define LEAST_MS 1e-6
+#define MOST_MS  1e12
+
 galv_status galv_megatron_log_read(double *iteration_time_s, double *noise_frac,
                                    size_t *n_iterations, const char *path,
                                    galv_arena *arena, galv_err *err)
@@ -77,7 +81,7 @@ galv_status galv_megatron_log_read(double *iteration_time_s, double *noise_frac,
     for (const char *at = strstr(text, mark); at != NULL; at = strstr(at + 1, mark)) {
         char *end = NULL;
         double ms = strtod(at + strlen(mark), &end);
-        if (isfinite(ms) && ms > 0) {
+        if (ms >= LEAST_MS && ms <= MOST_MS) {
             times[kept++] = ms / 1000;
         }
     }

@@ -97,8 +97,14 @@ galv_status galv_measured_read(galv_measured_run *run, const galv_cli *cli,
                    : status;
     }
     size_t n_iterations = 0;
-    return galv_megatron_log_read(&run->iteration_time_s, &run->noise_frac,
-                                  &n_iterations, path, cli->arena, err);
+    galv_status status = galv_megatron_log_read(
+        &run->iteration_time_s, &run->noise_frac, &n_iterations, path, cli->arena, err);
+    return status == GALV_OK && n_iterations == 1
+               ? galv_cli_warn(cli, err,
+                               "%s has one iteration alone: the first warms up and "
+                               "takes longer",
+                               path)
+               : status;
 }
 
 /* ---- for people ---- */
@@ -398,11 +404,13 @@ galv_status galv_measured_warn(const galv_cli *cli, const galv_calibration *cali
     for (size_t i = 0; i < calibration->n_runs; i++) {
         const galv_calibrated_run *run = &calibration->runs[i];
         double times = run->run->iteration_time_s / run->before_s;
+        char text[32];
         if (run->status == GALV_OK && (times > STRANGE || times < 1 / STRANGE)) {
             return galv_cli_warn(cli, err,
-                                 "%s took %.2f times what is predicted: was it this "
+                                 "%s took %s times what is predicted: was it this "
                                  "plan?",
-                                 run->run->name, times);
+                                 run->run->name,
+                                 galv_print_number(text, sizeof text, times));
         }
     }
     return GALV_OK;

@@ -340,6 +340,8 @@ Test(sim_calibrate, a_log_gives_the_median_after_its_first_iteration)
     static const char log[] =
         " iteration 1/ 5 | elapsed time per iteration (ms): 9000.0 | lm loss: 1\n"
         "noise elapsed time per iteration (ms): x\n"
+        " iteration 1/ 5 | elapsed time per iteration (ms): 0.0 |\n"
+        " iteration 1/ 5 | elapsed time per iteration (ms): 1e300 |\n"
         " iteration 2/ 5 | elapsed time per iteration (ms): 1000.0 |\n"
         " iteration 3/ 5 | elapsed time per iteration (ms): 1010.0 |\n"
         " iteration 4/ 5 | elapsed time per iteration (ms): 1020.0 |\n";

@@ -45,6 +45,12 @@ $ echo nothing >empty.log; galvatron-sim calibrate plan.json empty.log
 2~ ^galvatron-sim: error: empty.log: no 'elapsed time per iteration \(ms\):' in this log$
 ? 4
 
+# Of one iteration alone it is said that it is the one that warms up.
+$ head -n 1 run.log >first.log; galvatron-sim calibrate plan.json first.log --json | jq '.runs | length'
+2~ ^galvatron-sim: warning: first.log has one iteration alone: the first warms up and takes longer$
+2...
+> 1
+
 # Two kinds of software on one device and precision cannot share a profile.
 $ sed '2s/,megatron,/,eager,/' cases.csv >mixed.csv; galvatron-sim calibrate mixed.csv
 2~ ^galvatron-sim: error: a100-sxm-80gb in fp16 was run with eager and with megatron
