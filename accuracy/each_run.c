@@ -8,6 +8,7 @@
 #include "accuracy/spread.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MIN_RUNS 4
@@ -161,10 +162,32 @@ static galv_status look_at(each *e, const galv_profile *base,
     return GALV_OK;
 }
 
+static int compare_f64(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Mean size of the errors about the middle one; e->log_s, no longer needed, is room. */
+static double scatter(const each *e)
+{
+    double *sorted = e->log_s;
+    double sum = 0;
+    memcpy(sorted, e->y, e->n * sizeof *sorted);
+    qsort(sorted, e->n, sizeof *sorted, compare_f64);
+    double middle = (sorted[e->n / 2] + sorted[(e->n - 1) / 2]) / 2;
+    for (size_t i = 0; i < e->n; i++) {
+        sum += fabs(expm1(middle - e->y[i]));
+    }
+    return sum / (double)e->n;
+}
+
 static galv_status try_all(galv_each_run *out, each *e, galv_err *err)
 {
     galv_status status = GALV_OK;
     out->n_runs = e->n;
+    out->scatter_frac = scatter(e);
     for (size_t i = 0; i < e->n && status == GALV_OK; i++) {
         status = try_rest(out, e, i, err);
     }

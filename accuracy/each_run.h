@@ -11,11 +11,14 @@ typedef struct galv_each_run {
     const galv_device *device;
     const galv_workload *workload; /* precision and software */
     size_t n_runs;
-    double before_frac; /* mean size of the error, built in */
-    double one_frac;    /* of the others after calibrating on one: mean over all ones */
-    double worst_frac;  /* the same for the one that helps least */
-    size_t n_harmed;    /* ones that make the others worse by more than 0.01 */
-    double rest_frac;   /* of each run after calibrating on all others */
+    double before_frac;  /* mean size of the error, built in */
+    double scatter_frac; /* what is left of it when all are moved alike, so that the
+                            middle one is right: no calibration of a stack takes that
+                            out */
+    double one_frac;   /* of the others after calibrating on one: mean over all ones */
+    double worst_frac; /* the same for the one that helps least */
+    size_t n_harmed;   /* ones that make the others worse by more than 0.01 */
+    double rest_frac;  /* of each run after calibrating on all others */
 } galv_each_run;
 
 /* Every stack (source, device, precision, software) of four runs or more, in the order

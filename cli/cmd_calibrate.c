@@ -395,6 +395,7 @@ static galv_status put_each(const calibrating *c, const galv_each_run *stacks, s
                              galv_software_names[s->workload->software]);
         galv_json_key_i64(&writer, "n_runs", (int64_t)s->n_runs);
         galv_json_key_f64(&writer, "mape_before_frac", s->before_frac);
+        galv_json_key_f64(&writer, "scatter_frac", s->scatter_frac);
         galv_json_key_f64(&writer, "mape_after_one_frac", s->one_frac);
         galv_json_key_f64(&writer, "mape_after_worst_one_frac", s->worst_frac);
         galv_json_key_i64(&writer, "n_harmed", (int64_t)s->n_harmed);

@@ -72,7 +72,7 @@ $ awk -F, -v OFS=, 'NR == 1 {print} NR > 1 {id = $1; t = $42; for (i = 0; i < 2;
 ...
 ~ ^harm: ones that make it worse by more than 1 %$
 
-$ galvatron-sim calibrate slow.csv --each --json | jq -e '.stacks[0] | .mape_after_others_frac < .mape_after_one_frac and .mape_after_one_frac < .mape_before_frac and .n_runs == 6 and .n_harmed == 0'
+$ galvatron-sim calibrate slow.csv --each --json | jq -e '.stacks[0] | .mape_after_others_frac < .mape_after_one_frac and .mape_after_one_frac < .mape_before_frac and .n_runs == 6 and .n_harmed == 0 and .scatter_frac < .mape_before_frac'
 > true
 
 $ galvatron-sim calibrate cases.csv --each
