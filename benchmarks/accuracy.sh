@@ -183,7 +183,7 @@ Where it is missed, and why:
   ([rows](../tests/accuracy/data), `tools/as_configured.sh`). 19 of Megatron's CI contradict the
   configuration file beside their golden value: 13 ran `--attention-backend unfused` and
   four of these whole experts (`--expert-tensor-parallel-size 1`), five have experts of 1024
-  columns instead of 2048, one a gate. BLOOM's before 02-28 summed gradients in 16 bits (the
+  columns instead of 2048, one a gate and one table for both ends. BLOOM's before 02-28 summed gradients in 16 bits (the
   optimizer that sums them in fp32 "was just written" then). The zero-bubble authors print
   the allocator's peak in units of 10^6 bytes. torchtitan's is what the allocator reserved.
   One more of the CI (57 GiB for 0.6 billion parameters) is a reinforcement-learning run with
@@ -192,8 +192,9 @@ Where it is missed, and why:
   measured (-5 %; its FSDP cuts flat tensors evenly, so that uneven shards explain nothing);
   zero-bubble schedules that were chosen by a limit of memory (-4 to +7 %, the others -2 %);
   MLPerf's (+11 %) says neither what is counted nor on which rank, and its configuration does
-  not keep inputs of SwiGLU in 8 bits; in the CI norms of queries and keys (-9 %), embeddings
-  that are tied (+14 %), routing of tiny models (-7 to +7 %).
+  not keep inputs of SwiGLU in 8 bits; in the CI three runs of one
+  configuration (deterministic, norms of queries and keys, gradients not fused: -9 %) and
+  the routing of tiny models (-7 to +7 %).
 - **Intervals**: of the runs outside nine in ten are vTrain's that took less than predicted,
   and most where the host matters little: their times are not of the passes that their
   table states (above). That is no property of hosts, so the spread of hosts does not reach it;

@@ -33,6 +33,7 @@ static const char *const telling[] = {"software",
                                       "num_attention_heads",
                                       "num_query_groups",
                                       "vocab_size",
+                                      "tied_embeddings",
                                       "seq_length",
                                       "num_experts",
                                       "moe_router_topk",
@@ -258,6 +259,7 @@ static galv_model build_model(const reader *r, const galv_case *c, const shape *
                   begins_with_nemotron(name);
     galv_model model = {.seq_length = s->seq_length,
                         .tied_embeddings = !modern && !is_vit};
+    read_flag(r, "tied_embeddings", &model.tied_embeddings);
     strncpy(model.name, name, sizeof model.name - 1);
     strncpy(model.family, family, sizeof model.family - 1);
     strncpy(model.source, c->source, sizeof model.source - 1);

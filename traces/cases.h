@@ -64,10 +64,10 @@ typedef struct galv_case {
  * ffn_hidden_size: 4 x hidden, where gated 8/3 x hidden up to a multiple of 256
  * (Llama's rule, meta-llama/llama model.py); flash_attention, causal_attention,
  * overlap_grad_reduce, overlap_param_gather: 1; tp_comm_overlap: 0; expert_tp: as the
- * software does; vocab_unpadded: 0; launch_blocking: 1 where the notes state
- * CUDA_LAUNCH_BLOCKING=1, else 0. Errors: GALV_INPUT for a number out of range, an
- * unknown word, an absent or repeated case_id, a row with neither a model nor stage
- * times. */
+ * software does; tied_embeddings: as the family does; vocab_unpadded: 0;
+ * launch_blocking: 1 where the notes state CUDA_LAUNCH_BLOCKING=1, else 0. Errors:
+ * GALV_INPUT for a number out of range, an unknown word, an absent or repeated case_id,
+ * a row with neither a model nor stage times. */
 galv_status galv_cases_read(galv_case **cases, size_t *n_cases, const char *path,
                             galv_arena *arena, galv_err *err);
 

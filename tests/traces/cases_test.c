@@ -482,3 +482,26 @@ Test(traces_cases, a_micro_batch_that_does_not_divide_becomes_one_that_does)
         galv_arena_free(arena);
     }
 }
+
+/* One table for both ends goes with the family, unless the row says otherwise. */
+Test(traces_cases, a_row_may_say_whether_its_ends_share_a_table)
+{
+    static const char table[] =
+        "case_id,gpu,num_gpus,model_family,num_layers,hidden_size,num_attention_heads,"
+        "vocab_size,seq_length,tied_embeddings\n"
+        "gpt,a100-sxm-80gb,1,gpt,2,64,4,1000,64,\n"
+        "gpt-untied,a100-sxm-80gb,1,gpt,2,64,4,1000,64,0\n"
+        "llama,a100-sxm-80gb,1,llama,2,64,4,1000,64,\n"
+        "llama-tied,a100-sxm-80gb,1,llama,2,64,4,1000,64,1\n";
+    static const bool tied[] = {true, false, false, true};
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_case *cases = NULL;
+    size_t n = 0;
+    cr_assert_eq(read_text(&cases, &n, table, arena, &err), GALV_OK, "%s", err.message);
+    cr_assert_eq(n, 4);
+    for (size_t i = 0; i < n; i++) {
+        cr_expect_eq(cases[i].model.tied_embeddings, tied[i], "%s", cases[i].case_id);
+    }
+    galv_arena_free(arena);
+}
