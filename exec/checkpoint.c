@@ -245,7 +245,7 @@ static galv_status take_place(const char *folder, const char *half, const char *
     return status;
 }
 
-/* Removes what is half written and all but the last `keep`. */
+/* Removes what is half written and all but the last `keep` (0: no other). */
 static void remove_old(const char *folder, int32_t keep, galv_arena *arena)
 {
     char **names = NULL;
@@ -281,8 +281,8 @@ galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
                       : NULL;
     if (files == NULL) {
         galv_fail(err, GALV_NO_MEMORY, "no memory for a checkpoint");
-    } else if (first && galv_folder_make(folder, err) == GALV_OK &&
-               galv_folder_remove(half, err) == GALV_OK) {
+    } else if (first && galv_folder_make(folder, err) == GALV_OK) {
+        remove_old(folder, 0, arena); /* the half written, whose room may be needed */
         galv_folder_make(half, err);
     }
     if (galv_world_agree(w->world, err) == GALV_OK) {
@@ -296,7 +296,11 @@ galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
         }
     }
     galv_arena_free(arena);
-    return galv_world_agree(w->world, err);
+    if (galv_world_agree(w->world, err) != GALV_OK && first) {
+        galv_err trouble = GALV_ERR_INIT; /* what stays does no harm */
+        galv_folder_remove(half, &trouble);
+    }
+    return err->status;
 }
 
 /* ---- finding ---- */

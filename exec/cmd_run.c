@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define WARM_UP 2 /* steps whose times do not count */
@@ -281,10 +280,6 @@ static galv_status write_files(const run *r, galv_err *err)
     char path[1024];
     galv_text losses = GALV_TEXT_INIT;
     galv_text memory = GALV_TEXT_INIT;
-    if (mkdir(r->options.out, 0777) != 0 && errno != EEXIST) {
-        return galv_fail(err, GALV_IO, "cannot make %s: %s", r->options.out,
-                         strerror(errno));
-    }
     galv_text_append(&losses, "step,loss,gradient_norm,time_s\n");
     for (int64_t i = 0; i < r->n_results; i++) {
         galv_text_printf(&losses, "%lld,%.9g,%.9g,%.9g\n",
@@ -389,6 +384,25 @@ static galv_status look_ahead(const run *r, galv_err *err)
     return status;
 }
 
+/* A folder to write to later: rank 0 makes it and tries, so that this is known before
+ * the first step. */
+static galv_status prepare_folder(const char *folder, galv_err *err)
+{
+    char path[1024];
+    if (folder == NULL || galv_folder_make(folder, err) != GALV_OK) {
+        return err->status;
+    }
+    snprintf(path, sizeof path, "%s/.galvatron-exec", folder);
+    FILE *file = fopen(path, "w");
+    if (file == NULL) {
+        return galv_fail(err, GALV_IO, "cannot write to %s: %s", folder,
+                         strerror(errno));
+    }
+    fclose(file);
+    remove(path);
+    return GALV_OK;
+}
+
 /* Trainer and state, from the checkpoint where one is resumed. */
 static galv_status begin(run *r, galv_next_plan *plan, galv_err *err)
 {
@@ -462,6 +476,13 @@ static galv_status run_all(run *r, galv_err *err)
                       "--slow-rank %d: the ranks of this run are 0 to %d",
                       (int)r->options.slow_rank, (int)galv_world_size(r->world) - 1);
         }
+        status = galv_world_agree(r->world, err);
+    }
+    if (status == GALV_OK && galv_world_rank(r->world) == 0 &&
+        prepare_folder(r->options.out, err) == GALV_OK) {
+        prepare_folder(r->options.checkpoint_dir, err);
+    }
+    if (status == GALV_OK) {
         status = galv_world_agree(r->world, err);
     }
     if (status == GALV_OK) {

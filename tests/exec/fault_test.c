@@ -115,6 +115,76 @@ Test(exec_fault, options_that_contradict_are_told_before_anything_starts)
     cr_expect(run_said("nowhere: rank 0: cannot open the tokens: No such file"));
 }
 
+/* ---- the disk ---- */
+
+/* No file may be longer than 60 KB: a rank's state is 130. (Open MPI would die of that
+ * itself, so these ranks are started without it.) */
+Test(exec_fault, a_disk_that_is_full_leaves_what_was_there_and_nothing_half_written,
+     .timeout = 120)
+{
+    run_write_plan("plan", "llama", "dp2");
+    cr_assert_eq(run_exec(2, "plan.json -q --steps 2 --checkpoint-dir ck"), 0);
+    cr_expect_eq(run_shell("trap '' XFSZ; (ulimit -f 120; $RANKS 2 $EXEC run plan.json "
+                           "-q --backend host --steps 4 --checkpoint-dir ck --resume "
+                           ">out 2>err)"),
+                 1);
+    cr_expect(run_said("cannot write the checkpoint: File too large"));
+    cr_expect(run_said("checkpoints before it are as they were; make room, then "
+                       "resume"));
+    cr_expect_eq(run_lines_said(), 1);
+    cr_expect_eq(run_shell("test \"$(ls ck)\" = checkpoint-2"), 0);
+    cr_expect_eq(run_exec(2, "plan.json -q --steps 4 --checkpoint-dir ck --resume"), 0);
+    cr_expect_eq(run_exec(2, "plan.json -q --steps 4 --checkpoint-dir whole"), 0);
+    cr_expect_eq(run_shell("for r in 0 1; do cmp ck/checkpoint-4/rank-$r.state "
+                           "whole/checkpoint-4/rank-$r.state || exit 1; done"),
+                 0);
+}
+
+Test(exec_fault, a_folder_that_cannot_be_written_to_is_told_before_the_first_step,
+     .timeout = 120)
+{
+    run_write_plan("plan", "llama", "dp2");
+    run_shell("echo >file");
+    cr_expect_eq(run_exec(2, "plan.json --steps 2 -o file"), 1);
+    cr_expect(run_said("file: rank 0: cannot make the folder"));
+    cr_expect_eq(run_lines_said(), 1);
+    cr_expect_neq(run_shell("grep -q gradient out"), 0);
+    cr_expect_eq(run_exec(2, "plan.json --steps 2 --checkpoint-dir file/ck"), 1);
+    cr_expect(run_said("file: rank 0: cannot make the folder"));
+    cr_expect_neq(run_shell("grep -q gradient out"), 0);
+    cr_expect_eq(run_exec(2, "plan.json -q --steps 2 -o new/folder"), 0);
+    cr_expect_eq(run_shell("test \"$(ls -A new/folder | tr '\\n' ' ')\" = "
+                           "'losses.csv memory.csv timeline.csv '"),
+                 0);
+}
+
+/* Five kills, each as soon as a checkpoint of the next step begins to be written or a
+ * little later: what is left is whole, and leads to the bits of a run without kills. */
+Test(exec_fault, a_kill_while_a_checkpoint_is_written_leaves_whole_ones, .timeout = 180)
+{
+    run_write_plan("plan", "llama", "dp2");
+    cr_assert_eq(run_exec(2, "plan.json -q --steps 2 --checkpoint-dir ck"), 0);
+    run_shell("export GALV_CONNECT_S=5; for i in 0 2 4 6 8; do rm -rf ck/*.tmp; "
+              "$RANKS 2 $EXEC run plan.json -q --backend host --steps 100000 "
+              "--checkpoint-dir ck --checkpoint-every 1 --resume >out 2>>kills & m=$!; "
+              "n=0; while ! ls ck/*.tmp >found 2>&1 && [ $n -lt 3000 ]; do n=$((n+1)); "
+              "done; sleep 0.00$i; kill -9 $(pgrep -P $(pgrep -P $m) | tail -1); "
+              "wait $m; done; ls ck | grep -v tmp | sed 's/checkpoint-//' | sort -n | "
+              "tail -1 >kept");
+    cr_expect_eq(run_shell("grep -q 'rank 1 has gone' kills"), 0);
+    cr_expect_eq(run_shell("test $(cat kept) -gt 2"), 0);
+    cr_assert_eq(run_shell("$RANKS 2 $EXEC run plan.json -q --backend host --steps "
+                           "$(($(cat kept)+1)) --checkpoint-dir ck --resume 2>err"),
+                 0);
+    cr_assert_eq(run_shell("$RANKS 2 $EXEC run plan.json -q --backend host --steps "
+                           "$(($(cat kept)+1)) --checkpoint-dir whole 2>err"),
+                 0);
+    cr_expect_eq(run_shell("s=checkpoint-$(($(cat kept)+1)); for r in 0 1; do cmp "
+                           "ck/$s/rank-$r.state whole/$s/rank-$r.state || exit 1; "
+                           "done; ! ls ck/*.tmp 2>&-"),
+                 0);
+}
+
 /* ---- ranks that were started without mpirun ---- */
 
 Test(exec_fault, ranks_without_mpirun_train_to_the_same_bits, .timeout = 120)
