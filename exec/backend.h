@@ -75,12 +75,13 @@ typedef struct galv_adamw {
 
 typedef struct galv_backend galv_backend;
 struct galv_backend {
-    const char *name;      /* "host", "cuda" */
-    char device[64];       /* "NVIDIA H200", or the processor's name */
-    char libraries[160];   /* "OpenBLAS 0.3.21, Open MPI 4.1.4", for profiles */
-    int32_t element_bytes; /* 4 or 2 */
-    int32_t rank, n_ranks; /* of the world */
-    size_t device_bytes;   /* memory of the device; 0 = not limited */
+    const char *name;       /* "host", "cuda" */
+    char device[64];        /* "NVIDIA H200", or the processor's name */
+    char libraries[160];    /* "OpenBLAS 0.3.21, Open MPI 4.1.4", for profiles */
+    int32_t element_bytes;  /* 4 or 2 */
+    bool moves_when_called; /* messages stand still while the rank computes */
+    int32_t rank, n_ranks;  /* of the world */
+    size_t device_bytes;    /* memory of the device; 0 = not limited */
 
     void (*free)(galv_backend *b);
     /* First error since the start, with its message. */

@@ -158,6 +158,7 @@ galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
     name_device(b->device, sizeof b->device);
     name_libraries(b->libraries, sizeof b->libraries, world);
     b->element_bytes = HOST_VALUE_BYTES;
+    b->moves_when_called = true;
     b->rank = galv_world_rank(world);
     b->n_ranks = galv_world_size(world);
     b->free = free_backend;

@@ -23,8 +23,10 @@ struct galv_trainer {
 galv_status galv_trainer_count_memory(galv_trainer *t, galv_err *err);
 galv_status galv_trainer_check_memory(const galv_trainer *t, galv_err *err);
 
-/* Lets every receive of a measured timeline begin no earlier than its message's first
- * send, nor later than it ends. Errors: GALV_NO_MEMORY. O(spans log spans). */
-galv_status galv_timeline_trim_receives(galv_timeline *t, galv_err *err);
+/* Leaves of the sends and receives of a measured timeline what they communicate,
+ * without what they wait (timeline_messages.c). Errors: GALV_NO_MEMORY. O(spans log
+ * spans). */
+galv_status galv_timeline_trim_messages(galv_timeline *t, bool moves_when_called,
+                                        galv_err *err);
 
 #endif

@@ -2,10 +2,7 @@
  *
  * A rank's times count from when it reset its events. Rank 0 gets those moments on its
  * own clock (world.h), takes the first of all ranks for the begin of the iteration, and
- * shifts each rank's spans by how much later it began.
- *
- * A receive is posted long before its message is sent. What it waits for the sender is
- * the pipeline's bubble and no communication, so it begins when the send does. */
+ * shifts each rank's spans by how much later it began. */
 #include "exec/trainer_internal.h"
 
 #include <stdio.h>
@@ -107,66 +104,6 @@ static galv_status gather(gathered *g, galv_trainer *t, galv_err *err)
     return status;
 }
 
-/* ---- receives ---- */
-
-/* The layers at the boundary that a message crosses, and what it is of: the same for
- * its send and its receive. */
-static int32_t boundary_of(const galv_span *s)
-{
-    bool forward = s->pass == GALV_OP_FORWARD;
-    bool after = forward == (s->kind == GALV_OP_SEND);
-    return after ? s->first_layer + s->n_layers : s->first_layer;
-}
-
-static int by_message(const void *a, const void *b)
-{
-    const galv_span *p = a;
-    const galv_span *q = b;
-    int32_t differ = p->micro_batch - q->micro_batch;
-    differ = differ != 0 ? differ : p->pass - q->pass;
-    differ = differ != 0 ? differ : boundary_of(p) - boundary_of(q);
-    return differ;
-}
-
-static int by_message_and_start(const void *a, const void *b)
-{
-    double p = ((const galv_span *)a)->start_s;
-    double q = ((const galv_span *)b)->start_s;
-    int order = by_message(a, b);
-    return order != 0 ? order : (p > q) - (p < q);
-}
-
-galv_status galv_timeline_trim_receives(galv_timeline *t, galv_err *err)
-{
-    galv_span *sends = calloc(t->n_spans + 1, sizeof *sends);
-    size_t n = 0;
-    if (sends == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "no memory for the timeline");
-    }
-    for (size_t i = 0; i < t->n_spans; i++) {
-        if (t->spans[i].kind == GALV_OP_SEND) {
-            sends[n++] = t->spans[i];
-        }
-    }
-    qsort(sends, n, sizeof *sends, by_message_and_start);
-    for (size_t i = 0; i < t->n_spans; i++) {
-        galv_span *span = &t->spans[i];
-        const galv_span *send = span->kind == GALV_OP_RECV && n > 0
-                                    ? bsearch(span, sends, n, sizeof *sends, by_message)
-                                    : NULL;
-        if (send == NULL) {
-            continue;
-        }
-        while (send > sends && by_message(send - 1, span) == 0) {
-            send--; /* of several ranks that send parts, the first */
-        }
-        double start_s = send->start_s < span->end_s ? send->start_s : span->end_s;
-        span->start_s = start_s > span->start_s ? start_s : span->start_s;
-    }
-    free(sends);
-    return GALV_OK;
-}
-
 static galv_status assemble(galv_timeline *timeline, galv_trainer *t, const gathered *g,
                             galv_arena *arena, galv_err *err)
 {
@@ -217,7 +154,7 @@ static galv_status assemble(galv_timeline *timeline, galv_trainer *t, const gath
              galv_plan_print(plan, sizeof plan, w->plan));
     snprintf(made.subtitle, sizeof made.subtitle, "%s, step %lld", w->b->device,
              (long long)w->adamw.step);
-    if (galv_timeline_trim_receives(&made, err) != GALV_OK) {
+    if (galv_timeline_trim_messages(&made, w->b->moves_when_called, err) != GALV_OK) {
         return err->status;
     }
     galv_timeline_sort(&made);

@@ -43,38 +43,44 @@ Test(exec_recorder, a_receive_begins_when_its_message_is_sent)
 {
     galv_err err = GALV_ERR_INIT;
     galv_span spans[] = {
-        {.kind = GALV_OP_SEND,
+        {.stream = GALV_STREAM_PP_SEND,
+         .kind = GALV_OP_SEND,
          .pass = GALV_OP_FORWARD,
          .first_layer = 1,
          .n_layers = 2,
          .start_s = 4,
          .end_s = 6},
-        {.kind = GALV_OP_SEND,
+        {.stream = GALV_STREAM_PP_SEND,
+         .kind = GALV_OP_SEND,
          .pass = GALV_OP_FORWARD,
          .first_layer = 1,
          .n_layers = 2,
          .start_s = 3,
          .end_s = 6},
-        {.kind = GALV_OP_RECV,
+        {.stream = GALV_STREAM_PP_RECV,
+         .kind = GALV_OP_RECV,
          .pass = GALV_OP_FORWARD,
          .first_layer = 3,
          .n_layers = 4,
          .start_s = 1,
          .end_s = 6},
         /* back over the same boundary: sent while it is awaited, and before */
-        {.kind = GALV_OP_SEND,
+        {.stream = GALV_STREAM_PP_SEND,
+         .kind = GALV_OP_SEND,
          .pass = GALV_OP_BACKWARD,
          .first_layer = 3,
          .n_layers = 4,
          .start_s = 8,
          .end_s = 9},
-        {.kind = GALV_OP_RECV,
+        {.stream = GALV_STREAM_PP_RECV,
+         .kind = GALV_OP_RECV,
          .pass = GALV_OP_BACKWARD,
          .first_layer = 1,
          .n_layers = 2,
          .start_s = 6,
          .end_s = 7.5}, /* clocks a little apart */
-        {.kind = GALV_OP_RECV,
+        {.stream = GALV_STREAM_PP_RECV,
+         .kind = GALV_OP_RECV,
          .pass = GALV_OP_FORWARD,
          .first_layer = 3,
          .n_layers = 4,
@@ -83,9 +89,78 @@ Test(exec_recorder, a_receive_begins_when_its_message_is_sent)
          .end_s = 6}, /* of a send that is not here */
     };
     galv_timeline t = {.spans = spans, .n_spans = sizeof spans / sizeof spans[0]};
-    cr_assert_eq(galv_timeline_trim_receives(&t, &err), GALV_OK);
+    cr_assert_eq(galv_timeline_trim_messages(&t, false, &err), GALV_OK);
     cr_expect_float_eq(spans[2].start_s, 3, 1e-12);
     cr_expect_float_eq(spans[4].start_s, 7.5, 1e-12);
     cr_expect_float_eq(spans[5].start_s, 1, 1e-12);
     cr_expect_float_eq(spans[0].start_s, 4, 1e-12);
+}
+
+/* Rank 0 sends at 2 and computes until 9; rank 1 awaits it from 1 on, but computes from
+ * 3 to 5, and it is there at 6. A second message, of another replica, is alone. */
+Test(exec_recorder, a_message_moves_while_both_ranks_look_after_it)
+{
+    const galv_span begun[] = {
+        {.stream = GALV_STREAM_PP_SEND,
+         .kind = GALV_OP_SEND,
+         .pass = GALV_OP_FORWARD,
+         .n_layers = 2,
+         .start_s = 2,
+         .end_s = 9},
+        {.stream = GALV_STREAM_PP_RECV,
+         .kind = GALV_OP_RECV,
+         .rank = 1,
+         .pass = GALV_OP_FORWARD,
+         .first_layer = 2,
+         .n_layers = 2,
+         .start_s = 1,
+         .end_s = 6},
+        {.stream = GALV_STREAM_COMPUTE,
+         .kind = GALV_OP_FORWARD,
+         .start_s = 2,
+         .end_s = 9},
+        {.stream = GALV_STREAM_COMPUTE,
+         .kind = GALV_OP_BACKWARD,
+         .rank = 1,
+         .start_s = 3,
+         .end_s = 5},
+        {.stream = GALV_STREAM_COMPUTE,
+         .kind = GALV_OP_BACKWARD,
+         .rank = 1,
+         .start_s = 6,
+         .end_s = 8},
+        {.stream = GALV_STREAM_PP_SEND,
+         .kind = GALV_OP_SEND,
+         .rank = 2,
+         .pass = GALV_OP_FORWARD,
+         .n_layers = 2,
+         .start_s = 3,
+         .end_s = 4},
+        {.stream = GALV_STREAM_PP_RECV,
+         .kind = GALV_OP_RECV,
+         .rank = 3,
+         .pass = GALV_OP_FORWARD,
+         .first_layer = 2,
+         .n_layers = 2,
+         .start_s = 3.5,
+         .end_s = 7},
+    };
+    galv_err err = GALV_ERR_INIT;
+    galv_span spans[7];
+    memcpy(spans, begun, sizeof begun);
+    galv_timeline t = {.spans = spans, .n_spans = 7};
+    cr_assert_eq(galv_timeline_trim_messages(&t, true, &err), GALV_OK);
+    cr_expect_float_eq(spans[0].start_s, 5, 1e-12);
+    cr_expect_float_eq(spans[0].end_s, 6, 1e-12);
+    cr_expect_float_eq(spans[1].start_s, 5, 1e-12);
+    cr_expect_float_eq(spans[1].end_s, 6, 1e-12);
+    cr_expect_float_eq(spans[5].start_s, 3.5, 1e-12);
+    cr_expect_float_eq(spans[5].end_s, 4, 1e-12);
+    cr_expect_float_eq(spans[6].start_s, 3.5, 1e-12);
+    /* where a device moves messages while it computes */
+    memcpy(spans, begun, sizeof begun);
+    cr_assert_eq(galv_timeline_trim_messages(&t, false, &err), GALV_OK);
+    cr_expect_float_eq(spans[0].start_s, 2, 1e-12);
+    cr_expect_float_eq(spans[0].end_s, 6, 1e-12);
+    cr_expect_float_eq(spans[1].start_s, 2, 1e-12);
 }
