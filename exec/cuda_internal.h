@@ -30,7 +30,7 @@ typedef struct cuda_stamp {
     galv_marks before;
 } cuda_stamp;
 
-/* Messages whose memory is held back at least (cuda_memory.cu). */
+/* Messages whose memory is held back at most (cuda_memory.cu). */
 enum { CUDA_MOST_HELD = 64 };
 
 typedef struct cuda_held {
@@ -65,8 +65,8 @@ typedef struct galv_cuda {
 } galv_cuda;
 
 /* ---- cuda_backend.cu ---- */
-/* Records the first error, and tells the other ranks, which may wait for this one
- * (where they cannot hear it, ends the run); false. */
+/* Records the first error, and tells the other ranks, which may wait for this one;
+ * false. */
 bool galv_cuda_fail(galv_cuda *c, galv_status status, const char *format, ...)
     GALV_PRINTF(3, 4);
 void galv_cuda_hint(galv_cuda *c, const char *hint);

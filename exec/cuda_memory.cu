@@ -8,9 +8,9 @@
  * long after the sender has gone on. If memory that is being sent were the next to be
  * received into, and the other rank did the same, each receive would wait for a send
  * that waits for the other's receive. So what is released behind a send is held back
- * until as many other messages have been sent as can be under way before an answer to
- * this one comes (or until the host has waited for all streams). A schedule of p stages
- * and v chunks has at most p (v + 1) under way. */
+ * until the device is seen to have sent it, or as many other messages have been sent as
+ * can be under way before an answer to this one comes (or until the host has waited for
+ * all streams). A schedule of p stages and v chunks has at most p (v + 1) under way. */
 #include "exec/cuda_internal.h"
 
 #include <stdlib.h>
@@ -75,27 +75,6 @@ static bool add_segment(galv_cuda *c, size_t rounded)
     return out_of_memory(c, rounded);
 }
 
-static void *allocate(galv_backend *b, size_t bytes)
-{
-    galv_cuda *c = galv_cuda_of(b);
-    if (c->err.status != GALV_OK) {
-        return nullptr;
-    }
-    size_t rounded = galv_pool_rounded(bytes);
-    if (rounded == 0) {
-        out_of_memory(c, bytes);
-        return nullptr;
-    }
-    void *memory = galv_pool_take(c->pool, rounded);
-    if (memory == nullptr && add_segment(c, rounded)) {
-        memory = galv_pool_take(c->pool, rounded);
-        if (memory == nullptr) {
-            galv_cuda_fail(c, GALV_NO_MEMORY, "out of memory of the host");
-        }
-    }
-    return memory;
-}
-
 static void give(galv_cuda *c, void *memory, const galv_marks *marks)
 {
     if (!galv_pool_give(c->pool, memory, marks)) {
@@ -112,6 +91,58 @@ static void hold_at_most(galv_cuda *c, int most)
         c->n_held--;
         give(c, oldest->memory, &oldest->marks);
     }
+}
+
+/* Whether the device has done all that comes before these marks. */
+static bool is_over(galv_cuda *c, const galv_marks *marks)
+{
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        uint64_t mark = marks->of[stream];
+        if (mark == 0) {
+            continue;
+        }
+        /* an event that has been used again is of a later mark */
+        cudaError_t found = cudaEventQuery(c->marks[stream][mark % CUDA_N_MARKS]);
+        if (found == cudaErrorNotReady) {
+            (void)cudaGetLastError();
+            return false;
+        }
+        if (!galv_cuda_ok(c, found, "look for the end of a message")) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Gives back what has been sent. */
+static void give_sent(galv_cuda *c)
+{
+    while (c->n_held > 0 && c->err.status == GALV_OK &&
+           is_over(c, &c->held[c->first_held].marks)) {
+        hold_at_most(c, c->n_held - 1);
+    }
+}
+
+static void *allocate(galv_backend *b, size_t bytes)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    if (c->err.status != GALV_OK) {
+        return nullptr;
+    }
+    size_t rounded = galv_pool_rounded(bytes);
+    if (rounded == 0) {
+        out_of_memory(c, bytes);
+        return nullptr;
+    }
+    give_sent(c);
+    void *memory = galv_pool_take(c->pool, rounded);
+    if (memory == nullptr && add_segment(c, rounded)) {
+        memory = galv_pool_take(c->pool, rounded);
+        if (memory == nullptr) {
+            galv_cuda_fail(c, GALV_NO_MEMORY, "out of memory of the host");
+        }
+    }
+    return memory;
 }
 
 void galv_cuda_end_holding(galv_cuda *c)
@@ -133,6 +164,7 @@ static void release(galv_backend *b, void *memory, galv_stream stream)
     /* stages are at most as many as ranks, chunks of a stage rarely more than three */
     int most = 4 * c->base.n_ranks;
     most = most < CUDA_MOST_HELD ? most : (int)CUDA_MOST_HELD;
+    give_sent(c);
     hold_at_most(c, most - 1);
     c->held[(c->first_held + c->n_held) % CUDA_MOST_HELD] = {memory, marks};
     c->n_held++;

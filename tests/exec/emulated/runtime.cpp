@@ -369,6 +369,12 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     return cudaSuccess;
 }
 
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    bool over = event->last == nullptr || event->last->done;
+    return over ? cudaSuccess : fail(cudaErrorNotReady);
+}
+
 cudaError_t cudaEventElapsedTime(float *time_ms, cudaEvent_t from, cudaEvent_t to)
 {
     if (from->last == nullptr || to->last == nullptr) {
