@@ -40,6 +40,35 @@ static void warn(void *context, const char *text)
     galv_costmodel_warn(model, text);
 }
 
+/* Whether a profile has times of layers on this device. */
+static bool has_layers(const galv_profile *profile, const char *device)
+{
+    for (size_t i = 0; profile != NULL && i < profile->n_rows; i++) {
+        const galv_profile_row *row = &profile->rows[i];
+        if (row->kind == GALV_PROFILE_COMPUTE && strcmp(row->device, device) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of devices of which neither kernels nor layers of the job have been measured. */
+static void warn_of_unmeasured(galv_costmodel *model, const galv_profile *profile)
+{
+    for (int32_t i = 0; i < model->job.cluster.n_pools; i++) {
+        const char *device = model->job.cluster.pools[i].device.id;
+        bool layers = model->measured.n_series > 0 && has_layers(profile, device);
+        if (!model->laws[i].measured_device && !layers) {
+            char text[160];
+            snprintf(text, sizeof text,
+                     "no kernel of %s has been measured: priced from its "
+                     "specification and from devices like it",
+                     device);
+            galv_costmodel_warn(model, text);
+        }
+    }
+}
+
 static galv_status init_laws(galv_costmodel *model, const galv_profile *profile,
                              galv_err *err)
 {
@@ -63,14 +92,6 @@ static galv_status init_laws(galv_costmodel *model, const galv_profile *profile,
             }
             model->laws[i].measured_device =
                 model->laws[i].measured_device || model->laws[i].gemm[p].n_points > 0;
-        }
-        if (!model->laws[i].measured_device) {
-            char text[160];
-            snprintf(text, sizeof text,
-                     "no kernel of %s has been measured: priced from its "
-                     "specification and from devices like it",
-                     pool->device.id);
-            galv_costmodel_warn(model, text);
         }
     }
     return GALV_OK;
@@ -112,6 +133,7 @@ galv_status galv_costmodel_new(galv_costmodel **model, const galv_job *job,
         galv_costmodel_free(made);
         return status;
     }
+    warn_of_unmeasured(made, profile);
     *model = made;
     return GALV_OK;
 }

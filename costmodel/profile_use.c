@@ -483,6 +483,7 @@ static galv_status read_memory(reader *r, const galv_profile *profile)
             p->group = group;
             p->tp = row->tp > 0 ? row->tp : 1;
             p->selective = row->recompute == GALV_RECOMPUTE_SELECTIVE;
+            p->sp = p->tp > 1 ? row->sp : GALV_SP_NONE;
             /* a rank of a ring holds its part of the sequence */
             p->bytes_per_sample =
                 row->activation_bytes * scale * (row->cp > 0 ? row->cp : 1) / samples;
@@ -498,19 +499,23 @@ double galv_measured_memory_ratio(const galv_measured *measured,
                                   const galv_strategy *strategy)
 {
     bool selective = strategy->recompute == GALV_RECOMPUTE_SELECTIVE;
+    int sp = strategy->tp > 1 ? (int)strategy->sp : GALV_SP_NONE;
+    const galv_memory_point *best = NULL;
     for (size_t i = 0; i < measured->n_memory; i++) {
         const galv_memory_point *p = &measured->memory[i];
         if (p->bytes_per_sample > 0 && p->tp == strategy->tp &&
             p->selective == selective && p->group->kind == share->group->kind &&
-            p->group->hidden_size == share->group->hidden_size) {
-            double counted =
-                galv_layer_activation_bytes(share, selective, GALV_PART_WHOLE);
-            return counted > 0
-                       ? p->bytes_per_sample * share->samples / (share->cp * counted)
-                       : 1;
+            p->group->hidden_size == share->group->hidden_size &&
+            (p->sp == sp || p->sp == GALV_SP_NONE) &&
+            (best == NULL || (best->sp != sp && p->sp == sp))) {
+            best = p;
         }
     }
-    return 1;
+    double counted =
+        best != NULL ? galv_layer_activation_bytes(share, selective, GALV_PART_WHOLE)
+                     : 0;
+    return counted > 0 ? best->bytes_per_sample * share->samples / (share->cp * counted)
+                       : 1;
 }
 
 double galv_measured_parameter_ratio(const galv_measured *measured,

@@ -30,6 +30,7 @@ typedef struct galv_memory_point {
     const galv_layer_group *group;
     int32_t tp;
     bool selective;          /* recomputation; else none */
+    int sp;                  /* galv_sp; none also where a table does not say */
     double bytes_per_sample; /* at the job's whole sequence; 0 = not measured */
     double parameters;       /* of one layer, all ranks; 0 = not measured */
 } galv_memory_point;

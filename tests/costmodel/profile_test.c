@@ -334,6 +334,79 @@ Test(costmodel_profile, measured_activations_are_of_their_recomputation_and_ring
     galv_profile_free(profile);
 }
 
+static double kept_of_two(const galv_job *job, const galv_profile *profile, galv_sp sp)
+{
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = 2;
+    s.sp = sp;
+    test_plan p;
+    test_uniform_plan(&p, job, &s, 1, 2);
+    galv_costmodel *model = test_model(job, profile);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 1);
+    galv_costmodel_free(model);
+    return cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+}
+
+/* Ulysses' ranks keep other tensors than those of tensor parallelism, so what was
+ * measured of one says nothing of the other; a table that does not say which stands
+ * for both. */
+Test(costmodel_profile, measured_activations_are_of_their_sequence_parallelism)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    galv_profile *profile = galv_profile_new();
+    galv_profile_row row = layer_row(1, 0);
+    row.kind = GALV_PROFILE_MEMORY;
+    strcpy(row.layer, galv_layer_kind_names[job.model.groups[1].kind]);
+    row.hidden_size = job.model.groups[1].hidden_size;
+    row.micro_batch_size = 1;
+    row.tp = 2;
+    row.sp = GALV_SP_MEGATRON;
+    row.activation_bytes = 3e6;
+    double counted = kept_of_two(&job, NULL, GALV_SP_ULYSSES);
+    add(profile, row);
+    cr_expect_float_eq(kept_of_two(&job, profile, GALV_SP_MEGATRON), 2 * 3e6, 1);
+    cr_expect_float_eq(kept_of_two(&job, profile, GALV_SP_ULYSSES), counted, 1);
+    row.sp = GALV_SP_NONE;
+    row.activation_bytes = 5e6;
+    add(profile, row);
+    cr_expect_float_eq(kept_of_two(&job, profile, GALV_SP_MEGATRON), 2 * 3e6, 1);
+    cr_expect_float_eq(kept_of_two(&job, profile, GALV_SP_ULYSSES), 2 * 5e6, 1);
+    row.sp = GALV_SP_ULYSSES;
+    row.activation_bytes = 7e6;
+    add(profile, row);
+    cr_expect_float_eq(kept_of_two(&job, profile, GALV_SP_ULYSSES), 2 * 7e6, 1);
+    galv_profile_free(profile);
+}
+
+static bool warns_of_kernels(const galv_job *job, const galv_profile *profile)
+{
+    galv_costmodel *model = test_model(job, profile);
+    size_t n = 0;
+    const char *const *warnings = galv_costmodel_warnings(model, &n);
+    bool warned = false;
+    for (size_t i = 0; i < n; i++) {
+        warned = warned || strstr(warnings[i], "no kernel of") != NULL;
+    }
+    galv_costmodel_free(model);
+    return warned;
+}
+
+/* Whoever has measured the layers themselves needs no kernel. */
+Test(costmodel_profile, measured_layers_need_no_measured_kernels)
+{
+    galv_job job;
+    test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
+    strcpy(job.cluster.pools[0].device.id, "nobody-knows-it");
+    galv_profile *profile = galv_profile_new();
+    cr_expect(warns_of_kernels(&job, NULL));
+    galv_profile_row row = layer_row(1, 1e-3);
+    strcpy(row.device, "nobody-knows-it");
+    add(profile, row);
+    cr_expect_not(warns_of_kernels(&job, profile));
+    galv_profile_free(profile);
+}
+
 /* The step of three layers under a strategy, nothing fixed beside it. */
 static galv_cost price_step(const galv_job *job, galv_profile *profile,
                             const galv_strategy *strategy)
