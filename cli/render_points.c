@@ -179,7 +179,7 @@ static void mark_front(galv_pareto_point *points, size_t n)
             }
             bool no_worse = points[k].x <= points[i].x && points[k].y <= points[i].y;
             bool better = points[k].x < points[i].x || points[k].y < points[i].y;
-            if (no_worse && better) {
+            if (no_worse && (better || k < i)) { /* of equals, the first */
                 points[i].on_front = false;
             }
             if (points[k].y < points[i].y || (points[k].y == points[i].y && k < i)) {
