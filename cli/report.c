@@ -75,8 +75,9 @@ void galv_report_job(const galv_cli *cli, const galv_setup *setup)
     snprintf(head, sizeof head, "galvatron-sim %s   %s on %d x %s", GALV_VERSION,
              job->model.name, galv_cluster_n_nodes(&job->cluster), job->cluster.name);
     int n = snprintf(
-        devices, sizeof devices, "%s GPUs",
-        galv_print_count(gpus, sizeof gpus, galv_cluster_n_devices(&job->cluster)));
+        devices, sizeof devices, "%s GPU%s",
+        galv_print_count(gpus, sizeof gpus, galv_cluster_n_devices(&job->cluster)),
+        galv_cluster_n_devices(&job->cluster) == 1 ? "" : "s");
     for (int32_t i = 0; i < job->cluster.n_pools && n > 0 && n < 120; i++) {
         n += snprintf(devices + n, sizeof devices - (size_t)n, "%s %s",
                       i > 0 ? " +" : "", job->cluster.pools[i].device.id);
@@ -238,7 +239,11 @@ static char *memory_error(char *buffer, size_t size, const galv_setup *setup,
         galv_memory_interval_of(&interval, &setup->job, plan, result, &err);
     buffer[0] = '\0';
     if (!result->fits) {
-        snprintf(buffer, size, "   DOES NOT FIT");
+        double over = result->peak_memory_bytes - result->memory_limit_bytes;
+        char more[32];
+        snprintf(buffer, size, "   DOES NOT FIT%s%s",
+                 over < 0.05 * 0x1p30 ? ", by " : "", /* both print alike */
+                 over < 0.05 * 0x1p30 ? galv_print_bytes(more, sizeof more, over) : "");
     } else if (status == GALV_OK && interval.validated) {
         snprintf(buffer, size, "   %+.0f %% / %+.0f %%  (%.0f %%)",
                  100 * interval.low_frac, 100 * interval.high_frac,

@@ -237,9 +237,10 @@ static void title(galv_timeline *timeline, const galv_result *result,
     char time[32];
     char peak[32];
     char limit[32];
-    snprintf(timeline->title, sizeof timeline->title, "%s on %d x %s (%lld GPUs): %s",
+    snprintf(timeline->title, sizeof timeline->title, "%s on %d x %s (%lld GPU%s): %s",
              job->model.name, (int)galv_cluster_n_nodes(&job->cluster),
              job->cluster.name, (long long)galv_plan_n_devices(plan),
+             galv_plan_n_devices(plan) == 1 ? "" : "s",
              galv_plan_print(words, sizeof words, plan));
     galv_print_seconds(time, sizeof time, result->iteration_time_s);
     snprintf(peak, sizeof peak, "%.1f", result->peak_memory_bytes / 1073741824.0);

@@ -143,3 +143,13 @@ $ for k in 0 1; do galvatron-sim -n 8 --tp 8 --pp 8 --zero 1 --sp megatron --rec
 $ galvatron-sim plan -m llama3-8b -n 1 --tp 2 --pp 1 --zero 2,3 --global-batch 64 --memory-limit 47GiB --csv -o mixed -q | cut -d, -f9 | sort -u | grep /; cut -d, -f9,16 mixed/candidates.csv | sort -u | grep 2/3
 > 2/3
 > 2/3,per-layer
+
+# Candidates alike in time and memory are one point of the front, with one label.
+$ printf 'fate,tp,cp,ep,dp,pp,iteration_time_s,peak_memory_bytes\nsimulated,4,1,1,8,2,7.5,80e9\nsimulated,4,1,1,8,2,7.5,80e9\nsimulated,8,1,1,8,1,7.9,60e9\n' >alike.csv; galvatron-sim render pareto alike.csv -o alike.svg -q; grep -c '>tp4 pp2 dp8<' alike.svg
+> 1
+
+# One GPU is one, and what is over the limit by less than can be seen is told.
+$ galvatron-sim simulate -m gpt2-small --gpu l4 -n 1 --gpus-per-node 1 --global-batch 2 -q | sed -n 2p | cut -d' ' -f1-3
+> 1 GPU l4
+$ galvatron-sim simulate -m gpt2-small --gpu l4 -n 1 --gpus-per-node 1 --global-batch 2 -q --json | jq '.peak_memory_bytes | floor' >peak; galvatron-sim simulate -m gpt2-small --gpu l4 -n 1 --gpus-per-node 1 --global-batch 2 --memory-limit "$(($(cat peak) - 1000000))" -q | grep worst
+~ DOES NOT FIT, by [0-9.]+ (MiB|kiB|KiB|B)$
