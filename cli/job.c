@@ -348,13 +348,15 @@ static galv_status check_schedule(const galv_plan *plan, const char *path,
                                   galv_err *err)
 {
     galv_schedule schedule;
-    galv_err why = GALV_ERR_INIT;
-    galv_status status = galv_schedule_of_plan(&schedule, plan, &why);
+    const galv_schedule *found = NULL;
+    galv_status status = galv_schedule_find(&found, plan->schedule, err);
+    if (status != GALV_OK) {
+        galv_hint(err, "`galvatron-sim catalog schedules` lists them");
+    } else {
+        status = galv_schedule_of_plan(&schedule, plan, err);
+    }
     if (status == GALV_USAGE) {
-        status = galv_fail(err, GALV_INPUT, "schedule: %.200s", why.message);
-        galv_hint(err, "%s",
-                  why.hint[0] != '\0' ? why.hint
-                                      : "`galvatron-sim catalog schedules` lists them");
+        err->status = status = GALV_INPUT;
         galv_err_set_file(err, path);
     }
     return status;

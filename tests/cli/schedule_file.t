@@ -56,6 +56,5 @@ $ jq '.plan | .schedule_order.stages[0] |= sub("F3"; "G3")' plan.json >broken.js
 ? 4
 
 $ jq '.plan | del(.schedule_order)' plan.json >without.json; galvatron-sim simulate without.json
-2> galvatron-sim: error: without.json: schedule: schedule custom-split without an order
-2~ catalog schedules
+2> galvatron-sim: error: without.json: schedule custom-split without an order
 ? 4
