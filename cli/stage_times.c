@@ -7,38 +7,16 @@
  * was asked for by name. */
 #include "cli/stage_times.h"
 
-#include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
-#include "cli/help.h"
 #include "cli/output.h"
 #include "cli/report.h"
+#include "cli/stage_sheet.h"
 #include "schedule/schedule_file.h"
-#include "sim/stage_times.h"
 #include "viz/timelines_figure.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define MOST_ROWS    64
-#define FIRST_LISTED 2
-#define LAST_LISTED  1
-
-typedef struct row {
-    const galv_schedule *schedule;
-    const char *why_not; /* NULL: it was played */
-    galv_stage_times_result result;
-} row;
-
-typedef struct sheet {
-    const galv_cli *cli;
-    galv_target target;
-    galv_stage_times times;
-    galv_stage_times_options options;
-    bool all;
-    size_t n_rows;
-    row rows[MOST_ROWS];
-} sheet;
 
 /* ---- reading ---- */
 
@@ -69,9 +47,9 @@ static galv_status refuse_others(const galv_cli *cli, galv_err *err)
 }
 
 /* A schedule by name, or the order in a file, called as the file is. */
-static galv_status add_row(sheet *s, const char *name, galv_err *err)
+static galv_status add_row(galv_stage_sheet *s, const char *name, galv_err *err)
 {
-    row *r = &s->rows[s->n_rows++];
+    galv_stage_row *r = &s->rows[s->n_rows++];
     galv_order *order = NULL;
     if (!galv_schedule_file_is(name)) {
         return galv_schedule_find(&r->schedule, name, err);
@@ -91,7 +69,7 @@ static galv_status add_row(sheet *s, const char *name, galv_err *err)
 }
 
 /* --group-size is of one schedule. */
-static galv_status check_group_size(const sheet *s, galv_err *err)
+static galv_status check_group_size(const galv_stage_sheet *s, galv_err *err)
 {
     bool has = false;
     for (size_t i = 0; i < s->n_rows; i++) {
@@ -105,7 +83,7 @@ static galv_status check_group_size(const sheet *s, galv_err *err)
 }
 
 /* --micro-batches, or those of the files. */
-static galv_status count_micro_batches(sheet *s, galv_err *err)
+static galv_status count_micro_batches(galv_stage_sheet *s, galv_err *err)
 {
     for (size_t i = 0; i < s->n_rows && s->options.n_micro_batches == 0; i++) {
         const galv_order *own = s->rows[i].schedule->own;
@@ -119,7 +97,7 @@ static galv_status count_micro_batches(sheet *s, galv_err *err)
     return GALV_OK;
 }
 
-static galv_status add_rows(sheet *s, galv_err *err)
+static galv_status add_rows(galv_stage_sheet *s, galv_err *err)
 {
     const char **names = NULL;
     size_t n = 0;
@@ -127,12 +105,12 @@ static galv_status add_rows(sheet *s, galv_err *err)
     s->all = n == 0 || (n == 1 && strcmp(names[0], "all") == 0);
     if (s->all && status == GALV_OK) {
         const galv_schedule *schedules = galv_schedules(&n);
-        for (size_t i = 0; i < n && i < MOST_ROWS; i++) {
+        for (size_t i = 0; i < n && i < GALV_MOST_STAGE_ROWS; i++) {
             s->rows[s->n_rows++].schedule = &schedules[i];
         }
         return GALV_OK;
     }
-    if (n > MOST_ROWS) {
+    if (n > GALV_MOST_STAGE_ROWS) {
         return galv_fail(err, GALV_USAGE, "--schedule: too many names");
     }
     for (size_t i = 0; i < n && status == GALV_OK; i++) {
@@ -169,7 +147,7 @@ static galv_status read_overlap(galv_stage_times_options *options, const galv_cl
 }
 
 /* --memory-limit, in activations of one micro-batch on the stage that keeps most. */
-static galv_status read_memory_limit(sheet *s, galv_err *err)
+static galv_status read_memory_limit(galv_stage_sheet *s, galv_err *err)
 {
     double bytes = 0;
     double most = 0;
@@ -192,7 +170,7 @@ static galv_status read_memory_limit(sheet *s, galv_err *err)
     return GALV_OK;
 }
 
-static galv_status read_sheet(sheet *s, galv_err *err)
+static galv_status read_sheet(galv_stage_sheet *s, galv_err *err)
 {
     int64_t m = 0;
     int64_t vpp = 0;
@@ -241,7 +219,7 @@ static galv_status read_sheet(sheet *s, galv_err *err)
 
 /* ---- playing ---- */
 
-static galv_status play_row(sheet *s, row *r, galv_err *err)
+static galv_status play_row(galv_stage_sheet *s, galv_stage_row *r, galv_err *err)
 {
     galv_err why = GALV_ERR_INIT;
     galv_stage_times_options options = s->options;
@@ -265,10 +243,10 @@ static galv_status play_row(sheet *s, row *r, galv_err *err)
 
 /* The fastest first, what could not be played last; where alike, as in the table of
  * schedules. */
-static void sort_rows(sheet *s)
+static void sort_rows(galv_stage_sheet *s)
 {
     for (size_t i = 1; i < s->n_rows; i++) {
-        row moving = s->rows[i];
+        galv_stage_row moving = s->rows[i];
         size_t at = i;
         while (at > 0 && moving.why_not == NULL &&
                (s->rows[at - 1].why_not != NULL ||
@@ -281,220 +259,15 @@ static void sort_rows(sheet *s)
     }
 }
 
-static size_t count_played(const sheet *s)
-{
-    size_t n = 0;
-    while (n < s->n_rows && s->rows[n].why_not == NULL) {
-        n++;
-    }
-    return n;
-}
-
-/* ---- printing ---- */
-
-static double worst_peak(const galv_stage_times_result *result)
-{
-    double worst = 0;
-    for (int32_t i = 0; i < result->sim.n_ranks; i++) {
-        double peak = result->sim.ranks[i].peak_bytes;
-        worst = peak > worst ? peak : worst;
-    }
-    return worst;
-}
-
-static double in_unit(const sheet *s, double bytes)
-{
-    return s->times.has_bytes ? bytes / 1073741824.0 : bytes;
-}
-
-/* The peaks of the stages, from the first to the last. */
-static const char *list_peaks(const sheet *s, const galv_stage_times_result *result)
-{
-    galv_text text = GALV_TEXT_INIT;
-    char number[32];
-    int32_t n = result->sim.n_ranks;
-    for (int32_t i = 0; i < n; i++) {
-        if (n > 4 && i == FIRST_LISTED && !galv_cli_given(s->cli, GALV_OPTION_WIDE)) {
-            galv_text_append(&text, " \xe2\x80\xa6");
-            i = n - LAST_LISTED;
-        }
-        galv_text_printf(
-            &text, "%s%s", i > 0 ? " " : "",
-            galv_print_number(number, sizeof number,
-                              in_unit(s, result->sim.ranks[i].peak_bytes)));
-    }
-    const char *list = galv_arena_strdup(s->cli->arena, galv_text_string(&text));
-    galv_text_release(&text);
-    return list == NULL ? "" : list;
-}
-
-static void print_table(const sheet *s)
-{
-    const char *unit = s->times.has_bytes ? "GiB" : "micro-batches";
-    const galv_column columns[] = {
-        {"schedule", "", true, 0, 0},
-        {"chunks", "", false, 2, 0},
-        {"time", "s", false, 0, 0},
-        {"slower", "%", false, 1, 0},
-        {"bubble", "%", false, 0, 0},
-        {"rolling", "%", false, 1, 0},
-        {"peak", s->times.has_bytes ? unit : "", false, 0, 0},
-        {"peak by stage", unit, true, 1, 12}};
-    galv_table table;
-    double times_s[MOST_ROWS], peaks[MOST_ROWS];
-    size_t n = count_played(s);
-    double best_s = s->rows[0].result.iteration_time_s;
-    for (size_t i = 0; i < n; i++) {
-        times_s[i] = s->rows[i].result.iteration_time_s;
-        peaks[i] = in_unit(s, worst_peak(&s->rows[i].result));
-    }
-    int time_decimals = galv_table_decimals(times_s, n);
-    int peak_decimals = galv_table_decimals(peaks, n);
-    galv_table_init(&table, s->cli->arena, columns, sizeof columns / sizeof columns[0]);
-    for (size_t i = 0; i < n; i++) {
-        const galv_stage_times_result *r = &s->rows[i].result;
-        galv_table_row(&table);
-        galv_table_cell(&table, "%s", r->schedule->name);
-        galv_table_cell(&table, "%d", (int)r->n_chunks);
-        galv_table_cell(&table, "%.*f", time_decimals, times_s[i]);
-        galv_table_cell(&table, "%.1f",
-                        best_s > 0 ? 100 * (times_s[i] / best_s - 1) : 0.0);
-        galv_table_cell(&table, "%.1f", 100 * r->bubble_frac);
-        galv_table_cell(&table, "%.1f", 100 * r->rolling_bubble_frac);
-        galv_table_cell(&table, "%.*f", peak_decimals, peaks[i]);
-        galv_table_cell(&table, "%s", list_peaks(s, r));
-    }
-    galv_cli_print_table(s->cli, &table);
-}
-
-static void print_sheet(const sheet *s)
-{
-    char number[32], stages[32], micro_batches[48], least[64];
-    size_t n = count_played(s);
-    least[0] = '\0';
-    if (n > 0) {
-        galv_print_seconds(number, sizeof number, s->rows[0].result.least_time_s);
-        snprintf(least, sizeof least, "the busiest stage computes %s", number);
-    }
-    snprintf(stages, sizeof stages, "%d stage%s", (int)s->times.n_stages,
-             s->times.n_stages == 1 ? "" : "s");
-    snprintf(micro_batches, sizeof micro_batches, "%s micro-batch%s",
-             galv_print_count(number, sizeof number, s->options.n_micro_batches),
-             s->options.n_micro_batches == 1 ? "" : "es");
-    galv_print(s->cli, "galvatron-sim %s   stage times of %s\n", GALV_VERSION,
-               s->times.name);
-    galv_report_parts(s->cli, stages, micro_batches, "no cost model",
-                      s->options.messages_block ? "messages block" : "",
-                      s->options.steps_overlap ? "steps overlap" : "", least,
-                      (char *)NULL);
-    galv_print(s->cli, "\n");
-    if (n > 0) {
-        print_table(s);
-        galv_print(s->cli,
-                   "\nrolling: the bubble where stages begin the next iteration "
-                   "without a common step\n");
-    }
-    for (size_t i = n; i < s->n_rows; i++) {
-        galv_text line = GALV_TEXT_INIT;
-        galv_text wrapped = GALV_TEXT_INIT;
-        galv_text_printf(&line, "left out: %s", s->rows[i].why_not);
-        galv_help_wrap(&wrapped, galv_text_string(&line), 0, 80);
-        galv_print(s->cli, "%s%s", i == n ? "\n" : "", galv_text_string(&wrapped));
-        galv_text_release(&wrapped);
-        galv_text_release(&line);
-    }
-}
-
-static void put_csv(galv_text *out, const sheet *s)
-{
-    galv_text_append(out, "schedule,chunks,stages,micro_batches,iteration_time_s,"
-                          "bubble_frac,rolling_bubble_frac,makespan_s,period_s,");
-    galv_text_append(out, s->times.has_bytes ? "peak_activation_bytes\n"
-                                             : "peak_activations\n");
-    for (size_t i = 0; i < count_played(s); i++) {
-        const galv_stage_times_result *r = &s->rows[i].result;
-        galv_csv_put(out, r->schedule->name, true);
-        galv_csv_put_i64(out, r->n_chunks, false);
-        galv_csv_put_i64(out, s->times.n_stages, false);
-        galv_csv_put_i64(out, s->options.n_micro_batches, false);
-        galv_csv_put_f64(out, r->iteration_time_s, false);
-        galv_csv_put_f64(out, r->bubble_frac, false);
-        galv_csv_put_f64(out, r->rolling_bubble_frac, false);
-        galv_csv_put_f64(out, r->makespan_s, false);
-        galv_csv_put_f64(out, r->period_s, false);
-        galv_csv_put_f64(out, worst_peak(r), false);
-        galv_text_append(out, "\n");
-    }
-}
-
-static void put_row(galv_json_writer *w, const sheet *s,
-                    const galv_stage_times_result *r)
-{
-    galv_json_begin_object(w, true);
-    galv_json_key_string(w, "schedule", r->schedule->name);
-    galv_json_key_i64(w, "chunks", r->n_chunks);
-    galv_json_key_f64(w, "iteration_time_s", r->iteration_time_s);
-    galv_json_key_f64(w, "makespan_s", r->makespan_s);
-    galv_json_key_f64(w, "period_s", r->period_s);
-    galv_json_key_f64(w, "least_time_s", r->least_time_s);
-    galv_json_key_f64(w, "bubble_frac", r->bubble_frac);
-    galv_json_key_f64(w, "rolling_bubble_frac", r->rolling_bubble_frac);
-    galv_json_put_key(w, "busy_s");
-    galv_json_begin_array(w, true);
-    for (int32_t i = 0; i < r->sim.n_ranks; i++) {
-        galv_json_put_f64(w, r->sim.ranks[i].busy_s);
-    }
-    galv_json_end_array(w);
-    galv_json_put_key(w, s->times.has_bytes ? "peak_activation_bytes"
-                                            : "peak_activations");
-    galv_json_begin_array(w, true);
-    for (int32_t i = 0; i < r->sim.n_ranks; i++) {
-        galv_json_put_f64(w, r->sim.ranks[i].peak_bytes);
-    }
-    galv_json_end_array(w);
-    galv_json_end_object(w);
-}
-
-static galv_status put_document(galv_text *out, const sheet *s, galv_err *err)
-{
-    galv_json_writer w;
-    galv_json_writer_init(&w, out);
-    galv_json_begin_object(&w, false);
-    galv_json_put_head(&w, "stage-times");
-    galv_json_key_string(&w, "stage_times", s->times.name);
-    galv_json_key_i64(&w, "stages", s->times.n_stages);
-    galv_json_key_i64(&w, "micro_batches", s->options.n_micro_batches);
-    galv_json_key_bool(&w, "messages_block", s->options.messages_block);
-    galv_json_key_bool(&w, "steps_overlap", s->options.steps_overlap);
-    galv_json_put_key(&w, "schedules");
-    galv_json_begin_array(&w, false);
-    size_t n = count_played(s);
-    for (size_t i = 0; i < n; i++) {
-        put_row(&w, s, &s->rows[i].result);
-    }
-    galv_json_end_array(&w);
-    galv_json_put_key(&w, "left_out");
-    galv_json_begin_array(&w, false);
-    for (size_t i = n; i < s->n_rows; i++) {
-        galv_json_begin_object(&w, true);
-        galv_json_key_string(&w, "schedule", s->rows[i].schedule->name);
-        galv_json_key_string(&w, "why", s->rows[i].why_not);
-        galv_json_end_object(&w);
-    }
-    galv_json_end_array(&w);
-    galv_json_end_object(&w);
-    return galv_json_finish(&w, err);
-}
-
 /* ---- files ---- */
 
 /* One schedule is a timeline like any other; several are drawn above one another, as
  * many as there is room for, the fastest first. */
-static galv_status write_timelines(const sheet *s, galv_err *err)
+static galv_status write_timelines(const galv_stage_sheet *s, galv_err *err)
 {
     const galv_timeline *all[GALV_MOST_TIMELINES];
     galv_figure_options options = GALV_FIGURE_OPTIONS_INIT;
-    size_t n = count_played(s);
+    size_t n = galv_stage_sheet_n_played(s);
     options.footer = GALV_FOOTER;
     if (n == 1) {
         return galv_timeline_write(s->target.file, &s->rows[0].result.sim.timeline,
@@ -515,7 +288,7 @@ static galv_status write_timelines(const sheet *s, galv_err *err)
     return galv_timelines_draw(all, n, NULL, s->target.file, &options, err);
 }
 
-static galv_status write_target(const sheet *s, galv_err *err)
+static galv_status write_target(const galv_stage_sheet *s, galv_err *err)
 {
     galv_text text = GALV_TEXT_INIT;
     bool document = galv_target_is(&s->target, ".json");
@@ -524,9 +297,9 @@ static galv_status write_target(const sheet *s, galv_err *err)
     if (!document && !table) {
         status = write_timelines(s, err);
     } else {
-        status = document ? put_document(&text, s, err) : GALV_OK;
+        status = document ? galv_stage_sheet_document(&text, s, err) : GALV_OK;
         if (table) {
-            put_csv(&text, s);
+            galv_stage_sheet_put_csv(&text, s);
         }
         if (status == GALV_OK) {
             status = galv_file_write(s->target.file, galv_text_string(&text),
@@ -542,22 +315,22 @@ static galv_status write_target(const sheet *s, galv_err *err)
 
 /* ---- the command ---- */
 
-static galv_status report(const sheet *s, galv_err *err)
+static galv_status report(const galv_stage_sheet *s, galv_err *err)
 {
     if (galv_cli_given(s->cli, GALV_OPTION_JSON)) {
         *s->cli->out_is_data = true;
-        return put_document(s->cli->out, s, err);
+        return galv_stage_sheet_document(s->cli->out, s, err);
     }
     if (galv_cli_given(s->cli, GALV_OPTION_CSV)) {
         *s->cli->out_is_data = true;
-        put_csv(s->cli->out, s);
+        galv_stage_sheet_put_csv(s->cli->out, s);
         return GALV_OK;
     }
-    print_sheet(s);
+    galv_stage_sheet_print(s);
     return GALV_OK;
 }
 
-static galv_status print_order(const sheet *s, galv_err *err)
+static galv_status print_order(const galv_stage_sheet *s, galv_err *err)
 {
     galv_schedule_shape shape;
     if (s->n_rows != 1) {
@@ -572,7 +345,7 @@ static galv_status print_order(const sheet *s, galv_err *err)
                : status;
 }
 
-static galv_status play(sheet *s, galv_err *err)
+static galv_status play(galv_stage_sheet *s, galv_err *err)
 {
     galv_status status = GALV_OK;
     for (size_t i = 0; i < s->n_rows && status == GALV_OK; i++) {
@@ -580,7 +353,7 @@ static galv_status play(sheet *s, galv_err *err)
     }
     if (status == GALV_OK) {
         sort_rows(s);
-        if (count_played(s) == 0 && s->n_rows > 0) {
+        if (galv_stage_sheet_n_played(s) == 0 && s->n_rows > 0) {
             status = galv_fail(err, GALV_USAGE, "no schedule can be played: %s",
                                s->rows[0].why_not);
         }
@@ -594,7 +367,7 @@ static galv_status play(sheet *s, galv_err *err)
 int galv_cmd_stage_times(const galv_cli *cli)
 {
     galv_err err = GALV_ERR_INIT;
-    sheet *s = GALV_NEW(cli->arena, sheet);
+    galv_stage_sheet *s = GALV_NEW(cli->arena, galv_stage_sheet);
     if (s == NULL) {
         galv_fail(&err, GALV_NO_MEMORY, "out of memory");
         return galv_cli_fail(cli, &err);

@@ -108,3 +108,7 @@ $ printf 'stage,t_f_s,t_b_s\n0,1,1\n1,-1,1\n' >bad.csv; galvatron-sim simulate -
 2~ ^galvatron-sim: error: bad.csv:3.*t_f_s
 2...
 ? 4
+
+# Peaks are left out whole, never cut in the middle of a number.
+$ printf 'stage,t_f_s,t_b_s,activation_bytes\n0,1,2,1e9\n1,1,2,1e9\n2,1,2,1e9\n3,1,2,1e9\n' >long.csv; COLUMNS=80 galvatron-sim simulate --stage-times long.csv --micro-batches 32 --schedule 1f1b,dualpipe | grep 1f1b
+~ 3.73 2.79 … 0.931$
