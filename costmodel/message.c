@@ -261,11 +261,13 @@ void galv_price_parameter_message(galv_cost *cost, const galv_costmodel *model,
     double dense = element * run.dense;
     double experts = element * run.experts;
     if (operation->part == GALV_PART_TIED) {
+        const galv_layer_group *first = galv_model_layer(&model->job.model, 0);
         galv_local_parameters table =
-            galv_count_local(model, galv_model_layer(&model->job.model, 0),
-                             galv_plan_strategy(plan, 0), plan->pp);
+            galv_count_local(model, first, galv_plan_strategy(plan, 0), plan->pp);
+        /* of the words: positions are the first stage's alone */
+        double words = table.dense - (double)first->hidden_size * first->max_positions;
         price_pair(cost, model, plan, GALV_GROUP_TIED, operation, operation->kind,
-                   element * table.dense);
+                   element * words);
         return;
     }
     /* DeepSpeed's pipeline engine sums gradients whole on every rank, ZeRO-1 or not */

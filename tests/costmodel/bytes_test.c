@@ -1,0 +1,138 @@
+/* What messages carry, against the papers that say so. */
+#include "tests/costmodel/job.h"
+#include "tests/support/leaks.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+GALV_TEST_SUITE(costmodel_bytes);
+
+#define HIDDEN 4096
+#define SEQ    2048
+#define VOCAB  51200
+
+static void grouped_job(galv_job *job, int32_t groups)
+{
+    test_gpt_job(job, 4, HIDDEN, 32, SEQ, VOCAB, 2, 16);
+    job->model.groups[1].num_query_groups = groups;
+}
+
+static double message(const galv_job *job, const galv_strategy *s, int32_t pp,
+                      galv_operation op)
+{
+    test_plan p;
+    galv_cost cost;
+    test_uniform_plan(&p, job, s, pp, 1);
+    galv_costmodel *model = test_model(job, NULL);
+    galv_costmodel_operation(&cost, model, &p.plan, &op);
+    galv_costmodel_free(model);
+    return cost.message_bytes;
+}
+
+/* Jacobs et al. 2023 (arXiv 2309.14509, section 3.1): of N tokens on P ranks the first
+ * all-to-all carries queries, keys and values, 3 h N / P, the second the output, h N /
+ * P. Of grouped queries, keys and values are g / a as wide. */
+Test(costmodel_bytes, ulysses_exchanges_queries_keys_values_and_outputs)
+{
+    static const int32_t groups[] = {32, 8};
+    for (size_t i = 0; i < 2; i++) {
+        galv_job job;
+        grouped_job(&job, groups[i]);
+        galv_strategy s = GALV_STRATEGY_INIT;
+        s.tp = 8;
+        s.sp = GALV_SP_ULYSSES;
+        s.dp = 2;
+        galv_operation op = {.kind = GALV_OP_ALL_TO_ALL,
+                             .stream = GALV_STREAM_TP,
+                             .part = GALV_PART_ATTENTION,
+                             .pass = GALV_OP_FORWARD,
+                             .first_layer = 1,
+                             .n_layers = 1,
+                             .peer_stage = -1};
+        double both = 2 * message(&job, &s, 1, op);
+        double columns = (2 + 2 * groups[i] / 32.0) * HIDDEN;
+        cr_expect_float_eq(both, 2 * SEQ / 8.0 * columns, 1, "%d groups: %g",
+                           (int)groups[i], both);
+    }
+}
+
+/* Liu et al. 2023 (arXiv 2310.01889, section 3): each of n - 1 steps passes the keys
+ * and values of N / n tokens on; backward, their gradients go round with them. Tensor
+ * parallelism leaves 1/t of the groups, but one at least. */
+Test(costmodel_bytes, rings_pass_keys_and_values_and_backward_their_gradients)
+{
+    static const struct {
+        int32_t groups, tp;
+        double columns;
+    } rows[] = {
+        {32, 1, 2 * HIDDEN}, {8, 1, 2 * 8 * 128}, {8, 2, 2 * 4 * 128}, {2, 4, 2 * 128}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        galv_job job;
+        grouped_job(&job, rows[i].groups);
+        galv_strategy s = GALV_STRATEGY_INIT;
+        s.tp = rows[i].tp;
+        s.sp = s.tp > 1 ? GALV_SP_MEGATRON : GALV_SP_NONE;
+        s.cp = 4;
+        s.dp = 4 / s.tp;
+        galv_operation op = {.kind = GALV_OP_RING_EXCHANGE,
+                             .stream = GALV_STREAM_CP,
+                             .part = GALV_PART_ATTENTION,
+                             .pass = GALV_OP_FORWARD,
+                             .first_layer = 1,
+                             .n_layers = 1,
+                             .peer_stage = -1};
+        double forward = 3 * 2 * SEQ / 4.0 * rows[i].columns;
+        cr_expect_float_eq(message(&job, &s, 1, op), forward, 1, "row %zu", i);
+        op.pass = GALV_OP_BACKWARD;
+        cr_expect_float_eq(message(&job, &s, 1, op), 2 * forward, 1, "row %zu", i);
+    }
+}
+
+/* Parameters of a GPT block: 12 h^2 + 13 h (Narayanan et al. 2021, eq. 2). Gradients
+ * are reduced as they are summed, in 4 bytes or 2, weights gathered in 2. */
+Test(costmodel_bytes, gradients_are_reduced_as_they_are_summed)
+{
+    galv_job job;
+    grouped_job(&job, 32);
+    const double block = 12.0 * HIDDEN * HIDDEN + 13.0 * HIDDEN;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 16;
+    s.zero = 1;
+    galv_operation op = {.kind = GALV_OP_REDUCE_SCATTER,
+                         .stream = GALV_STREAM_DP,
+                         .part = GALV_PART_DENSE,
+                         .pass = GALV_OP_BACKWARD,
+                         .first_layer = 1,
+                         .n_layers = 2,
+                         .peer_stage = -1};
+    cr_expect_float_eq(message(&job, &s, 1, op), 4 * 2 * block, 1);
+    job.workload.grad_precision = GALV_BF16;
+    cr_expect_float_eq(message(&job, &s, 1, op), 2 * 2 * block, 1);
+    job.workload.grad_precision = GALV_FP32;
+    op.kind = GALV_OP_ALL_GATHER;
+    op.pass = GALV_OP_FORWARD;
+    cr_expect_float_eq(message(&job, &s, 1, op), 2 * 2 * block, 1);
+}
+
+/* First and last stage sum the gradient of the table of words that they share
+ * (Megatron-LM, allreduce_word_embedding_grads): V h / t elements. The table of
+ * positions is the first stage's alone. */
+Test(costmodel_bytes, tied_stages_reduce_the_table_of_words)
+{
+    for (int32_t tp = 1; tp <= 8; tp *= 2) {
+        galv_job job;
+        grouped_job(&job, 32);
+        galv_strategy s = GALV_STRATEGY_INIT;
+        s.tp = tp;
+        s.dp = 8 / tp;
+        galv_operation op = {.kind = GALV_OP_ALL_REDUCE,
+                             .stream = GALV_STREAM_DP,
+                             .part = GALV_PART_TIED,
+                             .pass = GALV_OP_BACKWARD,
+                             .n_layers = 1,
+                             .peer_stage = 1};
+        double table = 4.0 * VOCAB * HIDDEN / tp;
+        cr_expect_float_eq(message(&job, &s, 2, op) / table, 1, 1e-9, "tp %d: %g",
+                           (int)tp, message(&job, &s, 2, op) / table);
+    }
+}
