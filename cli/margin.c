@@ -115,15 +115,16 @@ void galv_margin_print(const galv_margin *margin, const galv_cli *cli,
         return;
     }
     if (margin->status != GALV_OK) {
-        galv_print(cli, "  keeps %.0f %% free    no plan does\n",
+        galv_print(cli, "  keeps %.0f %% free   no plan does\n",
                    100 * GALV_MARGIN_FRAC);
         return;
     }
-    galv_print(cli, "  keeps %.0f %% free    %s  %s, %+.1f %%, %.1f GiB\n",
-               100 * GALV_MARGIN_FRAC, galv_plan_print(line, sizeof line, margin->plan),
+    galv_print(cli, "  keeps %.0f %% free   %s (%+.1f %%), %.1f GiB:\n%*s%s\n",
+               100 * GALV_MARGIN_FRAC,
                galv_print_seconds(time, sizeof time, margin->result.iteration_time_s),
                100 * (margin->result.iteration_time_s / best->iteration_time_s - 1),
-               margin->result.peak_memory_bytes / 0x1p30);
+               margin->result.peak_memory_bytes / 0x1p30, 19, "",
+               galv_plan_print(line, sizeof line, margin->plan));
 }
 
 void galv_margin_to_json(const galv_margin *margin, const galv_setup *setup,

@@ -56,8 +56,9 @@ $ galvatron-sim -n 4 --global-batch 64 --tp 8 --pp 4 -o p.json -q >/dev/null && 
 
 # A best plan that fills the memory: what it costs to keep some, and that it is kept. Whoever
 # says how much may be used is not asked again.
-$ galvatron-sim -n 8 --tp 4,8 --pp 2,4 | grep '^  keeps 5'
-~ ^  keeps 5 % free    tp.* s, \+[0-9.]+ %, [0-9.]+ GiB$
+$ galvatron-sim -n 8 --tp 4,8 --pp 2,4 | grep -A1 '^  keeps 5'
+~ ^  keeps 5 % free   [0-9.]+ s \(\+[0-9.]+ %\), [0-9.]+ GiB:$
+~ ^ +tp
 
 $ galvatron-sim -n 8 --tp 4,8 --pp 2,4 --json >kept.json; jq -c '[(.margin.peak_memory_bytes <= 0.95 * .plans[0].memory_limit_bytes), (.plans[0].peak_memory_bytes > 0.95 * .plans[0].memory_limit_bytes), (.margin.iteration_time_s >= .plans[0].iteration_time_s), .margin.fits]' kept.json; galvatron-sim -n 8 --tp 4,8 --pp 2,4 --memory-limit 79GiB --json | jq .margin
 > [true,true,true,true]
