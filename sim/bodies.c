@@ -8,14 +8,31 @@
  * is time: that a message has been sent is announced when the common clock is there;
  * messages of parameters are waited for only by what waits for the rank itself as well.
  *
- * The play is the engine's own: the same rates, the same account, in the same order. */
+ * The play is the engine's own: the same rates, the same account, in the same order.
+ * With nothing beside it but a message that starts with it, as is usual, a pass goes as
+ * it went before, and is not played again. */
 #include "sim/simulate_internal.h"
 
 #include <math.h>
 #include <string.h>
 
+/* A pass as it was played once, from time 0 with nothing held, and with nothing beside
+ * it but perhaps a message to another stage that started with it. */
+typedef struct record {
+    struct record *next;
+    bool sends; /* such a message, of this class */
+    uint32_t class_index;
+    bool sent;     /* it ended before the pass did: */
+    double sent_s; /* then, or what it would take if nothing changed */
+    double rate;
+    double took_s;
+    rank_account account; /* what changed */
+    galv_rank_result result;
+} record;
+
 /* A pass, ready to be played. */
 typedef struct body {
+    record *records;
     const galv_program_body *made;
     uint32_t *waits;      /* [n_ops] how many it waits for */
     uint32_t *first_next; /* [n_ops + 1] */
@@ -253,6 +270,132 @@ static void play(player *p)
     }
 }
 
+/* Plays a pass that begins now. */
+static void play_pass(sim *s, int32_t rank, const body *b, uint32_t op)
+{
+    sim_rank *state = &s->ranks[rank];
+    player p = {.s = s,
+                .rank = rank,
+                .body = b,
+                .op = op,
+                .n_left = b->made->n_ops,
+                .look = (1U << (GALV_STREAM_EP + 1)) - 1,
+                .queues = &s->queues[(size_t)rank * GALV_N_STREAMS]};
+    memcpy(p.at, b->first, sizeof p.at);
+    memcpy(s->bodies->pending, b->waits, b->made->n_ops * sizeof *b->waits);
+    state->running &= (uint8_t) ~(1U << GALV_STREAM_COMPUTE);
+    play(&p);
+    state->until_s = s->now_s;
+    state->running |= 1U << GALV_STREAM_COMPUTE;
+}
+
+/* ---- again ---- */
+
+/* Plays it from nothing, at time 0, with the message beside it that starts with it. */
+static void make_record(record *made, sim *s, int32_t rank, const body *b, uint32_t op)
+{
+    static const rank_account nothing;
+    static const galv_rank_result none;
+    sim_rank *state = &s->ranks[rank];
+    sim_queue *send = &s->queues[(size_t)rank * GALV_N_STREAMS + GALV_STREAM_PP_SEND];
+    const sim_rank before = *state;
+    const sim_queue sending = *send;
+    const galv_rank_result result = s->results[rank];
+    const double now_s = s->now_s;
+    state->account = nothing;
+    state->account.breakdown = before.account.breakdown;
+    s->results[rank] = none;
+    s->now_s = send->start_s = 0;
+    send->end_s = made->sends ? s->classes[send->class_index].work_s : 0;
+    play_pass(s, rank, b, op);
+    made->took_s = state->until_s;
+    made->sent = made->sends && send->head > sending.head;
+    made->sent_s = made->sent ? s->bodies->sent_s[sending.head] : send->end_s;
+    made->rate = send->rate;
+    made->account = state->account;
+    made->result = s->results[rank];
+    *send = sending;
+    *state = before;
+    s->results[rank] = result;
+    s->now_s = now_s;
+}
+
+/* What the play of a pass would have left behind. */
+static void repeat_record(const record *r, sim *s, int32_t rank, uint32_t op)
+{
+    sim_rank *state = &s->ranks[rank];
+    galv_rank_result *result = &s->results[rank];
+    sim_queue *send = &s->queues[(size_t)rank * GALV_N_STREAMS + GALV_STREAM_PP_SEND];
+    double *uses = state->account.use_bytes;
+    double held = 0;
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        held += uses[use];
+    }
+    if (held + r->result.peak_bytes > result->peak_bytes) {
+        result->peak_bytes = held + r->result.peak_bytes;
+        result->peak_time_s = s->now_s + r->result.peak_time_s;
+        result->peak_op = op;
+        for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+            result->peak_use_bytes[use] = uses[use] + r->result.peak_use_bytes[use];
+        }
+    }
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        uses[use] += r->account.use_bytes[use];
+    }
+    for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
+        result->spent_s[part] += r->result.spent_s[part];
+    }
+    for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
+        result->comm_s[stream] += r->result.comm_s[stream];
+    }
+    state->until_s = s->now_s + r->took_s;
+    state->account.counted_s = state->until_s;
+    state->account.breakdown = r->account.breakdown;
+    result->end_s = state->until_s;
+    if (r->sent) {
+        s->bodies->sent_s[send->head++] = s->now_s + r->sent_s;
+        state->running &= (uint8_t) ~(1U << GALV_STREAM_PP_SEND);
+    } else if (r->sends) {
+        send->end_s = s->now_s + r->sent_s;
+        send->rate = r->rate;
+    }
+}
+
+/* Is nothing beside a pass but, at most, a message that starts at the same moment? */
+static bool begins_afresh(const sim *s, int32_t rank)
+{
+    const sim_queue *send =
+        &s->queues[(size_t)rank * GALV_N_STREAMS + GALV_STREAM_PP_SEND];
+    const unsigned running = s->ranks[rank].running &
+                             ~(1U << GALV_STREAM_COMPUTE | 1U << GALV_STREAM_PP_SEND);
+    bool sends = (s->ranks[rank].running >> GALV_STREAM_PP_SEND & 1U) != 0;
+    bool fresh = !sends || (send->start_s >= s->now_s && send->rate >= 1);
+    /* the first computation of a rank is noted */
+    return running == 0 && fresh && s->results[rank].comm_s[GALV_STREAM_COMPUTE] > 0;
+}
+
+/* The record of a pass; NULL when memory is out. */
+static const record *find_record(sim *s, int32_t rank, body *b, uint32_t op)
+{
+    const sim_queue *send =
+        &s->queues[(size_t)rank * GALV_N_STREAMS + GALV_STREAM_PP_SEND];
+    bool sends = (s->ranks[rank].running >> GALV_STREAM_PP_SEND & 1U) != 0;
+    for (const record *at = b->records; at != NULL; at = at->next) {
+        if (at->sends == sends && (!sends || at->class_index == send->class_index)) {
+            return at;
+        }
+    }
+    record *made = GALV_NEW(s->scratch, record);
+    if (made != NULL) {
+        made->sends = sends;
+        made->class_index = send->class_index;
+        make_record(made, s, rank, b, op);
+        made->next = b->records;
+        b->records = made;
+    }
+    return made;
+}
+
 bool galv_sim_play_body(sim *s)
 {
     if (s->bodies->n_entered == 0) {
@@ -262,27 +405,21 @@ bool galv_sim_play_body(sim *s)
     sim_rank *state = &s->ranks[rank];
     sim_queue *queues = &s->queues[(size_t)rank * GALV_N_STREAMS];
     sim_queue *compute = &queues[GALV_STREAM_COMPUTE];
-    uint32_t class_index = s->ops[compute->head].class_index;
-    const body *b = s->bodies->of[class_index];
+    uint32_t op = compute->head;
+    uint32_t class_index = s->ops[op].class_index;
+    body *b = s->bodies->of[class_index];
     const double now_s = s->now_s;
-    player p = {.s = s,
-                .rank = rank,
-                .body = b,
-                .op = compute->head,
-                .n_left = b->made->n_ops,
-                .queues = queues};
-    memcpy(p.at, b->first, sizeof p.at);
-    memcpy(s->bodies->pending, b->waits, b->made->n_ops * sizeof *b->waits);
-    p.look = (1U << (GALV_STREAM_EP + 1)) - 1;
-    state->running &= (uint8_t) ~(1U << GALV_STREAM_COMPUTE);
+    const record *known = begins_afresh(s, rank) ? find_record(s, rank, b, op) : NULL;
     state->announced = queues[GALV_STREAM_PP_SEND].head;
-    play(&p);
-    state->until_s = s->now_s;
-    state->running |= 1U << GALV_STREAM_COMPUTE;
+    if (known != NULL) {
+        repeat_record(known, s, rank, op);
+    } else {
+        play_pass(s, rank, b, op);
+        s->now_s = now_s;
+    }
     compute->class_index = class_index;
-    compute->start_s = compute->end_s = s->now_s; /* what it took is counted */
+    compute->start_s = compute->end_s = state->until_s; /* what it took is counted */
     compute->rate = 1;
-    s->now_s = now_s;
     return true;
 }
 
