@@ -62,6 +62,7 @@
 #include "search/front.h"
 #include "search/frontier.h"
 #include "search/galvatron_search.h"
+#include "search/judge.h"
 #include "search/layer_guess.h"
 #include "search/layer_table.h"
 #include "search/layer_tree.h"

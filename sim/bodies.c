@@ -8,9 +8,10 @@
  * is time: that a message has been sent is announced when the common clock is there;
  * messages of parameters are waited for only by what waits for the rank itself as well.
  *
- * The play is the engine's own: the same rates, the same account, in the same order.
- * With nothing beside it but a message that starts with it, as is usual, a pass goes as
- * it went before, and is not played again. */
+ * The play is the engine's own: the same rates, the same account, in the same order, so
+ * that the same bits come out. With nothing beside it but a message that starts with
+ * it, as is usual, a pass goes as it went before; who asks for no more than that
+ * (repeat_passes) is spared most plays, and gets the same up to rounding. */
 #include "sim/simulate_internal.h"
 
 #include <math.h>
@@ -409,7 +410,10 @@ bool galv_sim_play_body(sim *s)
     uint32_t class_index = s->ops[op].class_index;
     body *b = s->bodies->of[class_index];
     const double now_s = s->now_s;
-    const record *known = begins_afresh(s, rank) ? find_record(s, rank, b, op) : NULL;
+    const record *known = NULL;
+    if (s->options->repeat_passes && begins_afresh(s, rank)) {
+        known = find_record(s, rank, b, op);
+    }
     state->announced = queues[GALV_STREAM_PP_SEND].head;
     if (known != NULL) {
         repeat_record(known, s, rank, op);

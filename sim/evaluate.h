@@ -75,8 +75,8 @@ typedef struct galv_evaluate_options {
                    ones (sim/steady.c), unless its timeline is recorded */
     galv_prices *prices; /* this plan's, or NULL */
     bool by_pass; /* play passes by themselves where that is the same (sim/bodies.c):
-                     many times faster, the same up to rounding but for what is told of
-                     single operations. Not with a timeline or every rank */
+                     the same to the bit, but for what is told of single operations. Not
+                     with a timeline or every rank */
 } galv_evaluate_options;
 
 #define GALV_EVALUATE_OPTIONS_INIT                                                 \

@@ -43,11 +43,13 @@ typedef struct galv_sim_options {
     bool record_timeline; /* fill galv_sim_result.timeline */
     double stop_at_s;     /* > 0: give up once it is sure that the end is later, by the
                              longest path or by the clock (stopped = true) */
+    bool repeat_passes;   /* a pass that is a single operation takes what it took before
+                             under the same circumstances: the same up to rounding */
 } galv_sim_options;
 
 #define GALV_SIM_OPTIONS_INIT \
     {                         \
-        false, 0              \
+        false, 0, false       \
     }
 
 typedef struct galv_rank_result {

@@ -24,7 +24,7 @@ static stand play(galv_layer_kind kind, int32_t n_devices, galv_strategy strateg
     stand s = {0};
     galv_err err = GALV_ERR_INIT;
     galv_uniform_plan parameters = {strategy, pp, 1, NULL, 1, overlap, NULL};
-    galv_sim_options options = {true, 0};
+    galv_sim_options options = {.record_timeline = true};
     s.arena = galv_arena_new();
     s.job = small_job(kind, 8, n_devices, 8 * strategy.dp);
     cr_assert_eq(galv_plan_make_uniform(&s.plan, &s.job, &parameters, s.arena, &err),

@@ -60,7 +60,7 @@ static galv_sim_result play(draft *d, const galv_program *program)
 {
     galv_err err = GALV_ERR_INIT;
     galv_sim_result result = {0};
-    galv_sim_options options = {true, 0};
+    galv_sim_options options = {true, 0, false};
     cr_assert_eq(
         galv_simulate(&result, program, d->costs, NULL, &options, d->arena, &err),
         GALV_OK, "%s", err.message);
@@ -169,7 +169,7 @@ Test(sim_simulate, the_peak_of_memory_is_where_and_of_what_it_was)
     d->costs[b].end_bytes[GALV_MEMORY_ACTIVATIONS] = -10;
     galv_program *program = finish(d);
     galv_stage_memory base = {{100, 0, 0, 0, 0, 1}};
-    galv_sim_options options = {true, 0};
+    galv_sim_options options = {true, 0, false};
     galv_sim_result result = {0};
     galv_err err = GALV_ERR_INIT;
     cr_assert_eq(
@@ -218,7 +218,7 @@ Test(sim_simulate, stops_when_told_and_an_empty_program_takes_no_time)
     add(d, 0, GALV_OP_FORWARD, GALV_STREAM_COMPUTE, 5);
     galv_program *program = finish(d);
     galv_err err = GALV_ERR_INIT;
-    galv_sim_options options = {false, 3};
+    galv_sim_options options = {false, 3, false};
     cr_assert_eq(
         galv_simulate(&result, program, d->costs, NULL, &options, d->arena, &err),
         GALV_OK);
@@ -371,7 +371,7 @@ Test(sim_simulate, the_longest_path_never_stops_what_ends_in_time)
         galv_program *program = finish(d);
         double whole_s = play(d, program).iteration_time_s;
         galv_err err = GALV_ERR_INIT;
-        galv_sim_options options = {false, whole_s};
+        galv_sim_options options = {false, whole_s, false};
         galv_sim_result result;
         cr_assert_eq(
             galv_simulate(&result, program, d->costs, NULL, &options, d->arena, &err),
