@@ -4,10 +4,13 @@
 #include "cli/best_instead.h"
 
 #include "accuracy/interval.h"
+#include "base/text.h"
 #include "base/units.h"
+#include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/what_fits.h"
 #include "search/search.h"
 
 #include <math.h>
@@ -16,7 +19,8 @@
 #define LEAST_SHARE 0.002
 
 galv_status galv_best_instead_find(galv_best_instead *best, const galv_cli *cli,
-                                   const galv_costmodel *model, galv_err *err)
+                                   const galv_setup *setup, const galv_costmodel *model,
+                                   galv_err *err)
 {
     galv_best_instead made = {0};
     galv_search_result found = {0};
@@ -24,6 +28,7 @@ galv_status galv_best_instead_find(galv_best_instead *best, const galv_cli *cli,
     galv_search_options options = GALV_SEARCH_OPTIONS_INIT;
     galv_progress progress;
     galv_err why = GALV_ERR_INIT;
+    space.layer_wise = true;
     options.top_k = 1;
     options.max_ops = GALV_SEARCH_USUAL_OPS;
     options.cancel = galv_interrupt_watch();
@@ -44,7 +49,11 @@ galv_status galv_best_instead_find(galv_best_instead *best, const galv_cli *cli,
         made.result = found.plans[0].result;
         made.proven = found.proven_optimal;
     } else {
-        snprintf(made.why_not, sizeof made.why_not, "%s", why.message);
+        if (made.status == GALV_INFEASIBLE) {
+            galv_say_what_fits(cli, setup, &space, &why);
+        }
+        snprintf(made.why_not, sizeof made.why_not, "%.255s; %.250s", why.message,
+                 why.hint);
     }
     *best = made;
     return GALV_OK;
@@ -82,7 +91,10 @@ void galv_best_instead_print(const galv_best_instead *best, const galv_cli *cli,
     char line[160], time[32];
     galv_print(cli, "\nagainst the best plan of this job\n");
     if (best->status != GALV_OK) {
-        galv_print(cli, "  there is none: %.400s\n", best->why_not);
+        galv_text why = GALV_TEXT_INIT;
+        galv_text_printf(&why, "there is none: %s", best->why_not);
+        galv_help_wrap(cli->out, galv_text_string(&why), 2, 79);
+        galv_text_release(&why);
         return;
     }
     double less = 1 - best->result.iteration_time_s / result->iteration_time_s;

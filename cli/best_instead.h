@@ -16,7 +16,8 @@ typedef struct galv_best_instead {
 /* Searches the job of the model. A job that no plan fits is not an error. Errors:
  * GALV_NO_MEMORY. */
 galv_status galv_best_instead_find(galv_best_instead *best, const galv_cli *cli,
-                                   const galv_costmodel *model, galv_err *err);
+                                   const galv_setup *setup, const galv_costmodel *model,
+                                   galv_err *err);
 
 /* Prints the best plan, and what each part of the iteration differs by. */
 void galv_best_instead_print(const galv_best_instead *best, const galv_cli *cli,

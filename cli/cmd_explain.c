@@ -14,6 +14,7 @@
 #include "cli/path_report.h"
 #include "cli/report.h"
 #include "cli/table.h"
+#include "cli/variants.h"
 #include "cli/whole_cluster.h"
 #include "schedule/program.h"
 #include "sim/critical_path.h"
@@ -32,6 +33,7 @@ typedef struct explaining {
     galv_result result;
     bool compared; /* with `best`: not where ranks differ, which no search knows */
     galv_best_instead best;
+    galv_variants variants;
 } explaining;
 
 /* ---- the largest terms ---- */
@@ -234,105 +236,6 @@ static void print_levers(const explaining *x, const double *times_s)
     galv_cli_print_table(x->cli, &table);
 }
 
-/* ---- what the plan could do otherwise ---- */
-
-typedef struct variant {
-    const char *label;
-    int recompute; /* -1: as it is */
-    int32_t zero;  /* -1: as it is */
-    bool possible; /* another plan than the one explained, and simulated */
-    double time_s, peak_bytes;
-    bool fits;
-} variant;
-
-static const variant all_variants[] = {
-    {"--recompute none", GALV_RECOMPUTE_NONE, -1, false, 0, 0, false},
-    {"--recompute selective", GALV_RECOMPUTE_SELECTIVE, -1, false, 0, 0, false},
-    {"--recompute full", GALV_RECOMPUTE_FULL, -1, false, 0, 0, false},
-    {"--zero 0", -1, 0, false, 0, 0, false},
-    {"--zero 1", -1, 1, false, 0, 0, false},
-    {"--zero 2", -1, 2, false, 0, 0, false},
-    {"--zero 3", -1, 3, false, 0, 0, false},
-};
-#define N_VARIANTS (sizeof all_variants / sizeof all_variants[0])
-
-/* Changes a copy of the plan's strategies; false when nothing changes. Embedding and
- * head are not recomputed, as in plans that are found. */
-static bool change_strategies(galv_strategy *changed, const galv_plan *plan,
-                              const variant *v)
-{
-    bool different = false;
-    for (int32_t i = 0; i < plan->n_strategies; i++) {
-        changed[i] = plan->strategies[i];
-        bool of_ends = i == plan->layer_strategy[0] && plan->n_layers > 2 &&
-                       i != plan->layer_strategy[1];
-        if (v->recompute >= 0 && !of_ends) {
-            changed[i].recompute = (galv_recompute)v->recompute;
-        }
-        if (v->zero >= 0 && changed[i].dp > 1) {
-            changed[i].zero = v->zero;
-        }
-        different =
-            different || !galv_strategy_equal(&changed[i], &plan->strategies[i]);
-    }
-    return different;
-}
-
-/* Leaves `possible` false where the change is none or makes no plan. */
-static galv_status try_variant(variant *v, const explaining *x, galv_err *err)
-{
-    galv_arena *arena = galv_arena_new();
-    if (arena == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    }
-    galv_plan plan = *x->setup.plan;
-    galv_strategy *changed = GALV_NEW_ARRAY(arena, galv_strategy, plan.n_strategies);
-    galv_result result;
-    galv_err why = GALV_ERR_INIT;
-    if (changed != NULL && change_strategies(changed, x->setup.plan, v)) {
-        plan.strategies = changed;
-        v->possible = galv_plan_check(&plan, &x->setup.job, &why) == GALV_OK &&
-                      galv_evaluate(&result, x->model, &plan, &x->options, arena,
-                                    &why) == GALV_OK;
-    }
-    if (v->possible) {
-        v->time_s = result.iteration_time_s;
-        v->peak_bytes = result.peak_memory_bytes;
-        v->fits = result.fits;
-    }
-    galv_arena_free(arena);
-    return GALV_OK;
-}
-
-static void print_variants(const explaining *x, const variant *variants)
-{
-    static const galv_column columns[] = {{"with", "", true, 0, 0},
-                                          {"step", "s", false, 0, 0},
-                                          {"change", "%", false, 0, 0},
-                                          {"memory", "GiB", false, 0, 0},
-                                          {"", "", true, 0, 0}};
-    galv_table table;
-    galv_table_init(&table, x->cli->arena, columns, 5);
-    for (size_t i = 0; i < N_VARIANTS; i++) {
-        const variant *v = &variants[i];
-        char text[32];
-        if (!v->possible) {
-            continue;
-        }
-        galv_table_row(&table);
-        galv_table_cell(&table, "%s", v->label);
-        galv_table_cell(&table, "%s", galv_print_number(text, sizeof text, v->time_s));
-        galv_table_cell(&table, "%+.1f",
-                        100 * (v->time_s / x->result.iteration_time_s - 1));
-        galv_table_cell(&table, "%.1f", v->peak_bytes / 0x1p30);
-        galv_table_cell(&table, "%s", v->fits ? "fits" : "does not fit");
-    }
-    if (table.n_rows > 0) {
-        galv_print(x->cli, "\nthe same degrees, another choice\n");
-        galv_cli_print_table(x->cli, &table);
-    }
-}
-
 /* ---- memory ---- */
 
 /* What the fullest stage does and holds, in three lines of at most 80 columns. */
@@ -390,11 +293,7 @@ static void print_memory_verdict(const explaining *x)
                galv_print_bytes(part, sizeof part, worst->memory[most]));
     print_peak(x->cli, worst);
     if (!r->fits) {
-        galv_print(x->cli, "%s\n",
-                   most == GALV_MEMORY_ACTIVATIONS
-                       ? "less with --recompute full, a smaller --micro-batch, more "
-                         "--tp or --cp"
-                       : "less with more --tp or --pp, or a higher --zero");
+        galv_variants_print_fitting(&x->variants, x->cli, r);
     }
 }
 
@@ -428,8 +327,8 @@ static void print_peaks(const explaining *x)
 /* ---- the command ---- */
 
 static galv_status document(const explaining *x, const terms *t, int32_t stage,
-                            const double *times_s, const variant *variants,
-                            const galv_critical_path *path, galv_err *err)
+                            const double *times_s, const galv_critical_path *path,
+                            galv_err *err)
 {
     galv_json_writer writer;
     galv_cli_begin_json(x->cli, &writer, "explain");
@@ -464,20 +363,7 @@ static galv_status document(const explaining *x, const terms *t, int32_t stage,
     galv_whole_cluster_to_json(&x->result, &x->options, &writer);
     galv_json_put_key(&writer, "critical_path");
     galv_critical_path_to_json(path, &writer);
-    galv_json_put_key(&writer, "variants");
-    galv_json_begin_array(&writer, false);
-    for (size_t i = 0; i < N_VARIANTS; i++) {
-        if (!variants[i].possible) {
-            continue;
-        }
-        galv_json_begin_object(&writer, true);
-        galv_json_key_string(&writer, "with", variants[i].label);
-        galv_json_key_f64(&writer, "iteration_time_s", variants[i].time_s);
-        galv_json_key_f64(&writer, "peak_memory_bytes", variants[i].peak_bytes);
-        galv_json_key_bool(&writer, "fits", variants[i].fits);
-        galv_json_end_object(&writer);
-    }
-    galv_json_end_array(&writer);
+    galv_variants_to_json(&x->variants, &writer);
     if (x->compared) {
         galv_best_instead_to_json(&x->best, &x->setup, &writer);
     }
@@ -488,8 +374,6 @@ static galv_status explain_it(explaining *x, galv_err *err)
 {
     terms t;
     double times_s[N_LEVERS] = {0};
-    variant variants[N_VARIANTS];
-    memcpy(variants, all_variants, sizeof variants);
     const galv_evaluate_options usual = GALV_EVALUATE_OPTIONS_INIT;
     x->options = usual;
     galv_status status =
@@ -520,21 +404,22 @@ static galv_status explain_it(explaining *x, galv_err *err)
     for (size_t i = 0; status == GALV_OK && i < N_LEVERS; i++) {
         status = pull(&times_s[i], x, levers[i].assignment, err);
     }
-    for (size_t i = 0; status == GALV_OK && i < N_VARIANTS; i++) {
-        status = try_variant(&variants[i], x, err);
+    if (status == GALV_OK) {
+        status = galv_variants_try(&x->variants, x->model, &x->setup.job, x->setup.plan,
+                                   &x->result, &x->options, err);
     }
     if (status != GALV_OK) {
         return status;
     }
     x->compared = x->result.cluster.n_ranks == 0;
     if (x->compared) {
-        status = galv_best_instead_find(&x->best, x->cli, x->model, err);
+        status = galv_best_instead_find(&x->best, x->cli, &x->setup, x->model, err);
         if (status != GALV_OK) {
             return status;
         }
     }
     if (galv_cli_given(x->cli, GALV_OPTION_JSON)) {
-        return document(x, &t, stage, times_s, variants, &path, err);
+        return document(x, &t, stage, times_s, &path, err);
     }
     galv_report_job(x->cli, &x->setup);
     galv_report_result(x->cli, &x->setup, x->model, x->setup.plan, &x->result, "Plan");
@@ -550,7 +435,7 @@ static galv_status explain_it(explaining *x, galv_err *err)
     }
     galv_path_report_print(x->cli, &path);
     print_terms(x, &t, stage);
-    print_variants(x, variants);
+    galv_variants_print(&x->variants, x->cli, &x->result);
     print_levers(x, times_s);
     if (x->compared) {
         galv_best_instead_print(&x->best, x->cli, &x->result);

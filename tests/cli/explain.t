@@ -8,4 +8,19 @@ $ galvatron-sim explain slow.json --json | jq -e '([.breakdown_s[]] | add) as $a
 > true
 
 $ galvatron-sim plan -m llama3-8b -n 1 --global-batch 32 -o best.json >/dev/null 2>&1; galvatron-sim explain best.json | tail -1
->   this is the best, or as good
+>   this is the best, or as good as any that was looked at
+
+# A plan that does not fit: each change that is said to make it fit does, when it is made by
+# hand, in the very time and memory that were told.
+$ galvatron-sim simulate -m llama3-70b -n 8 --tp 4 --pp 4 --global-batch 512 -o large.json >/dev/null 2>&1; galvatron-sim explain large.json >said; grep -c -e '^fits with --' -e '^     or with --' said
+> 3
+
+$ galvatron-sim explain large.json --json | jq -r '.variants[] | select(.fits) | "\(.iteration_time_s) \(.peak_memory_bytes) \(.with)"' >fitting; while read -r time bytes change; do galvatron-sim simulate -m llama3-70b -n 8 --tp 4 --pp 4 --global-batch 512 $change --json -q | jq -c "[.fits, (.iteration_time_s / $time - 1 | fabs < 1e-9), (.peak_memory_bytes / $bytes - 1 | fabs < 1e-9)]"; done <fitting | sort | uniq -c | sed 's/^ *//'
+~ ^[5-9] \[true,true,true\]$
+
+# Nothing makes it fit, and no plan does: on so many nodes one would, and it does.
+$ galvatron-sim simulate -m llama3-70b -n 1 --tp 8 --global-batch 64 -o huge.json >/dev/null 2>&1; galvatron-sim explain huge.json >said; grep -A1 '^nothing that' said; grep -c 'there is none: no plan fits' said; nodes=$(tr '\n' ' ' <said | sed 's/.*it fits with *--nodes *\([0-9]*\).*/\1/'); galvatron-sim -m llama3-70b -n $nodes --global-batch 64 --json | jq '.plans[0].fits'
+> nothing that was tried makes it fit: other recomputation, ZeRO or
+> micro-batch, twice the tp, cp or pp
+> 1
+> true
