@@ -38,7 +38,7 @@ typedef struct prober {
     int32_t *alone;          /* first_layer: the stage holds the layer alone */
     int32_t *amid;           /* first_layer: the layer lies inside of the stage */
     int32_t stage;
-    double most_slowing, message_s;
+    double most_slowing, message_s, least_message_s;
 } prober;
 
 #define MOST_SLOWING 0.99
@@ -297,6 +297,7 @@ static galv_status probe(prober *p, galv_layer_price *price, double *base_bytes,
     if (p->shape->pp > 1) {
         galv_costmodel_operation(&cost, p->model, &p->plan, &send);
         p->message_s = fmax(p->message_s, cost.work_s * fmax(cost.comm_slowdown, 1));
+        p->least_message_s = fmin(p->least_message_s, cost.work_s);
     }
     if (price->strategy.tp > 1) {
         galv_costmodel_operation(&cost, p->model, &p->plan, &gather);
@@ -395,7 +396,8 @@ galv_status galv_layer_table_make(galv_layer_table *table, const galv_costmodel 
                 .overlap = *overlap,
                 .arena = arena,
                 .scratch = galv_arena_new(),
-                .err = err};
+                .err = err,
+                .least_message_s = INFINITY};
     galv_layer_table made;
     memset(&made, 0, sizeof made);
     made.shape = *shape;
@@ -415,6 +417,7 @@ galv_status galv_layer_table_make(galv_layer_table *table, const galv_costmodel 
     galv_arena_free(p.scratch);
     made.most_slowing = p.most_slowing;
     made.message_s = p.message_s;
+    made.least_message_s = isfinite(p.least_message_s) ? p.least_message_s : 0;
     for (int32_t g = 0; status == GALV_OK && g < made.n_groups; g++) {
         for (int32_t i = 0; i < made.n_prices[g]; i++) {
             made.prices[g][i].most_slowing = p.most_slowing;

@@ -51,7 +51,8 @@ typedef struct galv_layer_table {
     int32_t *price_of[GALV_MAX_GROUPS]; /* [shape.n_strategies] index into prices */
     galv_layer_price *prices[GALV_MAX_GROUPS]; /* owned by the arena */
     double base_bytes;                         /* of a rank without layers */
-    double message_s;    /* most seconds of one message to the next stage */
+    double message_s;       /* most seconds of one message to the next stage */
+    double least_message_s; /* and the least; 0 where there is none */
     double most_slowing; /* seconds of slowing by a second of parameter messages; < 1 */
 } galv_layer_table;
 

@@ -30,7 +30,8 @@ struct galv_relaxation {
     const galv_layer_table *table;
     galv_replay *replay;
     const galv_model *model;
-    galv_layer_seconds seconds;
+    galv_layer_seconds seconds; /* NULL = between */
+    double hiding_share;
     galv_arena *arena;
     galv_bare_ends bare;
     int32_t n_blocks;
@@ -60,6 +61,16 @@ double galv_layer_guide_s(const galv_layer_price *p, double n_micro_batches)
     double latency = galv_layer_latency_s(p, n_micro_batches);
     double shown = p->messages_s > latency ? p->messages_s - latency : 0;
     return latency + shown + p->slowing_s + p->optimizer_s / n_micro_batches;
+}
+
+static double seconds_of(const galv_relaxation *r, const galv_layer_price *p)
+{
+    double m = r->table->n_micro_batches;
+    if (r->seconds != NULL) {
+        return r->seconds(p, m);
+    }
+    return (1 - r->hiding_share) * galv_layer_latency_s(p, m) +
+           r->hiding_share * galv_layer_hiding_s(p, m) + p->optimizer_s / m;
 }
 
 static int by_bytes(const void *left, const void *right)
@@ -96,8 +107,7 @@ static galv_status add_hull(galv_relaxation *r, stage_hulls *hulls, int32_t grou
     }
     for (int32_t i = 0; i < n; i++) {
         const galv_layer_price *p = &table->prices[group][i];
-        all[i] = (option){r->seconds(p, table->n_micro_batches),
-                          p->held_bytes + kept * p->kept_bytes};
+        all[i] = (option){seconds_of(r, p), p->held_bytes + kept * p->kept_bytes};
     }
     qsort(all, (size_t)n, sizeof *all, by_bytes);
     hulls->least[group] = all[0];
@@ -161,11 +171,10 @@ static galv_status fill_stages(galv_relaxation *r, double memory_bytes, galv_err
     return status == GALV_OK ? fill_stage(r, &r->stages[pp], least, err) : status;
 }
 
-galv_status galv_relaxation_new(galv_relaxation **relaxation,
-                                const galv_layer_table *table, galv_replay *replay,
-                                const galv_model *model, double memory_bytes,
-                                galv_layer_seconds seconds, galv_arena *arena,
-                                galv_err *err)
+static galv_status make(galv_relaxation **relaxation, const galv_layer_table *table,
+                        galv_replay *replay, const galv_model *model,
+                        double memory_bytes, galv_layer_seconds seconds,
+                        double hiding_share, galv_arena *arena, galv_err *err)
 {
     galv_relaxation *r = GALV_NEW(arena, galv_relaxation);
     if (!r) {
@@ -175,6 +184,7 @@ galv_status galv_relaxation_new(galv_relaxation **relaxation,
     r->replay = replay;
     r->model = model;
     r->seconds = seconds;
+    r->hiding_share = hiding_share;
     r->arena = arena;
     r->block_begin = GALV_NEW_ARRAY(arena, int32_t, galv_model_n_blocks(model) + 1);
     r->stages = GALV_NEW_ARRAY(arena, stage_hulls, table->shape.pp + 1);
@@ -193,6 +203,25 @@ galv_status galv_relaxation_new(galv_relaxation **relaxation,
         *relaxation = r;
     }
     return status;
+}
+
+galv_status galv_relaxation_new(galv_relaxation **relaxation,
+                                const galv_layer_table *table, galv_replay *replay,
+                                const galv_model *model, double memory_bytes,
+                                galv_layer_seconds seconds, galv_arena *arena,
+                                galv_err *err)
+{
+    return make(relaxation, table, replay, model, memory_bytes, seconds, 0, arena, err);
+}
+
+galv_status galv_relaxation_new_between(galv_relaxation **relaxation,
+                                        const galv_layer_table *table,
+                                        galv_replay *replay, const galv_model *model,
+                                        double memory_bytes, double hiding_share,
+                                        galv_arena *arena, galv_err *err)
+{
+    return make(relaxation, table, replay, model, memory_bytes, NULL, hiding_share,
+                arena, err);
 }
 
 double *galv_relaxation_room(galv_relaxation *r, int32_t stage)
@@ -377,48 +406,53 @@ static double least_most(const galv_relaxation *r, const double *times,
     return low;
 }
 
-/* Least seconds of one block that the stages after it wait for, at begin and end. */
-static double least_block_s(const galv_relaxation *r, int32_t block_group)
+/* Least seconds of any block that the stages after it wait for, at begin and end. */
+static double least_block_s(const galv_relaxation *r)
 {
     const galv_layer_table *table = r->table;
     bool splits = table->shape.schedule->splits_backward;
     double least = INFINITY;
-    for (int32_t i = 0; i < table->n_prices[block_group]; i++) {
-        const galv_layer_price *p = &table->prices[block_group][i];
-        least = fmin(least, p->forward_s + (splits ? 0 : p->backward_s));
+    for (int32_t g = 0; g < table->n_groups; g++) {
+        for (int32_t i = 0;
+             galv_layer_is_block(&r->model->groups[g]) && i < table->n_prices[g]; i++) {
+            const galv_layer_price *p = &table->prices[g][i];
+            least = fmin(least, p->forward_s + (splits ? 0 : p->backward_s));
+        }
     }
-    return least;
+    return isfinite(least) ? least : 0;
 }
 
-/* Max over stages, with blocks divided over them; `waits`: what comes before a stage
- * counts. False when counts do not tell. */
+/* What the first micro-batch needs at least down to a stage, and up again: a block on
+ * each virtual stage before it, and the messages between them. */
+static double arrival_s(const galv_relaxation *r, int32_t stage, double message_s)
+{
+    bool splits = r->table->shape.schedule->splits_backward;
+    int32_t first = INT32_MAX;
+    for (int32_t chunk = 0; chunk < r->table->shape.vpp; chunk++) {
+        int32_t v = galv_replay_virtual_stage(r->replay, stage, chunk);
+        first = v < first ? v : first;
+    }
+    int32_t n_blocks = first - (first > 0 && r->bare.first);
+    return n_blocks * least_block_s(r) + (splits ? 1 : 2) * first * message_s;
+}
+
+/* Max over stages, with blocks divided over them, when stage i takes extra_s[i]
+ * besides. False when counts do not tell. */
 static galv_status bound_most(double *bound_s, bool *known, galv_relaxation *r,
-                              bool waits, galv_err *err)
+                              const double *extra_s, galv_err *err)
 {
     int32_t pp = r->table->shape.pp;
     int32_t block_group = -1;
     double *times = NULL;
-    double *extra_s = NULL;
     *known = counts_tell(r, &block_group);
     if (!*known) {
         return GALV_OK;
     }
     times = GALV_NEW_ARRAY(r->arena, double, (size_t)pp *((size_t)r->n_blocks + 1));
-    extra_s = GALV_NEW_ARRAY(r->arena, double, pp);
-    if (!times || !extra_s) {
+    if (!times) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     fill_times(times, r, block_group);
-    for (int32_t stage = 0; waits && stage < pp; stage++) {
-        int32_t first = INT32_MAX;
-        for (int32_t chunk = 0; chunk < r->table->shape.vpp; chunk++) {
-            int32_t v = galv_replay_virtual_stage(r->replay, stage, chunk);
-            first = v < first ? v : first;
-        }
-        first -= first > 0 && r->bare.first;
-        extra_s[stage] =
-            first * least_block_s(r, block_group) / r->table->n_micro_batches;
-    }
     *bound_s = r->table->n_micro_batches * least_most(r, times, extra_s);
     return GALV_OK;
 }
@@ -438,7 +472,14 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, double en
     double most = 0;
     double whole = galv_relaxation_stage_s(r, pp, 0, r->n_blocks);
     bool splits = table->shape.schedule->splits_backward;
-    galv_status status = bound_most(&most, &known, r, true, err);
+    double *extra_s = GALV_NEW_ARRAY(r->arena, double, pp);
+    if (!extra_s) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (int32_t stage = 0; stage < pp; stage++) {
+        extra_s[stage] = arrival_s(r, stage, 0) / m;
+    }
+    galv_status status = bound_most(&most, &known, r, extra_s, err);
     if (status != GALV_OK) {
         return status;
     }
@@ -479,28 +520,37 @@ galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *r, double en
     return GALV_OK;
 }
 
-galv_status galv_relaxation_hiding_bound(double *bound_s, galv_relaxation *r,
-                                         galv_err *err)
+galv_status galv_relaxation_between_bound(double *bound_s, galv_relaxation *r,
+                                          galv_err *err)
 {
     const galv_layer_table *table = r->table;
     int32_t pp = table->shape.pp;
+    double m = table->n_micro_batches;
+    double k = table->most_slowing;
     bool known = false;
-    double bound = 0;
-    *bound_s = 0;
+    double most = 0;
+    double sum_s = 0; /* of extra_s */
+    double *extra_s = GALV_NEW_ARRAY(r->arena, double, pp);
+    if (!extra_s) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
     if ((int64_t)pp * table->shape.vpp > galv_model_most_stages(r->model)) {
         *bound_s = INFINITY;
         return GALV_OK;
     }
-    galv_status status = bound_most(&bound, &known, r, false, err);
+    for (int32_t stage = 0; stage < pp; stage++) {
+        extra_s[stage] =
+            (1 - r->hiding_share * k) * arrival_s(r, stage, table->least_message_s) / m;
+        sum_s += extra_s[stage];
+    }
+    galv_status status = bound_most(&most, &known, r, extra_s, err);
     if (status != GALV_OK) {
         return status;
     }
-    if (!known) {
-        bound = table->n_micro_batches *
-                galv_relaxation_stage_s(r, pp, 0, r->n_blocks) / pp;
-    }
+    double whole = galv_relaxation_stage_s(r, pp, 0, r->n_blocks);
+    double bound = m * fmax(known ? most / m : 0, (whole + sum_s) / pp);
     double messages = pp > 1 ? 4.0 * table->shape.vpp * table->message_s : 0;
-    bound -= table->n_micro_batches * table->most_slowing * messages;
+    bound -= r->hiding_share * m * k * messages;
     *bound_s = bound > 0 ? bound * (1 - ROUNDING) : 0;
     return GALV_OK;
 }

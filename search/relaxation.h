@@ -59,9 +59,26 @@ double galv_relaxation_stage_s(void *relaxation, int32_t stage, int32_t first,
 galv_status galv_relaxation_bound(double *bound_s, galv_relaxation *relaxation,
                                   double enough_s, galv_err *err);
 
-/* The same when `seconds` was galv_layer_hiding_s: m t_i of the fullest stage, where
- * messages between stages may have hidden some, too. INFINITY = none fits. */
-galv_status galv_relaxation_hiding_bound(double *bound_s, galv_relaxation *relaxation,
-                                         galv_err *err);
+/* Hulls for galv_relaxation_between_bound. Of two things that are true of a stage i,
+ *
+ *   T >= A_i + m P_i + O_i   and   T >= (1 - k) A_i + m (P_i + k (D_i - X_i)) + O_i
+ *
+ * (P its latency, D its messages of parameters, X its other communication, k what
+ * hiding a second takes: galv_layer_hiding_s; O its step; A_i what its first
+ * micro-batch needs down to it and up again), any mean is true as well: hiding_share of
+ * the second. Layers whose communication would hide more than there is to hide gain
+ * nothing by it in the first, those that send too much do in the second, and in between
+ * neither is free. */
+galv_status galv_relaxation_new_between(galv_relaxation **relaxation,
+                                        const galv_layer_table *table,
+                                        galv_replay *replay, const galv_model *model,
+                                        double memory_bytes, double hiding_share,
+                                        galv_arena *arena, galv_err *err);
+
+/* A lower bound of the simulated time of all layerings of the shape; INFINITY = none
+ * fits. The most of two: the fullest stage, where blocks are alike, and the mean of all
+ * stages. Errors: GALV_NO_MEMORY. */
+galv_status galv_relaxation_between_bound(double *bound_s, galv_relaxation *relaxation,
+                                          galv_err *err);
 
 #endif

@@ -519,7 +519,8 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
             galv_layer_leaves leaves;
             galv_layer_tree_limits limits = {INFINITY, INFINITY, 99, 1000000};
             galv_relaxation *relaxation = NULL;
-            double shape_s = 0, hiding_s = 0;
+            enum { SHARES = 5 };
+            double shape_s = 0, between_s[2][SHARES]; /* [whatever fits, all] */
             cr_assert_eq(galv_layer_table_make(&table, in.model, &shape,
                                                &in.space.overlap, in.arena, &in.err),
                          GALV_OK, "%s", in.err.message);
@@ -533,12 +534,18 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
                          GALV_OK);
             cr_assert_eq(galv_relaxation_bound(&shape_s, relaxation, INFINITY, &in.err),
                          GALV_OK);
-            cr_assert_eq(galv_relaxation_new(&relaxation, &table, replay, &in.job.model,
-                                             1e15, galv_layer_hiding_s, in.arena,
-                                             &in.err),
-                         GALV_OK);
-            cr_assert_eq(galv_relaxation_hiding_bound(&hiding_s, relaxation, &in.err),
-                         GALV_OK);
+            for (int share = 0; share < 2 * SHARES; share++) {
+                cr_assert_eq(
+                    galv_relaxation_new_between(
+                        &relaxation, &table, replay, &in.job.model,
+                        share < SHARES ? galv_costmodel_memory_limit(in.model) : 1e15,
+                        share % SHARES / (SHARES - 1.0), in.arena, &in.err),
+                    GALV_OK);
+                cr_assert_eq(galv_relaxation_between_bound(
+                                 &between_s[share / SHARES][share % SHARES], relaxation,
+                                 &in.err),
+                             GALV_OK);
+            }
             cr_assert_eq(galv_layer_tree_walk(&leaves, &table, replay, &in.job.model,
                                               &limits, in.arena, &in.err),
                          GALV_OK);
@@ -557,8 +564,15 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
                     GALV_OK);
                 cr_expect_leq(leaves.leaves[k].bound_s, result.iteration_time_s,
                               "instance %d, leaf %zu", (int)seed, k);
-                cr_expect_leq(hiding_s, result.iteration_time_s,
-                              "instance %d, leaf %zu: hiding", (int)seed, k);
+                for (int share = 0; share < SHARES; share++) {
+                    cr_expect_leq(between_s[1][share], result.iteration_time_s,
+                                  "instance %d, leaf %zu: share %d", (int)seed, k,
+                                  share);
+                    cr_expect(!result.fits ||
+                                  between_s[0][share] <= result.iteration_time_s,
+                              "instance %d, leaf %zu: share %d within memory",
+                              (int)seed, k, share);
+                }
                 cr_expect_leq(shape_s, leaves.leaves[k].bound_s * (1 + 1e-9),
                               "instance %d: a shape's bound above a leaf's", (int)seed);
                 cr_assert_eq(galv_layering_sums_new(&sums, &table, arena, &in.err),
