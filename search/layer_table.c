@@ -13,6 +13,9 @@
  *     of the group; and where a message runs beside computation for x seconds, it gets
  *     on by x / sm and the computation by x / sc, so hiding D seconds of messages costs
  *     sm (1 - 1 / sc) D seconds, unless they hide behind other communication;
+ *   - so do collectives of the layer itself: each second of them shows, or slows what
+ * it runs beside by sm (1 - 1 / sc), which is less; a pass takes at least its
+ * computation and that much for all of them, where that is more than its longest path;
  *   - where stages begin in the middle of a node, groups lie differently on each, and
  *     the cheapest is taken. */
 #include "search/layer_table.h"
@@ -118,6 +121,16 @@ static double lasting_bytes(const galv_cost *cost)
  * Source: schedule/compile_units.c. */
 enum { BUCKET_LAYERS = 8 };
 
+/* Seconds by which a second of communication slows what it runs beside; < 1, and less
+ * than it would show otherwise. */
+static double slowing_of(const galv_cost *cost)
+{
+    double slowing = cost->compute_slowdown > 1 ? fmax(cost->comm_slowdown, 1) *
+                                                      (1 - 1 / cost->compute_slowdown)
+                                                : 0;
+    return fmin(slowing, MOST_SLOWING / fmax(cost->comm_slowdown, 1));
+}
+
 /* A message of parameters of one layer, sent in `share` of all micro-batches. */
 static void add_message(prober *p, galv_layer_price *price, const galv_operation *op,
                         double alone_s, double share)
@@ -129,10 +142,7 @@ static void add_message(prober *p, galv_layer_price *price, const galv_operation
     bucket.n_layers = by_layer ? 1 : left < BUCKET_LAYERS ? left : BUCKET_LAYERS;
     galv_costmodel_operation(&cost, p->model, &p->plan, &bucket);
     double work_s = fmin(alone_s, cost.work_s / bucket.n_layers);
-    double slowing = cost.compute_slowdown > 1
-                         ? fmax(cost.comm_slowdown, 1) * (1 - 1 / cost.compute_slowdown)
-                         : 0;
-    slowing = fmin(slowing, MOST_SLOWING / fmax(cost.comm_slowdown, 1));
+    double slowing = slowing_of(&cost);
     p->most_slowing = fmax(p->most_slowing, slowing);
     price->load_s[GALV_STREAM_DP] += share * work_s;
     price->slowing_s += share * slowing * work_s;
@@ -204,6 +214,7 @@ static galv_status probe_pass(double *latency_s, prober *p, galv_layer_price *pr
         return galv_fail(p->err, GALV_NO_MEMORY, "out of memory");
     }
     double compute_s = 0;
+    double slowing_s = 0; /* were all communication hidden behind computation */
     p->plan.first_layer = p->amid;
     for (int32_t i = 0; i < ops.n_ops; i++) {
         galv_cost cost;
@@ -212,10 +223,16 @@ static galv_status probe_pass(double *latency_s, prober *p, galv_layer_price *pr
         add_load(p, price, &ops.ops[i], &cost);
         price->messages_s += ops.ops[i].stream == GALV_STREAM_DP ? cost.work_s : 0;
         compute_s += ops.ops[i].stream == GALV_STREAM_COMPUTE ? cost.work_s : 0;
+        slowing_s += ops.ops[i].stream != GALV_STREAM_COMPUTE &&
+                             ops.ops[i].stream != GALV_STREAM_DP
+                         ? slowing_of(&cost) * cost.work_s
+                         : 0;
         price->kept_bytes += pass == GALV_PASS_FORWARD ? lasting_bytes(&cost) : 0;
     }
     *latency_s =
         p->overlap.tp_comm ? compute_s : galv_pass_latency(end_s, &ops, work_s);
+    price->own_slowing_s +=
+        p->overlap.tp_comm ? 0 : fmax(0, compute_s + slowing_s - *latency_s);
     return GALV_OK;
 }
 
@@ -322,6 +339,7 @@ static void take_cheaper(galv_layer_price *price, const galv_layer_price *other)
     price->weight_s = fmin(price->weight_s, other->weight_s);
     price->gather_s = fmin(price->gather_s, other->gather_s);
     price->slowing_s = fmin(price->slowing_s, other->slowing_s);
+    price->own_slowing_s = fmin(price->own_slowing_s, other->own_slowing_s);
     price->beside_s = fmax(price->beside_s, other->beside_s);
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
         price->load_s[stream] = fmin(price->load_s[stream], other->load_s[stream]);

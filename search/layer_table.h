@@ -30,6 +30,8 @@ typedef struct galv_layer_price {
     /* of one micro-batch; backward includes recomputation, and the weights' gradients
      * unless the schedule splits them off */
     double forward_s, backward_s, weight_s;
+    double own_slowing_s; /* by which its own communication slows computation that it
+                             hides behind, beyond those: of all its passes */
     double load_s[GALV_N_STREAMS]; /* of one micro-batch, by stream; likewise */
     double optimizer_s;            /* the step, without its fixed part */
     double held_bytes;             /* throughout */

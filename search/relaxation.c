@@ -43,7 +43,7 @@ struct galv_relaxation {
 double galv_layer_latency_s(const galv_layer_price *p, double n_micro_batches)
 {
     (void)n_micro_batches;
-    return p->forward_s + p->backward_s + p->weight_s;
+    return p->forward_s + p->backward_s + p->weight_s + p->own_slowing_s;
 }
 
 /* With P the latency, D the seconds of parameter messages, X those of other
@@ -58,7 +58,7 @@ double galv_layer_hiding_s(const galv_layer_price *p, double n_micro_batches)
 
 double galv_layer_guide_s(const galv_layer_price *p, double n_micro_batches)
 {
-    double latency = galv_layer_latency_s(p, n_micro_batches);
+    double latency = p->forward_s + p->backward_s + p->weight_s;
     double shown = p->messages_s > latency ? p->messages_s - latency : 0;
     return latency + shown + p->slowing_s + p->optimizer_s / n_micro_batches;
 }

@@ -12,7 +12,8 @@
 
 typedef struct galv_relaxation galv_relaxation;
 
-/* Seconds of one micro-batch in a layer: a bound (its latency), or a guide. */
+/* Seconds of one micro-batch in a layer: a bound (its latency, or what hiding its own
+ * communication takes, if that is more), or a guide. */
 typedef double (*galv_layer_seconds)(const galv_layer_price *price,
                                      double n_micro_batches);
 double galv_layer_latency_s(const galv_layer_price *price, double n_micro_batches);
