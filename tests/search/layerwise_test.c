@@ -385,6 +385,15 @@ static void limit_memory(instance *in, double bytes)
                  GALV_OK, "%s", in->err.message);
 }
 
+/* The same job where communication is dear: 4 or 16 times slower links. */
+static void slow_links(instance *in, uint64_t how)
+{
+    galv_pool *pool = &in->job.cluster.pools[0];
+    pool->intra_bytes_per_s /= how == 0 ? 1 : how == 1 ? 4 : 16;
+    pool->device.scaleup_bytes_per_s = pool->intra_bytes_per_s;
+    limit_memory(in, in->job.workload.memory_limit_bytes);
+}
+
 /* At the very edge just one plan fits, to the byte. The tree finds it; where it cannot
  * be walked, going down in memory does, mostly. */
 Test(search_layerwise, finds_the_only_plan_that_fits)
@@ -485,13 +494,14 @@ static void expect_sums_exact(instance *in, const galv_layer_table *table,
 Test(search_layerwise, bounds_never_exceed_the_simulation)
 {
     size_t n_leaves = 0;
-    for (uint64_t seed = 1000; seed < 1040; seed++) {
+    for (uint64_t seed = 1000; seed < 1240; seed++) {
         instance in;
         size_t n_plans = 0;
         if (!instance_begin(&in, seed)) {
             instance_end(&in);
             continue;
         }
+        slow_links(&in, seed % 3);
         brute_force(&in, &n_plans, true);
         for (size_t i = 0; i < in.uniform.n_candidates && n_plans <= MOST_PLANS; i++) {
             const galv_candidate *c = &in.uniform.candidates[i];
@@ -573,8 +583,8 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
                               "instance %d, leaf %zu: share %d within memory",
                               (int)seed, k, share);
                 }
-                cr_expect_leq(shape_s, leaves.leaves[k].bound_s * (1 + 1e-9),
-                              "instance %d: a shape's bound above a leaf's", (int)seed);
+                cr_expect_leq(shape_s, result.iteration_time_s,
+                              "instance %d, leaf %zu: its shape's", (int)seed, k);
                 cr_assert_eq(galv_layering_sums_new(&sums, &table, arena, &in.err),
                              GALV_OK);
                 galv_layering_sum(&sums, &leaves.leaves[k].layering, &table, replay);
@@ -593,7 +603,7 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
         }
         instance_end(&in);
     }
-    cr_expect_gt(n_leaves, 1000);
+    cr_expect_gt(n_leaves, 20000);
 }
 
 static void search_job(galv_search_result *found, const char *model,
