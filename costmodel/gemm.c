@@ -96,14 +96,14 @@ double galv_gemm_time(const galv_gemm_law *law, double batch, double m, double n
     if (!(batch > 0 && m > 0 && n > 0 && k > 0)) {
         return 0;
     }
-    double scale = 1;
+    double scale = batch > 1 ? 1 : galv_gemm_choice(&law->choices, m, n, k);
     if (law->n_points > 0) {
         double alone = batch > 1 ? 0 : galv_gemm_measured(law, m, n, k);
         if (alone > 0) {
             return law->factor * alone +
                    (output_bytes - 2) * m * n / law->stream_bytes_per_s;
         }
-        scale = galv_gemm_scale(law, m, n, k);
+        scale *= galv_gemm_scale(law, m, n, k);
     }
     double flop = 2 * batch * m * n * k;
     double compute = fastest_tile(law, batch, m, n, k) /

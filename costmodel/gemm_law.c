@@ -131,6 +131,10 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
     if (spare && !narrow) {
         gemm->droop = 0; /* nothing makes its clocks fall */
     }
+    if (best >= GALV_KIN_SILICON && strcmp(word, "bf16") == 0 &&
+        !galv_gemm_choices_find(&gemm->choices, galv_law_cell(t, best_row, "device"))) {
+        t->status = galv_fail(t->err, GALV_INTERNAL, "gemm_choices.csv is broken");
+    }
     law->power = speed;
     gemm->provenance =
         best >= GALV_KIN_SILICON ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;

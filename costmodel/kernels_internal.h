@@ -38,6 +38,21 @@ typedef struct galv_gemm_point {
     double time_s;
 } galv_gemm_point;
 
+/* What a library's choice of kernels makes of products of these sizes, ln(measured /
+ * law) (gemm_choices.c). */
+#define GALV_N_CHOICE_M 35
+#define GALV_N_CHOICE_N 18
+#define GALV_N_CHOICE_K 7
+
+extern const double galv_choice_m[GALV_N_CHOICE_M];
+extern const double galv_choice_n[GALV_N_CHOICE_N];
+extern const double galv_choice_k[GALV_N_CHOICE_K];
+
+typedef struct galv_gemm_choices {
+    bool present;
+    const char *letters[GALV_N_CHOICE_N][GALV_N_CHOICE_K]; /* [.][.][m], one a size */
+} galv_gemm_choices;
+
 typedef struct galv_gemm_law {
     double n_sm;
     double t0_s;               /* floor of one kernel */
@@ -51,6 +66,7 @@ typedef struct galv_gemm_law {
     double droop, droop_flop;  /* long kernels run slower: power */
     double input_bytes;        /* of one element of the operands */
     double factor;             /* in situ over alone */
+    galv_gemm_choices choices;
     int n_tiles;
     galv_gemm_tile tiles[GALV_MAX_TILES];
     galv_provenance provenance;
@@ -85,6 +101,18 @@ static inline galv_provenance galv_gemm_provenance(const galv_gemm_law *law, dou
  * output_bytes (8 where an fp32 sum is read and written). Sizes <= 0 take no time. */
 double galv_gemm_time(const galv_gemm_law *law, double batch, double m, double n,
                       double k, double output_bytes);
+
+/* Finds the rows of a device; none are no error. False: the table is broken. */
+bool galv_gemm_choices_find(galv_gemm_choices *choices, const char *device);
+
+/* What the law is to be multiplied by at a size: 1 without choices. */
+double galv_gemm_choice(const galv_gemm_choices *choices, double m, double n, double k);
+
+/* The eight sizes around a product, at[3] of the lowest (in m, n, k), and how much each
+ * counts: bit 0 of a weight's index is the next m, bit 1 the next n, bit 2 the next k.
+ */
+void galv_gemm_choice_weights(int at[3], double weights[8], double m, double n,
+                              double k);
 
 /* ---- fused attention ---- */
 

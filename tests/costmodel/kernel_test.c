@@ -38,7 +38,7 @@ static galv_costmodel *model_of(const char *device)
 }
 
 /* Published products (aiconfigurator, Apache-2.0), 40 drawn at random for each device:
- * the mean error is that of the fit, 3, 4.5 and 6 %, with room for the draw. */
+ * the mean error is that of the fit, 2, 3 and 3.5 %, with room for the draw. */
 Test(costmodel_kernel, products_are_within_the_fits_error)
 {
     galv_arena *arena = galv_arena_new();
@@ -46,7 +46,7 @@ Test(costmodel_kernel, products_are_within_the_fits_error)
     open_data(&table, "gemm.csv", arena);
     static const char *const devices[] = {"a100-sxm-80gb", "h100-sxm-80gb",
                                           "b200-180gb"};
-    static const double most[] = {0.04, 0.07, 0.08};
+    static const double most[] = {0.03, 0.045, 0.05};
     for (int i = 0; i < 3; i++) {
         galv_costmodel *model = model_of(devices[i]);
         double sum = 0;
@@ -67,6 +67,37 @@ Test(costmodel_kernel, products_are_within_the_fits_error)
         cr_expect(sum / n < most[i], "%s: mean error %.3f", devices[i], sum / n);
         galv_costmodel_free(model);
     }
+    galv_arena_free(arena);
+}
+
+/* The table of what libraries choose has, of each device in it, a row for every n and k
+ * with a letter for every m, and stands for what was measured: on B300 (aiconfigurator)
+ * n, k = 4096, 2048 takes 34.3 us with 3072 rows and with 3328, and 47.4 us with 4096,
+ * which is 7 % more than the tiles of the law say. */
+Test(costmodel_kernel, what_a_library_chooses_is_measured)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_csv table;
+    char path[512];
+    snprintf(path, sizeof path, "%s/costmodel/data/gemm_choices.csv", GALV_SOURCE_DIR);
+    cr_assert(galv_csv_read_file(&table, path, arena, &err) == GALV_OK);
+    cr_expect(table.n_rows == 8 * 18 * 7, "%zu rows", table.n_rows);
+    for (size_t row = 0; row < table.n_rows; row++) {
+        const char *letters = cell(&table, row, "choices");
+        cr_expect(strlen(letters) == 35 && strspn(letters, ",\"") == 0);
+    }
+    static const struct {
+        double m, us;
+    } measured[] = {{3072, 34.3}, {3328, 34.3}, {4096, 47.4}};
+    galv_costmodel *model = model_of("b300-288gb");
+    for (size_t i = 0; i < 3; i++) {
+        galv_cost cost;
+        galv_costmodel_gemm(&cost, model, GALV_BF16, measured[i].m, 4096, 2048);
+        cr_expect(fabs(1e6 * cost.work_s / measured[i].us - 1) < 0.035, "%g: %.1f us",
+                  measured[i].m, 1e6 * cost.work_s);
+    }
+    galv_costmodel_free(model);
     galv_arena_free(arena);
 }
 
