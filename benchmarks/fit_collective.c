@@ -93,7 +93,7 @@ static void print_fit(const fit *f, const galv_device *device, const char *op,
     for (int round = 0; round < 4; round++) {
         error = descend(f, x);
     }
-    printf("%s,,%.0f,%s,%d,%.2f,%.1f,%.3f,%.3f,%.1f", device->id,
+    printf("%s,,%s,%.0f,%s,%d,%.2f,%.1f,%.3f,%.3f,%.1f", device->id, device->arch,
            1e-9 * device->scaleup_bytes_per_s, op, ranks,
            1e6 * exp(gsl_vector_get(x, ALPHA)),
            1e-9 * exp(gsl_vector_get(x, BANDWIDTH)), 1e-6 * exp(gsl_vector_get(x, MID)),

@@ -30,7 +30,7 @@ static const double tiles[][2] = {{128, 256}, {256, 128}, {128, 192}, {128, 160}
                                   {128, 128}, {256, 256}, {64, 256},  {128, 64},
                                   {64, 128},  {64, 64}};
 #define N_TILES (sizeof tiles / sizeof tiles[0])
-enum { T0, K0, FIXUP, QUANTIZATION, BANDWIDTH, DROOP, DROOP_FLOP, TILES };
+enum { T0, K0, FIXUP, QUANTIZATION, BANDWIDTH, DROOP, DROOP_FLOP, CONVERT, TILES };
 #define N_PARAMETERS (TILES + N_TILES)
 #define MOST_SOURCES 8
 
@@ -38,13 +38,14 @@ enum { T0, K0, FIXUP, QUANTIZATION, BANDWIDTH, DROOP, DROOP_FLOP, TILES };
  * no memory gives more than 0.92 of its peak. */
 static const struct {
     double least, start, most;
-} bounds[TILES] = {[T0] = {1, 3, 20},
+} bounds[TILES] = {[T0] = {1, 3, 30},
                    [K0] = {16, 130, 1000},
                    [FIXUP] = {1, 2000, 1e5},
                    [QUANTIZATION] = {0, .8, 1},
                    [BANDWIDTH] = {0.3, .85, .92},
                    [DROOP] = {0, .1, .5},
-                   [DROOP_FLOP] = {0.01, 1, 100}};
+                   [DROOP_FLOP] = {0.01, 1, 100},
+                   [CONVERT] = {0, 6, 20}};
 
 typedef struct point {
     double m, n, k, log_s, weight;
@@ -55,6 +56,7 @@ typedef struct point {
 typedef struct fit {
     const galv_device *device;
     double peak;
+    bool narrow; /* 8 bits: operands are made so first */
     point *points;
     size_t n_points;
     const char *sources[MOST_SOURCES];
@@ -83,7 +85,9 @@ static void make_law(galv_gemm_law *law, const fit *f, const gsl_vector *x)
     law->stream_bytes_per_s = law->bytes_per_s;
     law->droop = value_of(x, DROOP);
     law->droop_flop = 1e12 * value_of(x, DROOP_FLOP);
-    law->input_bytes = 2;
+    law->memory_bytes_per_s = f->device->memory_bytes_per_s;
+    law->input_bytes = f->narrow ? 1 : 2;
+    law->convert_bytes = f->narrow ? value_of(x, CONVERT) : 0;
     law->factor = 1;
     for (size_t i = 0; i < N_TILES; i++) {
         double efficiency = value_of(x, TILES + i);
@@ -325,12 +329,13 @@ static void print_row(fit *f, const gsl_vector *x, const char *precision)
     }
     find_offsets(&o, f);
     double error = print_errors(f, x, &o);
-    printf("%s,,%s,%.0f,%.0f,%.0f", f->device->id, precision, f->device->tdp_w,
-           1e-12 * f->device->peak_flop_per_s[GALV_BF16],
+    printf("%s,,%s,%s,%.0f,%.0f,%.5g", f->device->id, f->device->arch, precision,
+           f->device->tdp_w, 1e-12 * f->device->peak_flop_per_s[GALV_BF16],
            1e-12 * f->device->sustained_bf16_flop_per_s);
     for (size_t i = 0; i < N_PARAMETERS; i++) {
         double value = value_of(x, i);
-        if (i >= TILES && !(value > 0.05)) {
+        bool none = i == CONVERT && !f->narrow;
+        if (none || (i >= TILES && !(value > 0.05))) {
             printf(",");
         } else {
             printf(",%.4g", value);
@@ -369,6 +374,7 @@ int main(int argc, char **argv)
         return 2;
     }
     f.peak = f.device->peak_flop_per_s[precision];
+    f.narrow = precision >= GALV_FP8;
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
     gsl_rng_set(rng, 1);
     for (int i = 3; i < argc; i++) {

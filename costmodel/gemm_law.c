@@ -90,6 +90,10 @@ static void fitted_constants(galv_gemm_law *law, galv_law_table *t, size_t row,
     law->droop = galv_law_number(t, row, "droop", 0);
     law->droop_flop =
         1e12 * galv_positive(galv_law_number(t, row, "droop_tflop", 1), 1e-9);
+    law->convert_bytes = galv_law_number(t, row, "convert_bytes", 0);
+    if (law->convert_bytes > 0) {
+        law->input_bytes = 1;
+    }
     for (size_t column = 0; column < t->csv.n_columns; column++) {
         int rows = 0;
         int columns = 0;
@@ -107,8 +111,9 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
     double peak = galv_device_peak(device, precision);
     gemm->n_sm = galv_positive(device->n_sm, 100);
     gemm->input_bytes = precision <= GALV_TF32 ? 4 : 2;
+    gemm->memory_bytes_per_s = galv_positive(device->memory_bytes_per_s, 1e11);
     gemm->factor = law->factors[GALV_FACTOR_GEMM];
-    gemm->stream_bytes_per_s = 0.85 * galv_positive(device->memory_bytes_per_s, 1e11);
+    gemm->stream_bytes_per_s = 0.85 * gemm->memory_bytes_per_s;
     bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
     const char *word = narrow ? galv_precision_names[precision] : "bf16";
     galv_kinship best = GALV_KIN_NONE;

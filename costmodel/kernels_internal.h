@@ -60,11 +60,13 @@ typedef struct galv_gemm_law {
     double fixup_k;            /* to share a tile among SMs, in units of k; 0 = the
                                   library never does */
     double quantization;       /* q: 0 = work spreads evenly, 1 = whole waves only */
-    double bytes_per_s;        /* of memory that the kernel reaches; low where the fit
-                                  holds the conversion of inputs to 8 bits */
+    double bytes_per_s;        /* of memory that the kernel reaches */
     double stream_bytes_per_s; /* for what an fp32 output adds to a 16-bit one */
     double droop, droop_flop;  /* long kernels run slower: power */
     double input_bytes;        /* of one element of the operands */
+    double convert_bytes;      /* moved for each element of the left operand to make it
+                                  narrow, by kernels before the product; 0 = it is */
+    double memory_bytes_per_s; /* peak */
     double factor;             /* in situ over alone */
     galv_gemm_choices choices;
     int n_tiles;
