@@ -181,11 +181,11 @@ static void read_norm(bench *b, const galv_csv *t, size_t row)
     char kind[48];
     snprintf(kind, sizeof kind, "%s, forw", size);
     kernel_errors_add(&b->errors, gpu, kind, 0,
-                      galv_memory_time(&law->memory, false, 4 * elements, 1),
+                      galv_norm_time(&law->memory, false, 4 * elements),
                       1e-3 * number(t, row, "fwd_ms"));
     snprintf(kind, sizeof kind, "%s, back", size);
     kernel_errors_add(&b->errors, gpu, kind, 0,
-                      galv_memory_time(&law->memory, true, 6 * elements, 1),
+                      galv_norm_time(&law->memory, true, 6 * elements),
                       1e-3 * number(t, row, "bwd_ms"));
 }
 

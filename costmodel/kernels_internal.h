@@ -165,4 +165,18 @@ typedef struct galv_memory_law {
 double galv_memory_time(const galv_memory_law *law, bool backward, double bytes,
                         double n_kernels);
 
+/* Kernels of a fused norm: backward one makes the inputs' gradients and each block's
+ * part of the weights', one clears and one sums these up. */
+#define GALV_NORM_FORWARD_KERNELS  1
+#define GALV_NORM_BACKWARD_KERNELS 3
+
+/* Seconds of a norm's pass that moves `bytes`. */
+static inline double galv_norm_time(const galv_memory_law *law, bool backward,
+                                    double bytes)
+{
+    return galv_memory_time(law, backward, bytes,
+                            backward ? GALV_NORM_BACKWARD_KERNELS
+                                     : GALV_NORM_FORWARD_KERNELS);
+}
+
 #endif

@@ -189,21 +189,24 @@ static void grouped_linear(walk *w, double rows, double in, double out)
                   w->count * passes * 2 * rows * in * out);
 }
 
+static void moved_by(walk *w, double forward_bytes, double forward_kernels,
+                     double backward_bytes, double backward_kernels)
+{
+    const galv_memory_law *law = &w->law->memory;
+    double wide = w->share->workload->precision <= GALV_TF32 ? 2 : 1;
+    /* again: products are kept in part, the rest not at all */
+    double times = w->forward + (w->for_input && w->again > 0);
+    double time =
+        times * galv_memory_time(law, false, wide * forward_bytes, forward_kernels);
+    if (w->for_input) {
+        time += galv_memory_time(law, true, wide * backward_bytes, backward_kernels);
+    }
+    galv_cost_add(w->cost, w->count * time, law->provenance, 0);
+}
+
 static void moved(walk *w, double forward_bytes, double backward_bytes, double kernels)
 {
-    double time = 0;
-    double wide = w->share->workload->precision <= GALV_TF32 ? 2 : 1;
-    if (w->forward) {
-        time += galv_memory_time(&w->law->memory, false, wide * forward_bytes, kernels);
-    }
-    if (w->for_input) {
-        time += galv_memory_time(&w->law->memory, true, wide * backward_bytes, kernels);
-        if (w->again > 0) { /* products are kept in part, the rest not at all */
-            time +=
-                galv_memory_time(&w->law->memory, false, wide * forward_bytes, kernels);
-        }
-    }
-    galv_cost_add(w->cost, w->count * time, w->law->memory.provenance, 0);
+    moved_by(w, forward_bytes, kernels, backward_bytes, kernels);
 }
 
 /* Does every step of a formula read and write memory, most of them in fp32? */
@@ -215,11 +218,11 @@ static bool is_eager(const walk *w)
 static void norm(walk *w, double rows)
 {
     double elements = rows * w->share->group->hidden_size;
-    moved(w, 4 * elements, 8 * elements, 1);
+    moved_by(w, 4 * elements, GALV_NORM_FORWARD_KERNELS, 8 * elements,
+             GALV_NORM_BACKWARD_KERNELS);
 }
 
-/* From here on backward runs kernels again: of a chosen module, or as it does anyway.
- */
+/* From here on backward runs kernels again: of a chosen module, or anyway. */
 static void run_again(walk *w, bool chosen)
 {
     w->again = chosen ? 1 : w->again_anyway;
