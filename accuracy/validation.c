@@ -82,11 +82,8 @@ static galv_status predict_stage_times(galv_validated_case *out, galv_arena *are
 
 /* ---- one case ---- */
 
-/* The peak of a stage as the case measured it: PyTorch's allocator counts what it hands
- * out (torch_peak) or what it has of the driver (torch_reserved); nvidia-smi sees all
- * of the process; what is not known is taken for all that is needed. */
-static double stage_peak_of_kind(const galv_stage_result *stage,
-                                 const galv_kept_memory *kept, const char *memory_kind)
+double galv_peak_as_counted(const galv_stage_result *stage,
+                            const galv_kept_memory *kept, const char *memory_kind)
 {
     double needed = stage->peak_memory_bytes;
     double allocated = needed - stage->memory[GALV_MEMORY_CONTEXT];
@@ -109,7 +106,7 @@ static double peak_of_kind(const galv_result *result, const galv_costmodel *mode
     for (int32_t i = 0; i < result->n_stages; i++) {
         galv_kept_memory kept;
         galv_costmodel_kept(&kept, model, plan, i);
-        peak = fmax(peak, stage_peak_of_kind(&result->stages[i], &kept, memory_kind));
+        peak = fmax(peak, galv_peak_as_counted(&result->stages[i], &kept, memory_kind));
     }
     return peak;
 }

@@ -15,8 +15,7 @@ typedef struct galv_validated_case {
     galv_status status; /* GALV_OK: predicted; else why not: */
     char why_not[300];
     double predicted_iteration_time_s;
-    double predicted_peak_memory_bytes; /* as the case measured it: memory_kind
-                                           torch_peak leaves out the context */
+    double predicted_peak_memory_bytes; /* as the case measured it (memory_kind) */
     double error_frac; /* predicted / measured - 1; NAN when not measured */
     double memory_error_frac;
     galv_result result; /* without timeline */
@@ -34,6 +33,12 @@ typedef struct galv_validation {
     size_t n_memory;
     double memory_mape_frac;
 } galv_validation;
+
+/* The peak of a stage as somebody counts it: PyTorch's allocator what it hands out
+ * (torch_peak) or what it has of the driver (torch_reserved), nvidia-smi all that the
+ * process has (nvidia_smi); any other word: what the device must give. */
+double galv_peak_as_counted(const galv_stage_result *stage,
+                            const galv_kept_memory *kept, const char *memory_kind);
 
 /* Predicts every case on n_jobs threads; results do not depend on n_jobs. `profile` may
  * be NULL. Errors: GALV_NO_MEMORY; a case that cannot be predicted is no error, its

@@ -6,6 +6,7 @@
  * not, so they may add up to more than the iteration. What would help: the same plan
  * simulated again with one number of the cluster doubled. */
 #include "accuracy/interval.h"
+#include "accuracy/validation.h"
 #include "base/units.h"
 #include "cli/best_instead.h"
 #include "cli/config.h"
@@ -271,6 +272,20 @@ static void print_peak(const galv_cli *cli, const galv_stage_result *stage)
     galv_text_release(&line);
 }
 
+/* What PyTorch counts of it, and what nvidia-smi would show, which sees what an
+ * allocator keeps and nothing needs. */
+static void print_counted(const explaining *x, const galv_stage_result *stage)
+{
+    char allocated[32], seen[32];
+    galv_kept_memory kept;
+    galv_costmodel_kept(&kept, x->model, x->setup.plan, stage->stage);
+    galv_print(x->cli, "  %s of it handed out by the allocator; nvidia-smi shows %s\n",
+               galv_print_bytes(allocated, sizeof allocated,
+                                galv_peak_as_counted(stage, &kept, "torch_peak")),
+               galv_print_bytes(seen, sizeof seen,
+                                galv_peak_as_counted(stage, &kept, "nvidia_smi")));
+}
+
 static void print_memory_verdict(const explaining *x)
 {
     char peak[32], limit[32], part[32];
@@ -292,6 +307,7 @@ static void print_memory_verdict(const explaining *x)
                galv_memory_use_names[most],
                galv_print_bytes(part, sizeof part, worst->memory[most]));
     print_peak(x->cli, worst);
+    print_counted(x, worst);
     if (!r->fits) {
         galv_variants_print_fitting(&x->variants, x->cli, r);
     }
