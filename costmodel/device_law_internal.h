@@ -41,8 +41,10 @@
     X(STEP_TRANSIENT, "step_transient") /* of the step, over the software's usual */   \
     X(LOSS_TRANSIENT, "loss_transient") /* of the loss: logits beside those kept */    \
     X(BLOCKED,                                                                         \
-      "blocked_launch") /* host's time where each launch waits for its kernel,         \
-                           which adds waking up after it, over the usual */            \
+      "blocked_launch")       /* host's time where each launch waits for its kernel,   \
+                                 which adds waking up after it, over the usual */      \
+    X(RING, "ring_step_work") /* of a step of masked ring attention on more than       \
+                                 two ranks, over what balance leaves of it */          \
     X(PACE_EXPONENT, "pace_exponent") /* of host and device in turns (host.c) */       \
     X(ROWS_OF_8, "rows_of_8_bytes")   /* time of a product whose rows are whole */     \
     X(ROWS_OF_4, "rows_of_4_bytes")   /* units of as many bytes only, over that */     \

@@ -288,14 +288,14 @@ static void unfused_core(walk *w, double seq_q, double seq_kv, bool again)
 /* Work of a step of ring attention after the first, over what the first does, which is
  * causal. Balanced, each rank has an early and a late part of the sequence, and a step
  * leaves out the half that it must not see: 1. PyTorch's ring does so between two
- * ranks. From four on its steps take what whole squares take: at 32k tokens a rank of
- * Llama-3 8B, 7.3 s each over all layers (59.8 s on 8 ranks less 30.6 s on 4, over 4)
- * where the step of two ranks takes 4.5 (12.9 s on 2 less 8.4 s on 1), and a whole
- * square at FlashAttention-2's 0.35 of peak takes 7.3. Twice the work at 1.2 times the
- * speed, for it has no mask. Source: torchtitan, llama3_h100_202412. */
-static double step_work(const galv_layer_share *s, bool masked)
+ * ranks. From four on its steps take what whole squares take (factor ring_step_work):
+ * 7.3 s each over the layers of Llama-3 8B at 32k tokens a rank, where the step of two
+ * ranks takes 4.5 and a whole square at FlashAttention-2's 0.35 of peak 7.3; twice the
+ * work at 1.2 times the speed, for it has no mask. Source: torchtitan,
+ * llama3_h100_202412. */
+static double step_work(const walk *w, bool masked)
 {
-    return masked && is_pytorch(s) && s->cp > 2 ? 1.63 : 1;
+    return masked && w->share->cp > 2 ? w->law->factors[GALV_FACTOR_RING] : 1;
 }
 
 /* Seconds of one pass over the core, forward or backward: under context parallelism one
@@ -313,7 +313,7 @@ static double fused_pass(const walk *w, bool backward, double seq_q, double seq_
     double time = galv_attention_time(law, backward, masked, flop, piece, s->qk_dim);
     *done += flop;
     if (s->cp > 1) {
-        double step = step_work(s, masked) * flop;
+        double step = step_work(w, masked) * flop;
         /* half of the queries or half of the keys: rows of three quarters in the mean
          */
         double rows = masked ? 0.75 * piece : piece;
