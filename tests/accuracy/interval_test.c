@@ -141,6 +141,41 @@ Test(sim_interval, peaks_have_an_interval_of_their_own)
     galv_arena_free(arena);
 }
 
+/* A peak is held against peaks that were measured alike: an allocator's, which are all
+ * met, say nothing of what nvidia-smi sees, and the other way round; a table that does
+ * not tell speaks for both. */
+Test(sim_interval, peaks_are_held_against_peaks_measured_alike)
+{
+    static const char rows[] =
+        "case_id,source,family,software,generation,precision,zero,recompute,"
+        "measured_over_predicted,memory_kind,memory_measured_over_predicted\n"
+        "a,s,gpt,megatron,Hopper,16-bit,1,none,,torch_peak,1\n"
+        "b,s,gpt,megatron,Hopper,16-bit,1,none,,torch_reserved,1\n"
+        "c,s,gpt,megatron,Hopper,16-bit,1,none,,torch_peak,1\n"
+        "d,t,gpt,megatron,Hopper,16-bit,1,none,,nvidia_smi,1.1\n"
+        "e,t,gpt,megatron,Hopper,16-bit,1,none,,nvidia_smi,1.1\n"
+        "f,t,gpt,megatron,Hopper,16-bit,1,none,,unknown,1.1\n";
+    static const struct {
+        const char *memory_kind;
+        size_t n_runs;
+        double low; /* of the interval's upper end */
+    } wanted[] = {{"torch_peak", 3, 0}, {"nvidia_smi", 3, 0.1}, {"", 6, 0.05}};
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_residuals residuals;
+    cr_assert_eq(read(&residuals, rows, arena, &err), GALV_OK, "%s", err.message);
+    galv_run_kind kind = kind_of("megatron");
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        galv_interval interval;
+        galv_memory_interval_find(&interval, &residuals, &kind, wanted[i].memory_kind,
+                                  NULL);
+        cr_expect_eq(interval.n_runs, wanted[i].n_runs, "%s", wanted[i].memory_kind);
+        cr_expect_geq(interval.high_frac, wanted[i].low, "%s", wanted[i].memory_kind);
+        cr_expect(i > 0 || interval.high_frac < 1e-9);
+    }
+    galv_arena_free(arena);
+}
+
 Test(sim_interval, without_like_runs_it_says_so)
 {
     galv_arena *arena = galv_arena_new();
