@@ -26,6 +26,7 @@ struct galv_adapter {
     int64_t pause, n_since; /* steps to wait with a question, and since the last */
     double before_s; /* of a step of the plan before, while the new one is on trial */
     double restart_s;
+    const char *profile; /* NULL = none */
     bool plans;
     galv_planner *planner; /* on rank 0 */
     bool temporary;
@@ -33,8 +34,8 @@ struct galv_adapter {
 };
 
 galv_status galv_adapter_new(galv_adapter **adapter, double predicted_s,
-                             double restart_s, const char *folder, galv_world *world,
-                             galv_err *err)
+                             double restart_s, const char *folder, const char *profile,
+                             galv_world *world, galv_err *err)
 {
     galv_adapter *a = calloc(1, sizeof *a);
     if (a == NULL) {
@@ -42,6 +43,7 @@ galv_status galv_adapter_new(galv_adapter **adapter, double predicted_s,
     }
     galv_observer_start(&a->observer, predicted_s);
     a->restart_s = restart_s;
+    a->profile = profile;
     a->n_since = 1;
     a->temporary = folder == NULL && galv_world_rank(world) == 0;
     if (a->temporary) {
@@ -135,8 +137,8 @@ static galv_status ask(galv_adapter *a, galv_running *r, galv_text *note, galv_e
                                 galv_observer_median_s(&a->observer)),
             galv_print_duration(expected, sizeof expected, a->observer.expected_s));
         if (write_question(a, r, &timeline, &trouble) != GALV_OK ||
-            galv_planner_start(&a->planner, a->folder, a->restart_s, &trouble) !=
-                GALV_OK) {
+            galv_planner_start(&a->planner, a->folder, a->profile, a->restart_s,
+                               &trouble) != GALV_OK) {
             tell_trouble(note, "the plan stays", &trouble);
         }
     }

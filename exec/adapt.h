@@ -11,11 +11,12 @@ typedef struct galv_adapter galv_adapter;
 
 /* `predicted_s` of a step, 0 = what the first steady steps take; `restart_s`: what a
  * change costs besides moving the state (as long as the trainer took to be made).
- * `folder`: for the files of the planner, NULL = a temporary one. Freed by
+ * `folder`: for the files of the planner, NULL = a temporary one. `profile`: what it
+ * plans by, NULL = what is built in; kept by the caller. Freed by
  * galv_adapter_free (NULL is allowed). Errors: GALV_NO_MEMORY, GALV_IO. */
 galv_status galv_adapter_new(galv_adapter **adapter, double predicted_s,
-                             double restart_s, const char *folder, galv_world *world,
-                             galv_err *err);
+                             double restart_s, const char *folder, const char *profile,
+                             galv_world *world, galv_err *err);
 void galv_adapter_free(galv_adapter *adapter);
 
 /* After every step: what it took, and how many steps are left. Collective. On rank 0

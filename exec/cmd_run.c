@@ -208,6 +208,10 @@ static galv_status take_step(run *r, galv_err *err)
         r->running.slow_factor = r->options.slow_factor;
         galv_trainer_worker(r->running.trainer)->slow_factor = r->options.slow_factor;
     }
+    if (r->options.slow_link_from == r->first_step + r->n_results + 1) {
+        galv_host_slow_link(r->backend, r->options.slow_link[0],
+                            r->options.slow_link[1], r->options.slow_bytes_per_s);
+    }
     galv_step_result *result = &r->results[r->n_results];
     galv_status status = galv_trainer_step(r->running.trainer, result, err);
     if (status == GALV_OK && r->options.out != NULL) {
@@ -437,13 +441,39 @@ static galv_status begin(run *r, galv_next_plan *plan, galv_err *err)
     }
     if (status == GALV_OK && o->adapts) {
         galv_adapter_new(&r->adapter, o->predicted_s, now_s() - began_s, o->out,
-                         r->world, err);
+                         o->profile, r->world, err);
         status = galv_world_agree(r->world, err);
     }
     if (status == GALV_OK && prints(r)) {
         print_begin(r, resumes ? checkpoint.path : NULL);
     }
     return status;
+}
+
+/* What is slowed down for tries: is it there? */
+static void check_tries(const run *r, galv_err *err)
+{
+    const galv_run_options *o = &r->options;
+    int32_t last = galv_world_size(r->world) - 1;
+    bool slowed = o->slow_rank >= 0 || o->slow_link[0] >= 0;
+    if (r->backend != NULL && slowed && strcmp(r->backend->name, "host") != 0) {
+        galv_fail(err, GALV_USAGE,
+                  "--slow-rank and --slow-link work on the host backend alone");
+    }
+    if (o->slow_rank > last) {
+        galv_fail(err, GALV_USAGE, "--slow-rank %d: the ranks of this run are 0 to %d",
+                  (int)o->slow_rank, (int)last);
+    }
+    if (o->slow_link[0] > last || o->slow_link[1] > last) {
+        galv_fail(err, GALV_USAGE,
+                  "--slow-link %d-%d: the ranks of this run are 0 to %d",
+                  (int)o->slow_link[0], (int)o->slow_link[1], (int)last);
+    }
+    if (r->backend != NULL && o->slow_link[0] >= 0 && o->slow_link_from == 0 &&
+        err->status == GALV_OK) {
+        galv_host_slow_link(r->backend, o->slow_link[0], o->slow_link[1],
+                            o->slow_bytes_per_s);
+    }
 }
 
 static galv_status run_all(run *r, galv_err *err)
@@ -467,15 +497,7 @@ static galv_status run_all(run *r, galv_err *err)
     }
     if (status == GALV_OK) {
         make_backend(r, err);
-        if (r->backend != NULL && r->options.slow_rank >= 0 &&
-            strcmp(r->backend->name, "host") != 0) {
-            galv_fail(err, GALV_USAGE, "--slow-rank works on the host backend alone");
-        }
-        if (r->options.slow_rank >= galv_world_size(r->world)) {
-            galv_fail(err, GALV_USAGE,
-                      "--slow-rank %d: the ranks of this run are 0 to %d",
-                      (int)r->options.slow_rank, (int)galv_world_size(r->world) - 1);
-        }
+        check_tries(r, err);
         status = galv_world_agree(r->world, err);
     }
     if (status == GALV_OK && galv_world_rank(r->world) == 0 &&

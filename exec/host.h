@@ -19,4 +19,9 @@
 galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
                                   galv_err *err);
 
+/* For tries: from now on, what goes between these two ranks goes at no more than
+ * `bytes_per_s`, each way by itself. Of other ranks' backends it changes nothing. */
+void galv_host_slow_link(galv_backend *backend, int32_t rank, int32_t other,
+                         double bytes_per_s);
+
 #endif

@@ -139,6 +139,16 @@ static galv_status share_memory(size_t *share, galv_world *world, galv_err *err)
     return status;
 }
 
+void galv_host_slow_link(galv_backend *backend, int32_t rank, int32_t other,
+                         double bytes_per_s)
+{
+    host *h = (host *)backend;
+    if (rank == backend->rank || other == backend->rank) {
+        h->slow_peer = rank == backend->rank ? other : rank;
+        h->slow_bytes_per_s = bytes_per_s;
+    }
+}
+
 galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
                                   galv_err *err)
 {
@@ -171,6 +181,7 @@ galv_status galv_host_backend_new(galv_backend **backend, galv_world *world,
     galv_host_fill_attention(b);
     galv_host_fill_loss(b);
     galv_host_fill_moe(b);
+    h->slow_peer = -1;
     h->start_s = galv_host_now_s();
     *backend = b;
     return share_memory(&b->device_bytes, world, err);

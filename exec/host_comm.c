@@ -18,6 +18,7 @@
 
 struct galv_comm {
     int32_t n_ranks, index; /* this rank's place */
+    int32_t *ranks;         /* [n_ranks] of the world */
     galv_channel *channel;  /* NULL for one rank */
     int64_t n_collectives;
     int64_t *n_sent, *n_received; /* messages queued, by rank */
@@ -46,6 +47,7 @@ static void comm_free(galv_backend *b, galv_comm *comm)
         h->mail->close(h->mail, comm->channel);
     }
     free(comm->n_sent);
+    free(comm->ranks);
     free(comm);
 }
 
@@ -66,17 +68,21 @@ static galv_comm *comm_new(galv_backend *b, const int32_t *ranks, int32_t n_rank
     }
     galv_comm *comm = calloc(1, sizeof *comm);
     int64_t *counts = calloc(2 * (size_t)(n_ranks > 0 ? n_ranks : 1), sizeof *counts);
-    if (comm == NULL || counts == NULL) {
+    int32_t *copy = calloc((size_t)(n_ranks > 0 ? n_ranks : 1), sizeof *copy);
+    if (comm == NULL || counts == NULL || copy == NULL) {
         free(comm);
         free(counts);
+        free(copy);
         galv_host_fail(h, GALV_NO_MEMORY, "out of memory");
         return NULL;
     }
     *comm = (galv_comm){.n_ranks = n_ranks,
                         .index = -1,
+                        .ranks = copy,
                         .n_sent = counts,
                         .n_received = counts + n_ranks};
     for (int32_t i = 0; i < n_ranks; i++) {
+        copy[i] = ranks[i];
         if (ranks[i] == b->rank) {
             comm->index = i;
         }
@@ -111,11 +117,25 @@ static bool more_letters(host *h, host_item *item)
     return true;
 }
 
+/* What goes over the slow link goes there one after another, each way by itself. */
+static void take_time(host *h, host_item *item, int32_t peer, bool out, size_t n)
+{
+    if (item->comm->ranks[peer] == h->slow_peer && n > 0) {
+        double *until_s = &h->slow_until_s[out ? 0 : 1];
+        double now_s = galv_host_now_s();
+        double begin_s = *until_s > now_s ? *until_s : now_s;
+        *until_s = begin_s + (double)(n * HOST_VALUE_BYTES) / h->slow_bytes_per_s;
+        item->not_before_s =
+            *until_s > item->not_before_s ? *until_s : item->not_before_s;
+    }
+}
+
 /* Posts the send (from != NULL) or the receive of n values to or from a rank. */
 static void post(host *h, host_item *item, int32_t peer, const char *from, char *to,
                  size_t n)
 {
     galv_channel *channel = item->comm->channel;
+    take_time(h, item, peer, from != NULL, n);
     while (n > 0 && h->err.status == GALV_OK && more_letters(h, item)) {
         size_t now = n < most_values ? n : most_values;
         galv_letter *letter = &item->letters[item->n_letters];

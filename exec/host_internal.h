@@ -37,8 +37,9 @@ struct host_item {
     size_t n; /* values, of every block of in and out */
     galv_element type;
     galv_reduction reduction;
-    int64_t *begins; /* all_to_all: send_begin, then recv_begin; owned */
-    char *work;      /* blocks of the others; owned */
+    double not_before_s; /* a slow link is at it until then */
+    int64_t *begins;     /* all_to_all: send_begin, then recv_begin; owned */
+    char *work;          /* blocks of the others; owned */
     galv_letter *letters;
     int n_letters, n_allocated;
 };
@@ -60,8 +61,11 @@ struct host {
     galv_backend base; /* first: a galv_backend of this kind is a host */
     galv_err err;      /* the first error */
     galv_world *world; /* not owned */
-    galv_mail *mail;   /* NULL when alone */
-    int n_tags;        /* tags of one kind that a communicator may use */
+    int32_t slow_peer; /* over a slow link; -1 = none */
+    double slow_bytes_per_s;
+    double slow_until_s[2]; /* out, in: busy with what was posted */
+    galv_mail *mail;        /* NULL when alone */
+    int n_tags;             /* tags of one kind that a communicator may use */
     host_stream streams[GALV_N_STREAMS];
     size_t n_waiting; /* items in all streams */
     host_item *spare; /* items to use again */

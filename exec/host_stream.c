@@ -133,9 +133,11 @@ static void communicate(host *h, host_item *item)
             galv_host_fail(h, GALV_IO, "communication failed: a rank has gone?");
             return;
         }
-        if (!complete) {
+        if (!complete ||
+            (item->not_before_s > 0 && galv_host_now_s() < item->not_before_s)) {
             return;
         }
+        item->not_before_s = 0;
         item->n_letters = 0;
         item->phase++;
         if (item->step(h, item)) {

@@ -49,7 +49,7 @@ static void find_program(char *path, size_t size)
 }
 
 galv_status galv_planner_start(galv_planner **planner, const char *folder,
-                               double restart_s, galv_err *err)
+                               const char *profile, double restart_s, galv_err *err)
 {
     char program[1100], plan[1100], timeline[1100], target[1100], out[1100], say[1100];
     char restart[32];
@@ -66,10 +66,14 @@ galv_status galv_planner_start(galv_planner **planner, const char *folder,
     snprintf(out, sizeof out, "%s/advice.json", folder);
     snprintf(say, sizeof say, "%s/planner.log", folder);
     snprintf(restart, sizeof restart, "%.6fs", restart_s);
-    const char *arguments[] = {program,  "plan",           plan,      "--observed",
-                               timeline, "--json",         "--quiet", "-o",
-                               target,   "--restart-time", restart,   "--jobs",
-                               "1",      "--time-limit",   "60s",     NULL};
+    const char *arguments[] = {
+        program,  "plan",    plan, "--observed",   timeline,
+        "--json", "--quiet", "-o", target,         "--restart-time",
+        restart,  "--jobs",  "1",  "--time-limit", "60s",
+        NULL,     NULL,      NULL};
+    size_t n = sizeof arguments / sizeof arguments[0];
+    arguments[n - 3] = profile != NULL ? "--profile" : NULL;
+    arguments[n - 2] = profile;
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);

@@ -15,12 +15,12 @@ typedef struct galv_advice {
     char plan_path[1100]; /* of the plan advised */
 } galv_advice;
 
-/* Starts `galvatron-sim plan FOLDER/plan.json --observed FOLDER/timeline.csv`; which
- * galvatron-sim: $GALVATRON_SIM, else the one beside this program, else in PATH.
- * `restart_s`: what a change costs besides moving the state. Errors: GALV_UNAVAILABLE
- * (not found), GALV_IO. */
+/* Starts `galvatron-sim plan FOLDER/plan.json --observed FOLDER/timeline.csv`,
+ * with `--profile PROFILE` where that is not NULL. Which galvatron-sim: $GALVATRON_SIM,
+ * else the one beside this program, else in PATH. `restart_s`: what a change costs
+ * besides moving the state. Errors: GALV_UNAVAILABLE (not found), GALV_IO. */
 galv_status galv_planner_start(galv_planner **planner, const char *folder,
-                               double restart_s, galv_err *err);
+                               const char *profile, double restart_s, galv_err *err);
 /* True when it has ended: with an advice, or an error (GALV_UNAVAILABLE with what it
  * said). */
 bool galv_planner_ended(galv_planner *planner, galv_advice *advice, galv_err *err);

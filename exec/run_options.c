@@ -4,6 +4,7 @@
 
 #include "base/units.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *const galv_run_help =
@@ -44,11 +45,17 @@ const char *const galv_run_help =
     "                      for at $GALVATRON_SIM, beside this program, in PATH\n"
     "  --predicted TIME    of a step, by the plan's simulation (for example 120ms);\n"
     "                      without it the first steady steps are what is expected\n"
+    "  --profile FILE|DIR  measured numbers for galvatron-sim to plan by, as profile\n"
+    "                      wrote them\n"
     "  --switch-to PLAN2.json --switch-at STEP\n"
-    "                      change to another plan after that step, in memory\n"
+    "                      change to another plan after that step, in memory; it may\n"
+    "                      be for sequences of another length\n"
     "  --slow-rank R=F[@STEP]\n"
     "                      for tries: rank R computes F times as slowly, from that\n"
     "                      step on (host backend)\n"
+    "  --slow-link A-B=BW[@STEP]\n"
+    "                      for tries: data between ranks A and B goes at no more\n"
+    "                      than BW (10MB/s) each way (host backend)\n"
     "\n"
     "  --json              print one JSON document at the end\n"
     "  -q, --quiet         print nothing but errors\n"
@@ -64,37 +71,73 @@ static galv_status read_float(float *value, const char *text, galv_err *err)
     return status;
 }
 
+/* Cuts "WHO=HOW[@STEP]" into who, how and the step (0 = the first). */
+static galv_status cut_trial(char who[32], char how[32], int64_t *from,
+                             const char *value, galv_err *err)
+{
+    const char *sign = strchr(value, '=');
+    const char *at = sign != NULL ? strchr(sign, '@') : NULL;
+    size_t n_who = sign != NULL ? (size_t)(sign - value) : 0;
+    size_t n_how = at != NULL     ? (size_t)(at - sign - 1)
+                   : sign != NULL ? strlen(sign + 1)
+                                  : 0;
+    if (n_who == 0 || n_who >= 32 || n_how == 0 || n_how >= 32) {
+        return GALV_USAGE;
+    }
+    snprintf(who, 32, "%.*s", (int)n_who, value);
+    snprintf(how, 32, "%.*s", (int)n_how, sign + 1);
+    return at != NULL ? galv_parse_count(from, at + 1, 1, 1000000000, err) : GALV_OK;
+}
+
 /* "R=F" or "R=F@STEP" */
 static galv_status read_slow_rank(galv_run_options *o, const char *value, galv_err *err)
 {
-    char rank[16];
+    char rank[32];
+    char factor[32];
     int64_t number = 0;
-    const char *sign = strchr(value, '=');
-    size_t n = sign != NULL ? (size_t)(sign - value) : 0;
-    if (n == 0 || n >= sizeof rank) {
+    galv_status status = cut_trial(rank, factor, &o->slow_from, value, err);
+    if (status != GALV_OK) {
         return galv_fail(err, GALV_USAGE, "--slow-rank wants RANK=FACTOR, not '%s'",
                          value);
     }
-    memcpy(rank, value, n);
-    rank[n] = '\0';
-    galv_status status = galv_parse_count(&number, rank, 0, INT32_MAX, err);
-    const char *factor_text = sign + 1;
-    const char *from = strchr(factor_text, '@');
-    char factor[16] = "";
-    if (from != NULL && (size_t)(from - factor_text) < sizeof factor) {
-        memcpy(factor, factor_text, (size_t)(from - factor_text));
-        factor_text = factor;
-        if (status == GALV_OK) {
-            status = galv_parse_count(&o->slow_from, from + 1, 1, 1000000000, err);
-        }
-    }
+    status = galv_parse_count(&number, rank, 0, INT32_MAX, err);
     if (status == GALV_OK) {
-        status = galv_parse_number(&o->slow_factor, factor_text, err);
+        status = galv_parse_number(&o->slow_factor, factor, err);
     }
     if (status == GALV_OK && (o->slow_factor < 1 || o->slow_factor > 1000)) {
         status = galv_fail(err, GALV_USAGE, "a slow rank is 1 to 1000 times as slow");
     }
     o->slow_rank = (int32_t)number;
+    return status;
+}
+
+/* "A-B=RATE" or "A-B=RATE@STEP" */
+static galv_status read_slow_link(galv_run_options *o, const char *value, galv_err *err)
+{
+    char ranks[32];
+    char rate[32];
+    int64_t ends[2] = {0, 0};
+    galv_status status = cut_trial(ranks, rate, &o->slow_link_from, value, err);
+    char *dash = status == GALV_OK ? strchr(ranks, '-') : NULL;
+    if (dash == NULL) {
+        return galv_fail(err, GALV_USAGE,
+                         "--slow-link wants RANK-RANK=BANDWIDTH, not '%s'", value);
+    }
+    *dash = '\0';
+    status = galv_parse_count(&ends[0], ranks, 0, INT32_MAX, err);
+    if (status == GALV_OK) {
+        status = galv_parse_count(&ends[1], dash + 1, 0, INT32_MAX, err);
+    }
+    if (status == GALV_OK) {
+        status = galv_parse_bandwidth(&o->slow_bytes_per_s, rate, err);
+    }
+    if (status == GALV_OK && (!(o->slow_bytes_per_s > 0) || ends[0] == ends[1])) {
+        status = galv_fail(err, GALV_USAGE,
+                           "a slow link has two ends and carries "
+                           "something");
+    }
+    o->slow_link[0] = (int32_t)ends[0];
+    o->slow_link[1] = (int32_t)ends[1];
     return status;
 }
 
@@ -110,6 +153,10 @@ static galv_status read_adapting(galv_run_options *o, const char *name,
         status = galv_parse_duration(&o->predicted_s, value, err);
     } else if (strcmp(name, "--slow-rank") == 0) {
         status = read_slow_rank(o, value, err);
+    } else if (strcmp(name, "--slow-link") == 0) {
+        status = read_slow_link(o, value, err);
+    } else if (strcmp(name, "--profile") == 0) {
+        o->profile = value;
     } else {
         status = galv_fail(err, GALV_USAGE, "unknown option '%s'", name);
         galv_hint(err, "options: galvatron-exec run --help");

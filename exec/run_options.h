@@ -23,13 +23,17 @@ typedef struct galv_run_options {
     double predicted_s; /* 0 = not told */
     int32_t slow_rank;  /* -1 = none */
     double slow_factor;
-    int64_t slow_from; /* step from which on; 0 = the first */
+    int64_t slow_from;    /* step from which on; 0 = the first */
+    int32_t slow_link[2]; /* ranks; the first -1 = none */
+    double slow_bytes_per_s;
+    int64_t slow_link_from;
+    const char *profile; /* for the planner; NULL = none */
 } galv_run_options;
 
 #define GALV_RUN_OPTIONS_INIT                                               \
     {                                                                       \
         .steps = 10, .trainer = GALV_TRAINER_OPTIONS_INIT, .slow_rank = -1, \
-        .checkpoint_keep = 3                                                \
+        .slow_link = {-1, -1}, .checkpoint_keep = 3                         \
     }
 
 extern const char *const galv_run_help;

@@ -93,12 +93,6 @@ static bool same_model(const galv_model *a, const galv_model *b)
     return same;
 }
 
-static int32_t seq_length_of(const galv_job *job)
-{
-    return job->workload.seq_length > 0 ? job->workload.seq_length
-                                        : job->model.seq_length;
-}
-
 galv_status galv_next_plan_check(const galv_next_plan *next, const galv_running *r,
                                  galv_err *err)
 {
@@ -111,11 +105,6 @@ galv_status galv_next_plan_check(const galv_next_plan *next, const galv_running 
                          "the other plan has a global batch of %lld, this one of %lld",
                          (long long)next->plan->global_batch_size,
                          (long long)r->plan->global_batch_size);
-    }
-    if (seq_length_of(r->job) != seq_length_of(next->job)) {
-        return galv_fail(err, GALV_USAGE,
-                         "the other plan has sequences of %d tokens, this one of %d",
-                         (int)seq_length_of(next->job), (int)seq_length_of(r->job));
     }
     return GALV_OK;
 }
@@ -157,9 +146,10 @@ void galv_running_end(galv_running *running)
 
 /* ---- a change ---- */
 
-/* The trainer of the running's plan, with a state that another trainer had. */
+/* The trainer of the running's plan, with a state that another trainer had. Of samples
+ * of another length it goes on with the first that was not seen at all. */
 static galv_status revive(galv_running *r, const galv_state *from, int64_t step,
-                          int64_t first_sample, galv_err *err)
+                          int64_t n_tokens, galv_err *err)
 {
     galv_state *to = NULL;
     if (make_trainer(r, err) != GALV_OK) {
@@ -174,7 +164,7 @@ static galv_status revive(galv_running *r, const galv_state *from, int64_t step,
     }
     galv_state_free(to);
     w->adamw.step = step;
-    w->first_sample = first_sample;
+    w->first_sample = (n_tokens + w->batch.seq_length - 1) / w->batch.seq_length;
     return err->status;
 }
 
@@ -204,13 +194,13 @@ galv_status galv_running_change(galv_running *running, galv_next_plan *next,
     }
     const galv_worker *w = galv_trainer_worker(r->trainer);
     int64_t step = w->adamw.step;
-    int64_t first_sample = w->first_sample;
+    int64_t n_tokens = w->first_sample * w->batch.seq_length;
     galv_next_plan old = {r->arena, r->job, r->plan};
     galv_trainer_free(r->trainer);
     r->trainer = NULL;
     take_plan(r, next);
     galv_err trouble = GALV_ERR_INIT;
-    revive(r, state, step, first_sample, &trouble);
+    revive(r, state, step, n_tokens, &trouble);
     if (trouble.status != GALV_OK) {
         galv_err broken = GALV_ERR_INIT;
         *refused =
@@ -220,7 +210,7 @@ galv_status galv_running_change(galv_running *running, galv_next_plan *next,
             take_plan(r, &old);
             galv_next_plan_release(&failed);
             *why = trouble;
-            revive(r, state, step, first_sample, err);
+            revive(r, state, step, n_tokens, err);
         } else {
             *err = trouble;
         }

@@ -34,8 +34,8 @@ typedef struct galv_next_plan {
 galv_status galv_next_plan_read(galv_next_plan *next, galv_world *world,
                                 const char *path, galv_err *err);
 void galv_next_plan_release(galv_next_plan *next);
-/* Is it the same training by another plan? Errors: GALV_USAGE (another model, global
- * batch or sequence length). */
+/* Is it the same training by another plan, perhaps with sequences of another length?
+ * Errors: GALV_USAGE (another model or global batch). */
 galv_status galv_next_plan_check(const galv_next_plan *next,
                                  const galv_running *running, galv_err *err);
 
@@ -47,8 +47,8 @@ void galv_running_end(galv_running *running);
 
 /* Changes to another plan, which it takes. Collective. `refused`: it was found that the
  * plan cannot be run, and the old one goes on (the status is GALV_OK and the reason is
- * in `why`). Errors: GALV_USAGE (another model, batch or sequence length: that would be
- * another training; the old plan goes on), others that end the run. */
+ * in `why`). Errors: GALV_USAGE (another model or batch: that would be another training;
+ * the old plan goes on), others that end the run. */
 galv_status galv_running_change(galv_running *running, galv_next_plan *next,
                                 bool *refused, galv_err *why, galv_err *err);
 

@@ -160,3 +160,24 @@ Test(exec_checkpoint, a_damaged_file_is_named_with_what_to_resume_instead,
     cr_expect_eq(run_exec(1, "%s/checkpoint-2 --seed 5", resume), 2);
     cr_expect(run_said("the checkpoint was trained with seed 1: leave out --seed"));
 }
+
+/* A change in memory to longer sequences is what a checkpoint and a resume are. */
+Test(exec_checkpoint, a_plan_for_longer_sequences_goes_on_with_tokens_not_seen,
+     .timeout = 120)
+{
+    run_write_plan("short", "llama", "dp2");
+    run_write_plan("tp", "llama", "tp2");
+    cr_assert_eq(run_shell("sed '/\"workload\"/,$s/\"seq_length\": 16/\"seq_length\": "
+                           "24/' tp.json >long.json && ! cmp -s tp.json long.json"),
+                 0);
+    cr_assert_eq(run_exec(2, "short.json -q --steps 3 --checkpoint-dir ck"), 0);
+    cr_assert_eq(run_exec(2, "long.json -q --steps 6 --resume ck -o resumed"), 0);
+    cr_assert_eq(run_exec(2, "short.json -q --steps 6 --switch-to long.json "
+                             "--switch-at 3 -o changed"),
+                 0);
+    losses resumed = run_losses("resumed");
+    losses changed = run_losses("changed");
+    cr_expect_eq(changed.n, 6);
+    cr_expect_eq(resumed.first, 4);
+    cr_expect(run_same_losses(&changed, &resumed, TOLERANCE));
+}

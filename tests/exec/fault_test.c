@@ -234,3 +234,24 @@ Test(exec_fault, a_killed_rank_ends_the_others_without_mpirun_too, .timeout = 12
     cr_expect(run_said("rank 2 has gone; rank 0 ends too"));
     cr_expect(run_said("with the same command and --resume ck"));
 }
+
+/* ---- what is slowed down for tries ---- */
+
+/* A step of dp2 passes all gradients, some 150 KB, over the link and back. */
+Test(exec_fault, a_slow_link_takes_the_time_of_its_bytes, .timeout = 120)
+{
+    run_write_plan("plan", "llama", "dp2");
+    cr_assert_eq(run_exec(2, "plan.json --steps 6 --slow-link 1-0=1MB/s@4 -o out2"), 0);
+    cr_expect_eq(run_shell("awk -F, 'NR > 1 && NR < 5 { if ($4 > fast) fast = $4 } "
+                           "NR > 5 { n += $4 > 0.1 } END { exit !(n == 2) }' "
+                           "out2/losses.csv"),
+                 0);
+    cr_assert_eq(run_exec(2, "plan.json --steps 6 -o out1"), 0);
+    cr_expect_eq(run_shell("for f in out1 out2; do cut -d, -f1-3 $f/losses.csv >$f.csv;"
+                           " done; cmp out1.csv out2.csv"),
+                 0);
+    cr_expect_eq(run_exec(2, "plan.json -q --slow-link 0-2=1MB/s"), 2);
+    cr_expect(run_said("--slow-link 0-2: the ranks of this run are 0 to 1"));
+    cr_expect_eq(run_exec(2, "plan.json -q --slow-link 0=1MB/s"), 2);
+    cr_expect(run_said("--slow-link wants RANK-RANK=BANDWIDTH, not '0=1MB/s'"));
+}
