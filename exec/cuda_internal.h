@@ -59,7 +59,7 @@ typedef struct galv_cuda {
     cuda_stamp *stamps;
     size_t n_stamps, n_stamps_made, n_stamps_allocated;
     cudaEvent_t start;
-    struct cuda_links *links; /* cuda_comm.cu */
+    struct cuda_links *links; /* cuda_links.cuh */
     struct cuda_gemms *gemms; /* cuda_gemm.cu */
     struct cuda_dnn *dnn;     /* cuda_dnn.cu; NULL where cuDNN is not used */
 } galv_cuda;
@@ -103,7 +103,7 @@ static inline size_t galv_cuda_bytes(galv_element type)
     return type == GALV_ELEMENT ? sizeof(bf16) : 4;
 }
 
-/* ---- cuda_comm.cu ---- */
+/* ---- cuda_links.cu, cuda_messages.cu ---- */
 bool galv_cuda_links_new(galv_cuda *c);
 void galv_cuda_links_free(galv_cuda *c);
 /* The stream comes after the messages that were queued in it. */
