@@ -27,6 +27,39 @@ __device__ static inline void put_value(bf16 *to, float x)
     *to = __float2bfloat16(x);
 }
 
+/* N values that lie together and are read or written at once: 16 bytes for the widest
+ * access that a thread has. Kernels are made for packs (PACK_16, or PACK_32 where
+ * values of 4 bytes are among them) and for single values, N = 1, which any address
+ * will do. */
+enum { PACK_16 = 8, PACK_32 = 4 };
+
+template <typename T, int N> struct alignas(N * sizeof(T)) cuda_pack {
+    T of[N];
+};
+
+template <int N, typename T>
+__device__ static inline cuda_pack<T, N> take_pack(const T *from)
+{
+    return *(const cuda_pack<T, N> *)from;
+}
+
+template <int N, typename T>
+__device__ static inline void put_pack(T *to, const cuda_pack<T, N> &values)
+{
+    *(cuda_pack<T, N> *)to = values;
+}
+
+/* Whether n values (of a row, or in all) are whole packs, and all of these begin where
+ * 16 bytes may; NULL does. */
+static inline bool galv_cuda_packs(size_t n, int pack, const void *a,
+                                   const void *b = nullptr, const void *c = nullptr,
+                                   const void *d = nullptr, const void *e = nullptr)
+{
+    uintptr_t bits =
+        (uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)d | (uintptr_t)e;
+    return n % (size_t)pack == 0 && bits % 16 == 0;
+}
+
 /* Index of this thread in the grid, and the number of threads of the grid. */
 __device__ static inline size_t grid_first()
 {

@@ -3,7 +3,8 @@
  *
  * Statistics of a row are summed in float32 by a block. Gradients of weights are summed
  * over rows by a block for each 32 columns, each thread every 32nd row, then the 32
- * sums: no atomics, one order.
+ * sums: no atomics, one order. The rest is memory traffic, eight values at a time where
+ * rows and addresses allow that, else one.
  *
  * State: it compiles; it has not yet run on a device. */
 #include "exec/cuda_device.cuh"
@@ -12,13 +13,21 @@
 
 /* ---- biases ---- */
 
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     add_bias_rows(bf16 *x, const bf16 *bias, size_t rows, size_t cols)
 {
     for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
-        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
+        for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
             bf16 *at = x + row * cols + col;
-            *at = __float2bfloat16(__bfloat162float(*at) + __bfloat162float(bias[col]));
+            cuda_pack<bf16, N> values = take_pack<N>(at);
+            cuda_pack<bf16, N> more = take_pack<N>(bias + col);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                values.of[i] = __float2bfloat16(__bfloat162float(values.of[i]) +
+                                                __bfloat162float(more.of[i]));
+            }
+            put_pack<N>(at, values);
         }
     }
 }
@@ -30,8 +39,10 @@ static void add_bias(galv_backend *b, galv_stream stream, void *x, const void *b
     if (!galv_cuda_enter(b, stream, x) || rows == 0 || cols == 0) {
         return;
     }
-    CUDA_LAUNCH(add_bias_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
-                c->streams[stream], (bf16 *)x, (const bf16 *)bias, rows, cols);
+    auto *kernel = galv_cuda_packs(cols, PACK_16, x, bias) ? add_bias_rows<PACK_16>
+                                                           : add_bias_rows<1>;
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream],
+                (bf16 *)x, (const bf16 *)bias, rows, cols);
     galv_cuda_launched(c, "add a bias");
 }
 
@@ -101,6 +112,7 @@ static void bias_gradient(galv_backend *b, galv_stream stream, float *dbias,
 
 /* A block for a row. `bias` NULL: RMSNorm. The variance is taken around the mean, in a
  * second look at the row. */
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     normalise(bf16 *y, float *mean, float *rstd, const bf16 *x, const bf16 *weight,
               const bf16 *bias, size_t rows, size_t cols, float epsilon)
@@ -110,15 +122,23 @@ __global__ void __launch_bounds__(CUDA_THREADS)
         float centre = 0;
         if (bias != nullptr) {
             float sum = 0;
-            for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
-                sum += __bfloat162float(in[col]);
+            for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
+                cuda_pack<bf16, N> values = take_pack<N>(in + col);
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    sum += __bfloat162float(values.of[i]);
+                }
             }
             centre = block_sum(sum) / (float)cols;
         }
         float squares = 0;
-        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
-            float d = __bfloat162float(in[col]) - centre;
-            squares += d * d;
+        for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
+            cuda_pack<bf16, N> values = take_pack<N>(in + col);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float d = __bfloat162float(values.of[i]) - centre;
+                squares += d * d;
+            }
         }
         float variance = block_sum(squares) / (float)cols;
         float inverse = 1.0F / sqrtf(variance + epsilon);
@@ -128,11 +148,21 @@ __global__ void __launch_bounds__(CUDA_THREADS)
                 mean[row] = centre;
             }
         }
-        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
-            float normal = (__bfloat162float(in[col]) - centre) * inverse;
-            float shift = bias != nullptr ? __bfloat162float(bias[col]) : 0.0F;
-            y[row * cols + col] =
-                __float2bfloat16(normal * __bfloat162float(weight[col]) + shift);
+        for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
+            cuda_pack<bf16, N> values = take_pack<N>(in + col);
+            cuda_pack<bf16, N> scales = take_pack<N>(weight + col);
+            cuda_pack<bf16, N> shifts = {};
+            if (bias != nullptr) {
+                shifts = take_pack<N>(bias + col);
+            }
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float normal = (__bfloat162float(values.of[i]) - centre) * inverse;
+                float shift = bias != nullptr ? __bfloat162float(shifts.of[i]) : 0.0F;
+                values.of[i] =
+                    __float2bfloat16(normal * __bfloat162float(scales.of[i]) + shift);
+            }
+            put_pack<N>(y + row * cols + col, values);
         }
     }
 }
@@ -145,14 +175,18 @@ static void norm(galv_backend *b, galv_stream stream, void *y, float *mean, floa
     if (!galv_cuda_enter(b, stream, y, mean, rstd) || rows == 0 || cols == 0) {
         return;
     }
-    CUDA_LAUNCH(normalise, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
-                c->streams[stream], (bf16 *)y, mean, rstd, (const bf16 *)x,
-                (const bf16 *)weight, (const bf16 *)bias, rows, cols, epsilon);
+    auto *kernel = galv_cuda_packs(cols, PACK_16, y, x, weight, bias)
+                       ? normalise<PACK_16>
+                       : normalise<1>;
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream],
+                (bf16 *)y, mean, rstd, (const bf16 *)x, (const bf16 *)weight,
+                (const bf16 *)bias, rows, cols, epsilon);
     galv_cuda_launched(c, "norm");
 }
 
 /* With n = (x - mean) rstd and g = dy w: dx = rstd (g - [mean of g] - n mean of g n),
  * the bracket for LayerNorm only. dx may be dy. */
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     normalise_back(bf16 *dx, const bf16 *dy, const bf16 *x, const bf16 *weight,
                    const float *mean, const float *rstd, size_t rows, size_t cols)
@@ -163,19 +197,32 @@ __global__ void __launch_bounds__(CUDA_THREADS)
         float centre = mean != nullptr ? mean[row] : 0.0F;
         float sum_g = 0;
         float sum_gn = 0;
-        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
-            float g = __bfloat162float(dy[base + col]) * __bfloat162float(weight[col]);
-            float normal = (__bfloat162float(x[base + col]) - centre) * inverse;
-            sum_g += g;
-            sum_gn += g * normal;
+        for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
+            cuda_pack<bf16, N> ups = take_pack<N>(dy + base + col);
+            cuda_pack<bf16, N> values = take_pack<N>(x + base + col);
+            cuda_pack<bf16, N> scales = take_pack<N>(weight + col);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float g = __bfloat162float(ups.of[i]) * __bfloat162float(scales.of[i]);
+                float normal = (__bfloat162float(values.of[i]) - centre) * inverse;
+                sum_g += g;
+                sum_gn += g * normal;
+            }
         }
         float mean_g = mean != nullptr ? block_sum(sum_g) / (float)cols : 0.0F;
         float mean_gn = block_sum(sum_gn) / (float)cols;
-        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
-            float g = __bfloat162float(dy[base + col]) * __bfloat162float(weight[col]);
-            float normal = (__bfloat162float(x[base + col]) - centre) * inverse;
-            dx[base + col] =
-                __float2bfloat16(inverse * (g - mean_g - normal * mean_gn));
+        for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
+            cuda_pack<bf16, N> ups = take_pack<N>(dy + base + col);
+            cuda_pack<bf16, N> values = take_pack<N>(x + base + col);
+            cuda_pack<bf16, N> scales = take_pack<N>(weight + col);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float g = __bfloat162float(ups.of[i]) * __bfloat162float(scales.of[i]);
+                float normal = (__bfloat162float(values.of[i]) - centre) * inverse;
+                values.of[i] =
+                    __float2bfloat16(inverse * (g - mean_g - normal * mean_gn));
+            }
+            put_pack<N>(dx + base + col, values);
         }
     }
 }
@@ -193,7 +240,10 @@ static void norm_backward(galv_backend *b, galv_stream stream, void *dx, float *
         launch_sum_columns(c, stream, dweight, dbias, dy, x, mean, rstd, rows, cols);
     }
     if (dx != nullptr) {
-        CUDA_LAUNCH(normalise_back, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
+        auto *kernel = galv_cuda_packs(cols, PACK_16, dx, dy, x, weight)
+                           ? normalise_back<PACK_16>
+                           : normalise_back<1>;
+        CUDA_LAUNCH(kernel, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
                     c->streams[stream], (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x,
                     (const bf16 *)weight, mean, rstd, rows, cols);
         galv_cuda_launched(c, "norm, backward");
@@ -212,44 +262,65 @@ __device__ static inline float sigmoid_of(float x)
     return 1.0F / (1.0F + expf(-x));
 }
 
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     gelu_values(bf16 *y, const bf16 *x, size_t n)
 {
-    for (size_t i = grid_first(); i < n; i += grid_step()) {
-        float v = __bfloat162float(x[i]);
-        float t = tanhf(GELU_A * (v + GELU_C * v * v * v));
-        y[i] = __float2bfloat16(0.5F * v * (1.0F + t));
+    for (size_t at = grid_first() * N; at < n; at += grid_step() * N) {
+        cuda_pack<bf16, N> values = take_pack<N>(x + at);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            float v = __bfloat162float(values.of[i]);
+            float t = tanhf(GELU_A * (v + GELU_C * v * v * v));
+            values.of[i] = __float2bfloat16(0.5F * v * (1.0F + t));
+        }
+        put_pack<N>(y + at, values);
     }
 }
 
 /* With t the tanh: (1 + t)/2 + x/2 (1 - t^2) a (1 + 3 c x^2). */
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     gelu_back(bf16 *dx, const bf16 *dy, const bf16 *x, size_t n)
 {
-    for (size_t i = grid_first(); i < n; i += grid_step()) {
-        float v = __bfloat162float(x[i]);
-        float t = tanhf(GELU_A * (v + GELU_C * v * v * v));
-        float inner = GELU_A * (1.0F + 3.0F * GELU_C * v * v);
-        float slope = 0.5F * (1.0F + t) + 0.5F * v * (1.0F - t * t) * inner;
-        dx[i] = __float2bfloat16(__bfloat162float(dy[i]) * slope);
+    for (size_t at = grid_first() * N; at < n; at += grid_step() * N) {
+        cuda_pack<bf16, N> values = take_pack<N>(x + at);
+        cuda_pack<bf16, N> ups = take_pack<N>(dy + at);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            float v = __bfloat162float(values.of[i]);
+            float t = tanhf(GELU_A * (v + GELU_C * v * v * v));
+            float inner = GELU_A * (1.0F + 3.0F * GELU_C * v * v);
+            float slope = 0.5F * (1.0F + t) + 0.5F * v * (1.0F - t * t) * inner;
+            values.of[i] = __float2bfloat16(__bfloat162float(ups.of[i]) * slope);
+        }
+        put_pack<N>(dx + at, values);
     }
 }
 
 /* Rows by blocks: x[row, 2 cols] holds gate and up. */
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     swiglu_rows(bf16 *y, const bf16 *x, size_t rows, size_t cols)
 {
     for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
         const bf16 *gate = x + row * 2 * cols;
         const bf16 *up = gate + cols;
-        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
-            float g = __bfloat162float(gate[col]);
-            y[row * cols + col] =
-                __float2bfloat16(g * sigmoid_of(g) * __bfloat162float(up[col]));
+        for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
+            cuda_pack<bf16, N> gates = take_pack<N>(gate + col);
+            cuda_pack<bf16, N> ups = take_pack<N>(up + col);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float g = __bfloat162float(gates.of[i]);
+                ups.of[i] =
+                    __float2bfloat16(g * sigmoid_of(g) * __bfloat162float(ups.of[i]));
+            }
+            put_pack<N>(y + row * cols + col, ups);
         }
     }
 }
 
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     swiglu_back(bf16 *dx, const bf16 *dy, const bf16 *x, size_t rows, size_t cols)
 {
@@ -258,13 +329,21 @@ __global__ void __launch_bounds__(CUDA_THREADS)
         const bf16 *up = gate + cols;
         bf16 *dgate = dx + row * 2 * cols;
         bf16 *dup = dgate + cols;
-        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
-            float d = __bfloat162float(dy[row * cols + col]);
-            float g = __bfloat162float(gate[col]);
-            float u = __bfloat162float(up[col]);
-            float s = sigmoid_of(g);
-            dgate[col] = __float2bfloat16(d * u * s * (1.0F + g * (1.0F - s)));
-            dup[col] = __float2bfloat16(d * g * s);
+        for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
+            cuda_pack<bf16, N> downs = take_pack<N>(dy + row * cols + col);
+            cuda_pack<bf16, N> gates = take_pack<N>(gate + col);
+            cuda_pack<bf16, N> ups = take_pack<N>(up + col);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float d = __bfloat162float(downs.of[i]);
+                float g = __bfloat162float(gates.of[i]);
+                float u = __bfloat162float(ups.of[i]);
+                float s = sigmoid_of(g);
+                gates.of[i] = __float2bfloat16(d * u * s * (1.0F + g * (1.0F - s)));
+                ups.of[i] = __float2bfloat16(d * g * s);
+            }
+            put_pack<N>(dgate + col, gates);
+            put_pack<N>(dup + col, ups);
         }
     }
 }
@@ -279,10 +358,15 @@ static void activate(galv_backend *b, galv_stream stream, galv_activation activa
     cudaStream_t queue = c->streams[stream];
     if (activation == GALV_GELU) {
         size_t n = rows * cols;
-        CUDA_LAUNCH(gelu_values, galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-                    queue, (bf16 *)y, (const bf16 *)x, n);
+        bool packs = galv_cuda_packs(n, PACK_16, y, x);
+        auto *kernel = packs ? gelu_values<PACK_16> : gelu_values<1>;
+        size_t each = CUDA_THREADS * (packs ? PACK_16 : 1);
+        CUDA_LAUNCH(kernel, galv_cuda_blocks(n, each), CUDA_THREADS, 0, queue,
+                    (bf16 *)y, (const bf16 *)x, n);
     } else {
-        CUDA_LAUNCH(swiglu_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue,
+        auto *kernel = galv_cuda_packs(cols, PACK_16, y, x) ? swiglu_rows<PACK_16>
+                                                            : swiglu_rows<1>;
+        CUDA_LAUNCH(kernel, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue,
                     (bf16 *)y, (const bf16 *)x, rows, cols);
     }
     galv_cuda_launched(c, "activation");
@@ -299,10 +383,15 @@ static void activate_backward(galv_backend *b, galv_stream stream,
     cudaStream_t queue = c->streams[stream];
     if (activation == GALV_GELU) {
         size_t n = rows * cols;
-        CUDA_LAUNCH(gelu_back, galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-                    queue, (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, n);
+        bool packs = galv_cuda_packs(n, PACK_16, dx, dy, x);
+        auto *kernel = packs ? gelu_back<PACK_16> : gelu_back<1>;
+        size_t each = CUDA_THREADS * (packs ? PACK_16 : 1);
+        CUDA_LAUNCH(kernel, galv_cuda_blocks(n, each), CUDA_THREADS, 0, queue,
+                    (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, n);
     } else {
-        CUDA_LAUNCH(swiglu_back, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue,
+        auto *kernel = galv_cuda_packs(cols, PACK_16, dx, dy, x) ? swiglu_back<PACK_16>
+                                                                 : swiglu_back<1>;
+        CUDA_LAUNCH(kernel, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, queue,
                     (bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, rows, cols);
     }
     galv_cuda_launched(c, "activation, backward");
@@ -372,21 +461,33 @@ typedef struct adamw_factors {
 } adamw_factors;
 
 /* Master weights, moments and the bf16 weights in one pass. `weights` may be NULL. */
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     adamw_values(adamw_factors f, float *master, float *moment1, float *moment2,
                  bf16 *weights, const float *gradient, size_t n)
 {
-    for (size_t i = grid_first(); i < n; i += grid_step()) {
-        float g = gradient[i] * f.factor;
-        float m = f.beta1 * moment1[i] + (1.0F - f.beta1) * g;
-        float v = f.beta2 * moment2[i] + (1.0F - f.beta2) * g * g;
-        float step = m * f.correct1 / (sqrtf(v * f.correct2) + f.epsilon);
-        float value = f.keep * master[i] - f.rate * step;
-        moment1[i] = m;
-        moment2[i] = v;
-        master[i] = value;
+    for (size_t at = grid_first() * N; at < n; at += grid_step() * N) {
+        cuda_pack<float, N> gradients = take_pack<N>(gradient + at);
+        cuda_pack<float, N> first = take_pack<N>(moment1 + at);
+        cuda_pack<float, N> second = take_pack<N>(moment2 + at);
+        cuda_pack<float, N> values = take_pack<N>(master + at);
+        cuda_pack<bf16, N> narrow;
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            float g = gradients.of[i] * f.factor;
+            float m = f.beta1 * first.of[i] + (1.0F - f.beta1) * g;
+            float v = f.beta2 * second.of[i] + (1.0F - f.beta2) * g * g;
+            float step = m * f.correct1 / (sqrtf(v * f.correct2) + f.epsilon);
+            first.of[i] = m;
+            second.of[i] = v;
+            values.of[i] = f.keep * values.of[i] - f.rate * step;
+            narrow.of[i] = __float2bfloat16(values.of[i]);
+        }
+        put_pack<N>(moment1 + at, first);
+        put_pack<N>(moment2 + at, second);
+        put_pack<N>(master + at, values);
         if (weights != nullptr) {
-            weights[i] = __float2bfloat16(value);
+            put_pack<N>(weights + at, narrow);
         }
     }
 }
@@ -408,9 +509,12 @@ static void adamw(galv_backend *b, galv_stream stream, const galv_adamw *s,
     f.rate = s->learning_rate;
     f.epsilon = s->epsilon;
     f.factor = s->gradient_scale;
-    CUDA_LAUNCH(adamw_values, galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-                c->streams[stream], f, master, moment1, moment2, (bf16 *)weights,
-                gradient, n);
+    bool packs =
+        galv_cuda_packs(n, PACK_32, master, moment1, moment2, weights, gradient);
+    auto *kernel = packs ? adamw_values<PACK_32> : adamw_values<1>;
+    size_t each = CUDA_THREADS * (packs ? PACK_32 : 1);
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(n, each), CUDA_THREADS, 0, c->streams[stream],
+                f, master, moment1, moment2, (bf16 *)weights, gradient, n);
     galv_cuda_launched(c, "AdamW");
 }
 

@@ -1,6 +1,7 @@
 /* Memory traffic and element-wise sums on the device.
  *
- * Kernels take one value per thread and stride over the grid. No float atomics: sums
+ * Kernels stride over the grid, a pack of values per thread where addresses allow that,
+ * else one. No float atomics: sums
  * over rows are made by one thread for each column, in the order of the rows, so the
  * same input gives the same bits.
  *
@@ -46,13 +47,29 @@ static void copy_columns(galv_backend *b, galv_stream stream, void *out,
 
 /* ---- conversion ---- */
 
-template <typename Out, typename In>
+template <int N, typename Out, typename In>
 __global__ void __launch_bounds__(CUDA_THREADS)
     convert_floats(Out *out, const In *in, size_t n)
 {
-    for (size_t i = grid_first(); i < n; i += grid_step()) {
-        put_value(out + i, value_of(in[i]));
+    for (size_t at = grid_first() * N; at < n; at += grid_step() * N) {
+        cuda_pack<In, N> values = take_pack<N>(in + at);
+        cuda_pack<Out, N> made;
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            put_value(made.of + i, value_of(values.of[i]));
+        }
+        put_pack<N>(out + at, made);
     }
+}
+
+template <typename Out, typename In>
+static void launch_conversion(cudaStream_t queue, Out *out, const In *in, size_t n)
+{
+    bool packs = galv_cuda_packs(n, PACK_32, out, in);
+    auto *kernel =
+        packs ? convert_floats<PACK_32, Out, In> : convert_floats<1, Out, In>;
+    size_t each = CUDA_THREADS * (packs ? PACK_32 : 1);
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(n, each), CUDA_THREADS, 0, queue, out, in, n);
 }
 
 template <typename In>
@@ -88,11 +105,9 @@ static void convert(galv_backend *b, galv_stream stream, void *out,
     unsigned blocks = galv_cuda_blocks(n, CUDA_THREADS);
     cudaStream_t queue = c->streams[stream];
     if (out_type == GALV_FLOAT32 && in_type == GALV_ELEMENT) {
-        CUDA_LAUNCH(convert_floats, blocks, CUDA_THREADS, 0, queue, (float *)out,
-                    (const bf16 *)in, n);
+        launch_conversion(queue, (float *)out, (const bf16 *)in, n);
     } else if (out_type == GALV_ELEMENT && in_type == GALV_FLOAT32) {
-        CUDA_LAUNCH(convert_floats, blocks, CUDA_THREADS, 0, queue, (bf16 *)out,
-                    (const float *)in, n);
+        launch_conversion(queue, (bf16 *)out, (const float *)in, n);
     } else if (out_type == GALV_INT32 && in_type == GALV_FLOAT32) {
         CUDA_LAUNCH(convert_to_int, blocks, CUDA_THREADS, 0, queue, (int32_t *)out,
                     (const float *)in, n);
@@ -230,6 +245,7 @@ static void embed_backward(galv_backend *b, galv_stream stream, float *dtable,
     galv_cuda_launched(c, "gradient of the embedding");
 }
 
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     embed_rows(bf16 *out, const bf16 *table, const int32_t *tokens, int32_t begin,
                int32_t end, size_t rows, size_t cols)
@@ -238,8 +254,13 @@ __global__ void __launch_bounds__(CUDA_THREADS)
         int32_t token = tokens[row];
         bool here = token >= begin && token < end;
         const bf16 *from = table + (size_t)(here ? token - begin : 0) * cols;
-        for (size_t col = threadIdx.x; col < cols; col += blockDim.x) {
-            out[row * cols + col] = here ? from[col] : __float2bfloat16(0.0F);
+        for (size_t col = threadIdx.x * N; col < cols; col += blockDim.x * N) {
+            cuda_pack<bf16, N> values = take_pack<N>(from + col);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                values.of[i] = here ? values.of[i] : __float2bfloat16(0.0F);
+            }
+            put_pack<N>(out + row * cols + col, values);
         }
     }
 }
@@ -252,20 +273,29 @@ static void embed(galv_backend *b, galv_stream stream, void *out, const void *ta
     if (!galv_cuda_enter(b, stream, out) || rows == 0 || cols == 0) {
         return;
     }
-    CUDA_LAUNCH(embed_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0,
-                c->streams[stream], (bf16 *)out, (const bf16 *)table, tokens, begin,
-                end, rows, cols);
+    auto *kernel = galv_cuda_packs(cols, PACK_16, out, table) ? embed_rows<PACK_16>
+                                                              : embed_rows<1>;
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(rows, 1), CUDA_THREADS, 0, c->streams[stream],
+                (bf16 *)out, (const bf16 *)table, tokens, begin, end, rows, cols);
     galv_cuda_launched(c, "embedding");
 }
 
 /* ---- element by element ---- */
 
 /* `out` may be `a`. */
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     add_values(bf16 *out, const bf16 *a, const bf16 *b, size_t n)
 {
-    for (size_t i = grid_first(); i < n; i += grid_step()) {
-        out[i] = __float2bfloat16(__bfloat162float(a[i]) + __bfloat162float(b[i]));
+    for (size_t at = grid_first() * N; at < n; at += grid_step() * N) {
+        cuda_pack<bf16, N> values = take_pack<N>(a + at);
+        cuda_pack<bf16, N> more = take_pack<N>(b + at);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            values.of[i] = __float2bfloat16(__bfloat162float(values.of[i]) +
+                                            __bfloat162float(more.of[i]));
+        }
+        put_pack<N>(out + at, values);
     }
 }
 
@@ -276,18 +306,37 @@ static void add(galv_backend *b, galv_stream stream, void *out, const void *a,
     if (!galv_cuda_enter(b, stream, out) || n == 0) {
         return;
     }
-    CUDA_LAUNCH(add_values, galv_cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-                c->streams[stream], (bf16 *)out, (const bf16 *)a, (const bf16 *)b_, n);
+    bool packs = galv_cuda_packs(n, PACK_16, out, a, b_);
+    auto *kernel = packs ? add_values<PACK_16> : add_values<1>;
+    size_t each = CUDA_THREADS * (packs ? PACK_16 : 1);
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(n, each), CUDA_THREADS, 0, c->streams[stream],
+                (bf16 *)out, (const bf16 *)a, (const bf16 *)b_, n);
     galv_cuda_launched(c, "add");
 }
 
-template <typename T>
+template <int N, typename T>
 __global__ void __launch_bounds__(CUDA_THREADS)
     scale_values(T *data, size_t n, float factor)
 {
-    for (size_t i = grid_first(); i < n; i += grid_step()) {
-        put_value(data + i, value_of(data[i]) * factor);
+    for (size_t at = grid_first() * N; at < n; at += grid_step() * N) {
+        cuda_pack<T, N> values = take_pack<N>(data + at);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            put_value(values.of + i, value_of(values.of[i]) * factor);
+        }
+        put_pack<N>(data + at, values);
     }
+}
+
+template <typename T>
+static void launch_scale(cudaStream_t queue, T *data, size_t n, float factor)
+{
+    const int pack = 16 / sizeof(T);
+    bool packs = galv_cuda_packs(n, pack, data);
+    auto *kernel = packs ? scale_values<16 / sizeof(T), T> : scale_values<1, T>;
+    size_t each = CUDA_THREADS * (packs ? (size_t)pack : 1);
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(n, each), CUDA_THREADS, 0, queue, data, n,
+                factor);
 }
 
 static void scale(galv_backend *b, galv_stream stream, void *data, size_t n,
@@ -297,24 +346,36 @@ static void scale(galv_backend *b, galv_stream stream, void *data, size_t n,
     if (!galv_cuda_enter(b, stream, data) || n == 0) {
         return;
     }
-    unsigned blocks = galv_cuda_blocks(n, CUDA_THREADS);
     if (type == GALV_ELEMENT) {
-        CUDA_LAUNCH(scale_values, blocks, CUDA_THREADS, 0, c->streams[stream],
-                    (bf16 *)data, n, factor);
+        launch_scale(c->streams[stream], (bf16 *)data, n, factor);
     } else {
-        CUDA_LAUNCH(scale_values, blocks, CUDA_THREADS, 0, c->streams[stream],
-                    (float *)data, n, factor);
+        launch_scale(c->streams[stream], (float *)data, n, factor);
     }
     galv_cuda_launched(c, "scale");
 }
 
-template <typename T>
+template <int N, typename T>
 __global__ void __launch_bounds__(CUDA_THREADS)
     accumulate_values(float *sum, const T *in, size_t n)
 {
-    for (size_t i = grid_first(); i < n; i += grid_step()) {
-        sum[i] += value_of(in[i]);
+    for (size_t at = grid_first() * N; at < n; at += grid_step() * N) {
+        cuda_pack<float, N> sums = take_pack<N>(sum + at);
+        cuda_pack<T, N> more = take_pack<N>(in + at);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            sums.of[i] += value_of(more.of[i]);
+        }
+        put_pack<N>(sum + at, sums);
     }
+}
+
+template <typename T>
+static void launch_accumulate(cudaStream_t queue, float *sum, const T *in, size_t n)
+{
+    bool packs = galv_cuda_packs(n, PACK_32, sum, in);
+    auto *kernel = packs ? accumulate_values<PACK_32, T> : accumulate_values<1, T>;
+    size_t each = CUDA_THREADS * (packs ? PACK_32 : 1);
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(n, each), CUDA_THREADS, 0, queue, sum, in, n);
 }
 
 static void accumulate(galv_backend *b, galv_stream stream, float *sum, const void *in,
@@ -324,25 +385,27 @@ static void accumulate(galv_backend *b, galv_stream stream, float *sum, const vo
     if (!galv_cuda_enter(b, stream, sum) || n == 0) {
         return;
     }
-    unsigned blocks = galv_cuda_blocks(n, CUDA_THREADS);
     if (in_type == GALV_ELEMENT) {
-        CUDA_LAUNCH(accumulate_values, blocks, CUDA_THREADS, 0, c->streams[stream], sum,
-                    (const bf16 *)in, n);
+        launch_accumulate(c->streams[stream], sum, (const bf16 *)in, n);
     } else {
-        CUDA_LAUNCH(accumulate_values, blocks, CUDA_THREADS, 0, c->streams[stream], sum,
-                    (const float *)in, n);
+        launch_accumulate(c->streams[stream], sum, (const float *)in, n);
     }
     galv_cuda_launched(c, "accumulate");
 }
 
 /* ---- sums over an array ---- */
 
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     square_parts(double *parts, const float *x, size_t n)
 {
     double sum = 0;
-    for (size_t i = grid_first(); i < n; i += grid_step()) {
-        sum += (double)x[i] * (double)x[i];
+    for (size_t at = grid_first() * N; at < n; at += grid_step() * N) {
+        cuda_pack<float, N> values = take_pack<N>(x + at);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            sum += (double)values.of[i] * (double)values.of[i];
+        }
     }
     sum = block_sum_double(sum);
     if (threadIdx.x == 0) {
@@ -373,7 +436,9 @@ static void sum_squares(galv_backend *b, galv_stream stream, float *sum, const f
     unsigned blocks = galv_cuda_blocks(n, CUDA_THREADS * 8);
     blocks = blocks < CUDA_N_PARTS ? blocks : (unsigned)CUDA_N_PARTS;
     cudaStream_t queue = c->streams[stream];
-    CUDA_LAUNCH(square_parts, blocks, CUDA_THREADS, 0, queue, c->parts[stream], x, n);
+    auto *kernel =
+        galv_cuda_packs(n, PACK_32, x) ? square_parts<PACK_32> : square_parts<1>;
+    CUDA_LAUNCH(kernel, blocks, CUDA_THREADS, 0, queue, c->parts[stream], x, n);
     CUDA_LAUNCH(add_parts, 1, CUDA_THREADS, 0, queue, sum, c->parts[stream], blocks);
     galv_cuda_launched(c, "sum of squares");
 }

@@ -238,8 +238,61 @@ static void check_adamw(check *c, size_t n)
     }
 }
 
+/* Sizes that make whole packs of values, at addresses that do not. */
+static void check_odd_addresses(check *c)
+{
+    enum { ROWS = 5, COLS = 64, N = ROWS * COLS };
+    galv_adamw settings = {1e-2F, 0.9F, 0.95F, 1e-8F, 0.1F, 3, 0.5F};
+    twin x = twin_new(c, 2 * N + 1, GALV_ELEMENT, 1);
+    twin y = twin_new(c, N + 1, GALV_ELEMENT, 1);
+    twin dx = twin_new(c, 2 * N + 1, GALV_ELEMENT, 1);
+    twin weight = twin_new(c, COLS + 1, GALV_ELEMENT, 1);
+    twin rstd = twin_all(c, ROWS, GALV_FLOAT32, 0);
+    twin f = twin_new(c, N + 1, GALV_FLOAT32, 1);
+    twin sum = twin_all(c, 1, GALV_FLOAT32, 1);
+    twin master = twin_new(c, N + 1, GALV_FLOAT32, 1);
+    twin m = twin_new(c, N + 1, GALV_FLOAT32, 0.1);
+    twin v = twin_all(c, N + 1, GALV_FLOAT32, 0.25);
+    BOTH(c)
+    {
+        size_t one = (size_t)c->b[s]->element_bytes;
+        char *from = (char *)x.at[s] + one;
+        char *to = (char *)y.at[s] + one;
+        char *back = (char *)dx.at[s] + one;
+        char *scales = (char *)weight.at[s] + one;
+        float *wide_values = (float *)f.at[s] + 1;
+        CALL(c, norm, to, NULL, rstd.at[s], from, scales, NULL, ROWS, COLS, 1e-2F);
+        CALL(c, norm_backward, back, NULL, NULL, to, from, scales, NULL, rstd.at[s],
+             ROWS, COLS);
+        CALL(c, add_bias, to, scales, ROWS, COLS);
+        CALL(c, add, to, to, from, N);
+        CALL(c, scale, to, N, GALV_ELEMENT, 0.5F);
+        CALL(c, accumulate, wide_values, to, GALV_ELEMENT, N);
+        CALL(c, scale, wide_values, N, GALV_FLOAT32, 0.5F);
+        CALL(c, sum_squares, sum.at[s], wide_values, N);
+        CALL(c, activate, GALV_GELU, to, from, ROWS, COLS);
+        CALL(c, activate_backward, GALV_GELU, to, to, from, ROWS, COLS);
+        CALL(c, activate_backward, GALV_SWIGLU, back, to, from, ROWS, COLS);
+        CALL(c, activate, GALV_SWIGLU, to, from, ROWS, COLS);
+        CALL(c, adamw, &settings, (float *)master.at[s] + 1, (float *)m.at[s] + 1,
+             (float *)v.at[s] + 1, from, wide_values, N);
+        CALL(c, convert, to, GALV_ELEMENT, wide_values, GALV_FLOAT32, N);
+    }
+    compare(c, "odd addresses, y", &y, 4 * narrow);
+    compare(c, "odd addresses, dx", &dx, 4 * narrow);
+    compare(c, "odd addresses, float32", &f, 4 * narrow);
+    compare(c, "odd addresses, sum", &sum, narrow);
+    compare(c, "odd addresses, weights", &x, 4 * narrow);
+    compare(c, "odd addresses, master", &master, 1e-3);
+    twin *all[] = {&x, &y, &dx, &weight, &rstd, &f, &sum, &master, &m, &v};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        twin_free(c, all[i]);
+    }
+}
+
 void check_kernels(check *c)
 {
+    check_odd_addresses(c);
     for (int i = 0; i < N_SHAPES; i++) {
         size_t rows = shapes[i].rows;
         size_t cols = shapes[i].cols;
