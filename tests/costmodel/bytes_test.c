@@ -136,3 +136,33 @@ Test(costmodel_bytes, tied_stages_reduce_the_table_of_words)
                            (int)tp, message(&job, &s, 2, op) / table);
     }
 }
+
+static double kept_by_attention(int32_t groups, int32_t tp)
+{
+    galv_job job;
+    grouped_job(&job, groups);
+    job.workload.flash_attention = true;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = tp;
+    s.dp = 16 / tp;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_ATTENTION, 1, 1);
+    galv_costmodel_free(model);
+    return cost.start_bytes[GALV_MEMORY_ACTIVATIONS] +
+           cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+}
+
+/* Ainslie et al. 2023 (arXiv 2305.13245): keys and values of g groups are g / a as wide
+ * as those of a heads, and kept as such: 2 s (a - g) d elements less, over the ranks
+ * that cut them. */
+Test(costmodel_bytes, grouped_queries_keep_fewer_keys_and_values)
+{
+    for (int32_t tp = 1; tp <= 8; tp *= 2) {
+        double less = kept_by_attention(32, tp) - kept_by_attention(8, tp);
+        double elements = 2.0 * SEQ * (32 - 8) * 128 / tp;
+        cr_expect_float_eq(less / (2 * elements), 1, 1e-9, "tp %d: %g", (int)tp,
+                           less / (2 * elements));
+    }
+}
