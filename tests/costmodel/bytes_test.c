@@ -166,3 +166,60 @@ Test(costmodel_bytes, grouped_queries_keep_fewer_keys_and_values)
                            less / (2 * elements));
     }
 }
+
+/* An encoder of 512 tokens over a decoder of 128: Raffel et al. 2020 (arXiv
+ * 1910.10683), section 2.1: every block of the decoder attends to the encoder's output.
+ */
+static void encoder_decoder(galv_job *job, int32_t encoder_seq)
+{
+    test_gpt_job(job, 2, 1024, 16, 128, 32128, 1, 8);
+    galv_layer_group *g = job->model.groups;
+    job->model.n_groups = 4;
+    g[3] = g[2];
+    g[2] = g[1];
+    g[1].kind = GALV_LAYER_ENCODER;
+    g[1].seq_length = encoder_seq;
+    g[2].kind = GALV_LAYER_CROSS_DECODER;
+    g[2].linear_bias = false;
+    job->workload.flash_attention = true;
+}
+
+/* A message between two stages of the decoder carries its own activations and the
+ * encoder's output, which later blocks attend to as well. */
+Test(costmodel_bytes, the_encoders_output_goes_along_the_decoder)
+{
+    galv_job job;
+    encoder_decoder(&job, 512);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 4;
+    galv_operation op = {.kind = GALV_OP_SEND,
+                         .stream = GALV_STREAM_PP_SEND,
+                         .pass = GALV_OP_FORWARD,
+                         .first_layer = 3,
+                         .n_layers = 1,
+                         .peer_stage = 1};
+    cr_expect_float_eq(message(&job, &s, 2, op), 2.0 * (128 + 512) * 1024, 1);
+}
+
+static double cross_flop(int32_t encoder_seq)
+{
+    galv_job job;
+    encoder_decoder(&job, encoder_seq);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 8;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_ATTENTION, 3, 1);
+    galv_costmodel_free(model);
+    return cost.flop;
+}
+
+/* Each token of the encoder more takes its key and its value, 4 h^2, and is attended to
+ * by every token of the decoder, 4 s h. */
+Test(costmodel_bytes, cross_attention_makes_keys_and_values_of_the_encoders_tokens)
+{
+    double more = (cross_flop(1024) - cross_flop(512)) / 512;
+    cr_expect_float_eq(more / (4.0 * 1024 * 1024 + 4.0 * 128 * 1024), 1, 1e-9, "%g",
+                       more);
+}

@@ -265,6 +265,40 @@ Test(sim_all_ranks, draws_have_the_moments_of_a_lognormal_with_mean_one)
     cr_expect_float_eq(below_median / N, 0.5, 4 * 0.5 / sqrt(N));
 }
 
+/* The ranks in common of two draws of 100 among 1000. */
+static int32_t in_common(uint64_t seed_a, uint32_t run_a, uint64_t seed_b,
+                         uint32_t run_b)
+{
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    galv_differences a = {.seed = seed_a};
+    galv_differences b = {.seed = seed_b};
+    double *x = NULL;
+    double *y = NULL;
+    int32_t n = 0;
+    cr_assert_eq(galv_differences_add_straggler(&a, "10%=1.5", &err), GALV_OK);
+    cr_assert_eq(galv_differences_add_straggler(&b, "10%=1.5", &err), GALV_OK);
+    cr_assert_eq(galv_differences_factors(&x, &a, run_a, 1000, arena, &err), GALV_OK);
+    cr_assert_eq(galv_differences_factors(&y, &b, run_b, 1000, arena, &err), GALV_OK);
+    for (int32_t rank = 0; rank < 1000; rank++) {
+        n += x[rank] > 1 && y[rank] > 1;
+    }
+    galv_arena_free(arena);
+    return n;
+}
+
+/* The same seed and run draw the same ranks; others draw independently: 100 of 1000
+ * twice have 10 in common, hypergeometric, with a deviation of 2.8. */
+Test(sim_all_ranks, seeds_and_runs_draw_stragglers_of_their_own)
+{
+    cr_expect_eq(in_common(1, 0, 1, 0), 100);
+    cr_expect_eq(in_common(7, 5, 7, 5), 100);
+    for (uint32_t i = 1; i < 20; i++) {
+        cr_expect_lt(in_common(1, 0, 1 + i, 0), 25, "seed %u", 1 + i);
+        cr_expect_lt(in_common(1, 0, 1, i), 25, "run %u", i);
+    }
+}
+
 Test(sim_all_ranks, shares_of_stragglers_have_their_size)
 {
     galv_arena *arena = galv_arena_new();
