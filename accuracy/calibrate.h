@@ -89,5 +89,10 @@ void galv_calibration_print(galv_text *out, const galv_calibration *calibration)
 galv_status galv_megatron_log_read(double *iteration_time_s, double *noise_frac,
                                    size_t *n_iterations, const char *path,
                                    galv_arena *arena, galv_err *err);
+/* The same of bytes[length], said to be of the file `path`. */
+galv_status galv_megatron_log_read_text(double *iteration_time_s, double *noise_frac,
+                                        size_t *n_iterations, const char *path,
+                                        const char *bytes, size_t length,
+                                        galv_arena *arena, galv_err *err);
 
 #endif

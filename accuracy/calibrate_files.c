@@ -62,13 +62,30 @@ galv_status galv_megatron_log_read(double *iteration_time_s, double *noise_frac,
                                    size_t *n_iterations, const char *path,
                                    galv_arena *arena, galv_err *err)
 {
-    static const char mark[] = "elapsed time per iteration (ms):";
     char *text = NULL;
     size_t length = 0;
     galv_status status = galv_file_read(&text, &length, path, 0, arena, err);
-    if (status != GALV_OK) {
-        return status;
+    return status == GALV_OK
+               ? galv_megatron_log_read_text(iteration_time_s, noise_frac, n_iterations,
+                                             path, text, length, arena, err)
+               : status;
+}
+
+galv_status galv_megatron_log_read_text(double *iteration_time_s, double *noise_frac,
+                                        size_t *n_iterations, const char *path,
+                                        const char *bytes, size_t length,
+                                        galv_arena *arena, galv_err *err)
+{
+    static const char mark[] = "elapsed time per iteration (ms):";
+    char *text = GALV_NEW_ARRAY(arena, char, length + 1);
+    if (text == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for a log of %zu bytes",
+                         length);
     }
+    for (size_t i = 0; i < length; i++) { /* a node that died left zeros: no end here */
+        text[i] = bytes[i] == '\0' ? ' ' : bytes[i];
+    }
+    text[length] = '\0';
     size_t n = 0;
     for (const char *at = strstr(text, mark); at != NULL; at = strstr(at + 1, mark)) {
         n++;

@@ -366,6 +366,27 @@ Test(sim_calibrate, a_log_gives_the_median_after_its_first_iteration)
     galv_arena_free(arena);
 }
 
+/* What a file system leaves of a node that died in the middle of a line are zeros: the
+ * iterations after them count. No iteration takes weeks. */
+Test(sim_calibrate, zeros_do_not_end_a_log)
+{
+    static const char log[] = "elapsed time per iteration (ms): 9000.0 |\n\0\0\0\0\n"
+                              "elapsed time per iteration (ms): 1000.0 |\n"
+                              "elapsed time per iteration (ms): 1e300 |\n"
+                              "elapsed time per iteration (ms): 1000.0 |\n";
+    galv_arena *arena = galv_arena_new();
+    galv_err err = GALV_ERR_INIT;
+    double time_s = 0;
+    double noise_frac = 0;
+    size_t n = 0;
+    cr_expect_eq(galv_megatron_log_read_text(&time_s, &noise_frac, &n, "a.log", log,
+                                             sizeof log - 1, arena, &err),
+                 GALV_OK, "%s", err.message);
+    cr_expect_eq(n, 3);
+    cr_expect_float_eq(time_s, 1, 1e-12);
+    galv_arena_free(arena);
+}
+
 /* Everything takes 10 % longer. For that stack itself it is followed; for another one
  * most of it is taken to be the source's own. */
 Test(sim_calibrate, of_a_foreign_source_less_is_believed)
