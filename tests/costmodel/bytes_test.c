@@ -1,4 +1,5 @@
 /* What messages carry, against the papers that say so. */
+#include "costmodel/costmodel_internal.h"
 #include "tests/costmodel/job.h"
 #include "tests/support/leaks.h"
 
@@ -222,4 +223,27 @@ Test(costmodel_bytes, cross_attention_makes_keys_and_values_of_the_encoders_toke
     double more = (cross_flop(1024) - cross_flop(512)) / 512;
     cr_expect_float_eq(more / (4.0 * 1024 * 1024 + 4.0 * 128 * 1024), 1, 1e-9, "%g",
                        more);
+}
+
+/* FLOP of the decoder's blocks alone: those of one encoder block taken off twice over.
+ */
+static double decoder_flop(int32_t encoder_seq)
+{
+    double flop[2];
+    for (int32_t n = 1; n <= 2; n++) {
+        galv_job job;
+        encoder_decoder(&job, encoder_seq);
+        job.model.groups[1].n_layers = n;
+        flop[n - 1] = galv_count_model_flop(&job);
+    }
+    return 2 * flop[0] - flop[1];
+}
+
+/* The same products in what MFU counts, backward twice as much as forward: of 8 samples
+ * and two blocks. */
+Test(costmodel_bytes, mfu_counts_the_keys_and_values_of_the_encoders_tokens)
+{
+    double more = (decoder_flop(1024) - decoder_flop(512)) / 512;
+    double each = 4.0 * 1024 * 1024 + 4.0 * 128 * 1024;
+    cr_expect_float_eq(more / (3 * 8 * 2 * each), 1, 1e-9, "%g", more);
 }

@@ -82,6 +82,36 @@ Test(search_phases, moved_bytes_are_those_of_the_closed_form)
     galv_arena_free(arena);
 }
 
+/* ZeRO 1, 2 and 3 shard the state alike. With 1 and 2 every device then gathers its
+ * weights in 16 bits from its peers (Rajbhandari et al. 2020, arXiv 1910.02054, section
+ * 5), with 3 none does before a layer needs them. */
+Test(search_phases, weights_are_gathered_unless_they_stay_shards)
+{
+    galv_job job = make_job(1);
+    galv_arena *arena = galv_arena_new();
+    double parameters = galv_model_parameters(&job.model);
+    galv_plan *from = make_plan(&job, 8, 1, 0, GALV_SP_MEGATRON, arena);
+    for (int32_t tp = 1; tp <= 4; tp *= 2) {
+        double most[4] = {0};
+        for (int32_t zero = 1; zero <= 3; zero++) {
+            galv_switching switching;
+            galv_err err = GALV_ERR_INIT;
+            galv_sp sp = tp > 1 ? GALV_SP_MEGATRON : GALV_SP_NONE;
+            galv_plan *to = make_plan(&job, tp, 1, zero, sp, arena);
+            cr_assert_eq(galv_switching_cost(&switching, &job, from, to, &err),
+                         GALV_OK);
+            most[zero] = switching.moved_bytes > 0 ? switching.most_moved_bytes : -1;
+        }
+        if (most[3] < 0) {
+            continue; /* nothing has to move, and nothing is said */
+        }
+        double weights = 2 * parameters / tp;
+        cr_expect_float_eq((most[1] - most[3]) / weights, 1, 1e-9, "tp %d", (int)tp);
+        cr_expect_float_eq((most[2] - most[3]) / weights, 1, 1e-9, "tp %d", (int)tp);
+    }
+    galv_arena_free(arena);
+}
+
 /* pp 2 to pp 1 on two of 8 devices... every device holds half of the layers, and then
  * all: what it receives is what the other stage held. */
 Test(search_phases, a_pipeline_that_becomes_shorter_moves_the_other_stages)
