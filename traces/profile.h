@@ -81,7 +81,8 @@ galv_status galv_profile_add(galv_profile *profile, const galv_profile_row *row,
 galv_status galv_profile_check_row(const galv_profile_row *row, galv_err *err);
 
 /* Adds the rows of a CSV file, or of every *.csv in a folder. Columns are those of
- * galv_profile_row by name, in any order; unknown ones are ignored. Times are given as
+ * galv_profile_row by name, in any order; others are let be, unless they are nearly one
+ * of these that is missing. Times are given as
  * time_s, time_ms or time_us (one of them a row), likewise stddev_*; kind, phase,
  * precision, recompute, sp are words. Empty degrees, micro_batch_size: 1; empty
  * precision: any. A row that cannot be true (galv_profile_check_row) or has an unknown
