@@ -115,6 +115,43 @@ Test(costmodel_bytes, gradients_are_reduced_as_they_are_summed)
     cr_expect_float_eq(message(&job, &s, 1, op), 2 * 2 * block, 1);
 }
 
+static double reduction_s(int32_t year, int kind)
+{
+    galv_job job;
+    grouped_job(&job, 32);
+    job.workload.software_year = year;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.dp = 8;
+    s.zero = 1;
+    galv_operation op = {.kind = kind,
+                         .stream = GALV_STREAM_DP,
+                         .part = GALV_PART_DENSE,
+                         .pass = GALV_OP_BACKWARD,
+                         .first_layer = 1,
+                         .n_layers = 2,
+                         .peer_stage = -1};
+    test_plan p;
+    galv_cost cost;
+    test_uniform_plan(&p, &job, &s, 2, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_costmodel_operation(&cost, model, &p.plan, &op);
+    galv_costmodel_free(model);
+    return cost.work_s;
+}
+
+/* The pipeline engine of DeepSpeed, which sharded for Megatron-LM before 2023,
+ * all-reduces gradients even where ZeRO-1 shards the optimizer
+ * (deepspeed/runtime/pipe/engine.py, _exec_reduce_grads): twice the bytes of the
+ * reduce-scatter that Megatron-LM does. */
+Test(costmodel_bytes, deepspeeds_pipelines_sum_gradients_whole)
+{
+    double scattered = reduction_s(2025, GALV_OP_REDUCE_SCATTER);
+    double whole = reduction_s(2025, GALV_OP_ALL_REDUCE);
+    double deepspeed = reduction_s(2022, GALV_OP_REDUCE_SCATTER);
+    cr_expect_gt(whole, 1.7 * scattered);
+    cr_expect_float_eq(deepspeed / whole, 1, 0.1, "%g", deepspeed / whole);
+}
+
 /* First and last stage sum the gradient of the table of words that they share
  * (Megatron-LM, allreduce_word_embedding_grads): V h / t elements. The table of
  * positions is the first stage's alone. */
@@ -165,6 +202,91 @@ Test(costmodel_bytes, grouped_queries_keep_fewer_keys_and_values)
         double elements = 2.0 * SEQ * (32 - 8) * 128 / tp;
         cr_expect_float_eq(less / (2 * elements), 1, 1e-9, "tp %d: %g", (int)tp,
                            less / (2 * elements));
+    }
+}
+
+static double kept_with_heads(int32_t heads, int32_t tp)
+{
+    galv_job job;
+    test_gpt_job(&job, 4, HIDDEN, heads, SEQ, VOCAB, 2, 16);
+    job.workload.flash_attention = true;
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = tp;
+    s.dp = 16 / tp;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_ATTENTION, 1, 1);
+    galv_costmodel_free(model);
+    return cost.start_bytes[GALV_MEMORY_ACTIVATIONS] +
+           cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+}
+
+/* Dao 2023 (arXiv 2307.08691, section 3.1): of the square a fused kernel keeps the
+ * logarithm of the sum of each row, 4 bytes for every token and head. */
+Test(costmodel_bytes, fused_attention_keeps_a_number_a_row)
+{
+    for (int32_t tp = 1; tp <= 8; tp *= 2) {
+        double more = kept_with_heads(64, tp) - kept_with_heads(32, tp);
+        cr_expect_float_eq(more, 4.0 * SEQ * 32 / tp, 1, "tp %d: %g", (int)tp, more);
+    }
+}
+
+static double weights_held(int32_t tp, galv_sp sp)
+{
+    galv_job job;
+    grouped_job(&job, 32);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = tp;
+    s.sp = sp;
+    s.dp = 16 / tp;
+    test_plan p;
+    galv_stage_memory memory;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_costmodel_stage_memory(&memory, model, &p.plan, 0);
+    galv_costmodel_free(model);
+    return memory.bytes[GALV_MEMORY_PARAMETERS];
+}
+
+/* Ulysses shares the sequence and no weights: every rank holds them whole (Jacobs et
+ * al. 2023, section 3.2: memory of the model is left to ZeRO). */
+Test(costmodel_bytes, ulysses_leaves_weights_whole)
+{
+    double whole = weights_held(1, GALV_SP_NONE);
+    for (int32_t tp = 2; tp <= 8; tp *= 2) {
+        cr_expect_float_eq(weights_held(tp, GALV_SP_ULYSSES), whole, 1);
+        cr_expect_lt(weights_held(tp, GALV_SP_MEGATRON), 0.55 * whole);
+    }
+}
+
+static double kept_by_head(int32_t vocab, int32_t tp)
+{
+    galv_job job;
+    test_gpt_job(&job, 4, HIDDEN, 32, SEQ, vocab, 2, 16);
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = tp;
+    s.dp = 16 / tp;
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, NULL);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 5, 1);
+    galv_costmodel_free(model);
+    double kept = 0;
+    for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
+        kept += cost.start_bytes[use] + cost.end_bytes[use];
+    }
+    return kept;
+}
+
+/* Korthikanti et al. 2022, section 4.3: logits in 32 bits, 4 s b v bytes over the
+ * tensor-parallel ranks. */
+Test(costmodel_bytes, logits_are_kept_in_32_bits)
+{
+    for (int32_t tp = 1; tp <= 8; tp *= 2) {
+        double more = kept_by_head(2 * VOCAB, tp) - kept_by_head(VOCAB, tp);
+        cr_expect_float_eq(more / (4.0 * SEQ * VOCAB / tp), 1, 1e-9, "tp %d: %g",
+                           (int)tp, more / (4.0 * SEQ * VOCAB / tp));
     }
 }
 

@@ -433,3 +433,26 @@ Test(costmodel_kernel, short_all_reduces_climb_trees)
                   16 << i, time_us, measured_us[i]);
     }
 }
+
+/* Rings of short messages go by protocols whose hops between nodes take 2.7 (LL) to 4
+ * us (LL128) in place of the 14 us of long ones (NCCL, src/graph/tuning.cc), and some
+ * of the rest stays. */
+Test(costmodel_kernel, short_rings_hop_quickly)
+{
+    for (int32_t nodes = 2; nodes <= 16; nodes *= 2) {
+        galv_group group = {.n_ranks = 8 * nodes,
+                            .n_nodes = nodes,
+                            .ranks_per_node = 8,
+                            .sharers_per_node = 1};
+        galv_collective_law law = {.ring_bytes_per_s = 1e15,
+                                   .nic_bytes_per_s = 1e15,
+                                   .node_bytes_per_s = 1e15,
+                                   .hop_inter_s = 14e-6,
+                                   .hop_intra_s = 3.4e-6};
+        galv_cost cost[2] = {{0}};
+        galv_collective_cost(&cost[0], &law, GALV_OP_ALL_GATHER, &group, 64);
+        galv_collective_cost(&cost[1], &law, GALV_OP_ALL_GATHER, &group, 1e9);
+        double ratio = cost[0].latency_s / cost[1].latency_s;
+        cr_expect(ratio > 2.7 / 14 && ratio < 0.5, "%d nodes: %g", (int)nodes, ratio);
+    }
+}
