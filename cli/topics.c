@@ -48,7 +48,8 @@ static const char exit_codes[] =
     "  130  interrupted; the best plan so far was printed\n"
     "\n"
     "Results go to standard output, everything else to standard error. A command\n"
-    "that fails (1, 2, 3, 4, 6) prints nothing on standard output.\n";
+    "that fails (1, 2, 3, 4, 6) prints nothing on standard output; validate, where\n"
+    "some of its cases are wrong (4), the others.\n";
 
 static const char formats[] =
     "Files\n"
