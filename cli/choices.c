@@ -242,6 +242,15 @@ static galv_status set_group_size(galv_plan *plan, const galv_cli *cli, galv_err
     return status;
 }
 
+static bool has_experts(const galv_model *model)
+{
+    bool has = false;
+    for (int32_t g = 0; g < model->n_groups; g++) {
+        has = has || model->groups[g].kind == GALV_LAYER_MOE_DECODER;
+    }
+    return has;
+}
+
 galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
                               const galv_cli *cli, galv_err *err)
 {
@@ -261,6 +270,11 @@ galv_status galv_plan_by_hand(galv_plan **plan, const galv_setup *setup,
     }
     if (status != GALV_OK) {
         return status;
+    }
+    if (u.strategy.ep > 1 && !has_experts(&setup->job.model)) {
+        galv_fail(err, GALV_USAGE, "the model has no experts");
+        return galv_cli_blame(cli, GALV_OPTION_EP, galv_cli_value(cli, GALV_OPTION_EP),
+                              err);
     }
     int64_t n_devices = galv_cluster_n_devices(&setup->job.cluster);
     int64_t product = (int64_t)u.strategy.tp * u.strategy.cp;

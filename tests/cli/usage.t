@@ -255,3 +255,9 @@ $ galvatron-sim validate --cases cases.csv --by nothing
 2> galvatron-sim: error: --by nothing: unknown word 'nothing'
 2~ one of: all, source, family, .*, attention$
 ? 2
+
+# Experts are not spread in a model that has none, by hand as in a search.
+$ for c in 'simulate --tp 2' plan; do galvatron-sim $c -m llama3-8b -n 1 --ep 2; done
+2> galvatron-sim: error: --ep 2: the model has no experts
+2> galvatron-sim: error: no candidate plan: the model has no experts for --ep
+? 2
