@@ -201,6 +201,7 @@ static void print_head(const sweeping *s)
     galv_report_parts(s->cli, s->jobs.n_seq_lengths > 1 ? "" : sequence,
                       s->jobs.n_batches > 1 ? "" : global_batch,
                       galv_precision_names[w->precision], (char *)NULL);
+    galv_report_changes(s->cli);
     galv_print(s->cli, "\n");
 }
 

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/config.h"
+#include "cli/help.h"
 #include "viz/timeline_figure.h"
 
 #include <math.h>
@@ -18,6 +19,23 @@
 #include <string.h>
 
 /* ---- the job ---- */
+
+void galv_report_changes(const galv_cli *cli)
+{
+    galv_text line = GALV_TEXT_INIT;
+    galv_text wrapped = GALV_TEXT_INIT;
+    const char *change = NULL;
+    for (size_t i = 0; (change = galv_cli_repeated(cli, GALV_OPTION_SET, i)) != NULL;
+         i++) {
+        galv_text_printf(&line, "%s%s", i == 0 ? "changed: " : ", ", change);
+    }
+    if (line.length > 0) {
+        galv_help_wrap(&wrapped, galv_text_string(&line), 0, 80);
+        galv_print(cli, "%s", galv_text_string(&wrapped));
+    }
+    galv_text_release(&wrapped);
+    galv_text_release(&line);
+}
 
 static void print_defaults(const galv_cli *cli, const galv_setup *setup)
 {
@@ -94,6 +112,7 @@ void galv_report_job(const galv_cli *cli, const galv_setup *setup)
     if (setup->plan == NULL) {
         print_defaults(cli, setup);
     }
+    galv_report_changes(cli);
 }
 
 /* ---- one result ---- */

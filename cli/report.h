@@ -9,6 +9,9 @@
 /* Two lines: what is trained on what, and how. */
 void galv_report_job(const galv_cli *cli, const galv_setup *setup);
 
+/* What --set changed, if anything: a cluster that was changed is called as it was. */
+void galv_report_changes(const galv_cli *cli);
+
 /* The plan in two lines, then time, throughput, memory, where time goes, where the
  * numbers come from. `title` is "Best plan", "Plan"... */
 void galv_report_result(const galv_cli *cli, const galv_setup *setup,

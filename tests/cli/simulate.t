@@ -211,3 +211,7 @@ $ galvatron-sim simulate -m llama3-8b -n 1 --pp 4 --vpp 2 --schedule interleaved
 $ galvatron-sim simulate -m llama3-8b -n 1 --pp 4 --group-size 8 --global-batch 64
 2> galvatron-sim: error: --group-size is of schedule interleaved, not of 1f1b
 ? 2
+
+# A cluster that was changed says so.
+$ galvatron-sim simulate -m llama3-8b -c dgx-h100 -n 1 --tp 8 --global-batch 8 --set inter.bandwidth=2x --set device.flops=2x | sed -n 3p
+> changed: inter.bandwidth=2x, device.flops=2x
