@@ -175,7 +175,8 @@ Where it is missed, and why:
   full recomputation, and a padded vocabulary is assumed; but their times per layer, taken
   from runs that differ in depth alone, are those of three passes (four would need products
   faster than the device's peak), and their logits at tp 1, 2, 4, 8 take what 50257, 25128,
-  12564 and 6282 columns take. They are predicted as they are labelled, and the pace of
+  12564 and 6282 columns take, which is how the source's own model cuts them
+  (vocab_size // tensor_parallel_size, src/model/gpt_modeling.py). They are predicted as they are labelled, and the pace of
   hosts before 2023 is fitted to them so. Read the other way (`recompute` selective,
   `vocab_unpadded` 1) with the pace fitted to that, the same laws miss them by 6.4 %
   (bias -0.2 %).
