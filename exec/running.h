@@ -47,8 +47,8 @@ void galv_running_end(galv_running *running);
 
 /* Changes to another plan, which it takes. Collective. `refused`: it was found that the
  * plan cannot be run, and the old one goes on (the status is GALV_OK and the reason is
- * in `why`). Errors: GALV_USAGE (another model or batch: that would be another training;
- * the old plan goes on), others that end the run. */
+ * in `why`). Errors: GALV_USAGE (another model or batch: that would be another
+ * training; the old plan goes on), others that end the run. */
 galv_status galv_running_change(galv_running *running, galv_next_plan *next,
                                 bool *refused, galv_err *why, galv_err *err);
 
