@@ -62,7 +62,6 @@
 #include "search/front.h"
 #include "search/frontier.h"
 #include "search/galvatron_search.h"
-#include "search/judge.h"
 #include "search/layer_guess.h"
 #include "search/layer_table.h"
 #include "search/layer_tree.h"

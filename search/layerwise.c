@@ -4,7 +4,6 @@
 #include "search/layerwise_internal.h"
 
 #include "base/parallel.h"
-#include "search/judge.h"
 #include "search/layer_tree.h"
 #include "search/pricing.h"
 #include "search/relaxation.h"
@@ -142,10 +141,13 @@ static void judge_item(void *context, size_t item, int worker)
     }
     c->fate = GALV_FATE_OUT_OF_MEMORY;
     if (status == GALV_OK && c->peak_memory_bytes <= l->limit_bytes) {
+        galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
         galv_result result;
         memset(&result, 0, sizeof result);
-        status = galv_judge_plan(&result, l->model, plan, prices,
-                                 isfinite(l->stop_at_s) ? l->stop_at_s : 0, arena, err);
+        options.sim.stop_at_s = isfinite(l->stop_at_s) ? l->stop_at_s : 0;
+        options.prices = prices;
+        options.by_pass = true;
+        status = galv_evaluate(&result, l->model, plan, &options, arena, err);
         l->ops[item] = galv_evaluate_ops(l->job, plan);
         if (result.stopped) {
             c->fate = GALV_FATE_BOUNDED;

@@ -10,7 +10,6 @@
 #include "base/parallel.h"
 #include "schedule/program.h"
 #include "search/divisions.h"
-#include "search/judge.h"
 #include "search/layerwise.h"
 #include "search/least_memory.h"
 #include "search/podium.h"
@@ -86,20 +85,21 @@ static void simulate_item(void *context, size_t item, int worker)
     searcher *s = context;
     galv_searched *c = &s->searched[s->wave[item]];
     galv_arena *arena = s->arenas[worker];
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
     galv_plan *plan = NULL;
-    galv_prices *prices = NULL;
     galv_result result;
     galv_err err = GALV_ERR_INIT;
     memset(&result, 0, sizeof result);
+    options.sim.stop_at_s = s->stop_at_s[item];
+    options.by_pass = true;
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
     if (status == GALV_OK) {
-        status =
-            galv_prices_new(&prices, s->model, plan, s->tables[worker], arena, &err);
+        status = galv_prices_new(&options.prices, s->model, plan, s->tables[worker],
+                                 arena, &err);
     }
     if (status == GALV_OK) {
-        status = galv_judge_plan(&result, s->model, plan, prices, s->stop_at_s[item],
-                                 arena, &err);
+        status = galv_evaluate(&result, s->model, plan, &options, arena, &err);
     }
     if (status != GALV_OK) {
         keep_error(s, worker, status, &err);

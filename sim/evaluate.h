@@ -76,7 +76,8 @@ typedef struct galv_evaluate_options {
     galv_prices *prices; /* this plan's, or NULL */
     bool by_pass; /* play passes by themselves where that is the same (sim/bodies.c):
                      the same to the bit, but for what is told of single operations. Not
-                     with a timeline or every rank */
+                     with a timeline or every rank. What takes longer than stop_at_s is
+                     found out from passes played once each */
 } galv_evaluate_options;
 
 #define GALV_EVALUATE_OPTIONS_INIT                                                 \

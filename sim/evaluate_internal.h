@@ -17,6 +17,11 @@ galv_status galv_evaluate_whole(galv_result *result, galv_evaluation *evaluation
                                 const galv_evaluate_options *options, galv_arena *arena,
                                 galv_err *err);
 
+/* Prices every class of a program, of a pass that is a single operation too:
+ * costs[n_classes], owned by the arena. Errors: GALV_NO_MEMORY. */
+galv_status galv_price_classes(galv_cost **costs, const galv_program *program,
+                               galv_prices *prices, galv_arena *arena, galv_err *err);
+
 /* Fills what follows from the time of an iteration: rates and utilisation. */
 void galv_evaluate_rates(galv_result *result, const galv_costmodel *model,
                          const galv_plan *plan, double executed_flop);
