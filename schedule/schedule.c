@@ -420,3 +420,23 @@ galv_status galv_schedule_check_shape(const char *name,
     }
     return GALV_OK;
 }
+
+galv_status galv_schedule_units(int32_t *n_units, const char *name,
+                                const galv_schedule_shape *shape, double wanted,
+                                galv_err *err)
+{
+    galv_status status = galv_schedule_check_shape(name, shape, 0, err);
+    if (status == GALV_OK && wanted >= INT32_MAX) {
+        return galv_schedule_no_room(shape, err);
+    }
+    *n_units = status == GALV_OK ? (int32_t)wanted : 0;
+    return status;
+}
+
+galv_status galv_schedule_no_room(const galv_schedule_shape *shape, galv_err *err)
+{
+    return galv_fail(err, GALV_NO_MEMORY,
+                     "a schedule of %d stages and %d micro-batches does not fit in "
+                     "memory",
+                     (int)shape->n_stages, (int)shape->n_micro_batches);
+}

@@ -57,4 +57,13 @@ galv_status galv_schedule_check_shape(const char *name,
 /* A slot of a pass. */
 galv_slot galv_slot_make(galv_pass pass, int32_t chunk, int32_t micro_batch);
 
+/* For orders that are laid out on a board of units of time: checks the shape, and that
+ * `wanted` units for each stage can be counted. Errors: GALV_USAGE, GALV_NO_MEMORY. */
+galv_status galv_schedule_units(int32_t *n_units, const char *name,
+                                const galv_schedule_shape *shape, double wanted,
+                                galv_err *err);
+
+/* GALV_NO_MEMORY, with the numbers. */
+galv_status galv_schedule_no_room(const galv_schedule_shape *shape, galv_err *err);
+
 #endif

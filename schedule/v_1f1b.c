@@ -226,21 +226,14 @@ static void release(board *b)
 galv_status galv_order_v_1f1b(galv_slot *slots, const galv_schedule_shape *shape,
                               galv_err *err)
 {
-    galv_status status = galv_schedule_check_shape("v-1f1b", shape, 0, err);
-    if (status != GALV_OK) {
-        return status;
-    }
     board b = {.p = shape->n_stages, .m = shape->n_micro_batches};
-    double n_units = 6.0 * b.m + 10.0 * b.p + 16;
-    b.n_units = n_units < INT32_MAX ? (int32_t)n_units : 0;
-    if (b.n_units == 0 || !allocate(&b)) {
-        release(&b);
-        return galv_fail(err, GALV_NO_MEMORY,
-                         "a schedule of %d stages and %d micro-batches does not fit in "
-                         "memory",
-                         (int)b.p, (int)b.m);
+    galv_status status = galv_schedule_units(&b.n_units, "v-1f1b", shape,
+                                             6.0 * b.m + 10.0 * b.p + 16, err);
+    if (status == GALV_OK && allocate(&b)) {
+        make_order(slots, &b);
+    } else if (status == GALV_OK) {
+        status = galv_schedule_no_room(shape, err);
     }
-    make_order(slots, &b);
     release(&b);
-    return GALV_OK;
+    return status;
 }

@@ -381,23 +381,16 @@ static void release(board *b)
 static galv_status order(galv_slot *slots, const char *name, bool half,
                          const galv_schedule_shape *shape, galv_err *err)
 {
-    galv_status status = galv_schedule_check_shape(name, shape, 0, err);
-    if (status != GALV_OK) {
-        return status;
-    }
     board b = {.p = shape->n_stages, .m = shape->n_micro_batches};
-    double n_units = 8.0 * b.m + 6.0 * b.p + 16;
-    b.n_units = n_units < INT32_MAX ? (int32_t)n_units : 0;
-    if (b.n_units == 0 || !allocate(&b)) {
-        release(&b);
-        return galv_fail(err, GALV_NO_MEMORY,
-                         "a schedule of %d stages and %d micro-batches does not fit in "
-                         "memory",
-                         (int)b.p, (int)b.m);
+    galv_status status =
+        galv_schedule_units(&b.n_units, name, shape, 8.0 * b.m + 6.0 * b.p + 16, err);
+    if (status == GALV_OK && allocate(&b)) {
+        make_order(slots, &b, half);
+    } else if (status == GALV_OK) {
+        status = galv_schedule_no_room(shape, err);
     }
-    make_order(slots, &b, half);
     release(&b);
-    return GALV_OK;
+    return status;
 }
 
 galv_status galv_order_v_half(galv_slot *slots, const galv_schedule_shape *shape,
