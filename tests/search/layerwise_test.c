@@ -612,6 +612,102 @@ Test(search_layerwise, bounds_never_exceed_the_simulation)
     cr_expect_gt(n_leaves, 20000);
 }
 
+/* A shape of one strategy and its only plan with blocks spread evenly: the bound over
+ * the plan's time. */
+static double closeness(int32_t pp, int32_t tp, int32_t zero, double slower,
+                        double hiding_share)
+{
+    instance in;
+    memset(&in, 0, sizeof in);
+    in.arena = galv_arena_new();
+    galv_model *m = &in.job.model;
+    snprintf(m->name, sizeof m->name, "small");
+    snprintf(m->family, sizeof m->family, "llama");
+    m->seq_length = 4096;
+    add_group(m, GALV_LAYER_EMBEDDING, 1, 4096, 0, 0, 512);
+    add_group(m, GALV_LAYER_DECODER, 8, 4096, 16384, 8, 0);
+    add_group(m, GALV_LAYER_HEAD, 1, 4096, 0, 0, 512);
+    cr_assert_eq(galv_cluster_load(&in.job.cluster, "dgx-a100", 1, &in.err), GALV_OK);
+    in.job.cluster.pools[0].intra_bytes_per_s /= slower;
+    in.job.cluster.pools[0].device.scaleup_bytes_per_s /= slower;
+    in.job.workload = (galv_workload)GALV_WORKLOAD_INIT;
+    in.job.workload.global_batch_size = 64 / pp / tp;
+    galv_job_fill_defaults(&in.job);
+    in.space = (galv_space)GALV_SPACE_INIT;
+    in.space.tp = (galv_choices){1, {tp}};
+    in.space.cp = (galv_choices){1, {1}};
+    in.space.pp = (galv_choices){1, {pp}};
+    in.space.vpp = (galv_choices){1, {1}};
+    in.space.sp = (galv_choices){1, {GALV_SP_NONE}};
+    in.space.zero = (galv_choices){1, {zero}};
+    in.space.recompute = (galv_choices){1, {GALV_RECOMPUTE_NONE}};
+    in.space.micro_batch = (galv_choices){1, {1}};
+    in.space.n_schedules = 1;
+    in.space.schedules[0] = pp > 1 ? "1f1b" : "none";
+    cr_assert_eq(galv_costmodel_new(&in.model, &in.job, NULL, &in.err), GALV_OK);
+    cr_assert_eq(
+        galv_space_enumerate(&in.uniform, &in.space, &in.job, in.arena, &in.err),
+        GALV_OK, "%s", in.err.message);
+    cr_assert_eq(in.uniform.n_candidates, 1);
+    const galv_candidate *c = &in.uniform.candidates[0];
+    galv_shape shape = {.pp = pp,
+                        .vpp = 1,
+                        .schedule = c->schedule,
+                        .samples = (int64_t)c->micro_batch_size * c->strategy.dp,
+                        .n_strategies = 1,
+                        .strategies = &c->strategy};
+    galv_layer_table table;
+    galv_replay *replay = NULL;
+    galv_relaxation *relaxation = NULL;
+    galv_plan *plan = NULL;
+    galv_result result;
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    double bound_s = 0;
+    cr_assert_eq(galv_layer_table_make(&table, in.model, &shape, &in.space.overlap,
+                                       in.arena, &in.err),
+                 GALV_OK);
+    galv_schedule_shape order = {pp, 1, table.n_micro_batches, 0, NULL};
+    cr_assert_eq(galv_replay_new(&replay, c->schedule, &order, in.arena, &in.err),
+                 GALV_OK);
+    cr_assert_eq(galv_relaxation_new_between(&relaxation, &table, replay, m, 1e15,
+                                             hiding_share, in.arena, &in.err),
+                 GALV_OK);
+    cr_assert_eq(galv_relaxation_between_bound(&bound_s, relaxation, &in.err), GALV_OK);
+    cr_assert_eq(galv_candidate_plan(&plan, c, &in.space, &in.job, in.arena, &in.err),
+                 GALV_OK);
+    cr_assert_eq(galv_evaluate(&result, in.model, plan, &options, in.arena, &in.err),
+                 GALV_OK);
+    instance_end(&in);
+    if (getenv("GALV_TEST_TALK")) {
+        fprintf(stderr, "pp %d tp %d zero %d, links / %g, share %g: %.4f\n", (int)pp,
+                (int)tp, (int)zero, slower, hiding_share,
+                bound_s / result.iteration_time_s);
+    }
+    return bound_s / result.iteration_time_s;
+}
+
+/* Where there is nothing to choose a bound has no excuse, and too much of any of its
+ * terms is over the time. */
+Test(search_layerwise, bounds_are_close_where_nothing_is_chosen)
+{
+    static const struct {
+        int32_t pp, tp, zero;
+        double slower, hiding_share, least;
+    } cases[] = {
+        {1, 1, 1, 1, 0, 0.98}, {1, 4, 1, 1, 0, 0.98},
+        {8, 1, 1, 1, 0, 0.9}, /* one block on each stage: head and embedding are free */
+        {4, 2, 1, 1, 0, 0.8}, /* stages before might have held fewer blocks */
+        {1, 1, 3, 4, 1, 0.88}, {1, 2, 3, 8, 1, 0.62}, /* messages that show */
+        {2, 1, 3, 8, 1, 0.59}, {1, 4, 3, 8, 0.5, 0.63},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        double close = closeness(cases[i].pp, cases[i].tp, cases[i].zero,
+                                 cases[i].slower, cases[i].hiding_share);
+        cr_expect_leq(close, 1, "case %zu: %.6g of the time", i, close);
+        cr_expect_geq(close, cases[i].least, "case %zu: %.6g of the time", i, close);
+    }
+}
+
 static void search_job(galv_search_result *found, const char *model,
                        const char *cluster, int n_nodes, int64_t batch,
                        const galv_space *space, int n_jobs, galv_arena *arena)
