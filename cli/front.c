@@ -69,7 +69,10 @@ static void report(const fronting *f)
         all_proven = all_proven && p->proven;
     }
     galv_report_job(f->cli, &f->setup);
-    galv_print(f->cli, "\nthe fastest plan for every memory budget\n");
+    galv_print(
+        f->cli,
+        "\nthe fastest plan for every memory budget, in steps of %.1f GiB or more\n",
+        GALV_FRONT_STEP_FRAC * f->front.points[0].result.memory_limit_bytes / 0x1p30);
     galv_cli_print_table(f->cli, &table);
     if (f->front.interrupted) {
         galv_print(f->cli, "interrupted: the rest of the front is missing\n");

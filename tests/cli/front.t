@@ -1,6 +1,6 @@
 # The front of time and memory: slower and smaller from row to row.
 $ galvatron-sim plan -m llama3-8b -n 1 --global-batch 16 --micro-batch 1 --front -o front.csv | sed -n '/^the fastest/,/GiB/p;/^proven/,$p'
-> the fastest plan for every memory budget
+~ ^the fastest plan for every memory budget, in steps of 0.8 GiB or more$
 > memory  step  slower   MFU  plan
 >    GiB     s       %     %
 > proven: each is the fastest within its memory that has one strategy

@@ -154,3 +154,40 @@ $ galvatron-sim simulate -m gpt2-small --gpu l4 -n 1 --gpus-per-node 1 --global-
 > 1 GPU l4
 $ galvatron-sim simulate -m gpt2-small --gpu l4 -n 1 --gpus-per-node 1 --global-batch 2 -q --json | jq '.peak_memory_bytes | floor' >peak; galvatron-sim simulate -m gpt2-small --gpu l4 -n 1 --gpus-per-node 1 --global-batch 2 --memory-limit "$(($(cat peak) - 1000000))" -q | grep worst
 ~ DOES NOT FIT, by [0-9.]+ (MiB|kiB|KiB|B)$
+
+# 24, 40 and 96 GPUs, a batch of 56, 31 blocks on 8 stages: all work is done, by all GPUs.
+$ for n in 3 5 12; do galvatron-sim -m llama3-8b -n $n --json | jq -c '.plans[0] | [.plan.layers[1].strategy, .plan.pp] as [$s, $pp] | [$s.tp * $s.cp * $s.dp * $pp, .mfu > 0.55]'; done
+> [24,true]
+> [40,true]
+> [96,true]
+
+$ galvatron-sim catalog models llama3-8b --json | sed 's/"n_layers": 32/"n_layers": 31/' >31.json; galvatron-sim -m 31.json -n 1 --pp 8 --global-batch 56 --json | jq -c '.plans[0] | [(.plan.stages | add), .plan.global_batch_size, .mfu > 0.45, .bubble_frac < 0.25, (.stages | length)]'
+> [33,56,true,true,8]
+
+# Constraints of real frameworks, each with its message and the nearest that is possible.
+$ for o in '-n 3 --tp 3' '-n 2 --tp 16' '-n 5 --pp 40' '-n 1 --ep 2' '-n 1 --global-batch 7 --tp 1 --pp 1' '-n 1 --dp 3'; do galvatron-sim -m llama3-8b $o 2>&1 | head -1 | sed 's/.*no candidate plan: //'; done
+> tp 3 does not divide the attention heads (32)
+> tp 16 is more than the 8 devices of one scale-up domain
+> pp 40: blocks, embedding and head are enough for 34 stages
+> the model has no experts for --ep
+~ ^global batch 7 is not divisible by dp [0-9]+$
+~ ^dp is [0-9]+ for pp 1, tp 1, cp [0-9]+ on 8 devices, not as asked$
+
+$ for o in '--tp 64 -n 8 --internode-tp' '--cp 8 --seq-length 1000 -n 1' '--tp 8 --sp megatron --seq-length 1001 -n 1' '--pp 2 --vpp 20 -n 1' '--micro-batch 3 --global-batch 8 -n 1' '--pp 2 --tp 4 --schedule dualpipe --global-batch 3 -n 1'; do galvatron-sim simulate -m llama3-8b $o 2>&1 | head -2; done
+2...
+~ tp 64 does not divide the attention heads \(32\)$
+~ ^  nearest: tp 32
+~ 2 \* cp 16 does not divide the sequence length \(1000\)$
+~ ^  nearest: 2 \* cp 10 or 20$
+~ tp \(with sp\) 8 does not divide the sequence length \(1001\)$
+~ ^  nearest: tp \(with sp\) 7 or 11$
+~ pp 2 \* vpp 20 stages for 32 blocks$
+~ ^  with pp 2, vpp is at most 17$
+~ global batch 8 is not a multiple of micro-batch 3 \* dp 8 = 24$
+~ ^  nearest global batch: 24$
+~ schedule dualpipe on 2 stages cannot do 3 micro-batches
+~ ^  micro-batches are
+
+# What is shared out by nothing is asked for by any ZeRO stage.
+$ galvatron-sim -m llama3-8b -n 1 --tp 8 --pp 1 --zero 2,3 --global-batch 16 --json | jq -c '.plans[0].plan.layers[1].strategy | [.tp, .dp]'
+> [8,1]
