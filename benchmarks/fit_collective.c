@@ -7,7 +7,9 @@
  * they hold more than all-reduce. For each op and number of ranks alpha, B, M and K are
  * those that make the mean |ln(law / measured)| least (simplex, GSL), over all points
  * whatever their version of NCCL; ln_1m to ln_256m are the mean ln(measured / law) of
- * the points within a fifth of these sizes. */
+ * the points within a fifth of these sizes, or, where that is more than a fifth off
+ * both at half and at twice the size, to the same side, the mean of these: something
+ * else used the links. */
 #include "base/csv.h"
 #include "base/words.h"
 #include "costmodel/collective_internal.h"
@@ -73,6 +75,34 @@ static double descend(const fit *f, gsl_vector *x)
     return best;
 }
 
+/* Mean ln(measured / law) of the points within a fifth of a size; NAN = there are none.
+ */
+static double ratio_at(const fit *f, const gsl_vector *x, double bytes)
+{
+    double sum = 0;
+    double n = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        const point *p = &f->points[i];
+        if (fabs(p->bytes / bytes - 1) < 0.2) {
+            sum += log(p->time_s / law_s(x, f->factor, p->bytes));
+            n++;
+        }
+    }
+    return n > 0 ? sum / n : (double)NAN;
+}
+
+static double knot_at(const fit *f, const gsl_vector *x, int knot)
+{
+    double bytes = 1048576.0 * pow(4, knot);
+    double ratio = ratio_at(f, x, bytes);
+    double half = ratio_at(f, x, bytes / 2) - ratio;
+    double twice = ratio_at(f, x, bytes * 2) - ratio;
+    if (knot > 0 && half * twice > 0 && fmin(fabs(half), fabs(twice)) > 0.2) {
+        ratio += (half + twice) / 2;
+    }
+    return isnan(ratio) ? 0 : ratio;
+}
+
 static void print_fit(const fit *f, const galv_device *device, const char *op,
                       int ranks)
 {
@@ -99,17 +129,7 @@ static void print_fit(const fit *f, const galv_device *device, const char *op,
            1e-9 * exp(gsl_vector_get(x, BANDWIDTH)), 1e-6 * exp(gsl_vector_get(x, MID)),
            1e-6 * exp(gsl_vector_get(x, KNEE)), 100 * error);
     for (int knot = 0; knot < GALV_N_CURVE_KNOTS; knot++) {
-        double at = 1048576.0 * pow(4, knot);
-        double sum = 0;
-        double n = 0;
-        for (size_t i = 0; i < f->n; i++) {
-            const point *p = &f->points[i];
-            if (fabs(p->bytes / at - 1) < 0.2) {
-                sum += log(p->time_s / law_s(x, f->factor, p->bytes));
-                n++;
-            }
-        }
-        printf(",%.3f", n > 0 ? sum / n : 0);
+        printf(",%.3f", knot_at(f, x, knot));
     }
     printf(",\n");
     gsl_vector_free(x);

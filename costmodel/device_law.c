@@ -319,61 +319,79 @@ static void default_curves(galv_collective_law *law, const galv_device *device)
     law->provenance = GALV_PROVENANCE_ANALYTIC;
 }
 
+/* The device whose rows of an operation are nearest to this one; "" = none. */
+static const char *nearest_curves(galv_kinship *best, galv_law_table *t, int kind,
+                                  const galv_device *device)
+{
+    const char *chosen = "";
+    *best = GALV_KIN_NONE;
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        galv_kinship kin = galv_law_kinship(t, row, device);
+        bool switched = galv_law_number(t, row, "link_gbs", 0) > 0;
+        if (kin > *best && (kin >= GALV_KIN_SILICON || switched) &&
+            strcmp(galv_law_cell(t, row, "op"), curve_names[kind]) == 0) {
+            *best = kin;
+            chosen = galv_law_cell(t, row, "device");
+        }
+    }
+    return chosen;
+}
+
+static void read_curve(galv_collective_curve *c, galv_law_table *t, size_t row,
+                       double link_bytes_per_s)
+{
+    static const char *const knots[GALV_N_CURVE_KNOTS] = {"ln_1m", "ln_4m", "ln_16m",
+                                                          "ln_64m", "ln_256m"};
+    double nominal = 1e9 * galv_law_number(t, row, "link_gbs", 0);
+    double scale = nominal > 0 ? link_bytes_per_s / nominal : 1;
+    c->alpha_s = 1e-6 * galv_law_number(t, row, "alpha_us", 10);
+    c->bytes_per_s = 1e9 * scale * galv_law_number(t, row, "busbw_gbs", 1);
+    c->mid_bytes = 1e6 * galv_law_number(t, row, "mid_mb", 0);
+    c->knee_bytes = 1e6 * galv_positive(galv_law_number(t, row, "knee_mb", 1), 1e-3);
+    for (int i = 0; i < GALV_N_CURVE_KNOTS; i++) {
+        c->log_ratio[i] = galv_law_number(t, row, knots[i], 0);
+    }
+}
+
 static void read_curves(galv_collective_law *law, galv_law_table *t,
                         const galv_device *device)
 {
     default_curves(law, device);
-    galv_kinship best = GALV_KIN_NONE;
-    const char *chosen = "";
-    for (size_t row = 0; row < t->csv.n_rows; row++) {
-        galv_kinship kin = galv_law_kinship(t, row, device);
-        if (kin > best &&
-            (kin >= GALV_KIN_SILICON || galv_law_number(t, row, "link_gbs", 0) > 0)) {
-            best = kin;
-            chosen = galv_law_cell(t, row, "device");
-        }
-    }
     bool switched = device->scaleup_bytes_per_s >= 100e9 &&
                     strstr(device->scaleup_link, "bridge") == NULL;
-    if (best < GALV_KIN_SILICON && !switched) {
-        return; /* bridges and buses: not what a switch of the generation does */
-    }
-    bool has_eight = false;
-    bool reduces_only = best > GALV_KIN_NONE;
-    for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int kind = galv_word_index(curve_names, GALV_N_CURVE_KINDS,
-                                   galv_law_cell(t, row, "op"));
-        int n = (int)galv_law_number(t, row, "ranks", 0);
-        if (best == GALV_KIN_NONE || kind < 0 ||
-            strcmp(galv_law_cell(t, row, "device"), chosen) != 0 || n < 2 ||
-            n > GALV_MAX_CURVE_RANKS) {
-            continue;
+    galv_kinship nearest = GALV_KIN_NONE;
+    bool reduces_only = true;
+    for (int kind = 0; kind < GALV_N_CURVE_KINDS; kind++) {
+        galv_kinship best = GALV_KIN_NONE;
+        const char *chosen = nearest_curves(&best, t, kind, device);
+        if (best == GALV_KIN_NONE || (best < GALV_KIN_SILICON && !switched)) {
+            continue; /* bridges and buses: not what a switch of the generation does */
         }
-        double nominal = 1e9 * galv_law_number(t, row, "link_gbs", 0);
-        double scale = nominal > 0 ? law->link_bytes_per_s / nominal : 1;
-        galv_collective_curve *c = &law->curves[kind][n];
-        c->alpha_s = 1e-6 * galv_law_number(t, row, "alpha_us", 10);
-        c->bytes_per_s = 1e9 * scale * galv_law_number(t, row, "busbw_gbs", 1);
-        c->mid_bytes = 1e6 * galv_law_number(t, row, "mid_mb", 0);
-        c->knee_bytes =
-            1e6 * galv_positive(galv_law_number(t, row, "knee_mb", 1), 1e-3);
-        static const char *const knots[GALV_N_CURVE_KNOTS] = {
-            "ln_1m", "ln_4m", "ln_16m", "ln_64m", "ln_256m"};
-        for (int i = 0; i < GALV_N_CURVE_KNOTS; i++) {
-            c->log_ratio[i] = galv_law_number(t, row, knots[i], 0);
+        bool has_eight = false;
+        for (size_t row = 0; row < t->csv.n_rows; row++) {
+            int n = (int)galv_law_number(t, row, "ranks", 0);
+            if (strcmp(galv_law_cell(t, row, "device"), chosen) == 0 &&
+                strcmp(galv_law_cell(t, row, "op"), curve_names[kind]) == 0 && n >= 2 &&
+                n <= GALV_MAX_CURVE_RANKS) {
+                read_curve(&law->curves[kind][n], t, row, law->link_bytes_per_s);
+                has_eight = has_eight || n == 8;
+            }
         }
-        has_eight = has_eight || n == 8;
+        if (!has_eight) {
+            /* measured on the four devices of one tray: eight go as the rack's switch
+             */
+            law->curves[kind][8] = law->curves[kind][4];
+            law->curves[kind][8].alpha_s *= 1.6;
+            law->curves[kind][8].bytes_per_s *= 1.05;
+        }
+        nearest = best > nearest ? best : nearest;
         reduces_only = reduces_only && kind == GALV_CURVE_ALL_REDUCE;
-        law->provenance = best >= GALV_KIN_SILICON ? GALV_PROVENANCE_FITTED
-                                                   : GALV_PROVENANCE_ANALYTIC;
     }
-    for (int kind = 0; best > GALV_KIN_NONE && !has_eight && kind < GALV_N_CURVE_KINDS;
-         kind++) {
-        /* measured on the four devices of one tray: eight go as the rack's switch */
-        law->curves[kind][8] = law->curves[kind][4];
-        law->curves[kind][8].alpha_s *= 1.6;
-        law->curves[kind][8].bytes_per_s *= 1.05;
+    if (nearest == GALV_KIN_NONE) {
+        return;
     }
+    law->provenance =
+        nearest >= GALV_KIN_SILICON ? GALV_PROVENANCE_FITTED : GALV_PROVENANCE_ANALYTIC;
     if (reduces_only) {
         derive_from_all_reduce(law);
     }

@@ -37,6 +37,24 @@ static galv_costmodel *model_of(const char *device)
     return test_model(&job, NULL);
 }
 
+/* Takes the share of the network that real runs reach for what the catalog says. */
+static galv_costmodel *model_of_cluster(const char *name, int32_t n_nodes)
+{
+    galv_job job;
+    test_gpt_job(&job, 2, 1024, 16, 1024, 51200, 1, 8 * n_nodes);
+    galv_err err = GALV_ERR_INIT;
+    cr_assert(galv_catalog_cluster(&job.cluster, name, &err) == GALV_OK, "%s",
+              err.message);
+    cr_assert(galv_cluster_set_nodes(&job.cluster, n_nodes, &err) == GALV_OK);
+    galv_profile *profile = galv_profile_new();
+    galv_profile_row row = {.kind = GALV_PROFILE_FACTOR, .precision = -1, .value = 1};
+    strcpy(row.op, "network_frac");
+    cr_assert(galv_profile_add(profile, &row, &err) == GALV_OK);
+    galv_costmodel *model = test_model(&job, profile);
+    galv_profile_free(profile);
+    return model;
+}
+
 /* Published products (aiconfigurator, Apache-2.0), 40 drawn at random for each device:
  * the mean error is that of the fit, 2, 3 and 3.5 %, with room for the draw. */
 Test(costmodel_kernel, products_are_within_the_fits_error)
@@ -163,6 +181,60 @@ Test(costmodel_kernel, collectives_are_within_the_fits_error)
               sum / (double)table.n_rows);
     galv_costmodel_free(model);
     galv_arena_free(arena);
+}
+
+/* nccl-tests on Azure's A100 40 GB (Echo, MIT): between nodes a tree, which medium
+ * messages do not fill. */
+Test(costmodel_kernel, trees_between_nodes_match_azure)
+{
+    static const struct {
+        int32_t ranks;
+        double mib, us;
+    } measured[] = {{16, 1, 100.1},  {64, 1, 157.0},   {128, 2, 214.0},
+                    {32, 16, 423.1}, {64, 16, 462.7},  {128, 32, 804.0},
+                    {128, 64, 1431}, {16, 1024, 16170}};
+    for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
+        int32_t nodes = measured[i].ranks / 8;
+        galv_costmodel *model = model_of_cluster("azure-nd-a100-v4", nodes);
+        galv_cost cost;
+        galv_costmodel_collective(&cost, model, GALV_OP_ALL_REDUCE, measured[i].ranks,
+                                  8, 1, measured[i].mib * 1048576);
+        cr_expect(fabs(1e6 * cost.work_s / measured[i].us - 1) < 0.08,
+                  "%d ranks, %g MiB: %.0f us, not %.0f", measured[i].ranks,
+                  measured[i].mib, 1e6 * cost.work_s, measured[i].us);
+        galv_costmodel_free(model);
+    }
+}
+
+/* Each operation has the curve that was measured nearest to the device: an A100 40 GB
+ * its own all-reduce (Azure: 2.096 ms for 256 MiB on 8) and the all-gather of the 80 GB
+ * one; four and eight L40S meet through their host's memory (aiconfigurator: 5.1
+ * and 1.45 GB/s), two do not (20 GB/s). */
+Test(costmodel_kernel, each_collective_has_the_nearest_curve)
+{
+    const double bytes = 268435456;
+    galv_costmodel *small = model_of("a100-sxm-40gb");
+    galv_costmodel *large = model_of("a100-sxm-80gb");
+    galv_cost cost[2];
+    galv_costmodel_collective(&cost[0], small, GALV_OP_ALL_REDUCE, 8, 8, 1, bytes);
+    galv_costmodel_collective(&cost[1], large, GALV_OP_ALL_REDUCE, 8, 8, 1, bytes);
+    cr_expect_float_eq(1e6 * cost[0].work_s / 2096, 1, 0.01);
+    cr_expect(cost[0].work_s != cost[1].work_s);
+    galv_costmodel_collective(&cost[0], small, GALV_OP_ALL_GATHER, 8, 8, 1, bytes);
+    galv_costmodel_collective(&cost[1], large, GALV_OP_ALL_GATHER, 8, 8, 1, bytes);
+    cr_expect(cost[0].work_s == cost[1].work_s);
+    galv_costmodel_free(small);
+    galv_costmodel_free(large);
+    static const double rates[3] = {20.07e9, 5.14e9, 1.45e9};
+    galv_costmodel *host = model_of("l40s");
+    for (int i = 0; i < 3; i++) {
+        double n = 2 << i;
+        galv_costmodel_collective(&cost[0], host, GALV_OP_ALL_REDUCE, 2 << i, 2 << i, 1,
+                                  bytes);
+        double rate = 2 * (n - 1) / n * bytes / cost[0].work_s;
+        cr_expect_float_eq(rate / rates[i], 1, 0.05, "%g ranks: %g", n, rate);
+    }
+    galv_costmodel_free(host);
 }
 
 /* cuDNN 9.19 on H200 (cudnn-frontend, MIT): causal, 128 wide heads, 8192 tokens: 0.72
