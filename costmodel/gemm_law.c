@@ -136,7 +136,8 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
     if (spare && !narrow) {
         gemm->droop = 0; /* nothing makes its clocks fall */
     }
-    if (best >= GALV_KIN_SILICON && strcmp(word, "bf16") == 0 &&
+    bool half = precision == GALV_BF16 || precision == GALV_FP16;
+    if (best >= GALV_KIN_SILICON && half &&
         !galv_gemm_choices_find(&gemm->choices, galv_law_cell(t, best_row, "device"))) {
         t->status = galv_fail(t->err, GALV_INTERNAL, "gemm_choices.csv is broken");
     }
