@@ -133,9 +133,9 @@ static bool near(double a, double b)
     "\"inter_bytes_per_s\": \"2.5Gb/s\", \"devices_per_bus\": 4, " \
     "\"bus_bytes_per_s\": "                                        \
     "\"20GB/s\"}"
-#define SLOW_BUSES                                                 \
-    "{\"base\": \"l40s\", \"n_nodes\": 4, \"nics_per_node\": 1, "  \
-    "\"inter_bytes_per_s\": \"100Gb/s\", \"devices_per_bus\": 4, " \
+#define SLOW_BUSES                                                        \
+    "{\"base\": \"rtx-pro-6000\", \"n_nodes\": 4, \"nics_per_node\": 1, " \
+    "\"inter_bytes_per_s\": \"100Gb/s\", \"devices_per_bus\": 4, "        \
     "\"bus_bytes_per_s\": \"3GB/s\"}"
 
 #define REDUCE  GALV_OP_ALL_REDUCE, GALV_STREAM_DP
