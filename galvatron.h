@@ -17,6 +17,7 @@
 #include "accuracy/each_run.h"
 #include "accuracy/error_sums.h"
 #include "accuracy/factors.h"
+#include "accuracy/follow.h"
 #include "accuracy/interval.h"
 #include "accuracy/leave_out.h"
 #include "accuracy/run_kind.h"

@@ -9,7 +9,9 @@
 #include "cli/observed.h"
 
 #include "accuracy/calibrate.h"
+#include "accuracy/follow.h"
 #include "accuracy/interval.h"
+#include "base/file.h"
 #include "base/units.h"
 #include "cli/choices.h"
 #include "cli/config.h"
@@ -43,8 +45,9 @@ typedef struct observing {
     galv_result current;   /* the same, calibrated */
     galv_search_result found;
     galv_switching switching;
-    double gain_s;       /* of a step */
-    double scatter_frac; /* of the measurements */
+    galv_followed followed; /* how the profile was off, where there is one */
+    double gain_s;          /* of a step */
+    double scatter_frac;    /* of the measurements */
     bool change;
 } observing;
 
@@ -112,12 +115,41 @@ static galv_status evaluate_current(galv_result *result, const observing *o,
     return galv_evaluate(result, model, o->setup.plan, &options, o->cli->arena, err);
 }
 
+/* A profile's measured times are replayed as they are, whatever a calibration says. So
+ * where the run shows them to be off, kind by kind, they are brought to it first. */
+static galv_status follow(observing *o, const galv_costmodel *builtin, galv_err *err)
+{
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    galv_timeline measured = {0};
+    galv_result predicted;
+    options.sim.record_timeline = true;
+    galv_status status =
+        galv_timeline_read_csv(&measured, o->runs[0].name, o->cli->arena, err);
+    if (status == GALV_OK) {
+        status = galv_evaluate(&predicted, builtin, o->setup.plan, &options,
+                               o->cli->arena, err);
+    }
+    if (status == GALV_OK) {
+        status =
+            galv_follow_timelines(&o->followed, &measured, &predicted.timeline, err);
+    }
+    if (status == GALV_OK) {
+        galv_follow_profile(o->setup.profile, &o->followed);
+    }
+    return status;
+}
+
 static galv_status calibrate(observing *o, galv_err *err)
 {
     galv_costmodel *builtin = NULL;
     galv_status status = galv_setup_costmodel(&builtin, &o->setup, o->cli, err);
     if (status == GALV_OK) {
         status = evaluate_current(&o->before, o, builtin, err);
+    }
+    o->followed.communication = 1;
+    if (status == GALV_OK && o->setup.profile != NULL &&
+        galv_path_has_extension(o->runs[0].name, ".csv")) {
+        status = follow(o, builtin, err);
     }
     galv_costmodel_free(builtin);
     if (status == GALV_OK) {
@@ -168,6 +200,7 @@ static galv_status search(observing *o, galv_err *err)
         status = galv_switching_cost(&o->switching, &o->setup.job, o->setup.plan,
                                      o->found.plans[0].plan, err);
     }
+    o->switching.time_s *= fmax(1, o->followed.communication);
     if (status == GALV_OK) {
         o->gain_s =
             o->current.iteration_time_s - o->found.plans[0].result.iteration_time_s;
