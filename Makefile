@@ -117,7 +117,7 @@ CUDNN_H   := $(firstword $(wildcard $(CUDA)/include/cudnn_graph.h /usr/include/c
 CUDNN_SOURCES := exec/cuda_dnn.cu exec/cuda_dnn_graph.cu
 CUDA_SOURCES := $(strip $(filter-out exec/cuda_absent.c $(if $(CUDNN_H),exec/cuda_dnn_absent.cu,$(CUDNN_SOURCES)),$(wildcard exec/*.cu exec/cuda_*.c)))
 HAVE_CUDA := $(and $(NVCC),$(NCCL_H),$(CUDA_SOURCES))
-CUDA_CFLAGS := -isystem $(CUDA)/include -isystem $(dir $(NCCL_H)) $(addprefix -isystem ,$(dir $(CUDNN_H)))
+CUDA_CFLAGS := $(addprefix -isystem ,$(CUDA)/include $(dir $(NCCL_H)) $(dir $(CUDNN_H)))
 CUDA_LIBS := $(if $(HAVE_CUDA),-L$(CUDA)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA)/lib64 -lcudart -lcublasLt -lnccl $(if $(CUDNN_H),-lcudnn) -lstdc++)
 # A100 and Hopper as machine code; later devices compile the PTX when they load it.
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
