@@ -33,8 +33,15 @@ static galv_status check_ranks(const galv_next_plan *next, const galv_world *wor
     }
     galv_fail(err, GALV_USAGE, "the plan is for %lld ranks, this is a run of %d",
               n_ranks, (int)galv_world_size(world));
-    galv_hint(err, "start it with: mpirun -np %lld galvatron-exec run %s", n_ranks,
-              path);
+    const char *launcher = galv_world_launcher(world);
+    if (strcmp(launcher, "torchrun") == 0) {
+        galv_hint(err, "start %lld ranks of it, with WORLD_SIZE=%lld", n_ranks,
+                  n_ranks);
+    } else {
+        galv_hint(err, "start it with: %s %lld galvatron-exec run %s",
+                  strcmp(launcher, "srun") == 0 ? "srun -n" : "mpirun -np", n_ranks,
+                  path);
+    }
     return GALV_USAGE;
 }
 

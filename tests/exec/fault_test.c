@@ -201,6 +201,14 @@ Test(exec_fault, ranks_without_mpirun_train_to_the_same_bits, .timeout = 120)
     cr_expect_eq(run_shell("grep -q 'TCP, started by torchrun' out"), 0);
 }
 
+Test(exec_fault, a_plan_for_other_ranks_is_told_as_they_were_started, .timeout = 60)
+{
+    run_write_plan("plan", "llama", "dp2");
+    cr_expect_eq(run_shell("$RANKS 3 $EXEC run plan.json --backend host 2>err"), 2);
+    cr_expect(run_said("start 2 ranks of it, with WORLD_SIZE=2"));
+    cr_expect_eq(run_lines_said(), 1);
+}
+
 Test(exec_fault, a_missing_rank_is_told_once_in_time, .timeout = 120)
 {
     run_write_plan("plan", "llama", "dp2");
