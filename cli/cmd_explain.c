@@ -32,6 +32,7 @@ typedef struct explaining {
     galv_evaluate_options options; /* of the plan, and of all that could be otherwise */
     galv_differences differences;
     galv_result result;
+    const char *no_path; /* why there is no critical path; NULL = there is one */
     bool compared; /* with `best`: not where ranks differ, which no search knows */
     galv_best_instead best;
     galv_variants variants;
@@ -377,8 +378,12 @@ static galv_status document(const explaining *x, const terms *t, int32_t stage,
     }
     galv_json_end_array(&writer);
     galv_whole_cluster_to_json(&x->result, &x->options, &writer);
-    galv_json_put_key(&writer, "critical_path");
-    galv_critical_path_to_json(path, &writer);
+    if (x->no_path == NULL) {
+        galv_json_put_key(&writer, "critical_path");
+        galv_critical_path_to_json(path, &writer);
+    } else {
+        galv_json_key_string(&writer, "critical_path_left_out", x->no_path);
+    }
     galv_variants_to_json(&x->variants, &writer);
     if (x->compared) {
         galv_best_instead_to_json(&x->best, &x->setup, &writer);
@@ -410,12 +415,8 @@ static galv_status explain_it(explaining *x, galv_err *err)
     int32_t stage = busiest_stage(&x->result);
     status = gather_terms(&t, stage, x, err);
     if (status == GALV_OK) {
-        status =
-            x->result.cluster.n_ranks > 0
-                ? galv_critical_path_of_all_ranks(&path, x->model, x->setup.plan,
-                                                  &x->options, 0, x->cli->arena, err)
-                : galv_critical_path_of_plan(&path, x->model, x->setup.plan,
-                                             x->cli->arena, err);
+        status = galv_path_report_find(&path, &x->no_path, x->model, x->setup.plan,
+                                       &x->result, &x->options, x->cli->arena, err);
     }
     for (size_t i = 0; status == GALV_OK && i < N_LEVERS; i++) {
         status = pull(&times_s[i], x, levers[i].assignment, err);
@@ -449,7 +450,7 @@ static galv_status explain_it(explaining *x, galv_err *err)
     if (galv_cli_given(x->cli, GALV_OPTION_WIDE)) {
         print_peaks(x);
     }
-    galv_path_report_print(x->cli, &path);
+    galv_path_report_print(x->cli, &path, x->no_path);
     print_terms(x, &t, stage);
     galv_variants_print(&x->variants, x->cli, &x->result);
     print_levers(x, times_s);

@@ -15,6 +15,7 @@
 #include "cli/config.h"
 #include "cli/galvatron_cost.h"
 #include "cli/output.h"
+#include "cli/path_report.h"
 #include "cli/report.h"
 #include "cli/run_days.h"
 #include "cli/stage_times.h"
@@ -295,27 +296,6 @@ static galv_status check_it(simulation *s, galv_err *err)
                                 err);
 }
 
-/* The critical path, of every rank where every rank was simulated. One too large to be
- * written out is left out, with the reason. */
-static galv_status find_path(simulation *s, galv_err *err)
-{
-    galv_arena *arena = s->cli->arena;
-    galv_err why = GALV_ERR_INIT;
-    if (s->result.cluster.n_ranks == 0) {
-        return galv_critical_path_of_plan(&s->path, s->model, s->plan, arena, err);
-    }
-    galv_status status = galv_critical_path_of_all_ranks(
-        &s->path, s->model, s->plan, &s->options,
-        (uint32_t)s->result.cluster.spread.median_run, arena, &why);
-    if (status != GALV_USAGE) {
-        *err = why;
-        return status;
-    }
-    s->no_path = galv_arena_strdup(arena, why.message);
-    return s->no_path == NULL ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
-                              : GALV_OK;
-}
-
 /* What was asked for beside the iteration itself. */
 static galv_status look_further(simulation *s, galv_err *err)
 {
@@ -328,7 +308,10 @@ static galv_status look_further(simulation *s, galv_err *err)
     if (status == GALV_OK && galv_cli_given(s->cli, GALV_OPTION_CHECK)) {
         status = check_it(s, err);
     }
-    return status == GALV_OK && wants_document(s) ? find_path(s, err) : status;
+    return status == GALV_OK && wants_document(s)
+               ? galv_path_report_find(&s->path, &s->no_path, s->model, s->plan,
+                                       &s->result, &s->options, s->cli->arena, err)
+               : status;
 }
 
 static galv_status simulate_it(simulation *s, galv_err *err)

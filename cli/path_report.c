@@ -5,6 +5,7 @@
 #include "cli/path_report.h"
 
 #include "base/units.h"
+#include "cli/help.h"
 #include "cli/output.h"
 #include "cli/report.h"
 
@@ -58,8 +59,24 @@ static void print_bubbles(const galv_cli *cli, const galv_critical_path *path)
     galv_cli_print_table(cli, &table);
 }
 
-void galv_path_report_print(const galv_cli *cli, const galv_critical_path *path)
+static void print_why_not(const galv_cli *cli, const char *why_not)
 {
+    galv_text line = GALV_TEXT_INIT;
+    galv_text wrapped = GALV_TEXT_INIT;
+    galv_text_printf(&line, "no critical path: %s", why_not);
+    galv_help_wrap(&wrapped, galv_text_string(&line), 0, 80);
+    galv_print(cli, "\n%s", galv_text_string(&wrapped));
+    galv_text_release(&wrapped);
+    galv_text_release(&line);
+}
+
+void galv_path_report_print(const galv_cli *cli, const galv_critical_path *path,
+                            const char *why_not)
+{
+    if (why_not != NULL) {
+        print_why_not(cli, why_not);
+        return;
+    }
     char ops[32], hops[32], slowed[32];
     galv_print(cli, "\ncritical path: the chain of operations that sets the end\n");
     galv_report_share_line(cli, "its time", path->spent_s, galv_breakdown_names,
@@ -72,4 +89,26 @@ void galv_path_report_print(const galv_cli *cli, const galv_critical_path *path)
     if (path->n_ranks > 1 && path->duration_s > 0) {
         print_bubbles(cli, path);
     }
+}
+
+galv_status galv_path_report_find(galv_critical_path *path, const char **why_not,
+                                  const galv_costmodel *model, const galv_plan *plan,
+                                  const galv_result *result,
+                                  const galv_evaluate_options *options,
+                                  galv_arena *arena, galv_err *err)
+{
+    galv_err why = GALV_ERR_INIT;
+    *why_not = NULL;
+    if (result->cluster.n_ranks == 0) {
+        return galv_critical_path_of_plan(path, model, plan, arena, err);
+    }
+    galv_status status = galv_critical_path_of_all_ranks(
+        path, model, plan, options, (uint32_t)result->cluster.spread.median_run, arena,
+        &why);
+    if (status != GALV_USAGE) {
+        *err = why;
+        return status;
+    }
+    *why_not = galv_arena_strdup(arena, why.message);
+    return *why_not == NULL ? galv_fail(err, GALV_NO_MEMORY, "out of memory") : GALV_OK;
 }

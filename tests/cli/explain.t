@@ -24,3 +24,11 @@ $ galvatron-sim simulate -m llama3-70b -n 1 --tp 8 --global-batch 64 -o huge.jso
 > micro-batch, twice the tp, cp or pp
 > 1
 > true
+
+# Too many operations of too many ranks for a critical path: the rest is explained.
+$ galvatron-sim simulate -m llama3-70b -n 64 --tp 4 --pp 2 --vpp 8 --schedule interleaved --zero 2 -o wide.json -q >/dev/null; galvatron-sim explain wide.json --straggler 0=1.5 | grep -e '^no critical path' -e '^largest terms' -e '^what if'
+~ ^no critical path: [0-9]+ operations of 512 ranks are too many
+~ ^largest terms
+~ ^what if
+$ galvatron-sim explain wide.json --straggler 0=1.5 --json | jq -c '[.critical_path, (.critical_path_left_out | length > 0)]'
+> [null,true]
