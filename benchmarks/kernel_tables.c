@@ -114,8 +114,9 @@ static void read_product(bench *b, const galv_csv *t, size_t row)
     char kind[48];
     snprintf(kind, sizeof kind, "product %s, %s", galv_precision_names[precision],
              large ? "all >= 1024" : "some < 1024");
-    kernel_errors_add(&b->errors, gpu, kind, large ? 4 : 0,
-                      galv_gemm_time(&law->gemm[precision], 1, m, n, k, 2),
+    const galv_gemm_law *gemm = &law->gemm[precision];
+    double time_s = gemm->harness * galv_gemm_time(gemm, 1, m, n, k, 2);
+    kernel_errors_add(&b->errors, gpu, kind, large ? 4 : 0, time_s,
                       1e-6 * number(t, row, "time_us"));
 }
 

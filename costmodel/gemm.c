@@ -27,10 +27,11 @@
  * own; where it chooses badly (Blackwell, most of all) the law is too fast. Sources of
  * the points: aiconfigurator (Apache-2.0). Wave arithmetic: NVIDIA, Matrix
  * Multiplication Background; shared tiles: Osama et al. 2023 (arXiv 2301.03598).
- * Products that the user measured replace the law, and move it near them
- * (gemm_points.c).
- * Left out: alignment of odd sizes, transposed layouts (in the in-situ factor),
- * libraries' wrong choices. */
+ * A harness that is slower than the others in what both measured is so by as much in
+ * what it alone measured: that is taken out (harness_ratio). Products that the user
+ * measured replace the law, and move it near them (gemm_points.c). Left out: alignment
+ * of odd sizes, transposed layouts (in the in-situ factor), libraries' wrong choices.
+ */
 #include "costmodel/kernels_internal.h"
 
 #include <math.h>

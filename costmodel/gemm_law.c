@@ -81,16 +81,17 @@ static double relative_speed(bool *spare, galv_law_table *t, size_t row,
 static void fitted_constants(galv_gemm_law *law, galv_law_table *t, size_t row,
                              const galv_device *device, double peak)
 {
-    law->t0_s = 1e-6 * galv_law_number(t, row, "t0_us", 3);
+    law->harness = galv_law_number(t, row, "harness_ratio", 1);
+    law->t0_s = 1e-6 * galv_law_number(t, row, "t0_us", 3) / law->harness;
     law->k0 = galv_law_number(t, row, "k0", 128);
     law->fixup_k = galv_law_number(t, row, "fixup_k", 0);
     law->quantization = galv_law_number(t, row, "quantization", 0.5);
-    law->bytes_per_s =
-        galv_law_number(t, row, "bandwidth_frac", 0.85) * device->memory_bytes_per_s;
+    law->bytes_per_s = galv_law_number(t, row, "bandwidth_frac", 0.85) *
+                       device->memory_bytes_per_s * law->harness;
     law->droop = galv_law_number(t, row, "droop", 0);
     law->droop_flop =
         1e12 * galv_positive(galv_law_number(t, row, "droop_tflop", 1), 1e-9);
-    law->convert_bytes = galv_law_number(t, row, "convert_bytes", 0);
+    law->convert_bytes = galv_law_number(t, row, "convert_bytes", 0) / law->harness;
     if (law->convert_bytes > 0) {
         law->input_bytes = 1;
     }
@@ -99,7 +100,8 @@ static void fitted_constants(galv_gemm_law *law, galv_law_table *t, size_t row,
         int columns = 0;
         const char *name = t->csv.columns[column];
         if (sscanf(name, "e_%dx%d", &rows, &columns) == 2 && rows > 0 && columns > 0) {
-            add_tile(law, peak, rows, columns, galv_law_number(t, row, name, 0));
+            add_tile(law, peak, rows, columns,
+                     law->harness * galv_law_number(t, row, name, 0));
         }
     }
 }
@@ -109,6 +111,7 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
 {
     galv_gemm_law *gemm = &law->gemm[precision];
     double peak = galv_device_peak(device, precision);
+    gemm->harness = 1;
     gemm->n_sm = galv_positive(device->n_sm, 100);
     gemm->input_bytes = precision <= GALV_TF32 ? 4 : 2;
     gemm->memory_bytes_per_s = galv_positive(device->memory_bytes_per_s, 1e11);

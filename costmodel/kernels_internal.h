@@ -67,7 +67,9 @@ typedef struct galv_gemm_law {
     double convert_bytes;      /* moved for each element of the left operand to make it
                                   narrow, by kernels before the product; 0 = it is */
     double memory_bytes_per_s; /* peak */
-    double factor;             /* in situ over alone */
+    double harness; /* what the harness of its points is slower than the one of
+                       the others, where both measured: taken out of the law */
+    double factor;  /* in situ over alone */
     galv_gemm_choices choices;
     int n_tiles;
     galv_gemm_tile tiles[GALV_MAX_TILES];
