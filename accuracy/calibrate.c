@@ -25,9 +25,11 @@
  * out, the same, with every source off by its own.
  *
  * Predictions are nearly straight in x (accuracy/sensitivity.h), so a few rounds of
- * predicting, solving and predicting again settle it; derivatives are made anew after
- * long steps. Left out: memory (measured peaks
- * could fit "activation_stack"), and what a timeline tells beyond its length. */
+ * predicting, solving and predicting again settle it, but for the pace of a host that
+ * hardly shows, whose effect grows as it does; derivatives are made anew after long
+ * steps, and a knob that goes to and fro takes a part of its steps. Left out: memory
+ * (measured peaks could fit "activation_stack"), and what a timeline tells beyond its
+ * length. */
 #include "accuracy/calibrate.h"
 
 #include "accuracy/shrinkage.h"
@@ -39,11 +41,11 @@
 #include <string.h>
 
 #define LEAST_NOISE  0.025
-#define MAX_ROUNDS   20
-#define WHOLE_ROUNDS 3    /* after which steps are halved, so as not to go to and fro */
-#define MAX_STEP     0.5  /* of a knob in one round */
-#define BENT_STEP    0.02 /* after which derivatives are no longer those of before */
-#define SETTLED_STEP 1e-3 /* what moved by less did not move */
+#define MAX_ROUNDS   60
+#define LEAST_SHARE  0.125 /* of a step, for a knob that goes to and fro */
+#define MAX_STEP     0.5   /* of a knob in one round */
+#define BENT_STEP    0.02  /* after which derivatives are no longer those of before */
+#define SETTLED_STEP 1e-3  /* what moved by less did not move */
 #define NORMAL_95    1.6448536269514722
 
 /* ---- a fit in work ---- */
@@ -56,13 +58,15 @@ typedef struct fitting {
     double x[GALV_N_KNOBS];
     double sd[GALV_N_KNOBS]; /* of x, after the fit */
     double prior[GALV_N_KNOBS];
-    double most[GALV_N_KNOBS]; /* x that a knob can reach */
-    double *log_s;             /* [n] */
-    double *jacobian;          /* [n * GALV_N_KNOBS] */
-    double *y;                 /* [n] */
-    double *scale;             /* [n] */
-    double *weight;            /* [n] */
-    size_t *group;             /* [n] */
+    double most[GALV_N_KNOBS];  /* x that a knob can reach */
+    double step[GALV_N_KNOBS];  /* the last one of x */
+    double share[GALV_N_KNOBS]; /* of a step that is taken */
+    double *log_s;              /* [n] */
+    double *jacobian;           /* [n * GALV_N_KNOBS] */
+    double *y;                  /* [n] */
+    double *scale;              /* [n] */
+    double *weight;             /* [n] */
+    size_t *group;              /* [n] */
     size_t n_groups;
     galv_err *why_not; /* [n] */
     const galv_profile *base;
@@ -175,9 +179,13 @@ static galv_status next_round(double *largest, galv_stack_fit *fit, fitting *f,
     *largest = 0;
     for (int k = 0; k < GALV_N_KNOBS && status == GALV_OK; k++) {
         double whole = fmax(-MAX_STEP, fmin(MAX_STEP, x[k] - f->x[k]));
-        double step = round < WHOLE_ROUNDS ? whole : whole / 2;
-        f->x[k] += step;
-        *largest = fmax(*largest, fabs(step));
+        bool back = whole * f->step[k] < 0;
+        f->share[k] = round == 0 ? 1
+                      : back     ? fmax(LEAST_SHARE, f->share[k] / 2)
+                                 : fmin(1, f->share[k] * 1.2);
+        f->step[k] = f->share[k] * whole;
+        f->x[k] += f->step[k];
+        *largest = fmax(*largest, fabs(f->step[k]));
     }
     return status;
 }
