@@ -3,11 +3,9 @@
  * The best plan is simulated once more with its timeline when a file wants it; the
  * search itself keeps none. Interrupted, it reports the best so far and says so. */
 #include "accuracy/interval.h"
-#include "base/csv.h"
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/batches.h"
-#include "cli/block_words.h"
 #include "cli/choices.h"
 #include "cli/config.h"
 #include "cli/front.h"
@@ -17,6 +15,7 @@
 #include "cli/output.h"
 #include "cli/phases.h"
 #include "cli/plan_galvatron.h"
+#include "cli/plan_sheet.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/what_fits.h"
@@ -345,113 +344,24 @@ static galv_status report_json(const planning *p, galv_err *err)
     return galv_cli_end_json(p->cli, &writer, err);
 }
 
-/* Of `layered`, or else of the strategy alone. */
-static void put_choice(galv_text *out, const galv_strategy *s, const galv_plan *layered,
-                       galv_block_choice which)
+static galv_plan_sheet sheet_of(const planning *p)
 {
-    char words[64];
-    if (layered != NULL) {
-        galv_block_words(words, layered, which);
-    } else {
-        galv_block_word(words, s, which);
-    }
-    galv_csv_put(out, words, false);
+    return (galv_plan_sheet){p->n_batches > 0, p->space.rank_order.n_values > 0};
 }
-
-static void put_degrees(galv_text *out, const galv_strategy *s,
-                        const galv_plan *layered, int32_t pp, int32_t vpp,
-                        int32_t micro_batch, const char *schedule)
-{
-    put_choice(out, s, layered, GALV_BLOCKS_TP);
-    put_choice(out, s, layered, GALV_BLOCKS_CP);
-    put_choice(out, s, layered, GALV_BLOCKS_EP);
-    put_choice(out, s, layered, GALV_BLOCKS_DP);
-    galv_csv_put_i64(out, pp, false);
-    galv_csv_put_i64(out, vpp, false);
-    put_choice(out, s, layered, GALV_BLOCKS_SP);
-    put_choice(out, s, layered, GALV_BLOCKS_ZERO);
-    put_choice(out, s, layered, GALV_BLOCKS_RECOMPUTE);
-    galv_csv_put_i64(out, micro_batch, false);
-    galv_csv_put(out, schedule, false);
-}
-
-#define DEGREES "tp,cp,ep,dp,pp,vpp,sp,zero,recompute,micro_batch_size,schedule"
 
 static void report_csv(const planning *p)
 {
-    galv_text *out = p->cli->out;
+    galv_plan_sheet sheet = sheet_of(p);
     *p->cli->out_is_data = true;
-    galv_text_append(out, "rank," DEGREES ",iteration_time_s,tokens_per_s,"
-                          "tokens_per_s_per_gpu,mfu,peak_memory_bytes,bubble_frac,"
-                          "exposed_comm_frac");
-    galv_text_append(out, p->n_batches > 0 ? ",global_batch_size" : "");
-    galv_text_append(out, p->space.rank_order.n_values > 0 ? ",rank_order\n" : "\n");
-    for (int32_t i = 0; i < p->found.n_plans; i++) {
-        const galv_plan *plan = p->found.plans[i].plan;
-        const galv_result *r = &p->found.plans[i].result;
-        galv_csv_put_i64(out, i + 1, true);
-        put_degrees(out, NULL, plan, plan->pp, plan->vpp, plan->micro_batch_size,
-                    plan->schedule);
-        const double values[] = {
-            r->iteration_time_s,  r->tokens_per_s, r->tokens_per_s_per_gpu, r->mfu,
-            r->peak_memory_bytes, r->bubble_frac,  r->exposed_comm_frac};
-        for (size_t k = 0; k < sizeof values / sizeof values[0]; k++) {
-            galv_csv_put_f64(out, values[k], false);
-        }
-        if (p->n_batches > 0) {
-            galv_csv_put_i64(out, plan->global_batch_size, false);
-        }
-        if (p->space.rank_order.n_values > 0) {
-            galv_csv_put(out, plan->rank_order, false);
-        }
-        galv_text_append(out, "\n");
-    }
+    galv_plan_sheet_put(p->cli->out, &p->found, &sheet);
 }
 
 /* ---- files ---- */
 
-static void put_candidates(galv_text *text, const galv_search_result *found,
-                           int64_t batch, bool orders)
-{
-    for (size_t i = 0; i < found->n_searched; i++) {
-        const galv_searched *s = &found->searched[i];
-        const galv_candidate *c = &s->candidate;
-        galv_csv_put(text, galv_fate_names[s->fate], true);
-        put_degrees(text, &c->strategy, c->layered, c->pp, c->vpp, c->micro_batch_size,
-                    c->schedule == NULL ? "none" : c->schedule->name);
-        galv_csv_put_f64(text, s->bound_s, false);
-        galv_csv_put_f64(text, s->time_s, false);
-        galv_csv_put_f64(text, s->peak_memory_bytes, false);
-        galv_csv_put(text, c->layered == NULL ? "uniform" : "per-layer", false);
-        if (batch > 0) {
-            galv_csv_put_i64(text, batch, false);
-        }
-        if (orders) {
-            galv_csv_put(text, galv_rank_order_names[c->rank_order], false);
-        }
-        galv_text_append(text, "\n");
-    }
-}
-
 static galv_status write_candidates(const planning *p, const char *path, galv_err *err)
 {
-    galv_text text = GALV_TEXT_INIT;
-    bool orders = p->space.rank_order.n_values > 0;
-    galv_text_append(&text, "fate," DEGREES
-                            ",bound_s,iteration_time_s,peak_memory_bytes,layers");
-    galv_text_append(&text, p->n_batches > 0 ? ",global_batch_size" : "");
-    galv_text_append(&text, p->space.rank_order.n_values > 0 ? ",rank_order\n" : "\n");
-    for (size_t i = 0; i < p->batched.n_points; i++) {
-        const galv_batch_point *point = &p->batched.points[i];
-        put_candidates(&text, &point->found, point->job->workload.global_batch_size,
-                       orders);
-    }
-    put_candidates(&text, &p->found, 0, orders);
-    galv_status status =
-        text.failed ? galv_fail(err, GALV_NO_MEMORY, "out of memory")
-                    : galv_file_write(path, galv_text_string(&text), text.length, err);
-    galv_text_release(&text);
-    return status;
+    galv_plan_sheet sheet = sheet_of(p);
+    return galv_plan_sheet_write_candidates(path, &p->found, &p->batched, &sheet, err);
 }
 
 /* The best plan again, with its timeline. */
