@@ -9,7 +9,7 @@
 #define GALV_MARGIN_FRAC 0.05
 
 typedef struct galv_margin {
-    bool asked; /* the best plan fills its memory, and nobody set a limit */
+    bool asked;         /* the best plan fills its memory, and nobody set a limit */
     galv_status status; /* GALV_INFEASIBLE: nothing fits with less */
     galv_plan *plan;    /* a fast one that keeps the margin */
     bool faster; /* than the best that was found with more: then it is the best */
