@@ -288,6 +288,7 @@ $(BUILD)/benchmarks/%: $(BUILD)/obj/benchmarks/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 $(BUILD)/benchmarks/kernel_bench: $(patsubst %,$(BUILD)/obj/benchmarks/kernel_%.o,tables errors)
+$(BUILD)/benchmarks/fit_gemm $(BUILD)/benchmarks/fit_choices: $(BUILD)/obj/benchmarks/products.o
 COMPARE := $(BUILD)/benchmarks/compare-galvatron
 $(COMPARE): $(BUILD)/obj/benchmarks/compare_galvatron.o $(BUILD)/obj/benchmarks/galvatron_run.o $(LIBRARY)
 	@mkdir -p $(@D)
@@ -301,7 +302,7 @@ bench: $(BENCHMARKS) $(PROGRAM)
 	$(Q)for script in $(filter-out benchmarks/accuracy.sh,$(wildcard benchmarks/*.sh)); do sh $$script $(PROGRAM) || exit 1; done
 
 # ---- checks of the source ----
-C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) exec/*.[ch] tests/*/*.[ch] tests/exec/mpi/*.[ch] tests/exec/gpu/*.[ch] tests/exec/emulated/*.h tests/exec/emulated/*.cpp tests/exec/emulated/exec/* benchmarks/*.c galvatron.h)
+C_FILES := $(wildcard $(ALL_ROOMS:%=%/*.[ch]) exec/*.[ch] exec/*.cu exec/*.cuh tests/*/*.[ch] tests/exec/mpi/*.[ch] tests/exec/gpu/*.[ch] tests/exec/emulated/*.h tests/exec/emulated/*.cpp tests/exec/emulated/exec/* tests/exec/dnn/*.cpp benchmarks/*.[ch] galvatron.h)
 ## make lint        include direction, house rules, formatting
 lint:
 	$(Q)tools/check-includes.sh

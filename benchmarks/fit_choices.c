@@ -15,7 +15,7 @@
  * Printed to standard error, of m, n, k >= 1024: the error without and with the
  * choices, of a quarter of the points held out at random, and of all points of every
  * fourth n, and of every fourth k, held out: sizes that nobody measured. */
-#include "base/csv.h"
+#include "benchmarks/products.h"
 #include "costmodel/device_law_internal.h"
 #include "plan/catalog.h"
 
@@ -26,10 +26,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_VALUES     (GALV_N_CHOICE_M * GALV_N_CHOICE_N * GALV_N_CHOICE_K)
-#define MOST_SOURCES 8
-#define N_SWEEPS     60
-#define N_ROUNDS     3
+#define N_VALUES (GALV_N_CHOICE_M * GALV_N_CHOICE_N * GALV_N_CHOICE_K)
+#define N_SWEEPS 60
+#define N_ROUNDS 3
 
 typedef struct point {
     double m, n, k;
@@ -42,10 +41,9 @@ typedef struct point {
 } point;
 
 typedef struct fit {
-    point *points;
+    products measured;
+    point *points; /* of `measured` */
     size_t n_points;
-    const char *sources[MOST_SOURCES];
-    int n_sources;
     double values[N_VALUES];
     size_t *touching; /* [8 n_points] of each value in turn: point * 8 + corner */
     size_t first[N_VALUES + 1];
@@ -59,46 +57,15 @@ static int index_of(int m, int n, int k)
 
 /* ---- points ---- */
 
-static int source_index(fit *f, const char *name)
+static void take_points(fit *f, const galv_gemm_law *law)
 {
-    for (int i = 0; i < f->n_sources; i++) {
-        if (strcmp(f->sources[i], name) == 0) {
-            return i;
-        }
-    }
-    if (f->n_sources == MOST_SOURCES) {
-        return MOST_SOURCES - 1;
-    }
-    f->sources[f->n_sources] = name;
-    return f->n_sources++;
-}
-
-static double number(const galv_csv *table, size_t row, const char *column)
-{
-    return atof(galv_csv_cell(table, row, galv_csv_column(table, column)));
-}
-
-static void add_points(fit *f, const galv_csv *table, const char *device,
-                       const galv_gemm_law *law)
-{
-    int dtype = galv_csv_column(table, "dtype");
-    int gpu = galv_csv_column(table, "gpu");
-    int source = galv_csv_column(table, "source");
-    for (size_t row = 0; row < table->n_rows; row++) {
-        const char *type = dtype < 0 ? "bf16" : galv_csv_cell(table, row, dtype);
-        if (strcmp(galv_csv_cell(table, row, gpu), device) != 0 ||
-            strcmp(type, "bf16") != 0) {
+    for (size_t i = 0; i < f->measured.n; i++) {
+        const product *q = &f->measured.all[i];
+        if (fmin(q->m, fmin(q->n, q->k)) < 512 || !(q->time_s > 0)) {
             continue;
         }
-        point p = {.m = number(table, row, "m"),
-                   .n = number(table, row, "n"),
-                   .k = number(table, row, "k"),
-                   .source = source_index(f, galv_csv_cell(table, row, source))};
-        double time_s = 1e-6 * number(table, row, "time_us");
-        if (fmin(p.m, fmin(p.n, p.k)) < 512 || !(time_s > 0)) {
-            continue;
-        }
-        p.ratio = log(time_s / galv_gemm_time(law, 1, p.m, p.n, p.k, 2));
+        point p = {.m = q->m, .n = q->n, .k = q->k, .source = q->source};
+        p.ratio = log(q->time_s / galv_gemm_time(law, 1, p.m, p.n, p.k, 2));
         int at[3];
         galv_gemm_choice_weights(at, p.part, p.m, p.n, p.k);
         for (int corner = 0; corner < 8; corner++) {
@@ -249,10 +216,11 @@ static void print_error(fit *f, const char *device, const char *what)
     }
 }
 
-static bool every_fourth(const double *sizes, int n, double size)
+/* n and k were measured at the same sizes. */
+static bool every_fourth(double size)
 {
-    for (int i = 2; i < n - 1; i += 4) {
-        if (sizes[i] == size) {
+    for (int i = 2; i < GALV_N_CHOICE_N - 1; i += 4) {
+        if (galv_choice_n[i] == size) {
             return true;
         }
     }
@@ -269,13 +237,11 @@ static void judge(fit *f, const char *device)
     gsl_rng_free(rng);
     print_error(f, device, "a quarter of the points");
     for (size_t i = 0; i < f->n_points; i++) {
-        f->points[i].held =
-            every_fourth(galv_choice_n, GALV_N_CHOICE_N, f->points[i].n);
+        f->points[i].held = every_fourth(f->points[i].n);
     }
     print_error(f, device, "every fourth n");
     for (size_t i = 0; i < f->n_points; i++) {
-        f->points[i].held =
-            every_fourth(galv_choice_n, GALV_N_CHOICE_N, f->points[i].k);
+        f->points[i].held = every_fourth(f->points[i].k);
     }
     print_error(f, device, "every fourth k");
     for (size_t i = 0; i < f->n_points; i++) {
@@ -338,12 +304,15 @@ int main(int argc, char **argv)
             fprintf(stderr, "fit_choices: %s: %s\n", argv[i], err.message);
             return 4;
         }
-        f.points = realloc(f.points, (f.n_points + table.n_rows) * sizeof *f.points);
-        if (f.points == NULL) {
+        if (!products_add(&f.measured, &table, argv[1], "bf16")) {
             return 1;
         }
-        add_points(&f, &table, argv[1], &law);
     }
+    f.points = malloc((f.measured.n + 1) * sizeof *f.points);
+    if (f.points == NULL) {
+        return 1;
+    }
+    take_points(&f, &law);
     f.touching = malloc((8 * f.n_points + 1) * sizeof *f.touching);
     if (f.touching == NULL || f.n_points < 1000) {
         fprintf(stderr, "fit_choices: only %zu points\n", f.n_points);
@@ -353,6 +322,7 @@ int main(int argc, char **argv)
     index_points(&f);
     judge(&f, argv[1]);
     print_rows(&f, argv[1]);
+    products_free(&f.measured);
     free(f.points);
     free(f.touching);
     galv_arena_free(arena);

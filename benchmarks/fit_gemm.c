@@ -3,18 +3,21 @@
  *
  *   build/benchmarks/fit_gemm DEVICE PRECISION TABLE.csv...
  *
- * Tables have the columns gpu, source, m, n, k, time_us, and dtype where they hold more
- * than bf16. Every fourth point, drawn at random (seed 1), is held out. What is made
- * least is the mean of |ln(law / measured)| less the mean of each source: harnesses
- * differ among one another by up to 7 % on one device (clocks, inputs, cooling), so
- * each has an offset of its own, and their mean over points is the law's. Points of
- * m, n, k >= 1024 count whole, smaller ones a quarter, odd ones half of that. The
- * simplex of Nelder and Mead (GSL) begins at several places, since tiles are chosen by
- * a minimum and the sum has many valleys.
+ * Tables are those of products.h. Every fourth point, drawn at random (seed 1), is held
+ * out. What is made least is the mean of |ln(law / measured)| less the mean of each
+ * source: harnesses differ among one another by up to 7 % on one device (clocks,
+ * inputs, cooling), so each has an offset of its own, and their mean over points is the
+ * law's. Points of m, n, k >= 1024 count whole, smaller ones a quarter, odd ones half
+ * of that. The simplex of Nelder and Mead (GSL) begins at several places, since tiles
+ * are chosen by a minimum and the sum has many valleys.
+ *
+ * Products of fewer bits may all be of one harness that is slower than the one of the
+ * bf16 ones; what it is slower in bf16 is printed as harness_ratio, and the law takes
+ * it out (costmodel/gemm.c).
  *
  * Printed to standard error: errors of the points held out, with the offsets and as
  * they are. */
-#include "base/csv.h"
+#include "benchmarks/products.h"
 #include "costmodel/kernels_internal.h"
 #include "plan/catalog.h"
 
@@ -32,7 +35,6 @@ static const double tiles[][2] = {{128, 256}, {256, 128}, {128, 192}, {128, 160}
 #define N_TILES (sizeof tiles / sizeof tiles[0])
 enum { T0, K0, FIXUP, QUANTIZATION, BANDWIDTH, DROOP, DROOP_FLOP, CONVERT, TILES };
 #define N_PARAMETERS (TILES + N_TILES)
-#define MOST_SOURCES 8
 
 /* Where the search begins, and what is believed: no kernel ends within a microsecond,
  * no memory gives more than 0.92 of its peak. */
@@ -57,10 +59,10 @@ typedef struct fit {
     const galv_device *device;
     double peak;
     bool narrow; /* 8 bits: operands are made so first */
-    point *points;
+    products measured;
+    products wide; /* the same tables' in bf16, by which harnesses are compared */
+    point *points; /* of `measured` */
     size_t n_points;
-    const char *sources[MOST_SOURCES];
-    int n_sources;
     size_t *drawn;     /* [n_drawn] points that count now */
     double *residuals; /* of them */
     size_t n_drawn;
@@ -125,7 +127,7 @@ static void find_offsets(offsets *o, const fit *f)
         all += p->weight;
     }
     o->all /= all;
-    for (int s = 0; s < f->n_sources; s++) {
+    for (int s = 0; s < f->measured.n_sources; s++) {
         o->source[s] = weight[s] > 0 ? o->source[s] / weight[s] - o->all : 0;
     }
 }
@@ -231,48 +233,21 @@ static void search(fit *f, gsl_vector *best)
 
 /* ---- points ---- */
 
-static int source_index(fit *f, const char *name)
+static void take_points(fit *f, gsl_rng *rng)
 {
-    for (int i = 0; i < f->n_sources; i++) {
-        if (strcmp(f->sources[i], name) == 0) {
-            return i;
-        }
-    }
-    if (f->n_sources == MOST_SOURCES) {
-        return MOST_SOURCES - 1;
-    }
-    f->sources[f->n_sources] = name;
-    return f->n_sources++;
-}
-
-static double number(const galv_csv *table, size_t row, const char *column)
-{
-    return atof(galv_csv_cell(table, row, galv_csv_column(table, column)));
-}
-
-static void add_points(fit *f, const galv_csv *table, const char *precision,
-                       gsl_rng *rng)
-{
-    int dtype = galv_csv_column(table, "dtype");
-    int gpu = galv_csv_column(table, "gpu");
-    int source = galv_csv_column(table, "source");
-    for (size_t row = 0; row < table->n_rows; row++) {
-        const char *type = dtype < 0 ? "bf16" : galv_csv_cell(table, row, dtype);
-        if (strcmp(galv_csv_cell(table, row, gpu), f->device->id) != 0 ||
-            strcmp(type, precision) != 0) {
-            continue;
-        }
-        point *p = &f->points[f->n_points];
-        p->m = number(table, row, "m");
-        p->n = number(table, row, "n");
-        p->k = number(table, row, "k");
-        p->log_s = log(1e-6 * number(table, row, "time_us"));
-        p->source = source_index(f, galv_csv_cell(table, row, source));
-        double least = fmin(p->m, fmin(p->n, p->k));
-        bool odd = fmod(p->m, 2) > 0 || fmod(p->n, 2) > 0;
-        p->weight = (least >= 1024 ? 1 : 0.25) * (odd ? 0.5 : 1);
-        p->held = gsl_rng_uniform_int(rng, 4) == 0;
-        f->n_points += least >= 128 && isfinite(p->log_s);
+    for (size_t i = 0; i < f->measured.n; i++) {
+        const product *q = &f->measured.all[i];
+        double least = fmin(q->m, fmin(q->n, q->k));
+        bool odd = fmod(q->m, 2) > 0 || fmod(q->n, 2) > 0;
+        f->points[f->n_points] =
+            (point){.m = q->m,
+                    .n = q->n,
+                    .k = q->k,
+                    .log_s = log(q->time_s),
+                    .weight = (least >= 1024 ? 1 : 0.25) * (odd ? 0.5 : 1),
+                    .source = q->source,
+                    .held = gsl_rng_uniform_int(rng, 4) == 0};
+        f->n_points += least >= 128 && isfinite(f->points[f->n_points].log_s);
     }
 }
 
@@ -283,7 +258,7 @@ static double print_errors(const fit *f, const gsl_vector *x, const offsets *o)
     galv_gemm_law law;
     double held_error = 0;
     make_law(&law, f, x);
-    for (int s = 0; s < f->n_sources; s++) {
+    for (int s = 0; s < f->measured.n_sources; s++) {
         for (int small = 0; small < 2; small++) {
             double sum[2] = {0};
             double raw = 0;
@@ -301,9 +276,9 @@ static double print_errors(const fit *f, const gsl_vector *x, const offsets *o)
             fprintf(stderr,
                     "%s %s, %s: offset %+.1f %%, fitted %.0f: %.2f %%, held out %.0f: "
                     "%.2f %% (%.2f %% with the offset)\n",
-                    f->device->id, f->sources[s], small ? "some < 1024" : "all >= 1024",
-                    100 * o->source[s], n[0], 100 * sum[0] / n[0], n[1],
-                    100 * sum[1] / n[1], 100 * raw / n[1]);
+                    f->device->id, f->measured.sources[s],
+                    small ? "some < 1024" : "all >= 1024", 100 * o->source[s], n[0],
+                    100 * sum[0] / n[0], n[1], 100 * sum[1] / n[1], 100 * raw / n[1]);
         }
     }
     double n = 0;
@@ -315,6 +290,19 @@ static double print_errors(const fit *f, const gsl_vector *x, const offsets *o)
         }
     }
     return 100 * held_error / n;
+}
+
+/* Only where all points are of one source. */
+static void print_harness(const fit *f)
+{
+    double ratio = f->narrow && f->measured.n_sources == 1
+                       ? products_slowness(&f->wide, f->measured.sources[0])
+                       : 1;
+    if (fabs(ratio - 1) < 0.0005) {
+        printf(",");
+    } else {
+        printf(",%.4g", ratio);
+    }
 }
 
 static void print_row(fit *f, const gsl_vector *x, const char *precision)
@@ -335,6 +323,9 @@ static void print_row(fit *f, const gsl_vector *x, const char *precision)
     for (size_t i = 0; i < N_PARAMETERS; i++) {
         double value = value_of(x, i);
         bool none = i == CONVERT && !f->narrow;
+        if (i == TILES) {
+            print_harness(f);
+        }
         if (none || (i >= TILES && !(value > 0.05))) {
             printf(",");
         } else {
@@ -342,8 +333,8 @@ static void print_row(fit *f, const gsl_vector *x, const char *precision)
         }
     }
     printf(",%.1f,\"aiconfigurator", error);
-    for (int s = 0; s < f->n_sources; s++) {
-        printf("%s%s", s == 0 ? " " : " and ", f->sources[s]);
+    for (int s = 0; s < f->measured.n_sources; s++) {
+        printf("%s%s", s == 0 ? " " : " and ", f->measured.sources[s]);
     }
     printf(", benchmarks/fit_gemm\"\n");
     gsl_rng_free(rng);
@@ -383,12 +374,16 @@ int main(int argc, char **argv)
             fprintf(stderr, "fit_gemm: %s: %s\n", argv[i], err.message);
             return 4;
         }
-        f.points = realloc(f.points, (f.n_points + table.n_rows) * sizeof *f.points);
-        if (f.points == NULL) {
+        if (!products_add(&f.measured, &table, device.id, argv[2]) ||
+            !products_add(&f.wide, &table, device.id, "bf16")) {
             return 1;
         }
-        add_points(&f, &table, argv[2], rng);
     }
+    f.points = malloc((f.measured.n + 1) * sizeof *f.points);
+    if (f.points == NULL) {
+        return 1;
+    }
+    take_points(&f, rng);
     f.drawn = malloc((f.n_points + 1) * sizeof *f.drawn);
     f.residuals = malloc((f.n_points + 1) * sizeof *f.residuals);
     gsl_vector *x = gsl_vector_alloc(N_PARAMETERS);
@@ -398,6 +393,8 @@ int main(int argc, char **argv)
     }
     search(&f, x);
     print_row(&f, x, argv[2]);
+    products_free(&f.measured);
+    products_free(&f.wide);
     gsl_vector_free(x);
     gsl_rng_free(rng);
     free(f.points);

@@ -37,8 +37,8 @@ typedef struct compared_run {
 } compared_run;
 
 typedef struct compare_options {
-    bool simulate;  /* our simulator, too */
-    bool own_knobs; /* our search only uses what Galvatron's can choose */
+    bool simulate;     /* our simulator, too */
+    bool own_knobs;    /* our search only uses what Galvatron's can choose */
     bool whole_memory; /* under our simulator, what Galvatron keeps free, too */
     int n_jobs;
 } compare_options;

@@ -28,8 +28,8 @@ typedef struct bench {
 /* Sets `alone`. False: no memory. */
 bool bench_make_alone(bench *b);
 
-/* The law of a device, or of a cluster of the catalog, alone, made when it is first asked
- * for; NULL for unknown ones. */
+/* The law of a device, or of a cluster of the catalog, alone, made when it is first
+ * asked for; NULL for unknown ones. */
 const galv_device_law *bench_law(bench *b, const char *device, const galv_pool **pool);
 
 /* Bus bandwidth in bytes/s of a collective of `bytes` in groups of per_node a node. */

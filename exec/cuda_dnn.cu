@@ -1,7 +1,7 @@
 /* Attention by cuDNN's fused kernels, where it has one for the shape.
  *
- * cuDNN knows a causal mask as a triangle, so positions have to be in order; blocks of a
- * ring of context parallelism, whose positions have gaps, and shapes without a kernel
+ * cuDNN knows a causal mask as a triangle, so positions have to be in order; blocks of
+ * a ring of context parallelism, whose positions have gaps, and shapes without a kernel
  * stay with our own (cuda_attention.cu). The plan of a shape is made when it comes for
  * the first time and kept. Its backward kernels give bf16, which is added to the sums,
  * and add up dq in an order that is not the same each time. GALV_ATTENTION=own leaves

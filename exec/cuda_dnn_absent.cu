@@ -6,7 +6,9 @@ bool galv_cuda_dnn_new(galv_cuda *)
     return true;
 }
 
-void galv_cuda_dnn_free(galv_cuda *) {}
+void galv_cuda_dnn_free(galv_cuda *)
+{
+}
 
 int galv_cuda_dnn_version(const galv_cuda *)
 {

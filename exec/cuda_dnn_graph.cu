@@ -311,8 +311,8 @@ static void multiply_turned(graph *g, descriptor x, descriptor weights, descript
         multiply(g, weights_turned, y, x);
         return;
     }
-    descriptor of_heads = passing(g, CUDNN_DATA_BFLOAT16,
-                                  by_heads(p->n_samples, p->n_heads, p->n_keys, columns));
+    descriptor of_heads = passing(
+        g, CUDNN_DATA_BFLOAT16, by_heads(p->n_samples, p->n_heads, p->n_keys, columns));
     multiply(g, weights_turned, y, of_heads);
     reduce(g, CUDNN_REDUCE_TENSOR_ADD, x, of_heads);
 }

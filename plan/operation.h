@@ -92,6 +92,10 @@ typedef struct galv_operation {
     int32_t peer_stage; /* send, recv: the stage at the other end; else -1 */
 } galv_operation;
 
+/* The optimizer's step of some layers of a chunk. */
+galv_operation galv_optimizer_step(int32_t stage, int32_t chunk, int32_t first_layer,
+                                   int32_t n_layers);
+
 /* One letter for terminals: F B I W R o, '>' send, '<' recv, '.' collectives. */
 char galv_op_letter(int kind);
 

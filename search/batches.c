@@ -33,20 +33,6 @@ static galv_status search_batch(galv_batch_point *point, const galv_job *job,
     return status == GALV_INFEASIBLE || status == GALV_USAGE ? GALV_OK : status;
 }
 
-/* What one search says of itself, of all of them together. */
-static void add_counts(galv_search_result *sum, const galv_search_result *one)
-{
-    sum->n_candidates += one->n_candidates;
-    sum->n_pruned += one->n_pruned;
-    sum->n_simulated += one->n_simulated;
-    sum->wall_s += one->wall_s;
-    sum->interrupted |= one->interrupted;
-    sum->proven_uniform &= one->proven_uniform;
-    for (int reason = 0; reason < GALV_N_CUTS; reason++) {
-        sum->cut[reason] += one->cut[reason];
-    }
-}
-
 /* The next plan by tokens a second: `taken` of each point's list are in. */
 static size_t next_point(const galv_batches_result *r, const int32_t *taken)
 {
@@ -71,7 +57,7 @@ static galv_status merge(galv_batches_result *r, int32_t top_k, galv_arena *aren
     all->proven_uniform = true;
     for (size_t i = 0; i < r->n_points; i++) {
         if (r->points[i].status == GALV_OK) {
-            add_counts(all, &r->points[i].found);
+            galv_search_add_counts(all, &r->points[i].found);
             n += r->points[i].found.n_plans;
         }
     }

@@ -49,17 +49,11 @@ typedef struct bounder {
 static double optimizer_s(bounder *b, int32_t stage, int32_t chunk,
                           int32_t virtual_stage)
 {
-    galv_operation op = {.kind = GALV_OP_OPTIMIZER,
-                         .stream = GALV_STREAM_COMPUTE,
-                         .part = GALV_PART_WHOLE,
-                         .pass = GALV_OP_OPTIMIZER,
-                         .stage = stage,
-                         .chunk = chunk,
-                         .first_layer = b->plan->first_layer[virtual_stage],
-                         .peer_stage = -1};
+    const int32_t *first = &b->plan->first_layer[virtual_stage];
+    galv_operation op =
+        galv_optimizer_step(stage, chunk, first[0], first[1] - first[0]);
     double *step_s =
         &b->steps_s[2 * galv_prices_class(b->prices, virtual_stage) + (chunk > 0)];
-    op.n_layers = b->plan->first_layer[virtual_stage + 1] - op.first_layer;
     if (*step_s < 0) {
         const galv_cost *cost =
             op.n_layers > 0 ? galv_prices_get(b->prices, &op) : NULL;

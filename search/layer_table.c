@@ -283,15 +283,8 @@ static galv_status probe(prober *p, galv_layer_price *price, double *base_bytes,
     if (status != GALV_OK) {
         return status;
     }
-    galv_operation step = {.kind = GALV_OP_OPTIMIZER,
-                           .stream = GALV_STREAM_COMPUTE,
-                           .part = GALV_PART_WHOLE,
-                           .pass = GALV_OP_OPTIMIZER,
-                           .stage = stage,
-                           .chunk = 1, /* the fixed part belongs to chunk 0 */
-                           .first_layer = layer,
-                           .n_layers = 1,
-                           .peer_stage = -1};
+    /* the fixed part belongs to chunk 0 */
+    galv_operation step = galv_optimizer_step(stage, 1, layer, 1);
     galv_operation gather = {.kind = GALV_OP_ALL_GATHER,
                              .stream = GALV_STREAM_TP,
                              .part = GALV_PART_WHOLE,

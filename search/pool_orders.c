@@ -65,21 +65,6 @@ static galv_status search_order(galv_search_result *found, galv_job **made,
     return status;
 }
 
-/* What one search says of itself, of all of them together. */
-static void add_counts(galv_search_result *sum, const galv_search_result *one)
-{
-    sum->n_candidates += one->n_candidates;
-    sum->n_pruned += one->n_pruned;
-    sum->n_simulated += one->n_simulated;
-    sum->wall_s += one->wall_s;
-    sum->interrupted |= one->interrupted;
-    sum->proven_uniform &= one->proven_uniform;
-    sum->lower_bound_s = fmin(sum->lower_bound_s, one->lower_bound_s);
-    for (int reason = 0; reason < GALV_N_CUTS; reason++) {
-        sum->cut[reason] += one->cut[reason];
-    }
-}
-
 galv_status galv_pool_orders_search(galv_search_result *result, galv_job **best,
                                     const galv_job *job, const galv_profile *profile,
                                     const galv_space *space,
@@ -116,7 +101,8 @@ galv_status galv_pool_orders_search(galv_search_result *result, galv_job **best,
             break;
         }
         if (status == GALV_OK) {
-            add_counts(&all, &found);
+            galv_search_add_counts(&all, &found);
+            all.lower_bound_s = fmin(all.lower_bound_s, found.lower_bound_s);
             if (chosen.n_plans == 0 || found.plans[0].result.iteration_time_s <
                                            chosen.plans[0].result.iteration_time_s) {
                 chosen = found;

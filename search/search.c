@@ -568,3 +568,16 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
     return found.n_plans > 0 ? GALV_OK
                              : galv_least_memory_say(&found, s.limit_bytes, err);
 }
+
+void galv_search_add_counts(galv_search_result *sum, const galv_search_result *one)
+{
+    sum->n_candidates += one->n_candidates;
+    sum->n_pruned += one->n_pruned;
+    sum->n_simulated += one->n_simulated;
+    sum->wall_s += one->wall_s;
+    sum->interrupted |= one->interrupted;
+    sum->proven_uniform &= one->proven_uniform;
+    for (int reason = 0; reason < GALV_N_CUTS; reason++) {
+        sum->cut[reason] += one->cut[reason];
+    }
+}

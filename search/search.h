@@ -97,4 +97,8 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
                         const galv_space *space, const galv_search_options *options,
                         galv_arena *arena, galv_err *err);
 
+/* Adds what one search says of its work to what several did: counts, seconds, whether
+ * any was interrupted and all proved their uniform plans. */
+void galv_search_add_counts(galv_search_result *sum, const galv_search_result *one);
+
 #endif

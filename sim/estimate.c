@@ -84,15 +84,9 @@ static double step_bytes(const estimate *e, int32_t stage)
     double most = 0;
     for (int32_t chunk = 0; chunk < galv_plan_n_chunks(e->plan); chunk++) {
         int32_t v = galv_plan_virtual_stage(e->plan, stage, chunk);
-        galv_operation op = {.kind = GALV_OP_OPTIMIZER,
-                             .stream = GALV_STREAM_COMPUTE,
-                             .part = GALV_PART_WHOLE,
-                             .pass = GALV_OP_OPTIMIZER,
-                             .stage = stage,
-                             .chunk = chunk,
-                             .first_layer = e->plan->first_layer[v],
-                             .peer_stage = -1};
-        op.n_layers = e->plan->first_layer[v + 1] - op.first_layer;
+        const int32_t *first = &e->plan->first_layer[v];
+        galv_operation op =
+            galv_optimizer_step(stage, chunk, first[0], first[1] - first[0]);
         const galv_cost *cost =
             op.n_layers > 0 ? galv_prices_get(e->prices, &op) : NULL;
         most =

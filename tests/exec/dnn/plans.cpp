@@ -1,7 +1,8 @@
-/* Does cuDNN have kernels for our graphs of attention? It compiles them without a device,
- * for one that is described to it; only loading them needs a driver, so a plan that fails
- * there, after all else, is as good as one that does not fail. That the graphs compute
- * attention is another test's claim (tests/exec/gpu on the emulated device). */
+/* Does cuDNN have kernels for our graphs of attention? It compiles them without a
+ * device, for one that is described to it; only loading them needs a driver, so a plan
+ * that fails there, after all else, is as good as one that does not fail. That the
+ * graphs compute attention is another test's claim (tests/exec/gpu on the emulated
+ * device). */
 #include "exec/cuda_dnn_internal.h"
 
 #include <dlfcn.h>
@@ -28,11 +29,13 @@ static cudnnBackendDescriptor_t describe(const device *d)
     cudnnBackendDescriptor_t made = nullptr;
     int n = snprintf(
         text, sizeof text,
-        "{\"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64],"
+        "{\"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, "
+        "64],"
         " \"regsPerBlock\": 65536, \"multiProcessorCount\": %d, \"warpSize\": 32,"
         " \"maxSharedMemoryPerBlock\": 49152, \"maxSharedMemoryPerBlockOptin\": %d,"
         " \"reservedSharedMemoryPerBlock\": 1024, \"maxRegistersPerSM\": 65536,"
-        " \"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024, \"maxThreadsPerSM\": 2048,"
+        " \"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024, \"maxThreadsPerSM\": "
+        "2048,"
         " \"pciDeviceId\": 0, \"isTccDriver\": 0, \"supportCoopLaunch\": 1,"
         " \"totalGlobalMem\": 80000000000, \"smClockRateKHz\": 1400000,"
         " \"memClockRateKHz\": 1500000, \"l2CacheSize\": 41943040, \"cudaDeviceId\": 0,"
@@ -41,7 +44,8 @@ static cudnnBackendDescriptor_t describe(const device *d)
     if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &made) !=
             CUDNN_STATUS_SUCCESS ||
         cudnnBackendSetAttribute(made, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-                                 CUDNN_TYPE_CHAR, n + 1, text) != CUDNN_STATUS_SUCCESS ||
+                                 CUDNN_TYPE_CHAR, n + 1,
+                                 text) != CUDNN_STATUS_SUCCESS ||
         cudnnBackendFinalize(made) != CUDNN_STATUS_SUCCESS) {
         return nullptr;
     }
@@ -78,14 +82,16 @@ int main(void)
     if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr &&
         dlopen(STUB_OF_DRIVER, RTLD_NOW | RTLD_GLOBAL) == nullptr) {
         printf("skipped: neither a driver nor %s\n", STUB_OF_DRIVER);
-        printf("[====] Synthesis: Tested: 1 | Passing: 1 | Failing: 0 | Crashing: 0 \n");
+        printf(
+            "[====] Synthesis: Tested: 1 | Passing: 1 | Failing: 0 | Crashing: 0 \n");
         return 0;
     }
     cudnnBackendDescriptor_t described = describe(&h200);
     if (described == nullptr) {
         printf("skipped: cuDNN %d describes devices in another way\n",
                (int)cudnnGetVersion());
-        printf("[====] Synthesis: Tested: 1 | Passing: 1 | Failing: 0 | Crashing: 0 \n");
+        printf(
+            "[====] Synthesis: Tested: 1 | Passing: 1 | Failing: 0 | Crashing: 0 \n");
         return 0;
     }
     cudnnBackendDestroyDescriptor(described);
