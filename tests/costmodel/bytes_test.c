@@ -175,21 +175,33 @@ Test(costmodel_bytes, tied_stages_reduce_the_table_of_words)
     }
 }
 
+static galv_cost forward_cost(const galv_job *job, const galv_strategy *s,
+                              galv_part part, int32_t layer)
+{
+    test_plan p;
+    test_uniform_plan(&p, job, s, 1, 1);
+    galv_costmodel *model = test_model(job, NULL);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, part, layer, 1);
+    galv_costmodel_free(model);
+    return cost;
+}
+
+static double kept_by_core(const galv_job *job, int32_t tp)
+{
+    galv_strategy s = GALV_STRATEGY_INIT;
+    s.tp = tp;
+    s.dp = 16 / tp;
+    galv_cost cost = forward_cost(job, &s, GALV_PART_ATTENTION, 1);
+    return cost.start_bytes[GALV_MEMORY_ACTIVATIONS] +
+           cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+}
+
 static double kept_by_attention(int32_t groups, int32_t tp)
 {
     galv_job job;
     grouped_job(&job, groups);
     job.workload.flash_attention = true;
-    galv_strategy s = GALV_STRATEGY_INIT;
-    s.tp = tp;
-    s.dp = 16 / tp;
-    test_plan p;
-    test_uniform_plan(&p, &job, &s, 1, 1);
-    galv_costmodel *model = test_model(&job, NULL);
-    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_ATTENTION, 1, 1);
-    galv_costmodel_free(model);
-    return cost.start_bytes[GALV_MEMORY_ACTIVATIONS] +
-           cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+    return kept_by_core(&job, tp);
 }
 
 /* Ainslie et al. 2023 (arXiv 2305.13245): keys and values of g groups are g / a as wide
@@ -210,16 +222,7 @@ static double kept_with_heads(int32_t heads, int32_t tp)
     galv_job job;
     test_gpt_job(&job, 4, HIDDEN, heads, SEQ, VOCAB, 2, 16);
     job.workload.flash_attention = true;
-    galv_strategy s = GALV_STRATEGY_INIT;
-    s.tp = tp;
-    s.dp = 16 / tp;
-    test_plan p;
-    test_uniform_plan(&p, &job, &s, 1, 1);
-    galv_costmodel *model = test_model(&job, NULL);
-    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_ATTENTION, 1, 1);
-    galv_costmodel_free(model);
-    return cost.start_bytes[GALV_MEMORY_ACTIVATIONS] +
-           cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+    return kept_by_core(&job, tp);
 }
 
 /* Dao 2023 (arXiv 2307.08691, section 3.1): of the square a fused kernel keeps the
@@ -267,11 +270,7 @@ static double kept_by_head(int32_t vocab, int32_t tp)
     galv_strategy s = GALV_STRATEGY_INIT;
     s.tp = tp;
     s.dp = 16 / tp;
-    test_plan p;
-    test_uniform_plan(&p, &job, &s, 1, 1);
-    galv_costmodel *model = test_model(&job, NULL);
-    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 5, 1);
-    galv_costmodel_free(model);
+    galv_cost cost = forward_cost(&job, &s, GALV_PART_WHOLE, 5);
     double kept = 0;
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
         kept += cost.start_bytes[use] + cost.end_bytes[use];
@@ -330,11 +329,7 @@ static double cross_flop(int32_t encoder_seq)
     encoder_decoder(&job, encoder_seq);
     galv_strategy s = GALV_STRATEGY_INIT;
     s.dp = 8;
-    test_plan p;
-    test_uniform_plan(&p, &job, &s, 1, 1);
-    galv_costmodel *model = test_model(&job, NULL);
-    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_ATTENTION, 3, 1);
-    galv_costmodel_free(model);
+    galv_cost cost = forward_cost(&job, &s, GALV_PART_ATTENTION, 3);
     return cost.flop;
 }
 

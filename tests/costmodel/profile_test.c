@@ -295,18 +295,35 @@ Test(costmodel_profile, measured_parameters_win)
     galv_profile_free(profile);
 }
 
+/* What a micro-batch of 1 keeps of a block. */
+static galv_profile_row memory_row(const galv_job *job)
+{
+    galv_profile_row row = layer_row(1, 0);
+    row.kind = GALV_PROFILE_MEMORY;
+    strcpy(row.layer, galv_layer_kind_names[job->model.groups[1].kind]);
+    row.hidden_size = job->model.groups[1].hidden_size;
+    row.micro_batch_size = 1;
+    return row;
+}
+
+static double kept(const galv_job *job, const galv_profile *profile,
+                   const galv_strategy *s)
+{
+    test_plan p;
+    test_uniform_plan(&p, job, s, 1, 2);
+    galv_costmodel *model = test_model(job, profile);
+    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 1);
+    galv_costmodel_free(model);
+    return cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+}
+
 static double kept_by(const galv_job *job, const galv_profile *profile, int32_t cp,
                       galv_recompute recompute)
 {
     galv_strategy s = GALV_STRATEGY_INIT;
     s.cp = cp;
     s.recompute = recompute;
-    test_plan p;
-    test_uniform_plan(&p, job, &s, 1, 2);
-    galv_costmodel *model = test_model(job, profile);
-    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 1);
-    galv_costmodel_free(model);
-    return cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+    return kept(job, profile, &s);
 }
 
 /* What a layer keeps as measured: by recomputation apart, and of a ring's rank, which
@@ -316,11 +333,7 @@ Test(costmodel_profile, measured_activations_are_of_their_recomputation_and_ring
     galv_job job;
     test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
     galv_profile *profile = galv_profile_new();
-    galv_profile_row row = layer_row(1, 0);
-    row.kind = GALV_PROFILE_MEMORY;
-    strcpy(row.layer, galv_layer_kind_names[job.model.groups[1].kind]);
-    row.hidden_size = job.model.groups[1].hidden_size;
-    row.micro_batch_size = 1;
+    galv_profile_row row = memory_row(&job);
     row.cp = 2;
     row.activation_bytes = 3e6;
     add(profile, row);
@@ -339,12 +352,7 @@ static double kept_of_two(const galv_job *job, const galv_profile *profile, galv
     galv_strategy s = GALV_STRATEGY_INIT;
     s.tp = 2;
     s.sp = sp;
-    test_plan p;
-    test_uniform_plan(&p, job, &s, 1, 2);
-    galv_costmodel *model = test_model(job, profile);
-    galv_cost cost = test_op(model, &p, GALV_OP_FORWARD, GALV_PART_WHOLE, 1, 1);
-    galv_costmodel_free(model);
-    return cost.end_bytes[GALV_MEMORY_ACTIVATIONS];
+    return kept(job, profile, &s);
 }
 
 /* Ulysses' ranks keep other tensors than those of tensor parallelism, so what was
@@ -355,11 +363,7 @@ Test(costmodel_profile, measured_activations_are_of_their_sequence_parallelism)
     galv_job job;
     test_gpt_job(&job, 6, 1024, 16, 1024, 51200, 1, 64);
     galv_profile *profile = galv_profile_new();
-    galv_profile_row row = layer_row(1, 0);
-    row.kind = GALV_PROFILE_MEMORY;
-    strcpy(row.layer, galv_layer_kind_names[job.model.groups[1].kind]);
-    row.hidden_size = job.model.groups[1].hidden_size;
-    row.micro_batch_size = 1;
+    galv_profile_row row = memory_row(&job);
     row.tp = 2;
     row.sp = GALV_SP_MEGATRON;
     row.activation_bytes = 3e6;

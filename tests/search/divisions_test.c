@@ -3,6 +3,7 @@
 #include "search/divisions.h"
 #include "search/pool_orders.h"
 #include "search/search.h"
+#include "tests/search/small_jobs.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -12,42 +13,17 @@
 
 GALV_TEST_SUITE(search_divisions);
 
-static uint32_t next_random(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33);
-}
-
-static void add_group(galv_model *m, galv_layer_kind kind, int32_t n, int32_t hidden,
-                      int32_t ffn, int32_t vocab)
-{
-    galv_layer_group *g = &m->groups[m->n_groups++];
-    g->kind = kind;
-    g->n_layers = n;
-    g->hidden_size = hidden;
-    g->normalization = GALV_RMSNORM;
-    if (kind == GALV_LAYER_DECODER) {
-        g->ffn_hidden_size = ffn;
-        g->num_attention_heads = 8;
-        g->num_query_groups = 8;
-        g->kv_channels = hidden / 8;
-        g->gated_linear_unit = true;
-    } else {
-        g->vocab_size = vocab;
-    }
-}
-
-typedef struct instance {
+typedef struct pooled {
     galv_job job;
     galv_space space;
     galv_costmodel *model;
     galv_arena *arena;
     galv_err err;
     galv_candidates leaves;
-} instance;
+} pooled;
 
 /* Two or three pools of unlike devices; a few leaves. */
-static void instance_begin(instance *in, uint64_t seed)
+static void pooled_begin(pooled *in, uint64_t seed)
 {
     static const char *const kinds[] = {"dgx-a100", "dgx-h100", "dgx-b200",
                                         "dgx-1-32gb"};
@@ -60,9 +36,9 @@ static void instance_begin(instance *in, uint64_t seed)
     snprintf(m->name, sizeof m->name, "small");
     snprintf(m->family, sizeof m->family, "llama");
     m->seq_length = 1024;
-    add_group(m, GALV_LAYER_EMBEDDING, 1, hidden, 0, 32000);
-    add_group(m, GALV_LAYER_DECODER, n_blocks, hidden, 4 * hidden, 0);
-    add_group(m, GALV_LAYER_HEAD, 1, hidden, 0, 32000);
+    add_group(m, GALV_LAYER_EMBEDDING, 1, hidden, 0, 0, 32000);
+    add_group(m, GALV_LAYER_DECODER, n_blocks, hidden, 4 * hidden, 8, 0);
+    add_group(m, GALV_LAYER_HEAD, 1, hidden, 0, 0, 32000);
     int32_t n_pools = next_random(&random) % 4 == 0 ? 3 : 2;
     for (int32_t pool = 0; pool < n_pools; pool++) {
         galv_cluster one;
@@ -97,14 +73,14 @@ static void instance_begin(instance *in, uint64_t seed)
         GALV_OK, "%s", in->err.message);
 }
 
-static void instance_end(instance *in)
+static void pooled_end(pooled *in)
 {
     galv_costmodel_free(in->model);
     galv_arena_free(in->arena);
 }
 
 typedef struct brute {
-    instance *in;
+    pooled *in;
     const galv_candidate *leaf;
     galv_arena *arena;
     int32_t n_blocks;
@@ -153,7 +129,7 @@ static void try_pools(brute *b, const int32_t *of_pool)
     try_blocks(b, blocks);
 }
 
-static double brute_force(instance *in, size_t *n_plans)
+static double try_divisions(pooled *in, size_t *n_plans)
 {
     brute b = {.in = in,
                .arena = galv_arena_new(),
@@ -189,9 +165,9 @@ Test(search_divisions, finds_the_optimum_of_brute_force_on_random_pools)
     int n_feasible = 0, n_uneven = 0;
     size_t n_plans = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
-        instance in;
-        instance_begin(&in, seed);
-        double best_s = brute_force(&in, &n_plans);
+        pooled in;
+        pooled_begin(&in, seed);
+        double best_s = try_divisions(&in, &n_plans);
         galv_search_options options = one_plan();
         galv_search_result found = {0};
         galv_status status =
@@ -216,7 +192,7 @@ Test(search_divisions, finds_the_optimum_of_brute_force_on_random_pools)
                 }
             }
         }
-        instance_end(&in);
+        pooled_end(&in);
     }
     cr_assert_geq(n_feasible, 40, "%d instances say something", n_feasible);
     cr_assert_geq(n_uneven, 20, "%d answers are uneven", n_uneven);
@@ -227,8 +203,8 @@ Test(search_divisions, finds_the_optimum_of_brute_force_on_random_pools)
 Test(search_divisions, the_best_order_of_pools_is_found_whatever_order_is_given)
 {
     for (uint64_t seed = 0; seed < 30; seed++) {
-        instance in;
-        instance_begin(&in, seed);
+        pooled in;
+        pooled_begin(&in, seed);
         galv_search_options options = one_plan();
         double alone_s = INFINITY;
         for (int32_t turn = 0; turn < in.job.cluster.n_pools; turn++) {
@@ -260,6 +236,6 @@ Test(search_divisions, the_best_order_of_pools_is_found_whatever_order_is_given)
             }
             in.job.cluster.pools[in.job.cluster.n_pools - 1] = first;
         }
-        instance_end(&in);
+        pooled_end(&in);
     }
 }

@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A small generator of our own: the instances are the same everywhere. */
-static uint32_t next_random(uint64_t *state)
+uint32_t next_random(uint64_t *state)
 {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(*state >> 33);

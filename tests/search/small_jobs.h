@@ -5,6 +5,9 @@
 
 #include "search/shapes.h"
 
+/* A small generator of our own: the instances are the same everywhere. */
+uint32_t next_random(uint64_t *state);
+
 typedef struct instance {
     galv_job job;
     galv_space space;
