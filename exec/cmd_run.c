@@ -396,13 +396,15 @@ static galv_status prepare_folder(const char *folder, galv_err *err)
     if (folder == NULL || galv_folder_make(folder, err) != GALV_OK) {
         return err->status;
     }
-    snprintf(path, sizeof path, "%s/.galvatron-exec", folder);
+    if ((size_t)snprintf(path, sizeof path, "%s/.galvatron-exec", folder) >=
+        sizeof path) {
+        return galv_fail(err, GALV_IO, "the path of %.200s... is too long", folder);
+    }
     FILE *file = fopen(path, "w");
-    if (file == NULL) {
+    if (file == NULL || fclose(file) != 0) {
         return galv_fail(err, GALV_IO, "cannot write to %s: %s", folder,
                          strerror(errno));
     }
-    fclose(file);
     remove(path);
     return GALV_OK;
 }

@@ -34,9 +34,7 @@ __global__ void __launch_bounds__(THREADS) attend_forward(attend_work w)
     if (threadIdx.x < TILE) {
         query_positions[threadIdx.x] = query_position(&w, first + (int)threadIdx.x);
     }
-    load_rows<D, TILE>(q, w.q + query_place(&w, first, w.qk_dim) + head * w.qk_dim,
-                       (size_t)w.n_heads * (size_t)w.qk_dim, w.n_queries - first,
-                       w.qk_dim, w.wide_qk);
+    load_queries<D, TILE>(q, w.q, &w, first, head, w.qk_dim, w.wide_qk);
     __syncthreads();
     int latest = INT32_MIN;
     for (int i = 0; i < TILE; i++) {
@@ -58,12 +56,8 @@ __global__ void __launch_bounds__(THREADS) attend_forward(attend_work w)
         if (threadIdx.x < TILE) {
             key_positions[threadIdx.x] = mine;
         }
-        load_rows<D, TILE>(k, w.k + key_place(&w, key, w.qk_dim) + group * w.qk_dim,
-                           (size_t)w.n_groups * (size_t)w.qk_dim, w.n_keys - key,
-                           w.qk_dim, w.wide_qk);
-        load_rows<D, TILE>(v, w.v + key_place(&w, key, w.v_dim) + group * w.v_dim,
-                           (size_t)w.n_groups * (size_t)w.v_dim, w.n_keys - key,
-                           w.v_dim, w.wide_v);
+        load_keys<D, TILE>(k, w.k, &w, key, group, w.qk_dim, w.wide_qk);
+        load_keys<D, TILE>(v, w.v, &w, key, group, w.v_dim, w.wide_v);
         __syncthreads();
         float s[N_KEYS][4];
         multiply_rows<D, N_KEYS>(s, q, warp_row, k);

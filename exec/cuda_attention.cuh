@@ -196,6 +196,27 @@ __device__ static inline size_t key_place(const attend_work *w, int key, int dim
     return token * (size_t)w->n_groups * (size_t)dim;
 }
 
+/* tile := rows of one head of q or what lies like it, from query `first` on. */
+template <int D, int ROWS>
+__device__ static inline void load_queries(bf16 *tile, const bf16 *from,
+                                           const attend_work *w, int first, int head,
+                                           int dim, bool wide)
+{
+    load_rows<D, ROWS>(tile, from + query_place(w, first, dim) + head * dim,
+                       (size_t)w->n_heads * (size_t)dim, w->n_queries - first, dim,
+                       wide);
+}
+
+/* The same of k or v, of one group. */
+template <int D, int ROWS>
+__device__ static inline void load_keys(bf16 *tile, const bf16 *from,
+                                        const attend_work *w, int first, int group,
+                                        int dim, bool wide)
+{
+    load_rows<D, ROWS>(tile, from + key_place(w, first, dim) + group * dim,
+                       (size_t)w->n_groups * (size_t)dim, w->n_keys - first, dim, wide);
+}
+
 __device__ static inline size_t row_place(const attend_work *w, int head)
 {
     return ((size_t)blockIdx.z * (size_t)w->n_heads + (size_t)head) *

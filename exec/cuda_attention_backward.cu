@@ -74,12 +74,8 @@ __global__ void __launch_bounds__(THREADS) attend_back_queries(attend_work w)
     if (threadIdx.x < TILE) {
         query_positions[threadIdx.x] = query_position(&w, first + (int)threadIdx.x);
     }
-    load_rows<D, TILE>(q, w.q + query_place(&w, first, w.qk_dim) + head * w.qk_dim,
-                       (size_t)w.n_heads * (size_t)w.qk_dim, w.n_queries - first,
-                       w.qk_dim, w.wide_qk);
-    load_rows<D, TILE>(dout, w.dout + query_place(&w, first, w.v_dim) + head * w.v_dim,
-                       (size_t)w.n_heads * (size_t)w.v_dim, w.n_queries - first,
-                       w.v_dim, w.wide_v);
+    load_queries<D, TILE>(q, w.q, &w, first, head, w.qk_dim, w.wide_qk);
+    load_queries<D, TILE>(dout, w.dout, &w, first, head, w.v_dim, w.wide_v);
     __syncthreads();
     int latest = INT32_MIN;
     for (int i = 0; i < TILE; i++) {
@@ -106,12 +102,8 @@ __global__ void __launch_bounds__(THREADS) attend_back_queries(attend_work w)
         if (threadIdx.x < STEP) {
             key_positions[threadIdx.x] = mine;
         }
-        load_rows<D, STEP>(k, w.k + key_place(&w, key, w.qk_dim) + group * w.qk_dim,
-                           (size_t)w.n_groups * (size_t)w.qk_dim, w.n_keys - key,
-                           w.qk_dim, w.wide_qk);
-        load_rows<D, STEP>(v, w.v + key_place(&w, key, w.v_dim) + group * w.v_dim,
-                           (size_t)w.n_groups * (size_t)w.v_dim, w.n_keys - key,
-                           w.v_dim, w.wide_v);
+        load_keys<D, STEP>(k, w.k, &w, key, group, w.qk_dim, w.wide_qk);
+        load_keys<D, STEP>(v, w.v, &w, key, group, w.v_dim, w.wide_v);
         __syncthreads();
         float s[N_KEYS][4];
         float dp[N_KEYS][4];
@@ -199,12 +191,8 @@ __global__ void __launch_bounds__(THREADS) attend_back_keys(attend_work w)
     if (threadIdx.x < TILE) {
         key_positions[threadIdx.x] = key_position(&w, first + (int)threadIdx.x);
     }
-    load_rows<D, TILE>(k, w.k + key_place(&w, first, w.qk_dim) + group * w.qk_dim,
-                       (size_t)w.n_groups * (size_t)w.qk_dim, w.n_keys - first,
-                       w.qk_dim, w.wide_qk);
-    load_rows<D, TILE>(v, w.v + key_place(&w, first, w.v_dim) + group * w.v_dim,
-                       (size_t)w.n_groups * (size_t)w.v_dim, w.n_keys - first, w.v_dim,
-                       w.wide_v);
+    load_keys<D, TILE>(k, w.k, &w, first, group, w.qk_dim, w.wide_qk);
+    load_keys<D, TILE>(v, w.v, &w, first, group, w.v_dim, w.wide_v);
     __syncthreads();
     int earliest = INT32_MAX;
     for (int i = 0; i < TILE; i++) {
@@ -227,14 +215,8 @@ __global__ void __launch_bounds__(THREADS) attend_back_keys(attend_work w)
                 lse[threadIdx.x] = lse_of(&w, head, query + (int)threadIdx.x);
                 delta[threadIdx.x] = delta_of(&w, head, query + (int)threadIdx.x);
             }
-            load_rows<D, STEP>(q,
-                               w.q + query_place(&w, query, w.qk_dim) + head * w.qk_dim,
-                               (size_t)w.n_heads * (size_t)w.qk_dim,
-                               w.n_queries - query, w.qk_dim, w.wide_qk);
-            load_rows<D, STEP>(
-                dout, w.dout + query_place(&w, query, w.v_dim) + head * w.v_dim,
-                (size_t)w.n_heads * (size_t)w.v_dim, w.n_queries - query, w.v_dim,
-                w.wide_v);
+            load_queries<D, STEP>(q, w.q, &w, query, head, w.qk_dim, w.wide_qk);
+            load_queries<D, STEP>(dout, w.dout, &w, query, head, w.v_dim, w.wide_v);
             __syncthreads();
             float p[N_QUERIES][4];
             float ds[N_QUERIES][4];
