@@ -83,7 +83,7 @@ int main(void)
         dlopen(STUB_OF_DRIVER, RTLD_NOW | RTLD_GLOBAL) == nullptr) {
         printf("skipped: neither a driver nor %s\n", STUB_OF_DRIVER);
         printf(
-            "[====] Synthesis: Tested: 1 | Passing: 1 | Failing: 0 | Crashing: 0 \n");
+            "[====] Synthesis: Tested: 1 | Passing: 0 | Failing: 0 | Crashing: 0 \n");
         return 0;
     }
     cudnnBackendDescriptor_t described = describe(&h200);
@@ -91,7 +91,7 @@ int main(void)
         printf("skipped: cuDNN %d describes devices in another way\n",
                (int)cudnnGetVersion());
         printf(
-            "[====] Synthesis: Tested: 1 | Passing: 1 | Failing: 0 | Crashing: 0 \n");
+            "[====] Synthesis: Tested: 1 | Passing: 0 | Failing: 0 | Crashing: 0 \n");
         return 0;
     }
     cudnnBackendDestroyDescriptor(described);
