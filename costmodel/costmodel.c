@@ -1,6 +1,8 @@
 /* Making a cost model, and the questions that no plan is needed for. */
 #include "costmodel/costmodel_internal.h"
 
+#include "base/words.h"
+
 #include <gsl/gsl_errno.h>
 
 #include <math.h>
@@ -64,6 +66,25 @@ static void warn_of_unmeasured(galv_costmodel *model, const galv_profile *profil
                      "no kernel of %s has been measured: priced from its "
                      "specification and from devices like it",
                      device);
+            galv_costmodel_warn(model, text);
+        }
+    }
+}
+
+/* Of factors that change nothing, since none has their name. */
+static void warn_of_factors(galv_costmodel *model, const galv_profile *profile)
+{
+    for (size_t i = 0; profile != NULL && i < profile->n_rows; i++) {
+        const char *name = profile->rows[i].op;
+        if (profile->rows[i].kind == GALV_PROFILE_FACTOR &&
+            galv_word_index(galv_factor_names, GALV_N_FACTORS, name) < 0) {
+            const char *near =
+                galv_word_nearest(galv_factor_names, GALV_N_FACTORS, name);
+            char text[160];
+            snprintf(text, sizeof text,
+                     "no factor '%.48s', which a profile gives%s%s%s", name,
+                     near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+                     near != NULL ? "'?" : "");
             galv_costmodel_warn(model, text);
         }
     }
@@ -134,6 +155,7 @@ galv_status galv_costmodel_new(galv_costmodel **model, const galv_job *job,
         return status;
     }
     warn_of_unmeasured(made, profile);
+    warn_of_factors(made, profile);
     *model = made;
     return GALV_OK;
 }

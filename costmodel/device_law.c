@@ -29,7 +29,7 @@ extern const char galv_data_insitu_csv[];
 extern const size_t galv_data_insitu_csv_length;
 
 #define GALV_WORD(name, word) word,
-static const char *const factor_names[GALV_N_FACTORS] = {GALV_FACTOR_TABLE(GALV_WORD)};
+const char *const galv_factor_names[GALV_N_FACTORS] = {GALV_FACTOR_TABLE(GALV_WORD)};
 #undef GALV_WORD
 
 galv_precision galv_device_stand_in(const galv_device *device, galv_precision precision)
@@ -78,7 +78,7 @@ static void read_factors(galv_device_law *law, galv_law_table *t,
         law->factors[f] = 1;
     }
     for (size_t row = 0; row < t->csv.n_rows; row++) {
-        int f = galv_word_index(factor_names, GALV_N_FACTORS,
+        int f = galv_word_index(galv_factor_names, GALV_N_FACTORS,
                                 galv_law_cell(t, row, "factor"));
         if (f >= 0 && matches(galv_law_cell(t, row, "arch"), device->arch) &&
             matches(galv_law_cell(t, row, "precision"),
@@ -107,7 +107,7 @@ static void override_factors(galv_device_law *law, const galv_profile *profile,
             continue;
         }
         if (row->kind == GALV_PROFILE_FACTOR) {
-            int f = galv_word_index(factor_names, GALV_N_FACTORS, row->op);
+            int f = galv_word_index(galv_factor_names, GALV_N_FACTORS, row->op);
             if (f >= 0 && isfinite(row->value) && row->value >= 0) {
                 law->factors[f] = row->value;
             }
@@ -128,7 +128,7 @@ double galv_costmodel_factor(const char *name, const galv_device *device,
     galv_law_table insitu;
     galv_device_law law;
     double value = (double)NAN;
-    int f = galv_word_index(factor_names, GALV_N_FACTORS, name);
+    int f = galv_word_index(galv_factor_names, GALV_N_FACTORS, name);
     galv_arena *arena = galv_arena_new();
     if (f >= 0 && arena != NULL) {
         galv_law_table_open(&insitu, "insitu.csv", galv_data_insitu_csv,

@@ -57,6 +57,8 @@ typedef enum galv_factor {
         GALV_N_FACTORS
 } galv_factor;
 
+extern const char *const galv_factor_names[GALV_N_FACTORS];
+
 typedef struct galv_device_law {
     galv_gemm_law gemm[GALV_N_PRECISIONS];
     galv_attention_law attention;

@@ -136,3 +136,8 @@ $ printf 'kind,device,precison,op,value\nfactor,a100-sxm-80gb,bf16,gemm,1.2\n' >
 2> galvatron-sim: error: slip.csv:1: unknown column 'precison'
 2~ did you mean 'precision'
 ? 4
+
+# A factor that nothing is called would change nothing.
+$ printf 'kind,device,op,value\nfactor,h100-sxm-80gb,netwrok_frac,0.5\nfactor,h100-sxm-80gb,network,0.5\n' >factors.csv; galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --profile factors.csv >/dev/null
+2> galvatron-sim: warning: no factor 'netwrok_frac', which a profile gives; did you mean 'network_frac'?
+2> galvatron-sim: warning: no factor 'network', which a profile gives
