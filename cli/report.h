@@ -25,11 +25,6 @@ void galv_report_parts(const galv_cli *cli, const char *first, ...);
 /* One row for each stage: layers, busy time, memory by use. */
 void galv_report_stages(const galv_cli *cli, const galv_result *result);
 
-/* The shares of the breakdown or of the origins, largest first: "compute 80.9  tp 9.8".
- * Shares under 0.05 % are left out. */
-void galv_report_shares(galv_text *out, const double *values, const char *const *names,
-                        size_t n, double total);
-
 /* The same as a line "  label   compute 80.9  tp 9.8  %", broken where it must be. */
 void galv_report_share_line(const galv_cli *cli, const char *label,
                             const double *values, const char *const *names, size_t n,

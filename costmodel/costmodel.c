@@ -21,7 +21,8 @@ const char *const galv_memory_use_names[GALV_N_MEMORY_USES] = {
 /* What the driver and firmware keep of the memory as sold. */
 #define RESERVED_BYTES (700.0 * 1048576.0)
 
-void galv_costmodel_warn(galv_costmodel *model, const char *text)
+/* Adds a warning unless the same was given or there are too many. */
+static void add_warning(galv_costmodel *model, const char *text)
 {
     for (size_t i = 0; i < model->n_warnings; i++) {
         if (strcmp(model->warnings[i], text) == 0) {
@@ -39,7 +40,7 @@ void galv_costmodel_warn(galv_costmodel *model, const char *text)
 static void warn(void *context, const char *text)
 {
     galv_costmodel *model = context;
-    galv_costmodel_warn(model, text);
+    add_warning(model, text);
 }
 
 /* Whether a profile has times of layers on this device. */
@@ -66,7 +67,7 @@ static void warn_of_unmeasured(galv_costmodel *model, const galv_profile *profil
                      "no kernel of %s has been measured: priced from its "
                      "specification and from devices like it",
                      device);
-            galv_costmodel_warn(model, text);
+            add_warning(model, text);
         }
     }
 }
@@ -85,7 +86,7 @@ static void warn_of_factors(galv_costmodel *model, const galv_profile *profile)
                      "no factor '%.48s', which a profile gives%s%s%s", name,
                      near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
                      near != NULL ? "'?" : "");
-            galv_costmodel_warn(model, text);
+            add_warning(model, text);
         }
     }
 }

@@ -22,9 +22,6 @@ struct galv_costmodel {
     const char *warnings[GALV_MAX_WARNINGS];
 };
 
-/* Adds a warning unless the same was given or there are too many. */
-void galv_costmodel_warn(galv_costmodel *model, const char *text);
-
 /* Times of one layer, and so on: see operation.c. */
 static inline const galv_device_law *
 galv_costmodel_law(const galv_costmodel *model, const galv_plan *plan, int32_t stage)

@@ -93,11 +93,6 @@ static inline galv_cuda *galv_cuda_of(galv_backend *b)
     return (galv_cuda *)b;
 }
 
-static inline cudaStream_t galv_cuda_stream(galv_backend *b, galv_stream stream)
-{
-    return ((galv_cuda *)b)->streams[stream];
-}
-
 static inline size_t galv_cuda_bytes(galv_element type)
 {
     return type == GALV_ELEMENT ? sizeof(bf16) : 4;
