@@ -162,10 +162,18 @@ static void print_plan(const char *whose, const judged_plan *p,
     printf("\n");
 }
 
+/* The plan in words, on as many lines as it takes, broken after a comma. */
 static void print_words(const char *whose, const judged_plan *p)
 {
-    if (p->text[0] != '\0') {
-        printf("    %-11s%.64s\n", whose, p->text);
+    enum { WIDTH = 64 };
+    for (const char *rest = p->text; *rest != '\0';) {
+        size_t n = strlen(rest);
+        if (n > WIDTH) {
+            for (n = WIDTH; n > 1 && !(rest[n - 1] == ',' && rest[n] == ' '); n--) {
+            }
+        }
+        printf("    %-11s%.*s\n", rest == p->text ? whose : "", (int)n, rest);
+        rest += n + (rest[n] == ' ' ? 1 : 0);
     }
     if (p->why[0] != '\0') {
         printf("    %-11snot simulated: %.49s\n", p->text[0] == '\0' ? whose : "",

@@ -181,12 +181,14 @@ static galv_status make_model(comparison *c, galv_err *err)
 
 /* ---- judging plans ---- */
 
-/* "3x 1-4*-2f-c", as Galvatron prints strategies. */
+/* "3x 1-4*-2f-c", as Galvatron prints strategies, with what it leaves to the whole
+ * plan: "z1" and "z2" are ZeRO stages below its "f". */
 static void put_strategy(galv_text *text, const galv_strategy *s, int32_t pp, int32_t n)
 {
+    static const char *const zero[] = {"", "z1", "z2", "f"};
     galv_text_printf(text, "%dx %d-%d%s-%d%s%s%s", (int)n, (int)pp, (int)s->tp,
                      s->tp > 1 ? "*" : "", (int)s->dp,
-                     s->zero == 3 && s->dp > 1 ? "f" : "",
+                     galv_strategy_gradient_ranks(s) > 1 ? zero[s->zero] : "",
                      s->recompute == GALV_RECOMPUTE_FULL        ? "-c"
                      : s->recompute == GALV_RECOMPUTE_SELECTIVE ? "-sel"
                                                                 : "",
@@ -207,7 +209,8 @@ static void describe(judged_plan *plan, const char *head, int32_t pp,
     }
     const char *whole = galv_text_string(&text);
     bool long_text = strlen(whole) >= sizeof plan->text;
-    snprintf(plan->text, sizeof plan->text, "%.*s%s", long_text ? 91 : 95, whole,
+    int fits = (int)sizeof plan->text - (long_text ? 5 : 1);
+    snprintf(plan->text, sizeof plan->text, "%.*s%s", fits, whole,
              long_text ? " ..." : "");
     galv_text_release(&text);
 }
@@ -223,8 +226,8 @@ static void describe_plan(judged_plan *judged, const galv_plan *plan, galv_arena
     for (int32_t i = 0; i < n; i++) {
         blocks[i] = *galv_plan_strategy(plan, i + 1);
     }
-    snprintf(head, sizeof head, "%s n%d", plan->schedule,
-             (int)galv_plan_n_micro_batches(plan));
+    snprintf(head, sizeof head, "%s%sn%d", plan->pp > 1 ? plan->schedule : "",
+             plan->pp > 1 ? " " : "", (int)galv_plan_n_micro_batches(plan));
     describe(judged, head, plan->pp, blocks, n);
 }
 

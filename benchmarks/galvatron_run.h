@@ -7,7 +7,7 @@
 
 /* A plan under both models. NAN = cannot be said. */
 typedef struct judged_plan {
-    char text[96];      /* "pp2 n8, 16x 2-4*-1-c, ..." */
+    char text[256];     /* "1f1b n8: 16x 2-4*-1-c, ..." */
     double galvatron_s; /* iteration under its cost model */
     double galvatron_mib;
     double ours_s; /* simulated */
