@@ -201,8 +201,8 @@ static void print_run(const compared_run *r, const compare_options *options)
     print_words("simulated", &r->simulated);
     if (r->limit_raised) {
         printf(
-            "    simulated within %.1f GiB, what Galvatron's plan takes by our model: "
-            "more than\n    the budget\n",
+            "    simulated within %.1f GiB, what Galvatron's plan takes by our model:\n"
+            "    more than the budget\n",
             r->limit_gib);
     }
 }
@@ -210,13 +210,13 @@ static void print_run(const compared_run *r, const compare_options *options)
 static void print_side(const char *what, const side *s)
 {
     if (s->n > 0) {
-        printf("  %-17s %3d runs: better in %d, worse in %d; mean %+.2f %%, "
+        printf("  %-15s %3d runs: better in %d, worse in %d; mean %+.2f %%, "
                "%+.2f to %+.2f %%\n",
                what, s->n, s->n_better, s->n_worse, 100 * s->sum / s->n, 100 * s->least,
                100 * s->most);
     }
     if (s->n_searches > 0) {
-        printf("  %-17s search: mean %.4f s, at most %.4f s; proven in %d of %d\n", "",
+        printf("  %-15s search: mean %.4f s, at most %.4f s; proven in %d of %d\n", "",
                s->sum_s / s->n_searches, s->most_s, s->n_proven, s->n_searches);
     }
 }
@@ -239,7 +239,7 @@ static void print_sums(const sums *s, const compare_options *options)
         print_side("  where it fits", &s->fitting);
         print_side("  where not", &s->too_big);
         printf("  Galvatron's plan cannot be simulated in %d runs, takes more than the "
-               "budget by our\n  memory model in %d; there ours may take as much as it "
+               "budget by\n  our memory model in %d; there ours may take as much as it "
                "does, and no more\n",
                s->n_unlike, s->n_engine_too_big);
     }
