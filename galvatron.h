@@ -80,6 +80,7 @@
 #include "search/search.h"
 #include "search/shapes.h"
 #include "search/space.h"
+#include "search/stage_fronts.h"
 #include "search/sweep.h"
 #include "search/switching.h"
 #include "sim/all_ranks.h"

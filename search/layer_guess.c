@@ -10,9 +10,9 @@
  * blocks are divided evenly, and layers are chosen for as if they lay in one. */
 #include "search/layer_guess.h"
 
-#include "search/frontier.h"
 #include "search/partition.h"
 #include "search/relaxation.h"
+#include "search/stage_fronts.h"
 #include "sim/evaluate.h"
 
 #include <math.h>
@@ -21,98 +21,21 @@
 
 #define REPAIRS     5
 #define WIDENINGS   2
-#define MOST_LEAVES (4 * (1 + WIDENINGS) + MOST_KEPT)
-#define FEW_STAGES  4  /* for which more of their plans are tried */
-#define MOST_KEPT   10 /* options of a group that a stage's frontier is made of */
-
-/* The options of one group on one stage, none worse than another in both. */
-typedef struct menu {
-    int32_t n;
-    int32_t choice[MOST_KEPT]; /* index into the table's prices */
-    galv_frontier_option options[MOST_KEPT];
-} offer;
+#define MOST_RAISED 10
+#define MOST_LEAVES (4 * (1 + WIDENINGS) + MOST_RAISED)
+#define FEW_STAGES  4 /* for which more of their plans are tried */
 
 typedef struct guess {
     const galv_layer_guesser *g;
     galv_arena *arena;
     galv_err *err;
     galv_relaxation *relaxation;
-    offer *menus;       /* [pp][n_groups] */
+    galv_stage_fronts *fronts;
     double *used_bytes; /* [pp] of the room, by the layers chosen */
     double *left_bytes; /* [pp] of the memory, by the estimate */
     bool bold;          /* as if all buffers that may not meet did not */
     galv_layering at;
 } guess;
-
-typedef struct ranked {
-    double time_s, bytes;
-    int32_t choice;
-} ranked;
-
-static int by_bytes(const void *left, const void *right)
-{
-    const ranked *a = left;
-    const ranked *b = right;
-    if (a->bytes < b->bytes || a->bytes > b->bytes) {
-        return a->bytes < b->bytes ? -1 : 1;
-    }
-    if (a->time_s < b->time_s || a->time_s > b->time_s) {
-        return a->time_s < b->time_s ? -1 : 1;
-    }
-    return a->choice < b->choice ? -1 : a->choice > b->choice;
-}
-
-/* Where they are too many, the smallest, the fastest, and some between are kept. */
-static galv_status fill_menu(guess *at, offer *menu, int32_t group, double kept)
-{
-    const galv_layer_table *table = at->g->table;
-    int32_t n = table->n_prices[group];
-    ranked *all = GALV_NEW_ARRAY(at->arena, ranked, n);
-    if (!all) {
-        return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
-    }
-    double m = table->n_micro_batches;
-    for (int32_t i = 0; i < n; i++) {
-        const galv_layer_price *p = &table->prices[group][i];
-        all[i] =
-            (ranked){galv_layer_guide_s(p, m), p->held_bytes + kept * p->kept_bytes, i};
-    }
-    qsort(all, (size_t)n, sizeof *all, by_bytes);
-    int32_t front = 0;
-    for (int32_t i = 0; i < n; i++) {
-        if (front == 0 || all[i].time_s < all[front - 1].time_s) {
-            all[front++] = all[i];
-        }
-    }
-    menu->n = front < MOST_KEPT ? front : MOST_KEPT;
-    for (int32_t i = 0; i < menu->n; i++) {
-        const ranked *r =
-            &all[front <= MOST_KEPT ? i : i * (front - 1) / (MOST_KEPT - 1)];
-        menu->choice[i] = r->choice;
-        menu->options[i] = (galv_frontier_option){r->time_s, r->bytes};
-    }
-    return GALV_OK;
-}
-
-static galv_status fill_menus(guess *at)
-{
-    const galv_layer_table *table = at->g->table;
-    size_t n_groups = (size_t)table->n_groups;
-    for (int32_t stage = 0; stage < table->shape.pp; stage++) {
-        double kept = 0; /* of one chunk: the most */
-        for (int32_t chunk = 0; chunk < table->shape.vpp; chunk++) {
-            kept = fmax(kept, galv_replay_kept(at->g->replay, stage, chunk));
-        }
-        for (int32_t g = 0; g < table->n_groups; g++) {
-            offer *menu = &at->menus[(size_t)stage * n_groups + (size_t)g];
-            galv_status status = fill_menu(at, menu, g, kept);
-            if (status != GALV_OK) {
-                return status;
-            }
-        }
-    }
-    return GALV_OK;
-}
 
 static galv_status begin(guess *at, const galv_layer_guesser *g, galv_arena *arena,
                          galv_err *err)
@@ -120,25 +43,24 @@ static galv_status begin(guess *at, const galv_layer_guesser *g, galv_arena *are
     const galv_layer_table *table = g->table;
     const galv_model *model = &galv_costmodel_job(g->model)->model;
     size_t pp = (size_t)table->shape.pp;
-    size_t n_groups = (size_t)table->n_groups;
     memset(at, 0, sizeof *at);
     at->g = g;
     at->arena = arena;
     at->err = err;
-    at->menus = GALV_NEW_ARRAY(arena, offer, pp * n_groups);
     at->used_bytes = GALV_NEW_ARRAY(arena, double, pp);
     at->left_bytes = GALV_NEW_ARRAY(arena, double, pp);
     at->at.choice = GALV_NEW_ARRAY(arena, int16_t, table->n_layers);
     at->at.first_layer =
         GALV_NEW_ARRAY(arena, int32_t, pp * (size_t)table->shape.vpp + 1);
-    if (!at->menus || !at->used_bytes || !at->left_bytes || !at->at.choice ||
-        !at->at.first_layer) {
+    if (!at->used_bytes || !at->left_bytes || !at->at.choice || !at->at.first_layer) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     galv_status status =
         galv_relaxation_new(&at->relaxation, table, g->replay, model, g->memory_bytes,
                             galv_layer_guide_s, arena, err);
-    return status == GALV_OK ? fill_menus(at) : status;
+    return status == GALV_OK ? galv_stage_fronts_new(&at->fronts, table, g->replay,
+                                                     g->max_runs, arena, err)
+                             : status;
 }
 
 /* m micro-batches through stages of which the slowest is never kept waiting.
@@ -190,29 +112,6 @@ static galv_status divide(guess *at, double *time_s, bool evenly)
 
 /* ---- one stage ---- */
 
-/* The layers of one group on a stage are one row, whatever chunks they lie in: what a
- * guess knows of chunks is the same for all. */
-typedef struct stage_rows {
-    const guess *at;
-    int32_t stage;
-    int32_t n;
-    galv_frontier_row rows[GALV_MAX_GROUPS];
-    int32_t group[GALV_MAX_GROUPS];
-} stage_rows;
-
-static double change_s(void *context, int32_t row_a, int32_t option_a, int32_t row_b,
-                       int32_t option_b)
-{
-    const stage_rows *r = context;
-    const galv_layer_table *table = r->at->g->table;
-    const offer *menus = &r->at->menus[r->stage * table->n_groups];
-    int32_t a = r->group[row_a];
-    int32_t b = r->group[row_b];
-    const galv_layer_price *from = &table->prices[a][menus[a].choice[option_a]];
-    const galv_layer_price *to = &table->prices[b][menus[b].choice[option_b]];
-    return galv_layer_change_s(from, to) + galv_layer_change_s(to, from);
-}
-
 /* Goes through the layers of a stage in order; begins with {0, -1}. */
 typedef struct stage_layers {
     int32_t chunk, layer;
@@ -234,57 +133,32 @@ static bool next_layer(stage_layers *walk, const guess *at, int32_t stage)
     return false;
 }
 
-static void fill_rows(stage_rows *r)
-{
-    const galv_layer_table *table = r->at->g->table;
-    int32_t count[GALV_MAX_GROUPS] = {0};
-    stage_layers walk = {0, -1};
-    while (next_layer(&walk, r->at, r->stage)) {
-        count[galv_layer_table_group(table, walk.layer)]++;
-    }
-    for (int32_t g = 0; g < table->n_groups; g++) {
-        const offer *menu = &r->at->menus[r->stage * table->n_groups + g];
-        if (count[g] > 0) {
-            r->rows[r->n] = (galv_frontier_row){count[g], menu->n, menu->options};
-            r->group[r->n++] = g;
-        }
-    }
-}
-
 /* Chooses for the layers of a stage; false when nothing fits. */
 static galv_status fill_stage(guess *at, int32_t stage, bool *fits)
 {
     const galv_layer_table *table = at->g->table;
-    stage_rows *r = GALV_NEW(at->arena, stage_rows);
-    galv_frontier frontier = {0};
-    if (!r) {
-        return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+    int32_t count[GALV_MAX_GROUPS] = {0};
+    stage_layers walk = {0, -1};
+    while (next_layer(&walk, at, stage)) {
+        count[galv_layer_table_group(table, walk.layer)]++;
     }
-    r->at = at;
-    r->stage = stage;
-    fill_rows(r);
-    galv_frontier_problem problem = {r->n,
-                                     r->rows,
-                                     *galv_relaxation_room(at->relaxation, stage),
-                                     at->g->max_runs,
-                                     change_s,
-                                     r};
-    galv_status status = galv_frontier_make(&frontier, &problem, at->arena, at->err);
-    *fits = status == GALV_OK && frontier.n_points > 0;
+    galv_stage_fill fill;
+    galv_status status =
+        galv_stage_fronts_fill(&fill, at->fronts, stage, count,
+                               *galv_relaxation_room(at->relaxation, stage), at->err);
+    *fits = status == GALV_OK && fill.fits;
     if (!*fits) {
         return status;
     }
-    at->used_bytes[stage] = frontier.points[frontier.n_points - 1].bytes;
-    const int32_t *options = frontier.points[frontier.n_points - 1].options;
-    int32_t next[GALV_MAX_GROUPS] = {0}; /* of each group, in its row's options */
-    for (int32_t row = 0, begin = 0; row < r->n; begin += r->rows[row++].n_layers) {
-        next[r->group[row]] = begin;
+    at->used_bytes[stage] = fill.bytes;
+    int32_t next[GALV_MAX_GROUPS] = {0}; /* of each group, in the choices */
+    for (int32_t g = 1; g < table->n_groups; g++) {
+        next[g] = next[g - 1] + count[g - 1];
     }
-    stage_layers walk = {0, -1};
+    walk = (stage_layers){0, -1};
     while (next_layer(&walk, at, stage)) {
         int32_t g = galv_layer_table_group(table, walk.layer);
-        const offer *menu = &at->menus[stage * table->n_groups + g];
-        at->at.choice[walk.layer] = (int16_t)menu->choice[options[next[g]++]];
+        at->at.choice[walk.layer] = (int16_t)fill.choice[next[g]++];
     }
     return GALV_OK;
 }
@@ -438,13 +312,13 @@ static bool raise_last(guess *at, int32_t more)
             continue;
         }
         int32_t g = galv_layer_table_group(table, last);
-        const offer *menu = &at->menus[stage * table->n_groups + g];
+        galv_stage_menu menu = galv_stage_fronts_menu(at->fronts, stage, g);
         int32_t k = 0;
-        while (k < menu->n && menu->choice[k] != at->at.choice[last]) {
+        while (k < menu.n && menu.choice[k] != at->at.choice[last]) {
             k++;
         }
-        if (k + more < menu->n) {
-            at->at.choice[last] = (int16_t)menu->choice[k + more];
+        if (k + more < menu.n) {
+            at->at.choice[last] = (int16_t)menu.choice[k + more];
             any = true;
         }
     }
@@ -460,7 +334,7 @@ static galv_status favour_last(galv_layer_leaves *leaves, guess *at)
         (size_t)at->g->table->shape.pp * (size_t)at->g->table->shape.vpp + 1;
     bool *changed = GALV_NEW_ARRAY(at->arena, bool, at->g->table->shape.pp);
     galv_status status = changed ? GALV_OK : GALV_NO_MEMORY;
-    for (int32_t more = 1; status == GALV_OK && more < MOST_KEPT; more++) {
+    for (int32_t more = 1; status == GALV_OK && more < MOST_RAISED; more++) {
         bool fits = false;
         memcpy(at->at.choice, from.layering.choice,
                (size_t)at->g->table->n_layers * sizeof(int16_t));

@@ -16,8 +16,9 @@ enum {
     DEFAULT_RUNS = 2,
     DEFAULT_NODES = 20000,
     MOST_GUESSED = 24,
-    MOST_ALIKE = 3,  /* of them, that differ in schedule and chunks alone */
-    MOST_ROUNDS = 64 /* of the micro-batches that are replayed */
+    MOST_ALIKE = 3,   /* of them, that differ in schedule and chunks alone */
+    NODES_AFTER = 16, /* once a tree was given up, others get a part of its nodes */
+    MOST_ROUNDS = 64  /* of the micro-batches that are replayed */
 };
 #define DEFAULT_OPS 2e7
 
@@ -382,13 +383,17 @@ static galv_status search_shape(galv_layerwise *l, const galv_layerwise_shape *e
         *bound_s = INFINITY;
         return status;
     }
-    galv_layer_tree_limits limits = {l->result->best_s, l->limit_bytes,
-                                     l->options.max_runs, l->options.max_nodes};
+    /* with one tree left open nothing can be proven: the others may still hold faster
+     * plans, but where they are small */
+    galv_layer_tree_limits limits = {
+        l->result->best_s, l->limit_bytes, l->options.max_runs,
+        l->given_up ? l->options.max_nodes / NODES_AFTER : l->options.max_nodes};
     status = galv_layer_tree_walk(&leaves, entry->table, guesser.replay, &l->job->model,
                                   &limits, l->scratch, l->err);
     if (status == GALV_OK && leaves.complete) {
         status = judge_leaves(l, leaves.leaves, leaves.n_leaves, 0, &left_s);
     }
+    l->given_up |= !leaves.complete;
     *bound_s = leaves.complete ? left_s : entry->bound_s;
     return status;
 }

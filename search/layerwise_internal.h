@@ -38,6 +38,7 @@ typedef struct galv_layerwise {
     size_t n_shapes;
     galv_layerwise_shape *shapes; /* in the order of the tree */
     size_t *order;
+    bool given_up; /* a tree was, before all of it was seen */
     double n_ops;
     double exchange_until_ops;
     double *podium_s; /* [top_k] best times, ascending; INFINITY = none yet */
