@@ -134,11 +134,11 @@ static galv_shape_bound bound_of(const dividing *x, const int32_t *blocks)
             }
             most.bound_s = fmax(most.bound_s,
                                 latency_s(x, pool, n, stage == first, stage == last));
-            most.held_bytes = fmax(most.held_bytes, held_bytes(x, pool, n));
+            most.least_bytes = fmax(most.least_bytes, held_bytes(x, pool, n));
         }
     }
     most.bound_s *= 1 - ROUNDING;
-    most.held_bytes *= 1 - ROUNDING;
+    most.least_bytes *= 1 - ROUNDING;
     return most;
 }
 

@@ -262,9 +262,9 @@ galv_status galv_queue_new(galv_queue **queue, const galv_queue_work *work,
         galv_searched *c = &work->searched[i];
         galv_shape_bound known = galv_shapes_bound(shapes, i);
         c->bound_s = known.bound_s;
-        c->peak_memory_bytes = known.held_bytes;
+        c->peak_memory_bytes = known.least_bytes;
         c->fate = GALV_FATE_LEFT;
-        if (known.held_bytes > q->limit_bytes) {
+        if (known.least_bytes > q->limit_bytes) {
             c->fate = GALV_FATE_OUT_OF_MEMORY;
             c->bound_s = 0;
             continue;

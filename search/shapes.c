@@ -11,6 +11,7 @@
 
 #include "search/layering.h"
 #include "search/relaxation.h"
+#include "search/replay.h"
 
 #include <math.h>
 
@@ -25,6 +26,7 @@ typedef struct maker {
     int32_t pool; /* -1 = the only one */
     size_t capacity;
     galv_arena *arena;
+    galv_arena *scratch; /* of one shape */
     galv_err *err;
 } maker;
 
@@ -183,37 +185,95 @@ static int32_t *count_layers(maker *m, size_t index)
     return counts;
 }
 
+/* Micro-batches, in rounds of one for each stage, of an iteration that says what is
+ * kept: longer ones begin alike, and keep no less. */
+enum { SHORT_ROUNDS = 4 };
+
+/* Micro-batches kept, all 0 where the schedule cannot do so many. */
+static galv_status count_kept(double **kept, maker *m, size_t index)
+{
+    const galv_layer_table *table = &m->shapes->tables[index];
+    const galv_shape *of = &table->shape;
+    int32_t few = SHORT_ROUNDS * of->pp + table->n_micro_batches % (2 * of->pp);
+    galv_schedule_shape shape = {
+        of->pp, of->vpp, table->n_micro_batches > few ? few : table->n_micro_batches, 0,
+        NULL};
+    galv_replay *replay = NULL;
+    galv_arena_reset(m->scratch);
+    *kept = GALV_NEW_ARRAY(m->arena, double, of->pp * of->vpp);
+    if (!*kept) {
+        return galv_fail(m->err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_status status =
+        galv_replay_new(&replay, of->schedule, &shape, m->scratch, m->err);
+    for (int32_t i = 0; status == GALV_OK && i < of->pp * of->vpp; i++) {
+        (*kept)[i] = galv_replay_kept(replay, i / of->vpp, i % of->vpp);
+    }
+    return status == GALV_USAGE ? GALV_OK : status;
+}
+
+/* Counts and kept micro-batches of a shape, or those of the one before. */
+static galv_status describe(maker *m, size_t k)
+{
+    galv_shapes *s = m->shapes;
+    const galv_shape *shape = &s->tables[k].shape;
+    const galv_shape *last = k > 0 ? &s->tables[k - 1].shape : shape;
+    bool again = k > 0 && last->pp == shape->pp && last->vpp == shape->vpp;
+    s->counts_of[k] = again ? s->counts_of[k - 1] : count_layers(m, k);
+    if (!s->counts_of[k]) {
+        return galv_fail(m->err, GALV_NO_MEMORY, "out of memory");
+    }
+    if (again && last->schedule == shape->schedule &&
+        s->tables[k - 1].n_micro_batches == s->tables[k].n_micro_batches) {
+        s->kept_of[k] = s->kept_of[k - 1];
+        return GALV_OK;
+    }
+    return count_kept(&s->kept_of[k], m, k);
+}
+
+static galv_status fill(maker *m)
+{
+    galv_shapes *s = m->shapes;
+    s->counts_of = GALV_NEW_ARRAY(m->arena, int32_t *, s->n + 1);
+    s->kept_of = GALV_NEW_ARRAY(m->arena, double *, s->n + 1);
+    galv_status status = s->counts_of && s->kept_of && m->scratch
+                             ? GALV_OK
+                             : galv_fail(m->err, GALV_NO_MEMORY, "out of memory");
+    for (size_t k = 0; status == GALV_OK && k < s->n; k++) {
+        status = price(m, k);
+        if (status == GALV_OK) {
+            status = describe(m, k);
+        }
+    }
+    return status;
+}
+
 static galv_status make(galv_shapes *shapes, const galv_costmodel *model,
                         const galv_space *space, const galv_candidates *candidates,
                         int32_t pool, galv_arena *arena, galv_err *err)
 {
     galv_shapes made = {0};
-    maker m = {&made, model, galv_costmodel_job(model), space, candidates, pool, 0,
-               arena, err};
+    maker m = {.shapes = &made,
+               .model = model,
+               .job = galv_costmodel_job(model),
+               .space = space,
+               .candidates = candidates,
+               .pool = pool,
+               .arena = arena,
+               .err = err};
     size_t n = candidates->n_candidates + 1;
     made.shape_of = GALV_NEW_ARRAY(arena, int32_t, n);
     made.strategy_of = GALV_NEW_ARRAY(arena, int32_t, n);
     if (!made.shape_of || !made.strategy_of || !collect(&m) || !fill_strategies(&m)) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    made.counts_of = GALV_NEW_ARRAY(arena, int32_t *, made.n + 1);
-    for (size_t k = 0; made.counts_of && k < made.n; k++) {
-        galv_status status = price(&m, k);
-        if (status != GALV_OK) {
-            return status;
-        }
-        bool again = k > 0 && made.tables[k - 1].shape.pp == made.tables[k].shape.pp &&
-                     made.tables[k - 1].shape.vpp == made.tables[k].shape.vpp;
-        made.counts_of[k] = again ? made.counts_of[k - 1] : count_layers(&m, k);
-        if (!made.counts_of[k]) {
-            return galv_fail(err, GALV_NO_MEMORY, "out of memory");
-        }
+    m.scratch = galv_arena_new();
+    galv_status status = fill(&m);
+    galv_arena_free(m.scratch);
+    if (status == GALV_OK) {
+        *shapes = made;
     }
-    if (!made.counts_of) {
-        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    }
-    *shapes = made;
-    return GALV_OK;
+    return status;
 }
 
 galv_status galv_shapes_make(galv_shapes *shapes, const galv_costmodel *model,
@@ -240,7 +300,8 @@ typedef struct sums {
     double optimizer_s, hiding_s, bytes;
 } sums;
 
-static void add_layers(sums *to, const galv_layer_price *price, double n)
+/* n layers, of a chunk that keeps the activations of `kept` micro-batches. */
+static void add_layers(sums *to, const galv_layer_price *price, double n, double kept)
 {
     to->forward_s += n * price->forward_s;
     to->backward_s += n * price->backward_s;
@@ -250,7 +311,7 @@ static void add_layers(sums *to, const galv_layer_price *price, double n)
     }
     to->optimizer_s += n * price->optimizer_s;
     to->hiding_s += n * galv_layer_hiding_s(price, 1);
-    to->bytes += n * price->held_bytes;
+    to->bytes += n * (price->held_bytes + kept * price->kept_bytes);
 }
 
 static double busiest_s(const sums *stage)
@@ -270,6 +331,7 @@ galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
     }
     const galv_layer_table *table = &shapes->tables[shapes->shape_of[candidate]];
     const int32_t *counts = shapes->counts_of[shapes->shape_of[candidate]];
+    const double *kept = shapes->kept_of[shapes->shape_of[candidate]];
     const galv_shape *shape = &table->shape;
     const galv_layer_price *prices[GALV_MAX_GROUPS];
     for (int32_t g = 0; g < table->n_groups; g++) {
@@ -293,7 +355,7 @@ galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
             for (int32_t g = 0; g < table->n_groups; g++) {
                 int32_t n = counts[v * table->n_groups + g];
                 if (n > 0) {
-                    add_layers(&all, prices[g], n);
+                    add_layers(&all, prices[g], n, kept[stage * shape->vpp + chunk]);
                 }
             }
             if (chunk == 0) {
@@ -303,11 +365,11 @@ galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
         }
         found.bound_s = fmax(found.bound_s, passed_s + m * busiest_s(&all));
         hiding_s = fmax(hiding_s, m * (all.hiding_s - messages));
-        found.held_bytes = fmax(found.held_bytes, table->base_bytes + all.bytes);
+        found.least_bytes = fmax(found.least_bytes, table->base_bytes + all.bytes);
         step_s = fmax(step_s, all.optimizer_s);
         passed_s += own_s;
     }
     found.bound_s = fmax(found.bound_s + step_s, hiding_s) * (1 - ROUNDING);
-    found.held_bytes *= 1 - ROUNDING;
+    found.least_bytes *= 1 - ROUNDING;
     return found;
 }

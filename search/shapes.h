@@ -10,8 +10,8 @@
 
 /* What is known of a uniform plan from its layers alone. */
 typedef struct galv_shape_bound {
-    double bound_s;    /* no more than its simulated time; 0 = nothing is known */
-    double held_bytes; /* no more than its peak memory */
+    double bound_s;     /* no more than its simulated time; 0 = nothing is known */
+    double least_bytes; /* no more than its peak memory */
 } galv_shape_bound;
 
 typedef struct galv_shapes {
@@ -22,6 +22,8 @@ typedef struct galv_shapes {
                                  pipeline inside data parallelism */
     int32_t *strategy_of;     /* [n_candidates] index into its shape's strategies */
     int32_t **counts_of;      /* [n] of a uniform plan: [pp * vpp][groups] layers */
+    double **kept_of;         /* [n] [pp][vpp] micro-batches whose activations a chunk
+                                 keeps at some moment of the schedule, or fewer */
     const galv_shape_bound *known; /* [n_candidates] of those that are of none; NULL =
                                       nothing */
 } galv_shapes;                     /* arrays are owned by the arena */

@@ -2,6 +2,7 @@
 #include "plan/cluster.h"
 #include "plan/model.h"
 #include "search/bound.h"
+#include "search/shapes.h"
 #include "search/space.h"
 #include "sim/evaluate.h"
 #include "tests/support/leaks.h"
@@ -126,4 +127,64 @@ Test(search_schedules, no_bound_is_above_what_the_simulation_finds)
     };
     expect_bounds("llama3-8b", dense, sizeof dense / sizeof dense[0]);
     expect_bounds("mixtral-8x7b", experts, sizeof experts / sizeof experts[0]);
+}
+
+/* What the layers of a uniform plan tell of its time and memory without compiling it:
+ * never more than the simulation, and not far below what a plan keeps. */
+static void expect_shapes(const galv_job *job, const galv_schedule *schedule,
+                          double *close, size_t *n_done)
+{
+    galv_space space = GALV_SPACE_INIT;
+    galv_candidates found = {0};
+    galv_shapes shapes;
+    galv_costmodel *model = NULL;
+    galv_err err = GALV_ERR_INIT;
+    galv_arena *arena = galv_arena_new();
+    galv_arena *scratch = galv_arena_new();
+    enum { SAMPLED = 12 };
+    space.n_schedules = 1;
+    space.schedules[0] = schedule->name;
+    cr_assert_eq(galv_costmodel_new(&model, job, NULL, &err), GALV_OK);
+    cr_assert_eq(galv_space_enumerate(&found, &space, job, arena, &err), GALV_OK, "%s",
+                 err.message);
+    cr_assert_eq(galv_shapes_make(&shapes, model, &space, &found, arena, &err), GALV_OK,
+                 "%s", err.message);
+    for (size_t k = 0; k < SAMPLED; k++) {
+        size_t i = (2 * k + 1) * found.n_candidates / (size_t)(2 * SAMPLED);
+        const galv_candidate *c = &found.candidates[i];
+        galv_plan *plan = NULL;
+        galv_result result = {0};
+        galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+        galv_shape_bound bound = galv_shapes_bound(&shapes, i);
+        cr_assert_eq(galv_candidate_plan(&plan, c, &space, job, scratch, &err),
+                     GALV_OK);
+        cr_assert_eq(galv_evaluate(&result, model, plan, &options, scratch, &err),
+                     GALV_OK, "%s: %s", schedule->name, err.message);
+        cr_expect_leq(bound.bound_s, result.iteration_time_s, "%s, plan %zu: time",
+                      schedule->name, i);
+        cr_expect_leq(bound.least_bytes, result.peak_memory_bytes,
+                      "%s, plan %zu: memory", schedule->name, i);
+        *close +=
+            shapes.shape_of[i] >= 0 ? bound.least_bytes / result.peak_memory_bytes : 0;
+        *n_done += shapes.shape_of[i] >= 0;
+        galv_arena_reset(scratch);
+    }
+    galv_costmodel_free(model);
+    galv_arena_free(scratch);
+    galv_arena_free(arena);
+}
+
+Test(search_schedules, layers_alone_never_tell_too_much)
+{
+    size_t n = 0;
+    const galv_schedule *all = galv_schedules(&n);
+    galv_job job = make_job();
+    double close = 0;
+    size_t n_done = 0;
+    for (size_t i = 0; i < n; i++) {
+        expect_shapes(&job, &all[i], &close, &n_done);
+    }
+    cr_expect_gt(n_done, 100);
+    cr_expect_gt(close / (double)n_done, 0.8, "memory: %.3f of the peak in the mean",
+                 close / (double)n_done);
 }
