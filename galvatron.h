@@ -83,6 +83,7 @@
 #include "search/stage_fronts.h"
 #include "search/sweep.h"
 #include "search/switching.h"
+#include "search/trial.h"
 #include "sim/all_ranks.h"
 #include "sim/critical_path.h"
 #include "sim/differences.h"

@@ -7,6 +7,7 @@
 #include "search/layer_tree.h"
 #include "search/pricing.h"
 #include "search/relaxation.h"
+#include "search/trial.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -142,23 +143,9 @@ static void judge_item(void *context, size_t item, int worker)
     }
     c->fate = GALV_FATE_OUT_OF_MEMORY;
     if (status == GALV_OK && c->peak_memory_bytes <= l->limit_bytes) {
-        galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
-        galv_result result;
-        memset(&result, 0, sizeof result);
-        options.sim.stop_at_s = isfinite(l->stop_at_s) ? l->stop_at_s : 0;
-        options.prices = prices;
-        options.by_pass = true;
-        status = galv_evaluate(&result, l->model, plan, &options, arena, err);
+        status = galv_trial(c, l->model, plan, prices,
+                            isfinite(l->stop_at_s) ? l->stop_at_s : 0, arena, err);
         l->ops[item] = galv_evaluate_ops(l->job, plan);
-        if (result.stopped) {
-            c->fate = GALV_FATE_BOUNDED;
-            c->bound_s = fmax(c->bound_s, l->stop_at_s);
-        } else if (result.fits) {
-            c->fate = GALV_FATE_SIMULATED;
-            c->time_s = result.iteration_time_s;
-        }
-        c->peak_memory_bytes =
-            result.stopped ? c->peak_memory_bytes : result.peak_memory_bytes;
     }
     l->statuses[item] = status;
     galv_arena_reset(arena);

@@ -15,6 +15,7 @@
 #include "search/podium.h"
 #include "search/queue.h"
 #include "search/shapes.h"
+#include "search/trial.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -85,34 +86,20 @@ static void simulate_item(void *context, size_t item, int worker)
     searcher *s = context;
     galv_searched *c = &s->searched[s->wave[item]];
     galv_arena *arena = s->arenas[worker];
-    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
     galv_plan *plan = NULL;
-    galv_result result;
+    galv_prices *prices = NULL;
     galv_err err = GALV_ERR_INIT;
-    memset(&result, 0, sizeof result);
-    options.sim.stop_at_s = s->stop_at_s[item];
-    options.by_pass = true;
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, s->space, s->job, arena, &err);
     if (status == GALV_OK) {
-        status = galv_prices_new(&options.prices, s->model, plan, s->tables[worker],
-                                 arena, &err);
+        status =
+            galv_prices_new(&prices, s->model, plan, s->tables[worker], arena, &err);
     }
     if (status == GALV_OK) {
-        status = galv_evaluate(&result, s->model, plan, &options, arena, &err);
+        status = galv_trial(c, s->model, plan, prices, s->stop_at_s[item], arena, &err);
     }
     if (status != GALV_OK) {
         keep_error(s, worker, status, &err);
-    } else if (!result.stopped && !result.fits) {
-        c->fate = GALV_FATE_OUT_OF_MEMORY;
-        c->peak_memory_bytes = result.peak_memory_bytes;
-    } else if (!result.stopped) {
-        c->fate = GALV_FATE_SIMULATED;
-        c->time_s = result.iteration_time_s;
-        c->peak_memory_bytes = result.peak_memory_bytes;
-    } else {
-        c->fate = GALV_FATE_BOUNDED;
-        c->bound_s = fmax(s->stop_at_s[item], c->bound_s);
     }
     galv_arena_reset(arena);
 }
@@ -535,6 +522,9 @@ static galv_status run(searcher *s, galv_search_result *result, galv_podium *bes
         }
     }
     status = evaluate_plans(s, best, result, arena);
+    if (status == GALV_OK && result->proven_optimal) { /* times on trial are less */
+        result->lower_bound_s = result->plans[0].result.iteration_time_s;
+    }
     return status == GALV_OK ? sort_searched(s, result, arena) : status;
 }
 

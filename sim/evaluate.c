@@ -410,8 +410,7 @@ static galv_status attribute_places(galv_result *result, const galv_job *job,
 
 /* Simulates. A program whose passes are single operations is played quickly first, up
  * to rounding: what takes longer than it may shows then, at a fraction of the work.
- * What comes close is played to the bit, so that plans which take the same time are
- * told apart as the engine tells them. */
+ * What comes close is played to the bit, unless the caller takes it as it is. */
 static galv_status simulate(galv_sim_result *sim, const galv_program *program,
                             const galv_cost *costs, const galv_stage_memory *base,
                             const galv_sim_options *options, galv_arena *arena,
@@ -423,7 +422,7 @@ static galv_status simulate(galv_sim_result *sim, const galv_program *program,
         quick.repeat_passes = true;
         galv_status status =
             galv_simulate(sim, program, costs, base, &quick, arena, err);
-        if (status != GALV_OK || sim->stopped) {
+        if (status != GALV_OK || sim->stopped || options->repeat_passes) {
             return status;
         }
     }

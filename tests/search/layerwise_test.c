@@ -1,6 +1,7 @@
 /* The layer-wise search is held to brute force (small_jobs.h). */
 #include "search/layer_tree.h"
 #include "search/layerwise.h"
+#include "search/trial.h"
 #include "tests/search/small_jobs.h"
 #include "tests/support/leaks.h"
 
@@ -13,6 +14,13 @@
 GALV_TEST_SUITE(search_layerwise);
 
 enum { INSTANCES = 500 };
+
+/* Is a time of the search that of brute force, up to what a trial may differ by? */
+static bool same_time(double found_s, double brute_s)
+{
+    return found_s <= brute_s * (1 + 1e-11) &&
+           found_s >= brute_s * (1 - GALV_TRIAL_ROUNDING);
+}
 
 Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
 {
@@ -35,12 +43,11 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
         cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
                                            INFINITY, &options, in.arena, &in.err),
                      GALV_OK, "%s", in.err.message);
-        cr_expect_eq(found.best_s, best_s,
-                     "instance %d (pp %d, %zu plans): found %.9g, brute force %.9g",
-                     (int)seed, (int)in.space.pp.values[0], n_plans, found.best_s,
-                     best_s);
+        cr_expect(same_time(found.best_s, best_s),
+                  "instance %d (pp %d, %zu plans): found %.9g, brute force %.9g",
+                  (int)seed, (int)in.space.pp.values[0], n_plans, found.best_s, best_s);
         cr_expect(found.complete && !found.interrupted, "instance %d", (int)seed);
-        cr_expect_eq(found.lower_bound_s, best_s, "instance %d", (int)seed);
+        cr_expect_eq(found.lower_bound_s, found.best_s, "instance %d", (int)seed);
         n_done++;
         n_fit += isfinite(best_s);
         n_chunked += isfinite(best_s) && in.space.vpp.values[0] > 1;
@@ -86,7 +93,7 @@ Test(search_layerwise, guesses_and_exchanges_alone_mostly_find_the_optimum)
             cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
                                                INFINITY, &options, in.arena, &in.err),
                          GALV_OK, "%s", in.err.message);
-            cr_expect_geq(found.best_s, best_s);
+            cr_expect_geq(found.best_s, best_s * (1 - GALV_TRIAL_ROUNDING));
             n_done++;
             n_best += found.best_s <= best_s * (1 + 1e-12);
             n_missed += found.best_s > best_s * 1.001;
@@ -127,8 +134,9 @@ Test(search_layerwise, finds_the_only_plan_that_fits)
             cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
                                                INFINITY, &walk, in.arena, &in.err),
                          GALV_OK, "%s", in.err.message);
-            cr_expect_eq(found.best_s, best_s, "instance %d: found %.9g, there is %.9g",
-                         (int)seed, found.best_s, best_s);
+            cr_expect(same_time(found.best_s, best_s),
+                      "instance %d: found %.9g, there is %.9g", (int)seed, found.best_s,
+                      best_s);
             cr_assert_eq(galv_layerwise_search(&guessed, in.model, &in.space,
                                                &in.shapes, INFINITY, &guess, in.arena,
                                                &in.err),
