@@ -115,13 +115,11 @@ static galv_status judge_exchanges(galv_layerwise *l, const galv_layer_leaves *l
     galv_layerwise_start best = *start;
     l->stop_at_s = start->time_s;
     *better = false;
-    for (size_t first = 0; first < leaves->n_leaves && !*better && !exchanged_enough(l);
-         first += l->n_wave) {
-        l->n_wave = 0;
-        while (l->n_wave < GALV_LAYERWISE_WAVE &&
-               first + l->n_wave < leaves->n_leaves) {
-            l->wave[l->n_wave] = leaves->leaves[first + l->n_wave];
-            l->n_wave++;
+    for (size_t next = 0; next < leaves->n_leaves && !*better && !exchanged_enough(l);) {
+        next += galv_layerwise_fill_wave(l, &leaves->leaves[next],
+                                         leaves->n_leaves - next);
+        if (l->n_wave == 0) {
+            break;
         }
         status = galv_layerwise_judge(l);
         for (size_t i = 0; status == GALV_OK && i < l->n_wave; i++) {

@@ -204,10 +204,11 @@ static galv_status keep(galv_layerwise *l, size_t item)
         r->best = (int64_t)r->n_searched;
     }
     r->n_searched++;
-    return kept->fate == GALV_FATE_SIMULATED
+    status = galv_layerwise_remember(l, &l->wave[item].layering, kept);
+    return status == GALV_OK && kept->fate == GALV_FATE_SIMULATED
                ? galv_layerwise_offer(l, l->entry, &l->wave[item].layering,
                                       kept->time_s)
-               : GALV_OK;
+               : status;
 }
 
 galv_status galv_layerwise_judge(galv_layerwise *l)
@@ -238,6 +239,21 @@ bool galv_layerwise_out_of_time(galv_layerwise *l)
     return l->result->interrupted || l->n_ops > (double)l->options.max_ops;
 }
 
+size_t galv_layerwise_fill_wave(galv_layerwise *l, const galv_layer_leaf *leaves,
+                                size_t n)
+{
+    size_t n_seen = 0;
+    l->n_wave = 0;
+    while (l->n_wave < GALV_LAYERWISE_WAVE && n_seen < n &&
+           leaves[n_seen].bound_s < l->stop_at_s) {
+        const galv_layer_leaf *leaf = &leaves[n_seen++];
+        if (galv_layerwise_least_s(l, &leaf->layering) < l->stop_at_s) {
+            l->wave[l->n_wave++] = *leaf;
+        }
+    }
+    return n_seen;
+}
+
 /* Judges leaves, best bound first, until none can be faster than the `place`-th best
  * (0 = the best); `left_s` gets the bound of the first that was left though it might.
  */
@@ -246,19 +262,14 @@ static galv_status judge_leaves(galv_layerwise *l, const galv_layer_leaf *leaves
 {
     galv_status status = GALV_OK;
     *left_s = INFINITY;
-    for (size_t first = 0; first < n && status == GALV_OK; first += l->n_wave) {
-        l->n_wave = 0;
+    for (size_t next = 0; next < n && status == GALV_OK;) {
         l->stop_at_s = place == 0 ? l->result->best_s : l->podium_s[place];
-        while (l->n_wave < GALV_LAYERWISE_WAVE && first + l->n_wave < n &&
-               leaves[first + l->n_wave].bound_s < l->stop_at_s) {
-            l->wave[l->n_wave] = leaves[first + l->n_wave];
-            l->n_wave++;
-        }
+        next += galv_layerwise_fill_wave(l, &leaves[next], n - next);
         if (l->n_wave == 0) {
             break;
         }
         if (galv_layerwise_out_of_time(l)) {
-            *left_s = leaves[first].bound_s;
+            *left_s = l->wave[0].bound_s;
             break;
         }
         status = galv_layerwise_judge(l);

@@ -24,6 +24,8 @@ typedef struct galv_layerwise_start {
     galv_layering layering; /* of the arena of the result */
 } galv_layerwise_start;
 
+typedef struct galv_layer_tried galv_layer_tried;
+
 typedef struct galv_layerwise {
     const galv_costmodel *model;
     const galv_job *job;
@@ -44,6 +46,7 @@ typedef struct galv_layerwise {
     double *podium_s; /* [top_k] best times, ascending; INFINITY = none yet */
     double stop_at_s; /* what the wave must be faster than */
     galv_layerwise_start starts[GALV_LAYERWISE_STARTS]; /* ascending */
+    galv_layer_tried *tried; /* of the arena of the result; NULL = none yet */
     /* the wave */
     const galv_layerwise_shape *entry;
     size_t n_wave;
@@ -69,11 +72,26 @@ static inline galv_price_table *galv_layerwise_table(const galv_layerwise *l,
 galv_status galv_layerwise_open(galv_layerwise *l, const galv_layerwise_shape *entry,
                                 galv_layer_guesser *guesser, bool *possible);
 
+/* Fills the wave with the first of n leaves of l->entry, by their bounds, that may be
+ * faster than l->stop_at_s for all that is known; how many it went through. */
+size_t galv_layerwise_fill_wave(galv_layerwise *l, const galv_layer_leaf *leaves,
+                                size_t n);
+
 /* Judges l->wave[n_wave], plans of l->entry, and keeps what came of them in the result
  * and in l->judged. */
 galv_status galv_layerwise_judge(galv_layerwise *l);
 
 bool galv_layerwise_out_of_time(galv_layerwise *l);
+
+/* layer_tried.c */
+
+/* What judging a layering of l->entry can tell that is not known: its plan takes no
+ * less than this (INFINITY: does not fit); 0 = it was not judged. */
+double galv_layerwise_least_s(const galv_layerwise *l, const galv_layering *layering);
+
+/* Notes what came of a layering of l->entry. Errors: GALV_NO_MEMORY. */
+galv_status galv_layerwise_remember(galv_layerwise *l, const galv_layering *layering,
+                                    const galv_searched *judged);
 
 /* layer_shrink.c */
 

@@ -149,11 +149,14 @@ static int compare_keys(const void *left, const void *right)
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-/* The next few that may enter and may fit: wave[*n]. 0 = there are none. */
+/* The next few that may enter and may fit: wave[*n]. 0 = there are none. No more than
+ * there are free places: with the podium full, times limit what is worth playing. */
 static galv_status fill_wave(size_t *n, searcher *s, const galv_podium *best)
 {
+    size_t n_free = best->top_k - best->n;
+    size_t most = n_free > 0 && n_free < WAVE ? n_free : WAVE;
     *n = 0;
-    while (*n < WAVE && (*n == 0 || !cancelled(s))) {
+    while (*n < most && (*n == 0 || !cancelled(s))) {
         size_t index = 0;
         galv_status status = galv_queue_next(
             &index, s->queue, galv_podium_last(best, s->searched), s->err);
