@@ -49,9 +49,9 @@ galv_status galv_layerwise_offer(galv_layerwise *l, const galv_layerwise_shape *
 
 /* A uniform candidate as a layering, to start from. */
 galv_status galv_layerwise_offer_uniform(galv_layerwise *l, const galv_shapes *shapes,
-                                         int32_t i)
+                                         const galv_podium_place *place)
 {
-    size_t index = l->options.uniform[i];
+    size_t index = place->index;
     if (shapes->shape_of[index] < 0) {
         return GALV_OK;
     }
@@ -72,7 +72,7 @@ galv_status galv_layerwise_offer_uniform(galv_layerwise *l, const galv_shapes *s
             (int16_t)table->price_of[galv_layer_table_group(table, layer)]
                                     [shapes->strategy_of[index]];
     }
-    return galv_layerwise_offer(l, entry, &at, l->options.known_s[i]);
+    return galv_layerwise_offer(l, entry, &at, place->time_s);
 }
 
 /* What a plan's stages leave of memory at most. */
@@ -113,11 +113,11 @@ static galv_status judge_exchanges(galv_layerwise *l, const galv_layer_leaves *l
 {
     galv_status status = GALV_OK;
     galv_layerwise_start best = *start;
-    l->stop_at_s = start->time_s;
     *better = false;
-    for (size_t next = 0; next < leaves->n_leaves && !*better && !exchanged_enough(l);) {
+    for (size_t next = 0;
+         next < leaves->n_leaves && !*better && !exchanged_enough(l);) {
         next += galv_layerwise_fill_wave(l, &leaves->leaves[next],
-                                         leaves->n_leaves - next);
+                                         leaves->n_leaves - next, &start->time_s);
         if (l->n_wave == 0) {
             break;
         }

@@ -96,7 +96,7 @@ static galv_status judge_later(shrinker *s, const galv_layering *layering)
     }
     copy(&leaf->layering, layering, s->entry->table);
     s->n_judged++;
-    l->n_wave++;
+    l->stop_at_s[l->n_wave++] = INFINITY;
     if (l->n_wave < GALV_LAYERWISE_WAVE) {
         return GALV_OK;
     }
@@ -318,7 +318,6 @@ static galv_status descend(shrinker *s, bool *used)
 {
     galv_layerwise *l = s->l;
     l->n_wave = 0;
-    l->stop_at_s = INFINITY;
     galv_status status = begin_smallest(s, used);
     while (status == GALV_OK) {
         if (s->at_bytes <= l->limit_bytes) {

@@ -1,5 +1,6 @@
 /* Layerings that were judged. Guesses and exchanges meet the same ones again and again;
- * each is judged once, unless what it was stopped at was less than what is asked now. */
+ * each is judged once, unless what it was stopped at was less than what is asked now.
+ */
 #include "search/layerwise_internal.h"
 
 #include <math.h>
@@ -43,12 +44,11 @@ static galv_layer_tried *find(const galv_layerwise *l, const galv_layering *laye
     size_t n_layers = (size_t)table->n_layers;
     size_t n_borders = (size_t)count_borders(table);
     galv_layer_tried *at = l->tried;
-    while (at != NULL &&
-           (at->hash != hash || at->entry != l->entry ||
-            memcmp(at->layering.choice, layering->choice,
-                   n_layers * sizeof *layering->choice) != 0 ||
-            memcmp(at->layering.first_layer, layering->first_layer,
-                   n_borders * sizeof *layering->first_layer) != 0)) {
+    while (at != NULL && (at->hash != hash || at->entry != l->entry ||
+                          memcmp(at->layering.choice, layering->choice,
+                                 n_layers * sizeof *layering->choice) != 0 ||
+                          memcmp(at->layering.first_layer, layering->first_layer,
+                                 n_borders * sizeof *layering->first_layer) != 0)) {
         at = at->next;
     }
     return at;
@@ -78,8 +78,7 @@ galv_status galv_layerwise_remember(galv_layerwise *l, const galv_layering *laye
         }
         memcpy(choice, layering->choice, n_layers * sizeof *choice);
         memcpy(first_layer, layering->first_layer, n_borders * sizeof *first_layer);
-        *known =
-            (galv_layer_tried){l->tried, hash, 0, l->entry, {choice, first_layer}};
+        *known = (galv_layer_tried){l->tried, hash, 0, l->entry, {choice, first_layer}};
         l->tried = known;
     }
     known->least_s = judged->fate == GALV_FATE_SIMULATED ? judged->time_s

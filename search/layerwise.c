@@ -144,23 +144,29 @@ static void judge_item(void *context, size_t item, int worker)
     c->fate = GALV_FATE_OUT_OF_MEMORY;
     if (status == GALV_OK && c->peak_memory_bytes <= l->limit_bytes) {
         status = galv_trial(c, l->model, plan, prices,
-                            isfinite(l->stop_at_s) ? l->stop_at_s : 0, arena, err);
+                            isfinite(l->stop_at_s[item]) ? l->stop_at_s[item] : 0,
+                            arena, err);
         l->ops[item] = galv_evaluate_ops(l->job, plan);
     }
     l->statuses[item] = status;
     galv_arena_reset(arena);
 }
 
-static void enter_podium(galv_layerwise *l, double time_s)
+/* A layering as a candidate, with its plan. */
+static galv_candidate candidate_of(const galv_layerwise *l,
+                                   const galv_layering *layering, const galv_plan *plan)
 {
-    int32_t at = l->options.top_k - 1;
-    if (time_s >= l->podium_s[at]) {
-        return;
-    }
-    for (; at > 0 && l->podium_s[at - 1] > time_s; at--) {
-        l->podium_s[at] = l->podium_s[at - 1];
-    }
-    l->podium_s[at] = time_s;
+    const galv_layer_table *table = l->entry->table;
+    int32_t layer = table->n_layers > 2;
+    int32_t g = galv_layer_table_group(table, layer);
+    const galv_strategy *strategy = &table->prices[g][layering->choice[layer]].strategy;
+    return (galv_candidate){.strategy = *strategy,
+                            .pp = table->shape.pp,
+                            .vpp = table->shape.vpp,
+                            .micro_batch_size =
+                                (int32_t)(table->shape.samples / strategy->dp),
+                            .schedule = table->shape.schedule,
+                            .layered = plan};
 }
 
 /* Keeps a judged layering for the result, its plan's layers included. */
@@ -188,16 +194,11 @@ static galv_status keep(galv_layerwise *l, size_t item)
     if (status != GALV_OK) {
         return status;
     }
-    const galv_shape *shape = &l->entry->table->shape;
-    kept->candidate =
-        (galv_candidate){.strategy = *galv_plan_strategy(plan, plan->n_layers > 2),
-                         .pp = shape->pp,
-                         .vpp = shape->vpp,
-                         .micro_batch_size = plan->micro_batch_size,
-                         .schedule = shape->schedule,
-                         .layered = plan};
+    kept->candidate = candidate_of(l, &l->wave[item].layering, plan);
     if (kept->fate == GALV_FATE_SIMULATED) {
-        enter_podium(l, kept->time_s);
+        galv_podium_place entered = {l->options.first_index + r->n_searched,
+                                     kept->time_s, &kept->candidate};
+        galv_podium_enter(l->podium, &entered);
     }
     if (kept->fate == GALV_FATE_SIMULATED && kept->time_s < r->best_s) {
         r->best_s = kept->time_s;
@@ -239,32 +240,41 @@ bool galv_layerwise_out_of_time(galv_layerwise *l)
     return l->result->interrupted || l->n_ops > (double)l->options.max_ops;
 }
 
+/* What a layering takes that cannot enter the podium. */
+static double limit_s(const galv_layerwise *l, const galv_layering *layering)
+{
+    static const galv_plan layered;
+    galv_candidate candidate = candidate_of(l, layering, &layered);
+    return galv_podium_limit(l->podium, &candidate);
+}
+
 size_t galv_layerwise_fill_wave(galv_layerwise *l, const galv_layer_leaf *leaves,
-                                size_t n)
+                                size_t n, const double *stop_at_s)
 {
     size_t n_seen = 0;
     l->n_wave = 0;
-    while (l->n_wave < GALV_LAYERWISE_WAVE && n_seen < n &&
-           leaves[n_seen].bound_s < l->stop_at_s) {
+    while (l->n_wave < GALV_LAYERWISE_WAVE && n_seen < n) {
         const galv_layer_leaf *leaf = &leaves[n_seen++];
-        if (galv_layerwise_least_s(l, &leaf->layering) < l->stop_at_s) {
+        double stop_s = stop_at_s ? *stop_at_s : limit_s(l, &leaf->layering);
+        if (leaf->bound_s < stop_s &&
+            galv_layerwise_least_s(l, &leaf->layering) < stop_s) {
+            l->stop_at_s[l->n_wave] = stop_s;
             l->wave[l->n_wave++] = *leaf;
         }
     }
     return n_seen;
 }
 
-/* Judges leaves, best bound first, until none can be faster than the `place`-th best
- * (0 = the best); `left_s` gets the bound of the first that was left though it might.
- */
+/* Judges leaves, best bound first, that can be faster than the best, or that can be
+ * listed; `left_s` gets the bound of the first that was left though it might. */
 static galv_status judge_leaves(galv_layerwise *l, const galv_layer_leaf *leaves,
-                                size_t n, int32_t place, double *left_s)
+                                size_t n, bool listed, double *left_s)
 {
     galv_status status = GALV_OK;
     *left_s = INFINITY;
     for (size_t next = 0; next < n && status == GALV_OK;) {
-        l->stop_at_s = place == 0 ? l->result->best_s : l->podium_s[place];
-        next += galv_layerwise_fill_wave(l, &leaves[next], n - next);
+        next += galv_layerwise_fill_wave(l, &leaves[next], n - next,
+                                         listed ? NULL : &l->result->best_s);
         if (l->n_wave == 0) {
             break;
         }
@@ -360,8 +370,7 @@ static galv_status guess_shapes(galv_layerwise *l)
             status = galv_layer_guess(&guessed, &guesser, l->scratch, l->err);
         }
         if (status == GALV_OK) {
-            status = judge_leaves(l, guessed.leaves, guessed.n_leaves,
-                                  l->options.top_k - 1, &left_s);
+            status = judge_leaves(l, guessed.leaves, guessed.n_leaves, true, &left_s);
         }
     }
     return status;
@@ -389,7 +398,7 @@ static galv_status search_shape(galv_layerwise *l, const galv_layerwise_shape *e
     status = galv_layer_tree_walk(&leaves, entry->table, guesser.replay, &l->job->model,
                                   &limits, l->scratch, l->err);
     if (status == GALV_OK && leaves.complete) {
-        status = judge_leaves(l, leaves.leaves, leaves.n_leaves, 0, &left_s);
+        status = judge_leaves(l, leaves.leaves, leaves.n_leaves, false, &left_s);
     }
     l->given_up |= !leaves.complete;
     *bound_s = leaves.complete ? left_s : entry->bound_s;
@@ -424,12 +433,7 @@ static galv_status begin(galv_layerwise *l)
 {
     l->scratch = galv_arena_new();
     l->arenas = GALV_NEW_ARRAY(l->arena, galv_arena *, l->options.n_jobs);
-    l->podium_s = GALV_NEW_ARRAY(l->arena, double, l->options.top_k);
-    bool made = l->scratch && l->arenas && l->podium_s;
-    for (int32_t i = 0; made && i < l->options.top_k; i++) {
-        l->podium_s[i] =
-            i < l->options.n_known ? l->options.known_s[i] : (double)INFINITY;
-    }
+    bool made = l->scratch && l->arenas;
     for (int i = 0; made && i < l->options.n_jobs; i++) {
         l->arenas[i] = galv_arena_new();
         made = l->arenas[i] != NULL;
@@ -439,14 +443,15 @@ static galv_status begin(galv_layerwise *l)
 
 galv_status galv_layerwise_search(galv_layerwise_result *result,
                                   const galv_costmodel *model, const galv_space *space,
-                                  const galv_shapes *shapes, double best_known_s,
+                                  const galv_shapes *shapes,
                                   const galv_layerwise_options *options,
                                   galv_arena *arena, galv_err *err)
 {
     galv_layerwise_result found;
+    galv_podium_place only;
+    galv_podium own = {0, 1, 0, &only};
     memset(&found, 0, sizeof found);
     found.best = -1;
-    found.best_s = best_known_s;
     found.lower_bound_s = INFINITY;
     galv_layerwise *l = GALV_NEW(arena, galv_layerwise);
     if (!l) {
@@ -457,7 +462,8 @@ galv_status galv_layerwise_search(galv_layerwise_result *result,
     l->space = space;
     l->options = *options;
     l->options.n_jobs = options->n_jobs > 0 ? options->n_jobs : 1;
-    l->options.top_k = options->top_k > 0 ? options->top_k : 1;
+    l->podium = options->podium ? options->podium : &own;
+    found.best_s = galv_podium_best(l->podium);
     l->options.max_runs = options->max_runs > 0 ? options->max_runs : DEFAULT_RUNS;
     l->options.max_nodes = options->max_nodes > 0 ? options->max_nodes : DEFAULT_NODES;
     l->options.max_ops =
@@ -470,8 +476,8 @@ galv_status galv_layerwise_search(galv_layerwise_result *result,
     if (status == GALV_OK) {
         status = order_shapes(l, shapes);
     }
-    for (int32_t i = 0; status == GALV_OK && i < l->options.n_uniform; i++) {
-        status = galv_layerwise_offer_uniform(l, shapes, i);
+    for (size_t i = 0; status == GALV_OK && i < l->podium->n; i++) {
+        status = galv_layerwise_offer_uniform(l, shapes, &l->podium->places[i]);
     }
     if (status == GALV_OK) {
         status = search_shapes(l);

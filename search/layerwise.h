@@ -17,6 +17,7 @@
 #ifndef GALV_SEARCH_LAYERWISE_H
 #define GALV_SEARCH_LAYERWISE_H
 
+#include "search/podium.h"
 #include "search/search.h"
 #include "search/shapes.h"
 #include "sim/price_table.h"
@@ -24,16 +25,14 @@
 typedef struct galv_layerwise_options {
     int n_jobs;
     galv_price_table **tables; /* [n_jobs] prices of other plans; NULL = none */
-    int32_t top_k;         /* guesses among the best so many are simulated to the end;
-                              0 = 1. What is proven is proven of the best alone */
-    const double *known_s; /* [n_known] best times known, ascending; NULL = none */
-    int32_t n_known;
-    const size_t *uniform; /* [n_uniform] of the candidates: the best, best first, whose
-                              layers may be exchanged; NULL = none */
-    int32_t n_uniform;
-    int32_t max_runs;          /* of one strategy in a row of layers; 0 = 2 */
-    uint64_t max_nodes;        /* of one shape's tree; 0 = 20,000 */
-    uint64_t max_ops;          /* simulated in all, about; 0 = 20 million */
+    galv_podium *podium; /* the best uniform plans, whose layers may be exchanged; what
+                            is found enters it, and guesses that may are simulated to
+                            the end. NULL = of one place. What is proven is proven of
+                            the best alone */
+    size_t first_index;  /* of the first layering judged, on the podium */
+    int32_t max_runs;    /* of one strategy in a row of layers; 0 = 2 */
+    uint64_t max_nodes;  /* of one shape's tree; 0 = 20,000 */
+    uint64_t max_ops;    /* simulated in all, about; 0 = 20 million */
     bool (*stopped)(void *at); /* asked now and then: stop now? NULL = never */
     void *stopped_at;
 } galv_layerwise_options;
@@ -43,7 +42,7 @@ typedef struct galv_layerwise_result {
     galv_searched *searched; /* every layering that was judged, in order; with its
                                 candidate.layered; owned by the arena */
     int64_t best;            /* index of the best in `searched`, -1 = none */
-    double best_s;           /* least of all times, `best_known_s` included */
+    double best_s;           /* least of all times, those on the podium included */
     double lower_bound_s;    /* no layer-wise plan is faster */
     bool complete;           /* every shape is closed */
     bool interrupted;
@@ -51,12 +50,12 @@ typedef struct galv_layerwise_result {
     uint32_t n_shapes, n_closed;
 } galv_layerwise_result;
 
-/* Mixes the layers of all shapes, and searches what is faster than `best_known_s`
- * (INFINITY: nothing is known). The same result for any n_jobs. Errors: GALV_NO_MEMORY,
+/* Mixes the layers of all shapes, and searches what is faster than the best on the
+ * podium. The same result for any n_jobs. Errors: GALV_NO_MEMORY,
  * GALV_USAGE. */
 galv_status galv_layerwise_search(galv_layerwise_result *result,
                                   const galv_costmodel *model, const galv_space *space,
-                                  const galv_shapes *shapes, double best_known_s,
+                                  const galv_shapes *shapes,
                                   const galv_layerwise_options *options,
                                   galv_arena *arena, galv_err *err);
 

@@ -43,14 +43,14 @@ typedef struct galv_layerwise {
     bool given_up; /* a tree was, before all of it was seen */
     double n_ops;
     double exchange_until_ops;
-    double *podium_s; /* [top_k] best times, ascending; INFINITY = none yet */
-    double stop_at_s; /* what the wave must be faster than */
+    galv_podium *podium;
     galv_layerwise_start starts[GALV_LAYERWISE_STARTS]; /* ascending */
     galv_layer_tried *tried; /* of the arena of the result; NULL = none yet */
     /* the wave */
     const galv_layerwise_shape *entry;
     size_t n_wave;
     galv_layer_leaf wave[GALV_LAYERWISE_WAVE];
+    double stop_at_s[GALV_LAYERWISE_WAVE]; /* what it must be faster than */
     galv_searched judged[GALV_LAYERWISE_WAVE];
     galv_status statuses[GALV_LAYERWISE_WAVE];
     galv_err errors[GALV_LAYERWISE_WAVE];
@@ -72,10 +72,11 @@ static inline galv_price_table *galv_layerwise_table(const galv_layerwise *l,
 galv_status galv_layerwise_open(galv_layerwise *l, const galv_layerwise_shape *entry,
                                 galv_layer_guesser *guesser, bool *possible);
 
-/* Fills the wave with the first of n leaves of l->entry, by their bounds, that may be
- * faster than l->stop_at_s for all that is known; how many it went through. */
+/* Fills the wave with the first of n leaves of l->entry that may be faster than
+ * *stop_at_s for all that is known, or may enter the podium (NULL); how many it went
+ * through. */
 size_t galv_layerwise_fill_wave(galv_layerwise *l, const galv_layer_leaf *leaves,
-                                size_t n);
+                                size_t n, const double *stop_at_s);
 
 /* Judges l->wave[n_wave], plans of l->entry, and keeps what came of them in the result
  * and in l->judged. */
@@ -105,9 +106,9 @@ galv_status galv_layerwise_shrink(galv_layerwise *l);
 galv_status galv_layerwise_offer(galv_layerwise *l, const galv_layerwise_shape *entry,
                                  const galv_layering *layering, double time_s);
 
-/* Offers the uniform candidate l->options.uniform[i]. */
+/* Offers a uniform candidate: place->index is its number among those of `shapes`. */
 galv_status galv_layerwise_offer_uniform(galv_layerwise *l, const galv_shapes *shapes,
-                                         int32_t i);
+                                         const galv_podium_place *place);
 
 /* Exchanges layers of the plans offered while that makes them faster. */
 galv_status galv_layerwise_improve(galv_layerwise *l);

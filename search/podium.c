@@ -25,13 +25,12 @@ bool galv_candidate_is_twin(const galv_candidate *a, const galv_candidate *b)
 
 /* The place of the one that the candidate would have to replace, the others of its kind
  * being as many as may be: its twin, or the slowest of a full kind; p->n = none. */
-static size_t place_of_rival(const galv_podium *p, const galv_searched *searched,
-                             const galv_candidate *candidate)
+static size_t place_of_rival(const galv_podium *p, const galv_candidate *candidate)
 {
     int32_t n_alike = 0;
     size_t last = p->n;
     for (size_t i = 0; p->per_kind > 0 && i < p->n; i++) {
-        const galv_candidate *held = &searched[p->index[i]].candidate;
+        const galv_candidate *held = p->places[i].candidate;
         if (galv_candidate_is_twin(held, candidate)) {
             return i;
         }
@@ -43,14 +42,16 @@ static size_t place_of_rival(const galv_podium *p, const galv_searched *searched
     return p->per_kind > 0 && n_alike >= p->per_kind ? last : p->n;
 }
 
-void galv_podium_enter(galv_podium *p, const galv_searched *searched, size_t index)
+static bool before(const galv_podium_place *a, const galv_podium_place *b)
+{
+    return a->time_s < b->time_s || (a->time_s <= b->time_s && a->index < b->index);
+}
+
+void galv_podium_enter(galv_podium *p, const galv_podium_place *plan)
 {
     size_t at = p->n;
-    double time_s = searched[index].time_s;
-    size_t leaves = place_of_rival(p, searched, &searched[index].candidate);
-    while (at > 0 && (time_s < searched[p->index[at - 1]].time_s ||
-                      (time_s <= searched[p->index[at - 1]].time_s &&
-                       index < p->index[at - 1]))) {
+    size_t leaves = place_of_rival(p, plan->candidate);
+    while (at > 0 && before(plan, &p->places[at - 1])) {
         at--;
     }
     if (at >= p->top_k || (leaves < p->n && at > leaves)) {
@@ -60,24 +61,23 @@ void galv_podium_enter(galv_podium *p, const galv_searched *searched, size_t ind
         leaves = p->n < p->top_k ? p->n : p->top_k - 1;
         p->n += p->n < p->top_k;
     }
-    memmove(&p->index[at + 1], &p->index[at], (leaves - at) * sizeof *p->index);
-    p->index[at] = index;
+    memmove(&p->places[at + 1], &p->places[at], (leaves - at) * sizeof *p->places);
+    p->places[at] = *plan;
 }
 
-double galv_podium_last(const galv_podium *p, const galv_searched *searched)
+double galv_podium_last(const galv_podium *p)
 {
-    return p->n < p->top_k ? (double)INFINITY : searched[p->index[p->n - 1]].time_s;
+    return p->n < p->top_k ? (double)INFINITY : p->places[p->n - 1].time_s;
 }
 
-double galv_podium_best(const galv_podium *p, const galv_searched *searched)
+double galv_podium_best(const galv_podium *p)
 {
-    return p->n == 0 ? (double)INFINITY : searched[p->index[0]].time_s;
+    return p->n == 0 ? (double)INFINITY : p->places[0].time_s;
 }
 
-double galv_podium_limit(const galv_podium *p, const galv_searched *searched,
-                         const galv_candidate *candidate)
+double galv_podium_limit(const galv_podium *p, const galv_candidate *candidate)
 {
-    size_t last = place_of_rival(p, searched, candidate);
-    double limit_s = galv_podium_last(p, searched);
-    return last < p->n ? fmin(limit_s, searched[p->index[last]].time_s) : limit_s;
+    size_t last = place_of_rival(p, candidate);
+    double limit_s = galv_podium_last(p);
+    return last < p->n ? fmin(limit_s, p->places[last].time_s) : limit_s;
 }

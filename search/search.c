@@ -158,8 +158,8 @@ static galv_status fill_wave(size_t *n, searcher *s, const galv_podium *best)
     *n = 0;
     while (*n < most && (*n == 0 || !cancelled(s))) {
         size_t index = 0;
-        galv_status status = galv_queue_next(
-            &index, s->queue, galv_podium_last(best, s->searched), s->err);
+        galv_status status =
+            galv_queue_next(&index, s->queue, galv_podium_last(best), s->err);
         if (status != GALV_OK) {
             return status;
         }
@@ -168,7 +168,7 @@ static galv_status fill_wave(size_t *n, searcher *s, const galv_podium *best)
             break;
         }
         galv_searched *c = &s->searched[index];
-        double limit_s = galv_podium_limit(best, s->searched, &c->candidate);
+        double limit_s = galv_podium_limit(best, &c->candidate);
         if (c->bound_s >= limit_s) {
             c->fate = GALV_FATE_BOUNDED; /* others of its kind are better */
             continue;
@@ -205,7 +205,8 @@ static galv_status simulate_best_first(searcher *s, galv_podium *best,
             galv_plan *plan = NULL;
             galv_err ignored = GALV_ERR_INIT;
             if (c->fate == GALV_FATE_SIMULATED) {
-                galv_podium_enter(best, s->searched, s->wave[i]);
+                galv_podium_place entered = {s->wave[i], c->time_s, &c->candidate};
+                galv_podium_enter(best, &entered);
             }
             if (galv_candidate_plan(&plan, &c->candidate, s->space, s->job,
                                     s->arenas[0], &ignored) == GALV_OK) {
@@ -215,7 +216,7 @@ static galv_status simulate_best_first(searcher *s, galv_podium *best,
         }
         *n_simulated += n;
         report(s, "simulating", galv_queue_n_priced(s->queue), s->n,
-               galv_podium_best(best, s->searched));
+               galv_podium_best(best));
     }
     return GALV_OK;
 }
@@ -223,8 +224,8 @@ static galv_status simulate_best_first(searcher *s, galv_podium *best,
 /* What is left with a bound no better than the last plan wanted cannot enter. */
 static void settle(searcher *s, const galv_podium *best, galv_search_result *result)
 {
-    double last_s = galv_podium_last(best, s->searched);
-    double best_s = galv_podium_best(best, s->searched);
+    double last_s = galv_podium_last(best);
+    double best_s = galv_podium_best(best);
     double least_left_s = INFINITY;
     for (size_t i = 0; i < s->uniform.n_candidates; i++) {
         galv_searched *c = &s->searched[i];
@@ -261,9 +262,8 @@ static galv_status evaluate_plans(searcher *s, const galv_podium *best,
     }
     for (size_t i = 0; i < best->n; i++) {
         galv_ranked_plan *plan = &result->plans[i];
-        galv_status status =
-            galv_candidate_plan(&plan->plan, &s->searched[best->index[i]].candidate,
-                                s->space, s->job, arena, s->err);
+        galv_status status = galv_candidate_plan(&plan->plan, best->places[i].candidate,
+                                                 s->space, s->job, arena, s->err);
         if (status == GALV_OK) {
             status = galv_prices_new(&options.prices, s->model, plan->plan,
                                      s->tables[0], arena, s->err);
@@ -365,8 +365,8 @@ static galv_status queue_rest(searcher *s, const galv_podium *best, galv_arena *
 {
     galv_divided rest = {0};
     galv_shapes shapes;
-    galv_status status = galv_divisions_rest(
-        &rest, s->divisions, galv_podium_last(best, s->searched), arena, s->err);
+    galv_status status =
+        galv_divisions_rest(&rest, s->divisions, galv_podium_last(best), arena, s->err);
     if (status != GALV_OK) {
         return status;
     }
@@ -414,9 +414,9 @@ static galv_status prepare(searcher *s, galv_search_result *result, galv_podium 
     s->tables = GALV_NEW_ARRAY(arena, galv_price_table *, s->n_jobs);
     s->statuses = GALV_NEW_ARRAY(arena, galv_status, s->n_jobs);
     s->errors = GALV_NEW_ARRAY(arena, galv_err, s->n_jobs);
-    best->index = GALV_NEW_ARRAY(arena, size_t, best->top_k + 1);
+    best->places = GALV_NEW_ARRAY(arena, galv_podium_place, best->top_k + 1);
     if (!s->searched || !s->arenas || !s->tables || !s->statuses || !s->errors ||
-        !best->index) {
+        !best->places) {
         return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
     }
     for (int worker = 0; worker < s->n_jobs; worker++) {
@@ -433,9 +433,9 @@ static galv_status prepare(searcher *s, galv_search_result *result, galv_podium 
 
 /* ---- layer by layer ---- */
 
-/* Adds what the layer-wise search judged; its best enter the podium. */
+/* Adds what the layer-wise search judged. */
 static galv_status take_layered(searcher *s, const galv_layerwise_result *layered,
-                                galv_podium *best, galv_arena *arena)
+                                galv_arena *arena)
 {
     size_t n = s->n + layered->n_searched;
     galv_searched *all = GALV_NEW_ARRAY(arena, galv_searched, n + 1);
@@ -447,11 +447,6 @@ static galv_status take_layered(searcher *s, const galv_layerwise_result *layere
         memcpy(&all[s->n], layered->searched, layered->n_searched * sizeof *all);
     }
     s->searched = all;
-    for (size_t i = s->n; i < n; i++) {
-        if (s->searched[i].fate == GALV_FATE_SIMULATED) {
-            galv_podium_enter(best, s->searched, i);
-        }
-    }
     s->n = n;
     return GALV_OK;
 }
@@ -460,26 +455,15 @@ static galv_status search_layers(searcher *s, galv_search_result *result,
                                  galv_podium *best, galv_arena *arena)
 {
     galv_layerwise_result layered;
-    double *known_s = GALV_NEW_ARRAY(arena, double, best->n + 1);
-    if (!known_s) {
-        return galv_fail(s->err, GALV_NO_MEMORY, "out of memory");
-    }
-    for (size_t i = 0; i < best->n; i++) {
-        known_s[i] = s->searched[best->index[i]].time_s;
-    }
     galv_layerwise_options options = {.n_jobs = s->n_jobs,
                                       .tables = s->tables,
-                                      .top_k = (int32_t)best->top_k,
-                                      .known_s = known_s,
-                                      .n_known = (int32_t)best->n,
-                                      .uniform = best->index,
-                                      .n_uniform = (int32_t)best->n,
+                                      .podium = best,
+                                      .first_index = s->n,
                                       .max_ops = s->options->max_ops,
                                       .stopped = stop_searcher,
                                       .stopped_at = s};
-    report(s, "mixing", 0, s->n, galv_podium_best(best, s->searched));
+    report(s, "mixing", 0, s->n, galv_podium_best(best));
     galv_status status = galv_layerwise_search(&layered, s->model, s->space, &s->shapes,
-                                               galv_podium_best(best, s->searched),
                                                &options, arena, s->err);
     if (status != GALV_OK) {
         return status;
@@ -488,7 +472,7 @@ static galv_status search_layers(searcher *s, galv_search_result *result,
     result->interrupted |= layered.interrupted;
     result->n_simulated += layered.n_simulated;
     result->n_candidates += layered.n_searched;
-    return take_layered(s, &layered, best, arena);
+    return take_layered(s, &layered, arena);
 }
 
 static galv_status run(searcher *s, galv_search_result *result, galv_podium *best,

@@ -41,7 +41,7 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
         }
         double best_s = brute_force(&in, false).best_s;
         cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
-                                           INFINITY, &options, in.arena, &in.err),
+                                           &options, in.arena, &in.err),
                      GALV_OK, "%s", in.err.message);
         cr_expect(same_time(found.best_s, best_s),
                   "instance %d (pp %d, %zu plans): found %.9g, brute force %.9g",
@@ -91,7 +91,7 @@ Test(search_layerwise, guesses_and_exchanges_alone_mostly_find_the_optimum)
                             : INFINITY;
         if (isfinite(best_s)) {
             cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
-                                               INFINITY, &options, in.arena, &in.err),
+                                               &options, in.arena, &in.err),
                          GALV_OK, "%s", in.err.message);
             cr_expect_geq(found.best_s, best_s * (1 - GALV_TRIAL_ROUNDING));
             n_done++;
@@ -132,14 +132,13 @@ Test(search_layerwise, finds_the_only_plan_that_fits)
             double best_s = brute_force(&in, false).best_s;
             cr_assert(isfinite(best_s), "instance %d", (int)seed);
             cr_assert_eq(galv_layerwise_search(&found, in.model, &in.space, &in.shapes,
-                                               INFINITY, &walk, in.arena, &in.err),
+                                               &walk, in.arena, &in.err),
                          GALV_OK, "%s", in.err.message);
             cr_expect(same_time(found.best_s, best_s),
                       "instance %d: found %.9g, there is %.9g", (int)seed, found.best_s,
                       best_s);
             cr_assert_eq(galv_layerwise_search(&guessed, in.model, &in.space,
-                                               &in.shapes, INFINITY, &guess, in.arena,
-                                               &in.err),
+                                               &in.shapes, &guess, in.arena, &in.err),
                          GALV_OK, "%s", in.err.message);
             cr_expect_leq(guessed.lower_bound_s, best_s, "instance %d", (int)seed);
             n_done++;
@@ -164,7 +163,8 @@ Test(search_layerwise, finds_the_only_plan_that_fits)
 
 static void search_job(galv_search_result *found, const char *model,
                        const char *cluster, int n_nodes, int64_t batch,
-                       const galv_space *space, int n_jobs, galv_arena *arena)
+                       const galv_space *space, int n_jobs, int32_t top_k,
+                       galv_arena *arena)
 {
     galv_job job;
     galv_costmodel *costs = NULL;
@@ -180,6 +180,8 @@ static void search_job(galv_search_result *found, const char *model,
     cr_assert_eq(galv_costmodel_new(&costs, &job, NULL, &err), GALV_OK, "%s",
                  err.message);
     options.n_jobs = n_jobs;
+    options.top_k = top_k;
+    options.per_kind = 2; /* as the command line has it */
     cr_assert_eq(galv_search(found, costs, space, &options, arena, &err), GALV_OK, "%s",
                  err.message);
     galv_costmodel_free(costs);
@@ -203,10 +205,10 @@ Test(search_layerwise, is_never_worse_than_the_uniform_search)
         space.micro_batch = (galv_choices){2, {1, 2}};
         space.sp = (galv_choices){2, {GALV_SP_NONE, GALV_SP_MEGATRON}};
         search_job(&uniform, jobs[i].model, jobs[i].cluster, jobs[i].n_nodes,
-                   jobs[i].batch, &space, 1, arena);
+                   jobs[i].batch, &space, 1, 5, arena);
         space.layer_wise = true;
         search_job(&layered, jobs[i].model, jobs[i].cluster, jobs[i].n_nodes,
-                   jobs[i].batch, &space, 1, arena);
+                   jobs[i].batch, &space, 1, 5, arena);
         double best_s = layered.plans[0].result.iteration_time_s;
         cr_expect_leq(best_s, uniform.plans[0].result.iteration_time_s, "job %zu", i);
         cr_expect_leq(layered.lower_bound_s, best_s, "job %zu", i);
@@ -261,6 +263,36 @@ Test(search_layerwise, blocks_that_do_not_divide_are_spread_sensibly)
     galv_arena_free(arena);
 }
 
+/* Whoever asks for fewer plans sees the first of those that are there. */
+Test(search_layerwise, a_shorter_list_is_the_beginning_of_a_longer_one)
+{
+    static const struct {
+        const char *model, *cluster;
+        int n_nodes;
+        int64_t batch;
+    } jobs[] = {{"llama3-8b", "dgx-h100", 1, 512},
+                {"llama3-70b", "dgx-h100", 64, 512},
+                {"llama2-7b", "dgx-a100", 2, 64}};
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        galv_space space = GALV_SPACE_INIT;
+        galv_search_result few, many;
+        galv_arena *arena = galv_arena_new();
+        space.layer_wise = true;
+        search_job(&few, jobs[i].model, jobs[i].cluster, jobs[i].n_nodes, jobs[i].batch,
+                   &space, 1, 5, arena);
+        search_job(&many, jobs[i].model, jobs[i].cluster, jobs[i].n_nodes,
+                   jobs[i].batch, &space, 1, 12, arena);
+        cr_assert_eq(few.n_plans, 5);
+        cr_expect_eq(many.n_plans, 12);
+        for (int32_t k = 0; k < few.n_plans; k++) {
+            cr_expect_eq(few.plans[k].result.iteration_time_s,
+                         many.plans[k].result.iteration_time_s, "job %zu, place %d", i,
+                         (int)k);
+        }
+        galv_arena_free(arena);
+    }
+}
+
 Test(search_layerwise, answer_does_not_depend_on_the_number_of_threads)
 {
     galv_space space = GALV_SPACE_INIT;
@@ -268,8 +300,8 @@ Test(search_layerwise, answer_does_not_depend_on_the_number_of_threads)
     galv_arena *arena = galv_arena_new();
     space.layer_wise = true;
     space.micro_batch = (galv_choices){1, {1}};
-    search_job(&one, "llama3-8b", "dgx-h100", 1, 64, &space, 1, arena);
-    search_job(&three, "llama3-8b", "dgx-h100", 1, 64, &space, 3, arena);
+    search_job(&one, "llama3-8b", "dgx-h100", 1, 64, &space, 1, 5, arena);
+    search_job(&three, "llama3-8b", "dgx-h100", 1, 64, &space, 3, 5, arena);
     cr_assert_eq(one.n_searched, three.n_searched);
     cr_expect_eq(one.lower_bound_s, three.lower_bound_s);
     for (size_t i = 0; i < one.n_searched; i++) {

@@ -51,9 +51,10 @@ Test(search_podium, holds_what_one_who_goes_through_all_would_take)
     for (int instance = 0; instance < 500; instance++) {
         galv_searched all[N];
         galv_plan layered = {0};
-        size_t chosen[N], index[N];
+        size_t chosen[N];
+        galv_podium_place places[N];
         galv_podium podium = {0, 1 + next(&state) % 12, (int32_t)(next(&state) % 4),
-                              index};
+                              places};
         memset(all, 0, sizeof all);
         for (size_t i = 0; i < N; i++) {
             all[i].candidate.pp = 1 + (int32_t)(next(&state) % 3);
@@ -65,35 +66,36 @@ Test(search_podium, holds_what_one_who_goes_through_all_would_take)
         size_t first = next(&state) % N;
         for (size_t i = 0; i < N; i++) {
             size_t at = (first + i * 7) % N; /* 7 and N have no common divisor */
-            double limit = galv_podium_limit(&podium, all, &all[at].candidate);
+            double limit = galv_podium_limit(&podium, &all[at].candidate);
             size_t before = podium.n;
-            size_t held[N];
-            memcpy(held, index, sizeof held);
-            galv_podium_enter(&podium, all, at);
+            galv_podium_place held[N];
+            memcpy(held, places, podium.n * sizeof *held);
+            galv_podium_enter(
+                &podium, &(galv_podium_place){at, all[at].time_s, &all[at].candidate});
             if (all[at].time_s > limit) {
                 cr_assert(before == podium.n &&
-                              memcmp(held, index, before * sizeof *held) == 0,
+                              memcmp(held, places, before * sizeof *held) == 0,
                           "slower than its limit, yet it entered");
             }
         }
         size_t n = greedy(chosen, all, podium.top_k, podium.per_kind);
         cr_assert_eq(podium.n, n, "instance %d: %zu, not %zu", instance, podium.n, n);
         for (size_t i = 0; i < n; i++) {
-            cr_assert_eq(podium.index[i], chosen[i], "instance %d, place %zu", instance,
+            cr_assert_eq(places[i].index, chosen[i], "instance %d, place %zu", instance,
                          i);
         }
         for (size_t i = 0; podium.per_kind > 0 && i < n; i++) {
             for (size_t k = 0; k < i; k++) {
-                const galv_candidate *a = &all[index[i]].candidate;
-                const galv_candidate *b = &all[index[k]].candidate;
+                const galv_candidate *a = &all[places[i].index].candidate;
+                const galv_candidate *b = &all[places[k].index].candidate;
                 cr_assert(!a->layered || !b->layered || a->pp != b->pp ||
                               a->vpp != b->vpp || a->strategy.tp != b->strategy.tp,
                           "instance %d holds twins", instance);
             }
         }
-        cr_assert_eq(galv_podium_best(&podium, all), all[chosen[0]].time_s);
+        cr_assert_eq(galv_podium_best(&podium), all[chosen[0]].time_s);
         cr_assert(n == podium.top_k
-                      ? galv_podium_last(&podium, all) == all[chosen[n - 1]].time_s
-                      : isinf(galv_podium_last(&podium, all)));
+                      ? galv_podium_last(&podium) == all[chosen[n - 1]].time_s
+                      : isinf(galv_podium_last(&podium)));
     }
 }
