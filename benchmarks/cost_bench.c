@@ -130,8 +130,7 @@ static double time_bounds(int *n_fit, const galv_costmodel *model, galv_plan **p
         galv_prices *prices = NULL;
         galv_arena_reset(scratch);
         if (galv_prices_new(&prices, model, plans[p], table, scratch, err) != GALV_OK ||
-            galv_price_plan(&price, model, plans[p], prices, limit, scratch, err) !=
-                GALV_OK) {
+            galv_price_plan(&price, model, plans[p], prices, scratch, err) != GALV_OK) {
             fprintf(stderr, "cost_bench: %s\n", err->message);
             return -1;
         }

@@ -291,12 +291,7 @@ static void print_memory_verdict(const explaining *x)
 {
     char peak[32], limit[32], part[32];
     const galv_result *r = &x->result;
-    const galv_stage_result *worst = &r->stages[0];
-    for (int32_t i = 1; i < r->n_stages; i++) {
-        if (r->stages[i].peak_memory_bytes > worst->peak_memory_bytes) {
-            worst = &r->stages[i];
-        }
-    }
+    const galv_stage_result *worst = &r->stages[galv_result_fullest_stage(r)];
     int most = 0;
     for (int use = 1; use < GALV_N_MEMORY_USES; use++) {
         most = worst->memory[use] > worst->memory[most] ? use : most;

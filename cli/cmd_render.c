@@ -205,12 +205,13 @@ static galv_status render_memory(galv_rendering *r, galv_err *err)
             .activations_bytes = s->memory[GALV_MEMORY_ACTIVATIONS],
             .buffers_bytes = s->memory[GALV_MEMORY_BUFFERS],
             .context_bytes = s->memory[GALV_MEMORY_CONTEXT],
-            .peak_time_s = -1};
+            .peak_time_s = -1,
+            .limit_bytes = s->memory_limit_bytes > 0 ? s->memory_limit_bytes
+                                                     : p.result.memory_limit_bytes};
     }
     char title[240];
     title_of(title, sizeof title, &p);
-    return galv_memory_draw(rows, n, p.result.memory_limit_bytes, title, r->target.file,
-                            &r->figure, err);
+    return galv_memory_draw(rows, n, title, r->target.file, &r->figure, err);
 }
 
 static void fill_bar(galv_breakdown_row *row, const double *seconds)

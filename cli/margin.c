@@ -77,7 +77,7 @@ galv_status galv_margin_find(galv_margin *margin, const galv_cli *cli,
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     *job = setup->job;
-    job->workload.memory_limit_bytes = limit_bytes;
+    job->workload.memory_limit_frac = 1 - GALV_MARGIN_FRAC;
     own.top_k = 1;
     made.status = galv_costmodel_new(&model, job, setup->profile, &why);
     if (made.status == GALV_OK) {

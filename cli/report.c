@@ -187,18 +187,6 @@ static void print_plan(const galv_cli *cli, const galv_plan *plan, const char *t
                alike ? galv_recompute_names[s->recompute] : "by layer");
 }
 
-static int32_t fullest_stage(const galv_result *result)
-{
-    int32_t fullest = 0;
-    for (int32_t i = 1; i < result->n_stages; i++) {
-        if (result->stages[i].peak_memory_bytes >
-            result->stages[fullest].peak_memory_bytes) {
-            fullest = i;
-        }
-    }
-    return fullest;
-}
-
 /* All of them, the absent ones too: "measured 0 %" says something. */
 static void print_origins(const galv_cli *cli, const galv_result *result)
 {
@@ -292,7 +280,7 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
     galv_print(cli, "  %-16s %s of %s on stage %d%s\n", "memory, worst",
                galv_print_bytes(a, sizeof a, result->peak_memory_bytes),
                galv_print_bytes(b, sizeof b, result->memory_limit_bytes),
-               fullest_stage(result),
+               (int)galv_result_fullest_stage(result),
                memory_error(error, sizeof error, setup, plan, result));
     galv_report_share_line(cli, "where time goes", result->breakdown_s,
                            galv_breakdown_names, GALV_N_BREAKDOWNS,
@@ -301,21 +289,39 @@ void galv_report_result(const galv_cli *cli, const galv_setup *setup,
     print_training(cli, setup, result);
 }
 
+/* Do some stages have more memory than others? */
+static bool has_unlike_limits(const galv_result *result)
+{
+    bool unlike = false;
+    for (int32_t i = 1; i < result->n_stages; i++) {
+        unlike |=
+            result->stages[i].memory_limit_bytes >
+                result->stages[0].memory_limit_bytes ||
+            result->stages[i].memory_limit_bytes < result->stages[0].memory_limit_bytes;
+    }
+    return unlike;
+}
+
 void galv_report_stages(const galv_cli *cli, const galv_result *result)
 {
     static const char *const headers[GALV_N_MEMORY_USES] = {
         "params", "grads", "optim", "activ", "buffers", "context"};
-    galv_column columns[4 + GALV_N_MEMORY_USES] = {
+    galv_column columns[5 + GALV_N_MEMORY_USES] = {
         {"stage", "", false, 0, 0},
         {"blocks", "", false, 0, 0},
         {"busy", "%", false, 0, 0},
         {"peak", "GiB", false, 0, 0},
     };
+    bool unlike = has_unlike_limits(result);
+    size_t n_columns = 4;
+    if (unlike) {
+        columns[n_columns++] = (galv_column){"of", "GiB", false, 0, 0};
+    }
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
-        columns[4 + use] = (galv_column){headers[use], "GiB", false, 1, 0};
+        columns[n_columns++] = (galv_column){headers[use], "GiB", false, 1, 0};
     }
     galv_table table;
-    galv_table_init(&table, cli->arena, columns, 4 + GALV_N_MEMORY_USES);
+    galv_table_init(&table, cli->arena, columns, n_columns);
     for (int32_t i = 0; i < result->n_stages; i++) {
         const galv_stage_result *s = &result->stages[i];
         galv_table_row(&table);
@@ -323,6 +329,9 @@ void galv_report_stages(const galv_cli *cli, const galv_result *result)
         galv_table_cell(&table, "%d", s->n_layers);
         galv_table_cell(&table, "%.1f", 100 * s->busy_s / result->iteration_time_s);
         galv_table_cell(&table, "%.1f", s->peak_memory_bytes / 0x1p30);
+        if (unlike) {
+            galv_table_cell(&table, "%.1f", s->memory_limit_bytes / 0x1p30);
+        }
         for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
             galv_table_cell(&table, "%.2f", s->memory[use] / 0x1p30);
         }

@@ -82,7 +82,8 @@ static const char formats[] =
     "  model_tflops_per_gpu  hardware_tflops_per_gpu  mfu  hfu\n"
     "  peak_memory_bytes  memory_limit_bytes  fits\n"
     "  bubble_frac  exposed_comm_frac  breakdown_s{}  provenance{}  events  wall_s\n"
-    "  stages[]{stage, n_layers, busy_s, peak_memory_bytes, memory{}}  plan{}\n"
+    "  stages[]{stage, n_layers, busy_s, peak_memory_bytes, memory_limit_bytes,\n"
+    "    memory{}}  plan{}\n"
     "Within a major schema version keys are only added.\n";
 
 const char *galv_help_topic(const char *name)

@@ -200,15 +200,42 @@ double galv_costmodel_peak_flop_per_s(const galv_costmodel *model)
 
 double galv_costmodel_memory_limit(const galv_costmodel *model)
 {
-    if (model->job.workload.memory_limit_bytes > 0) {
-        return model->job.workload.memory_limit_bytes;
+    double least = galv_costmodel_pool_limit(model, 0);
+    for (int32_t i = 1; i < model->job.cluster.n_pools; i++) {
+        least = fmin(least, galv_costmodel_pool_limit(model, i));
     }
-    double least = 0;
-    for (int32_t i = 0; i < model->job.cluster.n_pools; i++) {
-        double bytes = (double)model->job.cluster.pools[i].device.memory_bytes;
-        least = i == 0 || bytes < least ? bytes : least;
+    return least;
+}
+
+double galv_costmodel_pool_limit(const galv_costmodel *model, int32_t pool)
+{
+    const galv_workload *workload = &model->job.workload;
+    double bytes = (double)model->job.cluster.pools[pool].device.memory_bytes;
+    double usable = bytes > RESERVED_BYTES ? bytes - RESERVED_BYTES : bytes;
+    if (workload->memory_limit_bytes > 0) {
+        /* of unlike devices none is asked what it would do with more */
+        return model->job.cluster.n_pools > 1
+                   ? fmin(usable, workload->memory_limit_bytes)
+                   : workload->memory_limit_bytes;
     }
-    return least > RESERVED_BYTES ? least - RESERVED_BYTES : least;
+    return workload->memory_limit_frac > 0 ? workload->memory_limit_frac * usable
+                                           : usable;
+}
+
+double galv_costmodel_stage_limit(const galv_costmodel *model, const galv_plan *plan,
+                                  int32_t stage)
+{
+    const galv_cluster *cluster = &model->job.cluster;
+    int32_t pool = cluster->n_pools > 1 ? galv_placement_pool(plan, cluster, stage) : 0;
+    return galv_costmodel_pool_limit(model, pool);
+}
+
+void galv_memory_need_add(galv_memory_need *need, double bytes, double limit_bytes)
+{
+    if (bytes * need->limit_bytes > need->bytes * limit_bytes ||
+        !(need->limit_bytes > 0)) {
+        *need = (galv_memory_need){bytes, limit_bytes};
+    }
 }
 
 static void clear(galv_cost *cost)

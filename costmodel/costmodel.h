@@ -79,9 +79,27 @@ double galv_costmodel_model_flop(const galv_costmodel *model);
  * over its devices. */
 double galv_costmodel_peak_flop_per_s(const galv_costmodel *model);
 
-/* Usable bytes of device memory: the workload's limit, else memory as sold less what
- * the driver keeps. */
+/* Usable bytes of device memory: the workload's limit, else its share of memory as sold
+ * less what the driver keeps. In a mixed cluster what every device has; those of one
+ * pool, or of the pool that a stage lies in, may have more, and no limit is more than a
+ * device has. */
 double galv_costmodel_memory_limit(const galv_costmodel *model);
+double galv_costmodel_pool_limit(const galv_costmodel *model, int32_t pool);
+double galv_costmodel_stage_limit(const galv_costmodel *model, const galv_plan *plan,
+                                  int32_t stage);
+
+/* What a plan needs of memory: of the stage that fills the largest share of what its
+ * device has. {0, 0} = nothing yet. */
+typedef struct galv_memory_need {
+    double bytes, limit_bytes;
+} galv_memory_need;
+
+/* Another stage needs so much. */
+void galv_memory_need_add(galv_memory_need *need, double bytes, double limit_bytes);
+static inline bool galv_memory_need_fits(const galv_memory_need *need)
+{
+    return need->bytes <= need->limit_bytes;
+}
 
 /* Kernels and collectives by themselves, for tables, tests and benchmarks. */
 void galv_costmodel_gemm(galv_cost *cost, const galv_costmodel *model,

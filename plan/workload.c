@@ -96,6 +96,9 @@ galv_status galv_workload_check(const galv_workload *workload, galv_err *err)
           workload->memory_limit_bytes <= MAX_LIMIT_BYTES)) {
         return galv_fail(err, GALV_USAGE, "memory limit must be a positive number");
     }
+    if (!(workload->memory_limit_frac >= 0 && workload->memory_limit_frac <= 1)) {
+        return galv_fail(err, GALV_USAGE, "the share of memory is not in 0 .. 1");
+    }
     if (workload->expert_tp < 0 || workload->expert_tp > MAX_EXPERT_TP) {
         return galv_fail(err, GALV_USAGE, "experts cut over %d ranks",
                          (int)workload->expert_tp);
@@ -158,6 +161,8 @@ galv_status galv_workload_from_json(galv_workload *workload, galv_json_value val
                   &read.tokens_to_train);
     galv_json_f64(&o, "memory_limit_bytes", GALV_OPTIONAL, 0, MAX_LIMIT_BYTES,
                   &read.memory_limit_bytes);
+    galv_json_f64(&o, "memory_limit_frac", GALV_OPTIONAL, 0, 1,
+                  &read.memory_limit_frac);
     galv_json_i32(&o, "expert_tp", GALV_OPTIONAL, 0, MAX_EXPERT_TP, &read.expert_tp);
     galv_json_bool(&o, "vocab_unpadded", GALV_OPTIONAL, &read.vocab_unpadded);
     galv_json_bool(&o, "launch_blocking", GALV_OPTIONAL, &read.launch_blocking);
@@ -200,6 +205,9 @@ void galv_workload_to_json(const galv_workload *workload, galv_json_writer *writ
     galv_json_key_i64(writer, "software_year", workload->software_year);
     galv_json_key_f64(writer, "tokens_to_train", workload->tokens_to_train);
     galv_json_key_f64(writer, "memory_limit_bytes", workload->memory_limit_bytes);
+    if (workload->memory_limit_frac > 0) {
+        galv_json_key_f64(writer, "memory_limit_frac", workload->memory_limit_frac);
+    }
     if (workload->expert_tp > 0) {
         galv_json_key_i64(writer, "expert_tp", workload->expert_tp);
     }

@@ -77,6 +77,7 @@ typedef struct galv_workload {
     int32_t software_year;     /* 0 = current */
     double tokens_to_train;    /* 0 = not asked */
     double memory_limit_bytes; /* per device; 0 = what the device has to offer */
+    double memory_limit_frac;  /* of that, where there is no limit in bytes; 0 = all */
     int32_t expert_tp;         /* ranks that each expert is cut over (Megatron Core,
                                   --expert-tensor-parallel-size); 0 = as the software does */
     bool vocab_unpadded;  /* each rank has vocab_size / tp columns of logits, rounded
@@ -91,10 +92,10 @@ typedef struct galv_workload {
 } galv_workload;
 
 /* bf16, fp32 gradients, fused attention, megatron, batch 0 (chosen later). */
-#define GALV_WORKLOAD_INIT                                                          \
-    {                                                                               \
-        0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0, 0, \
-            false, false, false, false, 0                                           \
+#define GALV_WORKLOAD_INIT                                                             \
+    {                                                                                  \
+        0, 0, GALV_BF16, GALV_FP32, true, true, GALV_SOFTWARE_MEGATRON, 0, 0, 0, 0, 0, \
+            false, false, false, false, 0                                              \
     }
 
 galv_status galv_workload_check(const galv_workload *workload, galv_err *err);

@@ -16,7 +16,7 @@ struct galv_divisions {
     const galv_job *job;
     const galv_candidates *leaves;
     galv_shapes pools[GALV_MAX_POOLS];
-    double limit_bytes;
+    double limit_bytes[GALV_MAX_POOLS];
     int32_t n_blocks;
 };
 
@@ -123,7 +123,7 @@ static galv_shape_bound bound_of(const dividing *x, const int32_t *blocks)
     const galv_candidate *c = x->at;
     galv_schedule_shape shape = {c->pp, c->vpp, (int32_t)x->m, 0, NULL};
     int32_t first = 0, last = 0, stage = 0;
-    galv_shape_bound most = {0, 0};
+    galv_shape_bound most = {0, {0, 0}};
     find_ends(&first, &last, c, x->m);
     for (int32_t pool = 0; pool < x->n_pools; pool++) {
         for (int32_t i = 0; i < x->n_stages[pool]; i++, stage++) {
@@ -134,11 +134,12 @@ static galv_shape_bound bound_of(const dividing *x, const int32_t *blocks)
             }
             most.bound_s = fmax(most.bound_s,
                                 latency_s(x, pool, n, stage == first, stage == last));
-            most.least_bytes = fmax(most.least_bytes, held_bytes(x, pool, n));
+            galv_memory_need_add(&most.least, held_bytes(x, pool, n),
+                                 x->d->limit_bytes[pool]);
         }
     }
     most.bound_s *= 1 - ROUNDING;
-    most.least_bytes *= 1 - ROUNDING;
+    most.least.bytes *= 1 - ROUNDING;
     return most;
 }
 
@@ -239,7 +240,7 @@ static void choose(dividing *x, int32_t pool, int32_t left)
         double saved_s = x->bound_s;
         double here_s = latency_s(x, pool, most, false, false) * (1 - ROUNDING);
         if (here_s >= (x->out == NULL ? x->best_s : x->below_s) ||
-            held_bytes(x, pool, most) * (1 - ROUNDING) > x->d->limit_bytes) {
+            held_bytes(x, pool, most) * (1 - ROUNDING) > x->d->limit_bytes[pool]) {
             break; /* more take longer still */
         }
         x->bound_s = fmax(saved_s, here_s);
@@ -270,7 +271,9 @@ galv_status galv_divisions_new(galv_divisions **divisions, const galv_costmodel 
     }
     d->job = galv_costmodel_job(model);
     d->leaves = leaves;
-    d->limit_bytes = galv_costmodel_memory_limit(model);
+    for (int32_t pool = 0; pool < d->job->cluster.n_pools; pool++) {
+        d->limit_bytes[pool] = galv_costmodel_pool_limit(model, pool);
+    }
     d->n_blocks = galv_model_n_blocks(&d->job->model);
     galv_status status = GALV_OK;
     for (int32_t pool = 0; pool < d->job->cluster.n_pools && status == GALV_OK;
@@ -292,7 +295,7 @@ galv_status galv_divisions_first(galv_divided *divided, const galv_divisions *d,
     bool failed = false;
     for (size_t leaf = 0; leaf < d->leaves->n_candidates && !failed; leaf++) {
         dividing x = {.at = &d->leaves->candidates[leaf]};
-        galv_shape_bound known = {0, 0};
+        galv_shape_bound known = {0, {0, 0}};
         int32_t *blocks = NULL;
         if (!divides(d, leaf)) {
             failed = !append(&made, &capacity, &x, NULL, known, arena);

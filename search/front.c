@@ -6,6 +6,7 @@
  * by a smaller one of the same time, and is dropped. */
 #include "search/front.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct finder {
@@ -56,6 +57,17 @@ static bool grow(galv_front *front, size_t *capacity, galv_arena *arena)
     return true;
 }
 
+/* Of any stage: in a mixed cluster not always the one that is fullest for its devices.
+ */
+static double most_bytes(const galv_result *result)
+{
+    double most = 0;
+    for (int32_t i = 0; i < result->n_stages; i++) {
+        most = fmax(most, result->stages[i].peak_memory_bytes);
+    }
+    return most;
+}
+
 galv_status galv_front_find(galv_front *front, const galv_job *job,
                             const galv_profile *profile, const galv_space *space,
                             const galv_search_options *options, galv_arena *arena,
@@ -93,8 +105,7 @@ galv_status galv_front_find(galv_front *front, const galv_job *job,
             return galv_fail(err, GALV_NO_MEMORY, "out of memory");
         }
         made.points[made.n_points++] = point;
-        limit_bytes =
-            point.result.peak_memory_bytes - GALV_FRONT_STEP_FRAC * usable_bytes;
+        limit_bytes = most_bytes(&point.result) - GALV_FRONT_STEP_FRAC * usable_bytes;
         if (interrupted || limit_bytes <= 0) {
             break;
         }

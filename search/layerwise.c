@@ -127,6 +127,7 @@ static void judge_item(void *context, size_t item, int worker)
     galv_searched *c = &l->judged[item];
     galv_plan *plan = NULL;
     galv_prices *prices = NULL;
+    galv_memory_need need = {0, 0};
     galv_err *err = &l->errors[item];
     *err = (galv_err)GALV_ERR_INIT;
     l->ops[item] = 0;
@@ -138,11 +139,11 @@ static void judge_item(void *context, size_t item, int worker)
                                  galv_layerwise_table(l, worker), arena, err);
     }
     if (status == GALV_OK) {
-        status = galv_price_memory(&c->peak_memory_bytes, l->model, plan, prices,
-                                   l->limit_bytes, arena, err);
+        status = galv_price_memory(&need, l->model, plan, prices, false, arena, err);
     }
     c->fate = GALV_FATE_OUT_OF_MEMORY;
-    if (status == GALV_OK && c->peak_memory_bytes <= l->limit_bytes) {
+    c->peak_memory_bytes = need.bytes;
+    if (status == GALV_OK && galv_memory_need_fits(&need)) {
         status = galv_trial(c, l->model, plan, prices,
                             isfinite(l->stop_at_s[item]) ? l->stop_at_s[item] : 0,
                             arena, err);

@@ -22,7 +22,7 @@ static int compare_keys(const void *left, const void *right)
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-static galv_status estimate(double *bytes, const galv_costmodel *model,
+static galv_status estimate(galv_memory_need *need, const galv_costmodel *model,
                             const galv_space *space, const galv_candidate *candidate,
                             galv_price_table *table, galv_arena *scratch, galv_err *err)
 {
@@ -34,7 +34,7 @@ static galv_status estimate(double *bytes, const galv_costmodel *model,
         status = galv_prices_new(&prices, model, plan, table, scratch, err);
     }
     return status == GALV_OK
-               ? galv_price_memory(bytes, model, plan, prices, INFINITY, scratch, err)
+               ? galv_price_memory(need, model, plan, prices, true, scratch, err)
                : status;
 }
 
@@ -55,24 +55,24 @@ galv_status galv_least_memory_find(galv_search_result *result,
     result->least_memory_bytes = INFINITY;
     for (size_t i = 0; i < n && keys[i].bytes < result->least_memory_bytes; i++) {
         galv_searched *c = &searched[keys[i].index];
-        double bytes = 0;
+        galv_memory_need need = {0, 0};
         galv_status status =
-            estimate(&bytes, model, space, &c->candidate, table, scratch, err);
+            estimate(&need, model, space, &c->candidate, table, scratch, err);
         if (status != GALV_OK) {
             return status;
         }
         galv_arena_reset(scratch);
-        c->peak_memory_bytes = fmax(c->peak_memory_bytes, bytes);
+        c->peak_memory_bytes = fmax(c->peak_memory_bytes, need.bytes);
         if (c->peak_memory_bytes < result->least_memory_bytes) {
             result->least_memory_bytes = c->peak_memory_bytes;
+            result->least_memory_limit_bytes = need.limit_bytes;
             result->least_memory = c->candidate;
         }
     }
     return GALV_OK;
 }
 
-galv_status galv_least_memory_say(const galv_search_result *result, double limit_bytes,
-                                  galv_err *err)
+galv_status galv_least_memory_say(const galv_search_result *result, galv_err *err)
 {
     const galv_candidate *least = &result->least_memory;
     if (result->interrupted) {
@@ -83,8 +83,9 @@ galv_status galv_least_memory_say(const galv_search_result *result, double limit
               "no plan %s: the smallest needs %.1f GiB of %.1f per device (pp%d tp%d "
               "dp%d zero%d recompute %s micro-batch %d)",
               isfinite(result->lower_bound_s) ? "was found that fits" : "fits",
-              result->least_memory_bytes / 1073741824.0, limit_bytes / 1073741824.0,
-              least->pp, least->strategy.tp, least->strategy.dp, least->strategy.zero,
+              result->least_memory_bytes / 1073741824.0,
+              result->least_memory_limit_bytes / 1073741824.0, least->pp,
+              least->strategy.tp, least->strategy.dp, least->strategy.zero,
               galv_recompute_names[least->strategy.recompute], least->micro_batch_size);
     galv_hint(err, "more nodes, a device with more memory, or fewer restrictions on "
                    "the plan would make one fit");

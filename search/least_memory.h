@@ -16,7 +16,6 @@ galv_status galv_least_memory_find(galv_search_result *result,
                                    galv_err *err);
 
 /* The error of a search that found no plan: GALV_INFEASIBLE, or GALV_INTERRUPTED. */
-galv_status galv_least_memory_say(const galv_search_result *result, double limit_bytes,
-                                  galv_err *err);
+galv_status galv_least_memory_say(const galv_search_result *result, galv_err *err);
 
 #endif

@@ -33,12 +33,14 @@ static double total_bytes(const galv_stage_memory *memory)
     return sum;
 }
 
-static double most_held(const galv_plan *plan, galv_prices *prices)
+static galv_memory_need most_held(const galv_costmodel *model, const galv_plan *plan,
+                                  galv_prices *prices)
 {
-    double most = 0;
+    galv_memory_need most = {0, 0};
     for (int32_t stage = 0; stage < plan->pp; stage++) {
         if (galv_prices_stage_class(prices, stage) == stage) {
-            most = fmax(most, total_bytes(galv_prices_held(prices, stage)));
+            galv_memory_need_add(&most, total_bytes(galv_prices_held(prices, stage)),
+                                 galv_costmodel_stage_limit(model, plan, stage));
         }
     }
     return most;
@@ -46,7 +48,7 @@ static double most_held(const galv_plan *plan, galv_prices *prices)
 
 /* The least that the fullest stage needs in an iteration of n micro-batches; 0 = all.
  */
-static galv_status estimate(double *peak_bytes, const galv_costmodel *model,
+static galv_status estimate(galv_memory_need *need, const galv_costmodel *model,
                             const galv_plan *plan, int64_t n, galv_prices *prices,
                             galv_arena *arena, galv_err *err)
 {
@@ -62,23 +64,23 @@ static galv_status estimate(double *peak_bytes, const galv_costmodel *model,
     }
     galv_status status =
         galv_estimate_memory_between(peaks, most, model, &shorter, prices, arena, err);
-    *peak_bytes = 0;
+    *need = (galv_memory_need){0, 0};
     for (int32_t stage = 0; status == GALV_OK && stage < plan->pp; stage++) {
-        *peak_bytes = peaks[stage] > *peak_bytes ? peaks[stage] : *peak_bytes;
+        galv_memory_need_add(need, peaks[stage] * (1 - GALV_ESTIMATE_SLACK_FRAC),
+                             galv_costmodel_stage_limit(model, plan, stage));
     }
-    *peak_bytes *= 1 - GALV_ESTIMATE_SLACK_FRAC;
     return status;
 }
 
-galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
-                              const galv_plan *plan, galv_prices *prices,
-                              double limit_bytes, galv_arena *arena, galv_err *err)
+galv_status galv_price_memory(galv_memory_need *need, const galv_costmodel *model,
+                              const galv_plan *plan, galv_prices *prices, bool whole,
+                              galv_arena *arena, galv_err *err)
 {
     galv_schedule schedule;
     int64_t m = galv_plan_n_micro_batches(plan);
     int64_t few = (int64_t)SHORT_ROUNDS * plan->pp + m % (2 * (int64_t)plan->pp);
     int64_t more = few + (int64_t)SHORT_ROUNDS * plan->pp;
-    double short_bytes = 0;
+    galv_memory_need of_few = {0, 0};
     galv_status status = galv_schedule_of_plan(&schedule, plan, err);
     if (status != GALV_OK) {
         return status;
@@ -86,28 +88,27 @@ galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
     bool shortens = m > more && !schedule.follows_costs && schedule.own == NULL &&
                     plan->group_size <= 0;
     if (shortens) {
-        status = estimate(&short_bytes, model, plan, few, prices, arena, err);
-        if (status != GALV_OK || short_bytes > limit_bytes) {
-            *peak_bytes = short_bytes;
+        status = estimate(&of_few, model, plan, few, prices, arena, err);
+        if (status != GALV_OK || (!whole && !galv_memory_need_fits(&of_few))) {
+            *need = of_few;
             return status;
         }
-        status = estimate(peak_bytes, model, plan, more, prices, arena, err);
-        bool settled = *peak_bytes <= short_bytes * (1 + ROUNDING);
-        if (status != GALV_OK || settled || *peak_bytes > limit_bytes) {
+        status = estimate(need, model, plan, more, prices, arena, err);
+        bool settled = need->bytes <= of_few.bytes * (1 + ROUNDING);
+        if (status != GALV_OK || settled || (!whole && !galv_memory_need_fits(need))) {
             return status;
         }
     }
-    return estimate(peak_bytes, model, plan, 0, prices, arena, err);
+    return estimate(need, model, plan, 0, prices, arena, err);
 }
 
 galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
                             const galv_plan *plan, galv_prices *prices,
-                            double limit_bytes, galv_arena *arena, galv_err *err)
+                            galv_arena *arena, galv_err *err)
 {
-    galv_plan_price made = {most_held(plan, prices), false, 0};
+    galv_plan_price made = {most_held(model, plan, prices), 0};
     galv_status status = GALV_OK;
-    if (made.peak_memory_bytes <= limit_bytes) {
-        made.may_fit = true;
+    if (galv_memory_need_fits(&made.held)) {
         status = galv_bound_time(&made.bound_s, model, plan, prices, arena, err);
     }
     if (status == GALV_OK) {

@@ -7,24 +7,24 @@
 #include "sim/prices.h"
 
 typedef struct galv_plan_price {
-    double peak_memory_bytes; /* what the fullest stage holds throughout: no more than
-                                 the simulator will find */
-    bool may_fit;             /* that is within the limit */
-    double bound_s;           /* galv_bound_time; 0 when it cannot fit */
+    galv_memory_need
+        held; /* what the fullest stage holds throughout: no more than the simulator
+                 will find; a plan whose need is over its limit cannot fit */
+    double bound_s; /* galv_bound_time; 0 when it cannot fit */
 } galv_plan_price;
 
 /* Prices a plan as far as needs no order of its micro-batches. `prices` are this
  * plan's. Errors: GALV_NO_MEMORY, GALV_USAGE (its schedule cannot do its shape). */
 galv_status galv_price_plan(galv_plan_price *price, const galv_costmodel *model,
                             const galv_plan *plan, galv_prices *prices,
-                            double limit_bytes, galv_arena *arena, galv_err *err);
+                            galv_arena *arena, galv_err *err);
 
-/* The largest memory from below of a plan's stages. Where the schedule's orders
- * settle, so that the peaks no longer grow with the number of micro-batches, those of
- * a short iteration are taken; more than `limit_bytes` is looked at no further, and may
- * be less than the plan needs. Errors as above. */
-galv_status galv_price_memory(double *peak_bytes, const galv_costmodel *model,
-                              const galv_plan *plan, galv_prices *prices,
-                              double limit_bytes, galv_arena *arena, galv_err *err);
+/* What a plan needs of memory at least. Where the schedule's orders settle, so that the
+ * peaks no longer grow with the number of micro-batches, those of a short iteration are
+ * taken. What does not fit is looked at no further, and may need more still, unless
+ * `whole`. Errors as above. */
+galv_status galv_price_memory(galv_memory_need *need, const galv_costmodel *model,
+                              const galv_plan *plan, galv_prices *prices, bool whole,
+                              galv_arena *arena, galv_err *err);
 
 #endif

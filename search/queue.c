@@ -21,7 +21,6 @@ typedef struct entry {
 
 struct galv_queue {
     galv_queue_work work;
-    double limit_bytes;
     entry *order; /* [n_order] by cheap bound */
     size_t n_order, n_priced;
     entry *heap;
@@ -105,13 +104,13 @@ static void price_item(void *context, size_t item, int worker)
                                  arena, &err);
     }
     if (status == GALV_OK) {
-        status = galv_price_plan(&price, q->work.model, plan, prices, q->limit_bytes,
-                                 arena, &err);
+        status = galv_price_plan(&price, q->work.model, plan, prices, arena, &err);
     }
     if (status == GALV_OK) {
-        c->fate = price.may_fit ? GALV_FATE_LEFT : GALV_FATE_OUT_OF_MEMORY;
-        c->peak_memory_bytes = price.peak_memory_bytes;
-        c->bound_s = price.may_fit ? fmax(c->bound_s, price.bound_s) : 0;
+        bool may_fit = galv_memory_need_fits(&price.held);
+        c->fate = may_fit ? GALV_FATE_LEFT : GALV_FATE_OUT_OF_MEMORY;
+        c->peak_memory_bytes = price.held.bytes;
+        c->bound_s = may_fit ? fmax(c->bound_s, price.bound_s) : 0;
     } else {
         keep_error(q, worker, status, &err);
     }
@@ -126,7 +125,7 @@ static void judge_item(void *context, size_t item, int worker)
     galv_arena *arena = q->work.arenas[worker];
     galv_plan *plan = NULL;
     galv_prices *prices = NULL;
-    double bytes = 0;
+    galv_memory_need need = {0, 0};
     galv_err err = GALV_ERR_INIT;
     galv_status status =
         galv_candidate_plan(&plan, &c->candidate, q->work.space,
@@ -136,14 +135,14 @@ static void judge_item(void *context, size_t item, int worker)
                                  arena, &err);
     }
     if (status == GALV_OK) {
-        status = galv_price_memory(&bytes, q->work.model, plan, prices, q->limit_bytes,
-                                   arena, &err);
+        status =
+            galv_price_memory(&need, q->work.model, plan, prices, false, arena, &err);
     }
     if (status != GALV_OK) {
         keep_error(q, worker, status, &err);
     } else {
-        c->peak_memory_bytes = fmax(c->peak_memory_bytes, bytes);
-        c->fate = bytes > q->limit_bytes ? GALV_FATE_OUT_OF_MEMORY : c->fate;
+        c->peak_memory_bytes = fmax(c->peak_memory_bytes, need.bytes);
+        c->fate = galv_memory_need_fits(&need) ? c->fate : GALV_FATE_OUT_OF_MEMORY;
     }
     galv_arena_reset(arena);
 }
@@ -250,7 +249,6 @@ galv_status galv_queue_new(galv_queue **queue, const galv_queue_work *work,
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     q->work = *work;
-    q->limit_bytes = galv_costmodel_memory_limit(work->model);
     q->order = GALV_NEW_ARRAY(arena, entry, work->n + 1);
     q->heap = GALV_NEW_ARRAY(arena, entry, work->n + 1);
     q->statuses = GALV_NEW_ARRAY(arena, galv_status, work->n_jobs);
@@ -262,9 +260,9 @@ galv_status galv_queue_new(galv_queue **queue, const galv_queue_work *work,
         galv_searched *c = &work->searched[i];
         galv_shape_bound known = galv_shapes_bound(shapes, i);
         c->bound_s = known.bound_s;
-        c->peak_memory_bytes = known.least_bytes;
+        c->peak_memory_bytes = known.least.bytes;
         c->fate = GALV_FATE_LEFT;
-        if (known.least_bytes > q->limit_bytes) {
+        if (!galv_memory_need_fits(&known.least)) {
             c->fate = GALV_FATE_OUT_OF_MEMORY;
             c->bound_s = 0;
             continue;

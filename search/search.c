@@ -33,7 +33,6 @@ typedef struct searcher {
     const galv_search_options *options;
     const galv_job *job;
     galv_err *err;
-    double limit_bytes;
     double started_s;
     galv_searched *searched; /* [n] */
     size_t n;
@@ -529,7 +528,6 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
     galv_search_result found;
     memset(&found, 0, sizeof found);
     s.job = galv_costmodel_job(model);
-    s.limit_bytes = galv_costmodel_memory_limit(model);
     s.started_s = now_s();
     s.n_jobs = options->n_jobs > 0 ? options->n_jobs : 1;
     galv_status status = run(&s, &found, &best, arena);
@@ -542,8 +540,7 @@ galv_status galv_search(galv_search_result *result, const galv_costmodel *model,
     }
     found.wall_s = now_s() - s.started_s;
     *result = found;
-    return found.n_plans > 0 ? GALV_OK
-                             : galv_least_memory_say(&found, s.limit_bytes, err);
+    return found.n_plans > 0 ? GALV_OK : galv_least_memory_say(&found, err);
 }
 
 void galv_search_add_counts(galv_search_result *sum, const galv_search_result *one)

@@ -86,7 +86,7 @@ typedef struct galv_search_result {
     size_t n_searched;
     galv_searched *searched; /* every priced candidate, by (fate, time or bound) */
     /* when nothing fits: the least memory any candidate needs, and which */
-    double least_memory_bytes;
+    double least_memory_bytes, least_memory_limit_bytes;
     galv_candidate least_memory;
 } galv_search_result; /* arrays are owned by the arena */
 

@@ -262,6 +262,7 @@ static galv_status make(galv_shapes *shapes, const galv_costmodel *model,
                .arena = arena,
                .err = err};
     size_t n = candidates->n_candidates + 1;
+    made.limit_bytes = galv_costmodel_memory_limit(model);
     made.shape_of = GALV_NEW_ARRAY(arena, int32_t, n);
     made.strategy_of = GALV_NEW_ARRAY(arena, int32_t, n);
     if (!made.shape_of || !made.strategy_of || !collect(&m) || !fill_strategies(&m)) {
@@ -325,7 +326,7 @@ static double busiest_s(const sums *stage)
 
 galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
 {
-    galv_shape_bound found = {0, 0};
+    galv_shape_bound found = {0, {0, shapes->limit_bytes}};
     if (shapes->shape_of[candidate] < 0) {
         return shapes->known != NULL ? shapes->known[candidate] : found;
     }
@@ -365,11 +366,11 @@ galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
         }
         found.bound_s = fmax(found.bound_s, passed_s + m * busiest_s(&all));
         hiding_s = fmax(hiding_s, m * (all.hiding_s - messages));
-        found.least_bytes = fmax(found.least_bytes, table->base_bytes + all.bytes);
+        found.least.bytes = fmax(found.least.bytes, table->base_bytes + all.bytes);
         step_s = fmax(step_s, all.optimizer_s);
         passed_s += own_s;
     }
     found.bound_s = fmax(found.bound_s + step_s, hiding_s) * (1 - ROUNDING);
-    found.least_bytes *= 1 - ROUNDING;
+    found.least.bytes *= 1 - ROUNDING;
     return found;
 }

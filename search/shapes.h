@@ -10,8 +10,8 @@
 
 /* What is known of a uniform plan from its layers alone. */
 typedef struct galv_shape_bound {
-    double bound_s;     /* no more than its simulated time; 0 = nothing is known */
-    double least_bytes; /* no more than its peak memory */
+    double bound_s;         /* no more than its simulated time; 0 = nothing is known */
+    galv_memory_need least; /* of memory, no more than it needs; {0, 0}: likewise */
 } galv_shape_bound;
 
 typedef struct galv_shapes {
@@ -24,6 +24,7 @@ typedef struct galv_shapes {
     int32_t **counts_of;      /* [n] of a uniform plan: [pp * vpp][groups] layers */
     double **kept_of;         /* [n] [pp][vpp] micro-batches whose activations a chunk
                                  keeps at some moment of the schedule, or fewer */
+    double limit_bytes;       /* of memory, of every device */
     const galv_shape_bound *known; /* [n_candidates] of those that are of none; NULL =
                                       nothing */
 } galv_shapes;                     /* arrays are owned by the arena */

@@ -87,9 +87,6 @@ static void sum_ranks(galv_result *result, const galv_program *program,
             memcpy(to->memory, from->peak_use_bytes, sizeof to->memory);
             galv_peak_read(&to->peak, program, from, to->stage);
         }
-        if (from->peak_bytes > result->peak_memory_bytes) {
-            result->peak_memory_bytes = from->peak_bytes;
-        }
         for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
             result->breakdown_s[part] += from->spent_s[part] / n;
         }
@@ -104,6 +101,35 @@ static void sum_ranks(galv_result *result, const galv_program *program,
              spent[GALV_BREAKDOWN_DP]) /
             time_s;
     }
+}
+
+void galv_evaluate_need(galv_result *result, const galv_costmodel *model,
+                        const galv_plan *plan)
+{
+    galv_memory_need need = {0, 0};
+    result->fits = true;
+    for (int32_t i = 0; i < result->n_stages; i++) {
+        galv_stage_result *stage = &result->stages[i];
+        stage->memory_limit_bytes = galv_costmodel_stage_limit(model, plan, i);
+        galv_memory_need_add(&need, stage->peak_memory_bytes,
+                             stage->memory_limit_bytes);
+        result->fits &= stage->peak_memory_bytes <= stage->memory_limit_bytes;
+    }
+    result->peak_memory_bytes = need.bytes;
+    result->memory_limit_bytes = need.limit_bytes;
+}
+
+int32_t galv_result_fullest_stage(const galv_result *result)
+{
+    galv_memory_need need = {0, 0};
+    int32_t fullest = 0;
+    for (int32_t i = 0; i < result->n_stages; i++) {
+        const double before = need.bytes;
+        galv_memory_need_add(&need, result->stages[i].peak_memory_bytes,
+                             result->stages[i].memory_limit_bytes);
+        fullest = need.bytes > before || need.bytes < before ? i : fullest;
+    }
+    return fullest;
 }
 
 /* Executed FLOP of all ranks; fills the shares of provenance. Classes are counted
@@ -462,8 +488,7 @@ static galv_status fill_result(galv_result *result, galv_evaluation *evaluation,
         result->stages[stage].n_layers =
             count_blocks(job, plan, stage, &first[stage], &last[stage]);
     }
-    result->memory_limit_bytes = galv_costmodel_memory_limit(model);
-    result->fits = result->peak_memory_bytes <= result->memory_limit_bytes;
+    galv_evaluate_need(result, model, plan);
     galv_evaluate_rates(result, model, plan, evaluation->executed_flop);
     result->timeline = sim->timeline;
     if (sim->timeline.spans != NULL) {

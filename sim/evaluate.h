@@ -18,6 +18,7 @@ typedef struct galv_stage_result {
     int32_t n_layers; /* blocks */
     double busy_s;
     double peak_memory_bytes;
+    double memory_limit_bytes;         /* of its devices */
     double memory[GALV_N_MEMORY_USES]; /* at the peak */
     galv_peak peak;                    /* when that was, and what was held */
 } galv_stage_result;
@@ -44,8 +45,8 @@ typedef struct galv_result {
     double model_tflops_per_gpu;    /* 1e12 FLOP/s, model FLOP */
     double hardware_tflops_per_gpu; /* executed FLOP */
     double mfu, hfu;                /* of the peak, 0..1 */
-    double peak_memory_bytes;       /* worst stage */
-    double memory_limit_bytes;
+    double peak_memory_bytes;       /* of the stage that is fullest for its devices */
+    double memory_limit_bytes;      /* of those */
     bool fits;
     double bubble_frac; /* mean over stages */
     double exposed_comm_frac;
@@ -92,6 +93,10 @@ typedef struct galv_evaluate_options {
 galv_status galv_evaluate(galv_result *result, const galv_costmodel *model,
                           const galv_plan *plan, const galv_evaluate_options *options,
                           galv_arena *arena, galv_err *err);
+
+/* The stage that fills the largest share of what its devices have; the first of such.
+ */
+int32_t galv_result_fullest_stage(const galv_result *result);
 
 /* About how many operations galv_evaluate plays for a plan, folded. */
 double galv_evaluate_ops(const galv_job *job, const galv_plan *plan);

@@ -26,6 +26,11 @@ galv_status galv_price_classes(galv_cost **costs, const galv_program *program,
 void galv_evaluate_rates(galv_result *result, const galv_costmodel *model,
                          const galv_plan *plan, double executed_flop);
 
+/* Fills in the limits of the stages, and from them and their peaks what the whole plan
+ * needs and whether it fits. */
+void galv_evaluate_need(galv_result *result, const galv_costmodel *model,
+                        const galv_plan *plan);
+
 /* Is an iteration long enough for galv_steady_evaluate? */
 bool galv_steady_is_long(const galv_plan *plan);
 

@@ -20,6 +20,7 @@ static void put_stage(galv_json_writer *writer, const galv_stage_result *stage)
     galv_json_key_i64(writer, "n_layers", stage->n_layers);
     galv_json_key_f64(writer, "busy_s", stage->busy_s);
     galv_json_key_f64(writer, "peak_memory_bytes", stage->peak_memory_bytes);
+    galv_json_key_f64(writer, "memory_limit_bytes", stage->memory_limit_bytes);
     galv_json_key_f64(writer, "allocated_memory_bytes",
                       stage->peak_memory_bytes - stage->memory[GALV_MEMORY_CONTEXT]);
     put_named(writer, "memory", galv_memory_use_names, stage->memory,

@@ -112,7 +112,6 @@ static void sum_up(galv_result *made, line *l, const galv_costmodel *model,
 {
     double n = made->n_stages;
     memset(made->breakdown_s, 0, sizeof made->breakdown_s);
-    made->peak_memory_bytes = 0;
     for (int32_t stage = 0; stage < made->n_stages; stage++) {
         galv_rank_result rank;
         galv_stage_result *to = &made->stages[stage];
@@ -120,7 +119,6 @@ static void sum_up(galv_result *made, line *l, const galv_costmodel *model,
         to->busy_s = rank.busy_s;
         to->peak_memory_bytes = rank.peak_bytes;
         memcpy(to->memory, rank.peak_use_bytes, sizeof to->memory);
-        made->peak_memory_bytes = fmax(made->peak_memory_bytes, rank.peak_bytes);
         for (int part = 0; part < GALV_N_BREAKDOWNS; part++) {
             made->breakdown_s[part] += rank.spent_s[part] / n;
         }
@@ -132,7 +130,7 @@ static void sum_up(galv_result *made, line *l, const galv_costmodel *model,
     made->bubble_frac =
         made->breakdown_s[GALV_BREAKDOWN_BUBBLE] / made->iteration_time_s;
     made->exposed_comm_frac = exposed / made->iteration_time_s;
-    made->fits = made->peak_memory_bytes <= made->memory_limit_bytes;
+    galv_evaluate_need(made, model, plan);
     const galv_evaluation *e = l->found;
     double priced_s =
         extend(l, e[0].priced_s, e[1].priced_s, e[2].priced_s, e[2].priced_s);

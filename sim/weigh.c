@@ -141,7 +141,8 @@ static galv_status count_room(double *room, const galv_costmodel *model,
         return status;
     }
     const galv_stage_memory *base = galv_prices_held(prices, stage);
-    double left = galv_costmodel_memory_limit(model) - of.over - of.message - of.ahead;
+    double left = galv_costmodel_stage_limit(model, plan, stage) - of.over -
+                  of.message - of.ahead;
     for (int use = 0; use < GALV_N_MEMORY_USES; use++) {
         left -= base->bytes[use];
     }

@@ -55,6 +55,10 @@ static galv_status make_bars(memory_bar *bars, const galv_memory_row *rows,
                                  row->optimizer_bytes,  row->activations_bytes,
                                  row->buffers_bytes,    row->context_bytes};
         bars[i].index = i;
+        if (!(row->limit_bytes >= 0.0) || !isfinite(row->limit_bytes)) {
+            return galv_fail(err, GALV_INPUT, "a limit of %g bytes cannot be",
+                             row->limit_bytes);
+        }
         for (int p = 0; p < N_PARTS; p++) {
             if (!(parts[p] >= 0.0) || !isfinite(parts[p])) {
                 return galv_fail(err, GALV_INPUT, "%s of stage %zu: %g bytes cannot be",
@@ -85,40 +89,60 @@ static void print_gib(char *buffer, size_t size, double value, double total)
     galv_print_figures(buffer, size, value / GIB);
 }
 
+/* The limit that all rows have; 0 = they differ, or it is unknown. */
+static double common_limit(const galv_memory_row *rows, size_t n_rows)
+{
+    double limit_bytes = rows[0].limit_bytes;
+    for (size_t i = 1; i < n_rows; i++) {
+        limit_bytes = rows[i].limit_bytes == limit_bytes ? limit_bytes : 0.0;
+    }
+    return limit_bytes;
+}
+
 static void draw_limit(galv_canvas *canvas, const galv_axis *x, double limit_bytes,
-                       double bottom)
+                       double top, double bottom)
 {
     double at = galv_axis_at(x, limit_bytes);
+    galv_canvas_tag(canvas, "limit", -1);
+    galv_canvas_line(canvas, at, top, at, bottom,
+                     galv_line_dashed(GALV_COLOR_LIMIT, 1.0, GALV_DASH_DASHED));
+}
+
+static void name_limit(galv_canvas *canvas, const galv_axis *x, double limit_bytes)
+{
     char number[32];
     galv_print_figures(number, sizeof number, limit_bytes / GIB);
-    galv_canvas_tag(canvas, "limit", -1);
-    galv_canvas_line(canvas, at, TOP - 8.0, at, bottom,
-                     galv_line_dashed(GALV_COLOR_LIMIT, 1.0, GALV_DASH_DASHED));
-    galv_canvas_printf(canvas, at, TOP - 11.0,
+    galv_canvas_printf(canvas, galv_axis_at(x, limit_bytes), TOP - 11.0,
                        galv_style(GALV_SIZE_TICK, 0xA64500, GALV_ALIGN_CENTER),
                        "limit %s GiB", number);
 }
 
-/* "43.4 GiB", and when if that is known. */
-static void total_label(const memory_bar *bar, const galv_memory_row *rows,
+/* "43.4 GiB", of how much where stages differ in that, and when if that is known. */
+static void total_label(const memory_bar *bar, const galv_memory_row *rows, bool unlike,
                         galv_time_unit unit, char *buffer, size_t size)
 {
-    char number[32];
+    char number[32], of[48] = "";
     galv_print_figures(number, sizeof number, bar->total_bytes / GIB);
     double when = rows[bar->index].peak_time_s;
+    if (unlike && rows[bar->index].limit_bytes > 0.0) {
+        char limit[32];
+        galv_print_figures(limit, sizeof limit, rows[bar->index].limit_bytes / GIB);
+        snprintf(of, sizeof of, " of %s", limit);
+    }
     if (when > 0.0 && isfinite(when)) {
         char time[32];
         galv_print_figures(time, sizeof time, when / unit.seconds);
-        snprintf(buffer, size, "%s GiB at %s %s", number, time, unit.name);
+        snprintf(buffer, size, "%s%s GiB at %s %s", number, of, time, unit.name);
     } else {
-        snprintf(buffer, size, "%s GiB", number);
+        snprintf(buffer, size, "%s%s GiB", number, of);
     }
 }
 
 static void draw_bar(galv_canvas *canvas, const galv_axis *x, const memory_bar *bar,
-                     const galv_memory_row *rows, galv_time_unit unit,
-                     double limit_bytes, double y)
+                     const galv_memory_row *rows, bool unlike, galv_time_unit unit,
+                     double y)
 {
+    double limit_bytes = rows[bar->index].limit_bytes;
     char label[128];
     row_label(rows, bar->index, galv_canvas_width(canvas), label, sizeof label);
     galv_canvas_tag(canvas, "bar", (int32_t)bar->index);
@@ -136,13 +160,16 @@ static void draw_bar(galv_canvas *canvas, const galv_axis *x, const memory_bar *
                             galv_line(0xBFBFBF, 0.5));
     }
     char total[96];
-    total_label(bar, rows, unit, total, sizeof total);
+    total_label(bar, rows, unlike, unit, total, sizeof total);
     bool over = limit_bytes > 0.0 && bar->total_bytes > limit_bytes * (1.0 + 1e-9);
     galv_canvas_text(canvas, x->to_px + 8.0, y + BAR / 2.0 + 0.36 * GALV_SIZE_TICK,
                      over
                          ? galv_style_bold(GALV_SIZE_TICK, 0xA64500, GALV_ALIGN_LEFT)
                          : galv_style(GALV_SIZE_TICK, GALV_COLOR_TEXT, GALV_ALIGN_LEFT),
                      total);
+    if (unlike && limit_bytes > 0.0) {
+        draw_limit(canvas, x, limit_bytes, y - 1.5, y + BAR + 1.5);
+    }
 }
 
 static void draw_axis(galv_canvas *canvas, const galv_axis *x, double bottom)
@@ -168,9 +195,11 @@ static void draw_axis(galv_canvas *canvas, const galv_axis *x, double bottom)
 
 static galv_canvas *compose(const memory_bar *bars, size_t n_bars,
                             const galv_memory_row *rows, size_t n_rows,
-                            double limit_bytes, const char *title,
-                            const galv_figure_options *options)
+                            const char *title, const galv_figure_options *options)
 {
+    double limit_bytes = common_limit(rows, n_rows);
+    bool unlike = !(limit_bytes > 0.0);
+    double most_bytes = 0.0;
     galv_legend_entry legend[N_PARTS + 1];
     size_t n_legend = 0;
     bool any_free = false;
@@ -178,7 +207,9 @@ static galv_canvas *compose(const memory_bar *bars, size_t n_bars,
         bool used = false;
         for (size_t i = 0; i < n_bars; i++) {
             used = used || bars[i].parts_bytes[p] > 0.0;
-            any_free = any_free || bars[i].total_bytes < limit_bytes;
+            double limit = rows[bars[i].index].limit_bytes;
+            any_free = any_free || bars[i].total_bytes < limit;
+            most_bytes = fmax(most_bytes, limit);
         }
         if (used) {
             legend[n_legend++] =
@@ -199,13 +230,13 @@ static galv_canvas *compose(const memory_bar *bars, size_t n_bars,
     double right = 0.0;
     char label[128];
     for (size_t i = 0; i < n_bars; i++) {
-        total_label(&bars[i], rows, unit, label, sizeof label);
+        total_label(&bars[i], rows, unlike, unit, label, sizeof label);
         right = fmax(right, galv_text_width(label, GALV_SIZE_TICK, true));
         row_label(rows, bars[i].index, options->width_px, label, sizeof label);
         left = fmax(left, GALV_FIGURE_MARGIN + 6.0 +
                               galv_text_width(label, GALV_SIZE_AXIS, false));
     }
-    double high = fmax(limit_bytes, bars[0].total_bytes) * 1.03;
+    double high = fmax(most_bytes, bars[0].total_bytes) * 1.03;
     galv_axis x = {0.0, high > 0.0 ? high : 1.0, left,
                    options->width_px - right - 8.0 - GALV_FIGURE_MARGIN, false};
     double bottom = TOP + (double)n_bars * PITCH;
@@ -219,12 +250,12 @@ static galv_canvas *compose(const memory_bar *bars, size_t n_bars,
     }
     galv_figure_heading(canvas, title, "memory per device at its peak, by stage");
     for (size_t i = 0; i < n_bars; i++) {
-        draw_bar(canvas, &x, &bars[i], rows, unit, limit_bytes,
-                 TOP + (double)i * PITCH);
+        draw_bar(canvas, &x, &bars[i], rows, unlike, unit, TOP + (double)i * PITCH);
     }
     draw_axis(canvas, &x, bottom);
     if (limit_bytes > 0.0) {
-        draw_limit(canvas, &x, limit_bytes, bottom);
+        draw_limit(canvas, &x, limit_bytes, TOP - 8.0, bottom);
+        name_limit(canvas, &x, limit_bytes);
     }
     galv_figure_legend(canvas, left, legend_y, x.to_px - left, legend, n_legend);
     if (n_bars < n_rows) {
@@ -238,7 +269,7 @@ static galv_canvas *compose(const memory_bar *bars, size_t n_bars,
 }
 
 galv_status galv_memory_compose(galv_canvas **canvas, const galv_memory_row *rows,
-                                size_t n_rows, double limit_bytes, const char *title,
+                                size_t n_rows, const char *title,
                                 const galv_figure_options *options, galv_err *err)
 {
     galv_figure_options resolved;
@@ -246,7 +277,7 @@ galv_status galv_memory_compose(galv_canvas **canvas, const galv_memory_row *row
     if (status != GALV_OK) {
         return status;
     }
-    if (n_rows == 0 || !(limit_bytes >= 0.0) || !isfinite(limit_bytes)) {
+    if (n_rows == 0) {
         return galv_fail(err, GALV_INPUT, "there is no memory to draw");
     }
     memory_bar *bars = calloc(n_rows, sizeof *bars);
@@ -256,8 +287,7 @@ galv_status galv_memory_compose(galv_canvas **canvas, const galv_memory_row *row
     status = make_bars(bars, rows, n_rows, err);
     if (status == GALV_OK) {
         size_t n_bars = n_rows < MOST_BARS ? n_rows : MOST_BARS;
-        galv_canvas *page =
-            compose(bars, n_bars, rows, n_rows, limit_bytes, title, &resolved);
+        galv_canvas *page = compose(bars, n_bars, rows, n_rows, title, &resolved);
         if (page != NULL) {
             *canvas = page;
         } else {
@@ -269,14 +299,13 @@ galv_status galv_memory_compose(galv_canvas **canvas, const galv_memory_row *row
 }
 
 galv_status galv_memory_draw(const galv_memory_row *rows, size_t n_rows,
-                             double limit_bytes, const char *title, const char *path,
+                             const char *title, const char *path,
                              const galv_figure_options *options, galv_err *err)
 {
     galv_canvas *canvas = NULL;
     galv_status status = galv_canvas_check_path(path, err);
     if (status == GALV_OK) {
-        status = galv_memory_compose(&canvas, rows, n_rows, limit_bytes, title, options,
-                                     err);
+        status = galv_memory_compose(&canvas, rows, n_rows, title, options, err);
     }
     return galv_figure_finish(canvas, status, path, options, err);
 }

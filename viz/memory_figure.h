@@ -16,15 +16,16 @@ typedef struct galv_memory_row {
     double buffers_bytes; /* communication buffers and gathered parameters */
     double context_bytes; /* context, libraries, allocator slack */
     double peak_time_s;   /* when; < 0 = unknown */
+    double limit_bytes;   /* what its device has; 0 = unknown */
 } galv_memory_row;
 
-/* `limit_bytes`: what a device has; 0 = unknown. Rows are drawn with the fullest on
- * top. Errors: GALV_INPUT (no rows, or bytes that are negative or no number). */
+/* Rows are drawn with the largest on top, and with one line for a limit that all have.
+ * Errors: GALV_INPUT (no rows, or bytes that are negative or no number). */
 galv_status galv_memory_compose(galv_canvas **canvas, const galv_memory_row *rows,
-                                size_t n_rows, double limit_bytes, const char *title,
+                                size_t n_rows, const char *title,
                                 const galv_figure_options *options, galv_err *err);
 galv_status galv_memory_draw(const galv_memory_row *rows, size_t n_rows,
-                             double limit_bytes, const char *title, const char *path,
+                             const char *title, const char *path,
                              const galv_figure_options *options, galv_err *err);
 
 #endif

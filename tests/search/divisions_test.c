@@ -54,8 +54,14 @@ static void pooled_begin(pooled *in, uint64_t seed)
     in->job.workload = (galv_workload)GALV_WORKLOAD_INIT;
     in->job.workload.global_batch_size = n_pools == 3 ? 24 : 16;
     in->job.workload.precision = GALV_FP16;
-    in->job.workload.memory_limit_bytes =
-        (2.0 + 0.5 * (next_random(&random) % 40)) * 0x1p30;
+    if (seed % 2 == 0) {
+        in->job.workload.memory_limit_bytes =
+            (2.0 + 0.5 * (next_random(&random) % 40)) * 0x1p30;
+    }
+    for (int32_t pool = 0; seed % 2 != 0 && pool < n_pools; pool++) {
+        in->job.cluster.pools[pool].device.memory_bytes =
+            (uint64_t)(3 + next_random(&random) % 14) << 30;
+    }
     galv_job_fill_defaults(&in->job);
     in->space = (galv_space)GALV_SPACE_INIT;
     in->space.tp = (galv_choices){2, {1, 8}};
@@ -103,7 +109,14 @@ static void try_blocks(brute *b, const int32_t *blocks)
     cr_assert_eq(galv_evaluate(&result, b->in->model, plan, &options, b->arena, &err),
                  GALV_OK, "%s", err.message);
     b->n_plans++;
-    if (result.fits && result.iteration_time_s < b->best_s) {
+    bool fits = true;
+    for (int32_t stage = 0; stage < plan->pp; stage++) {
+        int32_t pool = stage / (plan->pp / b->in->job.cluster.n_pools);
+        fits &= result.stages[stage].peak_memory_bytes <=
+                galv_costmodel_pool_limit(b->in->model, pool);
+    }
+    cr_expect_eq(result.fits, fits, "%zu", b->n_plans);
+    if (fits && result.iteration_time_s < b->best_s) {
         b->best_s = result.iteration_time_s;
     }
     galv_arena_reset(b->arena);

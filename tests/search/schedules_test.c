@@ -162,10 +162,10 @@ static void expect_shapes(const galv_job *job, const galv_schedule *schedule,
                      GALV_OK, "%s: %s", schedule->name, err.message);
         cr_expect_leq(bound.bound_s, result.iteration_time_s, "%s, plan %zu: time",
                       schedule->name, i);
-        cr_expect_leq(bound.least_bytes, result.peak_memory_bytes,
+        cr_expect_leq(bound.least.bytes, result.peak_memory_bytes,
                       "%s, plan %zu: memory", schedule->name, i);
         *close +=
-            shapes.shape_of[i] >= 0 ? bound.least_bytes / result.peak_memory_bytes : 0;
+            shapes.shape_of[i] >= 0 ? bound.least.bytes / result.peak_memory_bytes : 0;
         *n_done += shapes.shape_of[i] >= 0;
         galv_arena_reset(scratch);
     }

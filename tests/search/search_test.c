@@ -261,28 +261,27 @@ Test(search, pricing_agrees_with_the_estimate_of_the_whole_iteration)
             galv_prices *prices = NULL;
             cr_assert_eq(galv_prices_new(&prices, w.model, plan, NULL, arena, &w.err),
                          GALV_OK);
-            cr_assert_eq(galv_price_plan(&price, w.model, plan, prices, limits[k % 4],
-                                         arena, &w.err),
+            cr_assert_eq(galv_price_plan(&price, w.model, plan, prices, arena, &w.err),
                          GALV_OK, "%s", w.err.message);
-            if (price.may_fit) {
-                cr_assert_eq(galv_price_memory(&price.peak_memory_bytes, w.model, plan,
-                                               prices, limits[k % 4], arena, &w.err),
+            galv_memory_need need = price.held;
+            if (galv_memory_need_fits(&need)) {
+                cr_assert_eq(galv_price_memory(&need, w.model, plan, prices, false,
+                                               arena, &w.err),
                              GALV_OK, "%s", w.err.message);
-                price.may_fit = price.peak_memory_bytes <= limits[k % 4];
             }
+            bool may_fit = galv_memory_need_fits(&need);
             for (int32_t stage = 0; stage < plan->pp; stage++) {
                 most = fmax(most, peaks[stage]);
             }
             most *= 1 - GALV_ESTIMATE_SLACK_FRAC;
             galv_plan_print(name, sizeof name, plan);
-            cr_expect_eq(price.may_fit, most <= limits[k % 4], "%s %s: %.9g of %.9g",
+            cr_expect_eq(may_fit, most <= limits[k % 4], "%s %s: %.9g of %.9g",
                          plan->schedule, name, most, limits[k % 4]);
-            cr_expect(price.may_fit ? price.peak_memory_bytes == most
-                                    : price.peak_memory_bytes <= most,
-                      "%s %s: %.17g, estimate %.17g", plan->schedule, name,
-                      price.peak_memory_bytes, most);
-            n_fit += price.may_fit;
-            n_not += !price.may_fit;
+            cr_expect(may_fit ? need.bytes == most : need.bytes <= most,
+                      "%s %s: %.17g, estimate %.17g", plan->schedule, name, need.bytes,
+                      most);
+            n_fit += may_fit;
+            n_not += !may_fit;
             galv_arena_free(arena);
         }
         world_end(&w);

@@ -146,13 +146,12 @@ Test(viz_charts, scaling_refuses_impossible_points)
 Test(viz_charts, memory_segments_are_as_long_as_their_bytes_and_the_fullest_is_on_top)
 {
     galv_memory_row rows[3] = {
-        {NULL, 1 * GIB, 2 * GIB, 3 * GIB, 4 * GIB, 5 * GIB, 6 * GIB, -1},
-        {NULL, 10 * GIB, 20 * GIB, 0, 30 * GIB, 0, 0, -1},
-        {"the head", 8 * GIB, 0, 0, 0, 0, 2 * GIB, 0.5}};
+        {NULL, 1 * GIB, 2 * GIB, 3 * GIB, 4 * GIB, 5 * GIB, 6 * GIB, -1, 80 * GIB},
+        {NULL, 10 * GIB, 20 * GIB, 0, 30 * GIB, 0, 0, -1, 80 * GIB},
+        {"the head", 8 * GIB, 0, 0, 0, 0, 2 * GIB, 0.5, 80 * GIB}};
     galv_canvas *canvas = NULL;
     galv_err err = GALV_ERR_INIT;
-    cr_assert_eq(galv_memory_compose(&canvas, rows, 3, 80 * GIB, "t", NULL, &err),
-                 GALV_OK);
+    cr_assert_eq(galv_memory_compose(&canvas, rows, 3, "t", NULL, &err), GALV_OK);
     expect_clean(canvas, "memory");
     double px_per_gib = 0.0, top[3] = {0, 0, 0}, sum[3] = {0, 0, 0};
     for (size_t i = 0; i < galv_canvas_n_items(canvas); i++) {
@@ -174,6 +173,13 @@ Test(viz_charts, memory_segments_are_as_long_as_their_bytes_and_the_fullest_is_o
     cr_expect_not_null(find_text(canvas, "10.0 GiB at 500 ms"));
     cr_expect_not_null(find_text(canvas, "free"));
     galv_canvas_free(canvas);
+    rows[0].limit_bytes = 40 * GIB; /* where limits differ each bar tells its own */
+    cr_assert_eq(galv_memory_compose(&canvas, rows, 3, "t", NULL, &err), GALV_OK);
+    expect_clean(canvas, "memory of unlike devices");
+    cr_expect_null(find_text(canvas, "limit 80.0 GiB"));
+    cr_expect_not_null(find_text(canvas, "21.0 of 40.0 GiB"));
+    cr_expect_not_null(find_text(canvas, "60.0 of 80.0 GiB"));
+    galv_canvas_free(canvas);
 }
 
 Test(viz_charts, memory_is_clean_for_many_stages_with_and_without_a_limit)
@@ -188,15 +194,18 @@ Test(viz_charts, memory_is_clean_for_many_stages_with_and_without_a_limit)
                                     noise(&state) * 40 * GIB,
                                     noise(&state) * 3 * GIB,
                                     noise(&state) * 3 * GIB,
-                                    noise(&state) * 9};
+                                    noise(&state) * 9,
+                                    0};
     }
     const size_t counts[] = {1, 2, 8, 40, 64};
     for (size_t i = 0; i < 5; i++) {
-        for (int limited = 0; limited < 3; limited++) {
+        for (int limited = 0; limited < 4; limited++) {
             galv_canvas *canvas = NULL;
             galv_err err = GALV_ERR_INIT;
-            cr_assert_eq(galv_memory_compose(&canvas, rows, counts[i],
-                                             limited * 40 * GIB, "t", NULL, &err),
+            for (int k = 0; k < 64; k++) { /* 3: of unlike devices */
+                rows[k].limit_bytes = (limited < 3 ? limited : 1 + k % 2) * 40 * GIB;
+            }
+            cr_assert_eq(galv_memory_compose(&canvas, rows, counts[i], "t", NULL, &err),
                          GALV_OK);
             expect_clean(canvas, "memory of many stages");
             cr_expect((find_text(canvas, "24 stages with less") != NULL) ==
@@ -207,10 +216,10 @@ Test(viz_charts, memory_is_clean_for_many_stages_with_and_without_a_limit)
     galv_canvas *canvas = NULL;
     galv_err err = GALV_ERR_INIT;
     rows[3].activations_bytes = NAN;
-    cr_expect_eq(galv_memory_compose(&canvas, rows, 8, 0, "t", NULL, &err), GALV_INPUT);
+    cr_expect_eq(galv_memory_compose(&canvas, rows, 8, "t", NULL, &err), GALV_INPUT);
     cr_expect(strstr(err.message, "activations") != NULL);
     err = (galv_err)GALV_ERR_INIT;
-    cr_expect_eq(galv_memory_compose(&canvas, rows, 0, 0, "t", NULL, &err), GALV_INPUT);
+    cr_expect_eq(galv_memory_compose(&canvas, rows, 0, "t", NULL, &err), GALV_INPUT);
 }
 
 /* ---- breakdown ---- */
@@ -446,7 +455,7 @@ Test(viz_charts, every_chart_is_written_and_refuses_unknown_endings)
 {
     galv_scaling_point scaling[16];
     size_t n_scaling = make_scaling(scaling, 1, 4);
-    galv_memory_row memory = {NULL, GIB, GIB, GIB, GIB, 0, GIB, -1};
+    galv_memory_row memory = {NULL, GIB, GIB, GIB, GIB, 0, GIB, -1, 0};
     galv_breakdown_row breakdown = {.label = "a", .compute_s = 1.0};
     galv_pareto_point pareto = {1.0, 2.0, "a", true, true, false};
     galv_pareto_axes axes = {"t", "x", "y", 0.0, NULL};
@@ -465,7 +474,7 @@ Test(viz_charts, every_chart_is_written_and_refuses_unknown_endings)
                     galv_scaling_draw(scaling, n_scaling, "t", path, NULL, &err);
                 break;
             case 1:
-                status[chart] = galv_memory_draw(&memory, 1, 0, "t", path, NULL, &err);
+                status[chart] = galv_memory_draw(&memory, 1, "t", path, NULL, &err);
                 break;
             case 2:
                 status[chart] =
