@@ -6,6 +6,7 @@
 #include "search/layerwise_internal.h"
 #include "sim/evaluate.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MOST_EXCHANGED (2 * GALV_LAYERWISE_WAVE) /* judged in a round */
@@ -72,7 +73,10 @@ galv_status galv_layerwise_offer_uniform(galv_layerwise *l, const galv_shapes *s
             (int16_t)table->price_of[galv_layer_table_group(table, layer)]
                                     [shapes->strategy_of[index]];
     }
-    return galv_layerwise_offer(l, entry, &at, place->time_s);
+    l->entry = entry; /* it is on the podium already */
+    galv_status status = galv_layerwise_remember(l, &at, (double)INFINITY);
+    return status == GALV_OK ? galv_layerwise_offer(l, entry, &at, place->time_s)
+                             : status;
 }
 
 /* What a plan's stages leave of memory at most. */

@@ -3,7 +3,6 @@
  */
 #include "search/layerwise_internal.h"
 
-#include <math.h>
 #include <string.h>
 
 struct galv_layer_tried {
@@ -62,7 +61,7 @@ double galv_layerwise_least_s(const galv_layerwise *l, const galv_layering *laye
 }
 
 galv_status galv_layerwise_remember(galv_layerwise *l, const galv_layering *layering,
-                                    const galv_searched *judged)
+                                    double least_s)
 {
     const galv_layer_table *table = l->entry->table;
     size_t n_layers = (size_t)table->n_layers;
@@ -81,8 +80,6 @@ galv_status galv_layerwise_remember(galv_layerwise *l, const galv_layering *laye
         *known = (galv_layer_tried){l->tried, hash, 0, l->entry, {choice, first_layer}};
         l->tried = known;
     }
-    known->least_s = judged->fate == GALV_FATE_SIMULATED ? judged->time_s
-                     : judged->fate == GALV_FATE_BOUNDED ? judged->bound_s
-                                                         : (double)INFINITY;
+    known->least_s = least_s;
     return GALV_OK;
 }

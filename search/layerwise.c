@@ -206,7 +206,10 @@ static galv_status keep(galv_layerwise *l, size_t item)
         r->best = (int64_t)r->n_searched;
     }
     r->n_searched++;
-    status = galv_layerwise_remember(l, &l->wave[item].layering, kept);
+    double least_s = kept->fate == GALV_FATE_SIMULATED ? kept->time_s
+                     : kept->fate == GALV_FATE_BOUNDED ? kept->bound_s
+                                                       : (double)INFINITY;
+    status = galv_layerwise_remember(l, &l->wave[item].layering, least_s);
     return status == GALV_OK && kept->fate == GALV_FATE_SIMULATED
                ? galv_layerwise_offer(l, l->entry, &l->wave[item].layering,
                                       kept->time_s)

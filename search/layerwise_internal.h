@@ -90,9 +90,10 @@ bool galv_layerwise_out_of_time(galv_layerwise *l);
  * less than this (INFINITY: does not fit); 0 = it was not judged. */
 double galv_layerwise_least_s(const galv_layerwise *l, const galv_layering *layering);
 
-/* Notes what came of a layering of l->entry. Errors: GALV_NO_MEMORY. */
+/* Notes what galv_layerwise_least_s is to say of a layering of l->entry. Errors:
+ * GALV_NO_MEMORY. */
 galv_status galv_layerwise_remember(galv_layerwise *l, const galv_layering *layering,
-                                    const galv_searched *judged);
+                                    double least_s);
 
 /* layer_shrink.c */
 

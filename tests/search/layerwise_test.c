@@ -263,7 +263,22 @@ Test(search_layerwise, blocks_that_do_not_divide_are_spread_sensibly)
     galv_arena_free(arena);
 }
 
-/* Whoever asks for fewer plans sees the first of those that are there. */
+static bool same_plan(const galv_plan *a, const galv_plan *b)
+{
+    bool same = a->pp == b->pp && a->vpp == b->vpp &&
+                a->micro_batch_size == b->micro_batch_size &&
+                strcmp(a->schedule, b->schedule) == 0;
+    for (int32_t v = 0; same && v <= a->pp * a->vpp; v++) {
+        same = a->first_layer[v] == b->first_layer[v];
+    }
+    for (int32_t layer = 0; same && layer < a->n_layers; layer++) {
+        same = galv_strategy_equal(galv_plan_strategy(a, layer),
+                                   galv_plan_strategy(b, layer));
+    }
+    return same;
+}
+
+/* Whoever asks for fewer plans sees the first of those that are there, each once. */
 Test(search_layerwise, a_shorter_list_is_the_beginning_of_a_longer_one)
 {
     static const struct {
@@ -272,6 +287,7 @@ Test(search_layerwise, a_shorter_list_is_the_beginning_of_a_longer_one)
         int64_t batch;
     } jobs[] = {{"llama3-8b", "dgx-h100", 1, 512},
                 {"llama3-70b", "dgx-h100", 64, 512},
+                {"mixtral-8x7b", "dgx-h100", 8, 256},
                 {"llama2-7b", "dgx-a100", 2, 64}};
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
         galv_space space = GALV_SPACE_INIT;
@@ -288,6 +304,12 @@ Test(search_layerwise, a_shorter_list_is_the_beginning_of_a_longer_one)
             cr_expect_eq(few.plans[k].result.iteration_time_s,
                          many.plans[k].result.iteration_time_s, "job %zu, place %d", i,
                          (int)k);
+        }
+        for (int32_t k = 1; k < many.n_plans; k++) {
+            for (int32_t m = 0; m < k; m++) {
+                cr_expect_not(same_plan(many.plans[k].plan, many.plans[m].plan),
+                              "job %zu: places %d and %d", i, (int)m, (int)k);
+            }
         }
         galv_arena_free(arena);
     }
