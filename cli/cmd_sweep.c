@@ -21,6 +21,7 @@
 #include "viz/scaling_figure.h"
 
 #include <stdio.h>
+#include <string.h>
 
 typedef struct sweeping {
     const galv_cli *cli;
@@ -88,6 +89,16 @@ static void cell_si(galv_table *table, double value)
     }
 }
 
+/* Is more than one cluster named? (Of --gpu the clusters are told by their GPUs.) */
+static bool has_clusters(const sweeping *s)
+{
+    bool many = false;
+    for (size_t i = 1; i < s->n_clusters; i++) {
+        many |= strcmp(s->clusters[i].name, s->clusters[0].name) != 0;
+    }
+    return many && !galv_cli_given(s->cli, GALV_OPTION_GPU);
+}
+
 /* What the points differ in besides their size. */
 static void cells_of_job(galv_table *table, const sweeping *s,
                          const galv_sweep_point *p)
@@ -95,6 +106,9 @@ static void cells_of_job(galv_table *table, const sweeping *s,
     char text[32];
     if (galv_cli_given(s->cli, GALV_OPTION_GPU)) {
         galv_table_cell(table, "%s", p->device);
+    }
+    if (has_clusters(s)) {
+        galv_table_cell(table, "%s", p->cluster);
     }
     if (s->jobs.n_seq_lengths > 1) {
         galv_table_cell(table, "%d", (int)p->job->workload.seq_length);
@@ -147,6 +161,9 @@ static void print_table(const sweeping *s)
     if (many_gpus) {
         columns[n++] = (galv_column){"gpu", "", true, 0, 0};
     }
+    if (has_clusters(s)) {
+        columns[n++] = (galv_column){"cluster", "", true, 0, 0};
+    }
     if (s->jobs.n_seq_lengths > 1) {
         columns[n++] = (galv_column){"seq", "", false, 0, 0};
     }
@@ -191,7 +208,9 @@ static void print_head(const sweeping *s)
     const galv_workload *w = &s->points[0].job->workload;
     galv_print(s->cli, "galvatron-sim %s   %s on %s\n", GALV_VERSION,
                s->setup.job.model.name,
-               gpus ? "each GPU in its usual node" : s->clusters[0].name);
+               gpus              ? "each GPU in its usual node"
+               : has_clusters(s) ? "several clusters"
+                                 : s->clusters[0].name);
     snprintf(sequence, sizeof sequence, "seq %d", w->seq_length);
     snprintf(global_batch, sizeof global_batch, "global batch %s (%s tokens)%s",
              galv_print_count(batch, sizeof batch, w->global_batch_size),
@@ -435,7 +454,7 @@ static galv_status draw(const sweeping *s, const char *path, galv_err *err)
                 (int32_t)p->n_devices, p->result.tokens_per_s, p->result.mfu,
                 galv_arena_strdup(s->cli->arena,
                                   galv_plan_print(line, sizeof line, p->plan)),
-                p->device};
+                has_clusters(s) ? p->cluster : p->device};
         }
     }
     char title[128];

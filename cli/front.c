@@ -101,7 +101,7 @@ static galv_status report_json(const fronting *f, galv_err *err)
         galv_json_key_string(&writer, "name",
                              galv_plan_print(line, sizeof line, p->plan));
         galv_json_key_bool(&writer, "proven_optimal", p->proven);
-        galv_prediction_to_json(&p->result, &f->setup.job, p->plan, &writer);
+        galv_prediction_to_json(&p->result, p->job, p->plan, &writer);
         galv_json_end_object(&writer);
     }
     galv_json_end_array(&writer);

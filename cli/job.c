@@ -434,9 +434,13 @@ galv_status galv_jobs_read(int *n_jobs, const galv_cli *cli, galv_err *err)
 
 /* ---- sweeps ---- */
 
+/* n_nodes 0 = what a file says, else the usual number. */
 static galv_status one_cluster(galv_cluster *cluster, const char *gpu, const char *name,
                                int32_t n_nodes, const galv_cli *cli, galv_err *err)
 {
+    if (n_nodes == 0 && (gpu != NULL || origin_of(name) == GALV_ORIGIN_CATALOG)) {
+        n_nodes = DEFAULT_NODES;
+    }
     galv_status status = gpu != NULL
                              ? galv_cluster_from_device(cluster, gpu, n_nodes, err)
                              : galv_cluster_load(cluster, name, n_nodes, err);
@@ -449,33 +453,37 @@ static galv_status one_cluster(galv_cluster *cluster, const char *gpu, const cha
 galv_status galv_clusters_read(galv_cluster **clusters, size_t *n_clusters,
                                const galv_cli *cli, galv_err *err)
 {
-    const char *name = galv_cli_value(cli, GALV_OPTION_CLUSTER);
-    if (name != NULL && galv_cli_given(cli, GALV_OPTION_GPU)) {
+    bool of_gpus = galv_cli_given(cli, GALV_OPTION_GPU);
+    if (of_gpus && galv_cli_given(cli, GALV_OPTION_CLUSTER)) {
         return refuse_both(err);
     }
-    name = name == NULL ? DEFAULT_CLUSTER : name;
-    int64_t nodes[MAX_SWEEP] = {DEFAULT_NODES};
+    int64_t nodes[MAX_SWEEP] = {0};
     size_t n_nodes = 1;
     galv_status status = galv_cli_counts(nodes, &n_nodes, MAX_SWEEP, cli,
                                          GALV_OPTION_NODES, 1, MAX_NODES, err);
-    const char **gpus = NULL;
-    size_t n_gpus = 0;
+    static const char *usual[] = {DEFAULT_CLUSTER};
+    const char **names = NULL;
+    size_t n_kinds = 0;
     if (status == GALV_OK) {
-        status = galv_cli_split(&gpus, &n_gpus, cli, GALV_OPTION_GPU, err);
+        status = galv_cli_split(&names, &n_kinds, cli,
+                                of_gpus ? GALV_OPTION_GPU : GALV_OPTION_CLUSTER, err);
     }
     if (status != GALV_OK) {
         return status;
     }
-    size_t n_kinds = n_gpus > 0 ? n_gpus : 1;
+    if (n_kinds == 0) {
+        names = usual;
+        n_kinds = 1;
+    }
     galv_cluster *made = GALV_NEW_ARRAY(cli->arena, galv_cluster, n_kinds * n_nodes);
     if (made == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     size_t n = 0;
     for (size_t kind = 0; kind < n_kinds; kind++) {
-        const char *gpu = n_gpus > 0 ? gpus[kind] : NULL;
         for (size_t i = 0; status == GALV_OK && i < n_nodes; i++) {
-            status = one_cluster(&made[n++], gpu, name, (int32_t)nodes[i], cli, err);
+            status = one_cluster(&made[n++], of_gpus ? names[kind] : NULL, names[kind],
+                                 (int32_t)nodes[i], cli, err);
         }
     }
     *clusters = made;

@@ -6,6 +6,8 @@
  * by a smaller one of the same time, and is dropped. */
 #include "search/front.h"
 
+#include "search/pool_orders.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -21,16 +23,15 @@ static galv_status find_point(galv_front_point *point, bool *interrupted,
                               const finder *f, double limit_bytes, galv_err *err)
 {
     galv_job job = *f->job;
-    galv_costmodel *model = NULL;
+    galv_job *best = NULL;
     galv_search_result found = {0};
     job.workload.memory_limit_bytes = limit_bytes;
-    galv_status status = galv_costmodel_new(&model, &job, f->profile, err);
-    if (status == GALV_OK) {
-        status = galv_search(&found, model, f->space, &f->options, f->arena, err);
-    }
-    galv_costmodel_free(model);
+    galv_status status = galv_pool_orders_search(&found, &best, &job, f->profile,
+                                                 f->space, &f->options, f->arena, err);
     *interrupted = found.interrupted;
     if (status == GALV_OK) {
+        best->workload.memory_limit_bytes = f->job->workload.memory_limit_bytes;
+        point->job = best;
         point->plan = found.plans[0].plan;
         point->result = found.plans[0].result;
         point->memory_limit_bytes = limit_bytes;

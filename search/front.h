@@ -11,7 +11,8 @@
 
 typedef struct galv_front_point {
     galv_plan *plan;
-    galv_result result;        /* with the memory limit of the job */
+    const galv_job *job; /* with the pools of a mixed cluster in their best order */
+    galv_result result;  /* with the memory limit of the job */
     double memory_limit_bytes; /* under which it is the fastest */
     bool proven;
 } galv_front_point;

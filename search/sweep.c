@@ -1,6 +1,8 @@
 /* One search per job, in order, then what compares them: scaling, money, front. */
 #include "search/sweep.h"
 
+#include "search/pool_orders.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,11 +56,12 @@ static galv_status sweep_point(galv_sweep_point *point, const galv_job *job,
     memset(&found, 0, sizeof found);
     best_only.top_k = 1;
     galv_status status = galv_costmodel_new(&model, point->job, profile, err);
+    galv_costmodel_free(model);
     if (status != GALV_OK) {
         return status;
     }
-    status = galv_search(&found, model, space, &best_only, arena, &own);
-    galv_costmodel_free(model);
+    status = galv_pool_orders_search(&found, &point->job, point->job, profile, space,
+                                     &best_only, arena, &own);
     if (status == GALV_NO_MEMORY || status == GALV_INTERRUPTED) {
         return galv_fail(err, status, "%s", own.message);
     }
@@ -93,7 +96,7 @@ static void compare_points(galv_sweep_point *points, size_t n)
             if (other->status != GALV_OK) {
                 continue;
             }
-            if (strcmp(other->device, points[i].device) == 0 &&
+            if (strcmp(other->cluster, points[i].cluster) == 0 &&
                 same_work(other->job, points[i].job) &&
                 (!smallest || other->n_devices < smallest->n_devices)) {
                 smallest = other;

@@ -13,14 +13,14 @@ typedef struct galv_sweep_point {
     galv_status status; /* GALV_OK, or GALV_INFEASIBLE / GALV_USAGE: why_not */
     char why_not[256];
     galv_plan *plan;
-    galv_job *job;
+    galv_job *job; /* with the pools of a mixed cluster in their best order */
     galv_result result;
     double usd_per_hour;   /* of the whole cluster; 0 = price unknown */
     double days;           /* to train workload.tokens_to_train; 0 = not asked */
     double usd;            /* for that; 0 = unknown */
     double usd_per_tokens; /* dollars for 1e12 tokens; 0 = unknown */
     double scaling_frac;   /* tokens/s per device against the smallest cluster of
-                              the same device and workload in this sweep; 1 for that
+                              the same name and workload in this sweep; 1 for that
                               one */
     bool on_front;         /* no other point is both faster and cheaper */
 } galv_sweep_point;

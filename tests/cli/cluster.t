@@ -109,3 +109,22 @@ $ galvatron-sim simulate -m llama3-8b -n 2 --tp 4 --pp 2 --global-batch 32 --con
 $ galvatron-sim simulate -m llama3-8b -n 16 --tp 4 --pp 2 --global-batch 512 --all-ranks --json | jq -r '.critical_path_left_out, has("critical_path")'
 > 1081728 operations of 128 ranks are too many to be written out: at most 1000000
 > false
+
+# Sweeps and fronts try the pools in every order too, and a file says how many nodes it has.
+$ for c in mixed other; do galvatron-sim sweep -m llama3-8b -c $c.json --global-batch 64 --json | jq -c '[.points[] | .nodes, .iteration_time_s]'; galvatron-sim plan -m llama3-8b -c $c.json --global-batch 64 --tp 4 --front --csv | sed -n 2,3p; done >of-each; head -n 3 of-each >one; tail -n 3 of-each | cmp - one && head -n 1 one | jq '.[0]'
+> 2
+
+# Each stage may use what its own devices have.
+$ echo '{"name": "unlike", "pools": [{"base": "dgx-h100"}, {"base": "dgx-a100", "device": "a100-sxm-40gb"}]}' >unlike.json; galvatron-sim plan -m llama3-8b -c unlike.json --global-batch 64 --json | jq -c '[.plans[].stages[] | .peak_memory_bytes <= .memory_limit_bytes] | all, ([.[]] | length > 0)'; galvatron-sim plan -m llama3-8b -c unlike.json --global-batch 64 --json | jq '[.plans[0].stages[].peak_memory_bytes] | max > 50e9'
+> true
+> true
+> true
+
+# Clusters side by side.
+$ galvatron-sim sweep -m llama3-8b -c mixed.json,dgx-a100 --global-batch 64 --tp 4 | sed -n 1,6p
+~ ^galvatron-sim .* llama3-8b on several clusters$
+~ ^seq 8192 · global batch 64
+> 
+~ ^nodes +GPUs +cluster +plan
+~ 
+~ ^    2 +16 +mixed +tp4
