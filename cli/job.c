@@ -115,14 +115,15 @@ static galv_status read_cluster(galv_setup *setup, const galv_cli *cli, galv_err
 static galv_status read_words_of_workload(galv_workload *w, const galv_cli *cli,
                                           galv_err *err)
 {
+    static const char *const sums[] = {"fp32", "bf16", "fp16"};
+    static const galv_precision of_sums[] = {GALV_FP32, GALV_BF16, GALV_FP16};
     int precision = (int)w->precision;
-    int grad = (int)w->grad_precision;
+    int grad = -1;
     int software = (int)w->software;
     galv_status status = galv_cli_word(&precision, cli, GALV_OPTION_PRECISION,
                                        galv_precision_names, GALV_N_PRECISIONS, err);
     if (status == GALV_OK) {
-        status = galv_cli_word(&grad, cli, GALV_OPTION_GRAD_PRECISION,
-                               galv_precision_names, GALV_N_PRECISIONS, err);
+        status = galv_cli_word(&grad, cli, GALV_OPTION_GRAD_PRECISION, sums, 3, err);
     }
     if (status == GALV_OK) {
         status = galv_cli_word(&software, cli, GALV_OPTION_SOFTWARE,
@@ -141,7 +142,7 @@ static galv_status read_words_of_workload(galv_workload *w, const galv_cli *cli,
         w->recompute_modules = others | 1u << modules[i];
     }
     w->precision = (galv_precision)precision;
-    w->grad_precision = (galv_precision)grad;
+    w->grad_precision = grad >= 0 ? of_sums[grad] : w->grad_precision;
     w->software = (galv_software)software;
     return status;
 }

@@ -1,8 +1,9 @@
 /* galvatron-exec run: trains by a plan for some steps, and tells what it measured.
  *
  * Rank 0 reads the plan and tells it to the others, prints and writes. Times of the
- * first steps are printed as they are, but the timeline that is kept is that of the
- * median step of those after the warm-up. */
+ * first steps are printed as they are, but the timeline that is written is that of a
+ * step that took the median time of those after the warm-up, or most nearly: timelines
+ * are kept of the last steps only, so that a long run needs no more memory. */
 #include "base/file.h"
 #include "base/units.h"
 #include "exec/adapt.h"
@@ -16,12 +17,14 @@
 #include "schedule/program.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define WARM_UP 2 /* steps whose times do not count */
+#define WARM_UP        2  /* steps whose times do not count */
+#define KEPT_TIMELINES 32 /* of the last steps */
 
 typedef struct run {
     galv_run_options options;
@@ -35,8 +38,11 @@ typedef struct run {
     int64_t n_results;
     int64_t first_result;      /* of the plan that runs last */
     galv_step_result *results; /* [steps] */
-    galv_timeline *timelines;  /* [steps] on rank 0 */
-    size_t *peaks;             /* [n_ranks] bytes */
+    /* of the last steps, step i at i % KEPT_TIMELINES, each with its arena; rank 0 */
+    galv_timeline timelines[KEPT_TIMELINES];
+    galv_arena *of_timelines[KEPT_TIMELINES];
+    double median_s; /* of those of it that were no warm-up */
+    size_t *peaks;   /* [n_ranks] bytes */
 } run;
 
 /* ---- the run ---- */
@@ -215,8 +221,10 @@ static galv_status take_step(run *r, galv_err *err)
     galv_step_result *result = &r->results[r->n_results];
     galv_status status = galv_trainer_step(r->running.trainer, result, err);
     if (status == GALV_OK && r->options.out != NULL) {
-        status = galv_trainer_timeline(&r->timelines[r->n_results], r->running.trainer,
-                                       r->arena, err);
+        int64_t slot = r->n_results % KEPT_TIMELINES;
+        galv_arena_reset(r->of_timelines[slot]);
+        status = galv_trainer_timeline(&r->timelines[slot], r->running.trainer,
+                                       r->of_timelines[slot], err);
     }
     if (status != GALV_OK) {
         return status;
@@ -248,21 +256,49 @@ static galv_status take_steps(run *r, galv_err *err)
     return status;
 }
 
-/* The step of median time of the plan that ran last, warm-up left out where there is
- * more. */
-static int64_t median_step(const run *r)
+/* First step of the plan that ran last, warm-up left out where there is more. */
+static int64_t first_warm(const run *r)
 {
     int64_t n = r->n_results;
     int64_t first = r->first_result < n ? r->first_result : 0;
-    first += n - first > WARM_UP ? WARM_UP : 0;
+    return first + (n - first > WARM_UP ? WARM_UP : 0);
+}
+
+static int by_time(const void *left, const void *right)
+{
+    double a = *(const double *)left;
+    double b = *(const double *)right;
+    return a < b ? -1 : a > b;
+}
+
+static galv_status find_median(run *r, galv_err *err)
+{
+    int64_t first = first_warm(r);
+    size_t n = (size_t)(r->n_results - first);
+    double *times_s = GALV_NEW_ARRAY(r->arena, double, n + 1);
+    if (times_s == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory for a run");
+    }
+    for (size_t i = 0; i < n; i++) {
+        times_s[i] = r->results[first + (int64_t)i].time_s;
+    }
+    qsort(times_s, n, sizeof *times_s, by_time);
+    r->median_s = n > 0 ? times_s[n / 2] : 0;
+    return GALV_OK;
+}
+
+/* Of the last steps, whose timelines are kept, the one that took most nearly the median
+ * time. */
+static int64_t median_step(const run *r)
+{
+    int64_t first = first_warm(r);
+    if (first < r->n_results - KEPT_TIMELINES) {
+        first = r->n_results - KEPT_TIMELINES;
+    }
     int64_t best = first;
-    for (int64_t i = first; i < n; i++) {
-        int64_t faster = 0;
-        for (int64_t k = first; k < n; k++) {
-            faster += r->results[k].time_s < r->results[i].time_s ||
-                      (r->results[k].time_s <= r->results[i].time_s && k < i);
-        }
-        if (faster == (n - first) / 2) {
+    for (int64_t i = first; i < r->n_results; i++) {
+        if (fabs(r->results[i].time_s - r->median_s) <
+            fabs(r->results[best].time_s - r->median_s)) {
             best = i;
         }
     }
@@ -300,7 +336,8 @@ static galv_status write_files(const run *r, galv_err *err)
     }
     snprintf(path, sizeof path, "%s/timeline.csv", r->options.out);
     if (status == GALV_OK) {
-        status = galv_timeline_write_csv(&r->timelines[median_step(r)], path, err);
+        status = galv_timeline_write_csv(&r->timelines[median_step(r) % KEPT_TIMELINES],
+                                         path, err);
     }
     galv_text_release(&losses);
     galv_text_release(&memory);
@@ -309,17 +346,15 @@ static galv_status write_files(const run *r, galv_err *err)
 
 static void print_end(const run *r)
 {
-    const galv_step_result *median = &r->results[median_step(r)];
     char text[32];
     size_t peak = 0;
     for (int32_t rank = 0; rank < r->backend->n_ranks; rank++) {
         peak = r->peaks[rank] > peak ? r->peaks[rank] : peak;
     }
     if (!r->options.json) {
-        printf("\nmedian step %s",
-               galv_print_duration(text, sizeof text, median->time_s));
+        printf("\nmedian step %s", galv_print_duration(text, sizeof text, r->median_s));
         printf(", %s tokens/s",
-               galv_print_si(text, sizeof text, tokens_of_step(r) / median->time_s));
+               galv_print_si(text, sizeof text, tokens_of_step(r) / r->median_s));
         printf(", peak of a rank %s\n",
                galv_print_bytes(text, sizeof text, (double)peak));
         if (r->options.out != NULL) {
@@ -330,8 +365,8 @@ static void print_end(const run *r)
     printf("{\n  \"schema\": \"galvatron-exec/run\",\n  \"backend\": \"%s\",\n"
            "  \"ranks\": %d,\n  \"step_time_s\": %.9g,\n  \"tokens_per_s\": %.9g,\n"
            "  \"peak_bytes\": %zu,\n  \"steps\": [",
-           r->backend->name, (int)r->backend->n_ranks, median->time_s,
-           tokens_of_step(r) / median->time_s, peak);
+           r->backend->name, (int)r->backend->n_ranks, r->median_s,
+           tokens_of_step(r) / r->median_s, peak);
     for (int64_t i = 0; i < r->n_results; i++) {
         printf("%s\n    {\"step\": %lld, \"loss\": %.9g, \"gradient_norm\": %.9g, "
                "\"time_s\": %.9g}",
@@ -487,9 +522,13 @@ static galv_status run_all(run *r, galv_err *err)
         galv_fail(err, GALV_NO_MEMORY, "no memory for a run");
     } else {
         r->results = GALV_NEW_ARRAY(r->arena, galv_step_result, n);
-        r->timelines = GALV_NEW_ARRAY(r->arena, galv_timeline, n);
+        bool made = true;
+        for (int i = 0; i < KEPT_TIMELINES; i++) {
+            r->of_timelines[i] = galv_arena_new();
+            made &= r->of_timelines[i] != NULL;
+        }
         r->peaks = GALV_NEW_ARRAY(r->arena, size_t, galv_world_size(r->world));
-        if (r->results == NULL || r->timelines == NULL || r->peaks == NULL) {
+        if (r->results == NULL || !made || r->peaks == NULL) {
             galv_fail(err, GALV_NO_MEMORY, "no memory for a run");
         }
     }
@@ -521,7 +560,8 @@ static galv_status run_all(run *r, galv_err *err)
         }
     }
     bool first = galv_world_rank(r->world) == 0;
-    if (status == GALV_OK && first && r->options.out != NULL) {
+    if (status == GALV_OK && first && find_median(r, err) == GALV_OK &&
+        r->options.out != NULL) {
         write_files(r, err);
     }
     if (status == GALV_OK) {
@@ -571,6 +611,9 @@ int galv_exec_run(int argc, char **argv)
     galv_running_end(&r.running);
     if (r.backend != NULL) {
         r.backend->free(r.backend);
+    }
+    for (int i = 0; i < KEPT_TIMELINES; i++) {
+        galv_arena_free(r.of_timelines[i]);
     }
     galv_arena_free(r.arena);
     galv_world_free(r.world);
