@@ -72,6 +72,7 @@
 #include "search/partition.h"
 #include "search/phases.h"
 #include "search/podium.h"
+#include "search/pool_mix.h"
 #include "search/pool_orders.h"
 #include "search/pricing.h"
 #include "search/queue.h"

@@ -8,6 +8,7 @@
 #include "search/relaxation.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ROUNDING 1e-12
@@ -52,11 +53,31 @@ static const galv_layer_price *price_of(const galv_shapes *shapes, size_t leaf,
     return &table->prices[g][table->price_of[g][shapes->strategy_of[leaf]]];
 }
 
+const galv_shapes *galv_divisions_on_pool(const galv_divisions *d, int32_t pool)
+{
+    return &d->pools[pool];
+}
+
 /* Can its blocks be divided otherwise than evenly? */
 static bool divides(const galv_divisions *d, size_t leaf)
 {
     const galv_candidate *at = &d->leaves->candidates[leaf];
     return d->pools[0].shape_of[leaf] >= 0 && d->n_blocks >= at->pp * at->vpp;
+}
+
+int64_t galv_divisions_leaf(const galv_divisions *d, const galv_candidate *c)
+{
+    size_t n = c->layered == NULL ? d->leaves->n_candidates : 0;
+    for (size_t leaf = 0; leaf < n; leaf++) {
+        const galv_candidate *at = &d->leaves->candidates[leaf];
+        if (divides(d, leaf) && at->pp == c->pp && at->vpp == c->vpp &&
+            at->schedule == c->schedule && at->rank_order == c->rank_order &&
+            at->micro_batch_size == c->micro_batch_size &&
+            galv_strategy_equal(&at->strategy, &c->strategy)) {
+            return (int64_t)leaf;
+        }
+    }
+    return -1;
 }
 
 static void begin(dividing *x, const galv_divisions *d, size_t leaf)
@@ -143,16 +164,17 @@ static galv_shape_bound bound_of(const dividing *x, const int32_t *blocks)
     return most;
 }
 
-/* Spreads x->blocks of each pool evenly over its stages and chunks. */
-static int32_t *spread(const dividing *x, const int32_t *of_pools, galv_arena *arena)
+bool galv_divisions_spread(int32_t *blocks, const galv_divisions *d, size_t leaf,
+                           const int32_t *of_pools, galv_arena *arena)
 {
-    const galv_candidate *c = x->at;
-    galv_schedule_shape shape = {c->pp, c->vpp, (int32_t)x->m, 0, NULL};
-    int32_t *blocks = GALV_NEW_ARRAY(arena, int32_t, c->pp * c->vpp);
+    const galv_candidate *c = &d->leaves->candidates[leaf];
     int32_t *own = GALV_NEW_ARRAY(arena, int32_t, c->pp * c->vpp);
     int32_t begin_stage = 0;
-    for (int32_t pool = 0; blocks && own && pool < x->n_pools; pool++) {
-        int32_t n = x->n_stages[pool];
+    for (int32_t pool = 0; own && pool < d->job->cluster.n_pools; pool++) {
+        const galv_shapes *shapes = &d->pools[pool];
+        const galv_layer_table *table = &shapes->tables[shapes->shape_of[leaf]];
+        galv_schedule_shape shape = {c->pp, c->vpp, table->n_micro_batches, 0, NULL};
+        int32_t n = table->shape.n_stages;
         galv_plan_balance(own, of_pools[pool], n, c->vpp);
         for (int32_t i = 0; i < n * c->vpp; i++) {
             int32_t v = galv_schedule_virtual_stage(c->schedule, &shape,
@@ -161,7 +183,15 @@ static int32_t *spread(const dividing *x, const int32_t *of_pools, galv_arena *a
         }
         begin_stage += n;
     }
-    return own ? blocks : NULL;
+    return own != NULL;
+}
+
+static int32_t *spread(const dividing *x, const int32_t *of_pools, galv_arena *arena)
+{
+    int32_t *blocks = GALV_NEW_ARRAY(arena, int32_t, x->at->pp * x->at->vpp);
+    return blocks && galv_divisions_spread(blocks, x->d, x->leaf, of_pools, arena)
+               ? blocks
+               : NULL;
 }
 
 static bool is_even(const dividing *x, const int32_t *blocks, galv_arena *arena)
@@ -350,4 +380,67 @@ galv_status galv_divisions_rest(galv_divided *divided, const galv_divisions *d,
     }
     *divided = made;
     return failed ? galv_fail(err, GALV_NO_MEMORY, "out of memory") : GALV_OK;
+}
+
+/* ---- strategies of their own ---- */
+
+/* Takes of two leaves of one shape what is less. */
+static void take_least(dividing *x, const dividing *other)
+{
+    for (int32_t pool = 0; pool < x->n_pools; pool++) {
+        x->block_s[pool] = fmin(x->block_s[pool], other->block_s[pool]);
+        x->held_bytes[pool] = fmin(x->held_bytes[pool], other->held_bytes[pool]);
+        x->base_bytes[pool] = fmin(x->base_bytes[pool], other->base_bytes[pool]);
+        x->first_s[pool] = fmin(x->first_s[pool], other->first_s[pool]);
+        x->last_s[pool] = fmin(x->last_s[pool], other->last_s[pool]);
+    }
+}
+
+static int by_bound(const void *left, const void *right)
+{
+    const galv_division_shape *a = left;
+    const galv_division_shape *b = right;
+    if (a->bound_s < b->bound_s || a->bound_s > b->bound_s) {
+        return a->bound_s < b->bound_s ? -1 : 1;
+    }
+    return a->leaf < b->leaf ? -1 : a->leaf > b->leaf;
+}
+
+galv_status galv_divisions_shapes(galv_division_shape **shapes, size_t *n_shapes,
+                                  const galv_divisions *d, galv_arena *arena,
+                                  galv_err *err)
+{
+    size_t n_leaves = d->leaves->n_candidates;
+    size_t n_all = d->pools[0].n;
+    const int32_t *shape_of = d->pools[0].shape_of;
+    dividing *of = GALV_NEW_ARRAY(arena, dividing, n_all + 1);
+    bool *seen = GALV_NEW_ARRAY(arena, bool, n_all + 1);
+    galv_division_shape *made = GALV_NEW_ARRAY(arena, galv_division_shape, n_all + 1);
+    size_t n = 0;
+    if (!of || !seen || !made) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    for (size_t leaf = 0; leaf < n_leaves; leaf++) {
+        if (!divides(d, leaf)) {
+            continue;
+        }
+        dividing x;
+        begin(&x, d, leaf);
+        if (seen[shape_of[leaf]]) {
+            take_least(&of[shape_of[leaf]], &x);
+        } else {
+            seen[shape_of[leaf]] = true;
+            of[shape_of[leaf]] = x;
+            made[n++].leaf = leaf;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        dividing *x = &of[shape_of[made[i].leaf]];
+        find_best(x);
+        made[i].bound_s = x->best_s;
+    }
+    qsort(made, n, sizeof *made, by_bound);
+    *shapes = made;
+    *n_shapes = n;
+    return GALV_OK;
 }

@@ -33,4 +33,31 @@ galv_status galv_divisions_first(galv_divided *divided, const galv_divisions *di
 galv_status galv_divisions_rest(galv_divided *divided, const galv_divisions *divisions,
                                 double below_s, galv_arena *arena, galv_err *err);
 
+/* The leaves on the stages of one pool: tables, and for each leaf its shape and its
+ * strategy there, whose numbers are the same on every pool. */
+const galv_shapes *galv_divisions_on_pool(const galv_divisions *divisions,
+                                          int32_t pool);
+
+/* The leaf of a uniform candidate, whatever its blocks; -1 when its blocks cannot be
+ * divided. */
+int64_t galv_divisions_leaf(const galv_divisions *divisions,
+                            const galv_candidate *candidate);
+
+/* Spreads the blocks of each pool evenly over its stages and chunks:
+ * blocks[pp * vpp] of a leaf. False when memory is out. */
+bool galv_divisions_spread(int32_t *blocks, const galv_divisions *divisions,
+                           size_t leaf, const int32_t *of_pools, galv_arena *arena);
+
+/* A shape of the leaves, for pools that take strategies of their own, each one for all
+ * of its stages. */
+typedef struct galv_division_shape {
+    size_t leaf;    /* the first of them */
+    double bound_s; /* no such plan takes less; INFINITY = none can be */
+} galv_division_shape;
+
+/* All of them, by (bound, leaf); owned by the arena. Errors: GALV_NO_MEMORY. */
+galv_status galv_divisions_shapes(galv_division_shape **shapes, size_t *n_shapes,
+                                  const galv_divisions *divisions, galv_arena *arena,
+                                  galv_err *err);
+
 #endif

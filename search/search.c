@@ -13,6 +13,7 @@
 #include "search/layerwise.h"
 #include "search/least_memory.h"
 #include "search/podium.h"
+#include "search/pool_mix.h"
 #include "search/queue.h"
 #include "search/shapes.h"
 #include "search/trial.h"
@@ -462,8 +463,12 @@ static galv_status search_layers(searcher *s, galv_search_result *result,
                                       .stopped = stop_searcher,
                                       .stopped_at = s};
     report(s, "mixing", 0, s->n, galv_podium_best(best));
-    galv_status status = galv_layerwise_search(&layered, s->model, s->space, &s->shapes,
-                                               &options, arena, s->err);
+    galv_status status =
+        s->divisions != NULL
+            ? galv_pool_mix_search(&layered, s->model, s->space, s->divisions, &options,
+                                   arena, s->err)
+            : galv_layerwise_search(&layered, s->model, s->space, &s->shapes, &options,
+                                    arena, s->err);
     if (status != GALV_OK) {
         return status;
     }

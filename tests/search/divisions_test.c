@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 GALV_TEST_SUITE(search_divisions);
@@ -251,4 +252,123 @@ Test(search_divisions, the_best_order_of_pools_is_found_whatever_order_is_given)
         }
         pooled_end(&in);
     }
+}
+
+/* ---- pools with strategies of their own ---- */
+
+static bool same_shape(const galv_candidate *a, const galv_candidate *b)
+{
+    return a->pp == b->pp && a->vpp == b->vpp && a->schedule == b->schedule &&
+           (int64_t)a->micro_batch_size * a->strategy.dp ==
+               (int64_t)b->micro_batch_size * b->strategy.dp;
+}
+
+/* The first pool as leaf `a` has it, the second as `b`, n blocks on the first. */
+static void try_mix(brute *b, const galv_candidate *first, const galv_candidate *second,
+                    int32_t n)
+{
+    const galv_job *job = &b->in->job;
+    int32_t per_pool = first->pp / 2;
+    int32_t of_pool[2] = {n, b->n_blocks - n};
+    int32_t blocks[64], own[64];
+    galv_strategy strategies[64];
+    galv_plan *plan = NULL;
+    galv_result result;
+    galv_err err = GALV_ERR_INIT;
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    for (int32_t pool = 0; pool < 2; pool++) {
+        if (of_pool[pool] < per_pool * first->vpp) {
+            return;
+        }
+        galv_plan_balance(own, of_pool[pool], per_pool, first->vpp);
+        for (int32_t i = 0; i < per_pool * first->vpp; i++) {
+            blocks[i / per_pool * first->pp + pool * per_pool + i % per_pool] = own[i];
+        }
+    }
+    galv_candidate c = *first;
+    c.blocks = blocks;
+    cr_assert_eq(galv_candidate_plan(&plan, &c, &b->in->space, job, b->arena, &err),
+                 GALV_OK, "%s", err.message);
+    for (int32_t v = 0; v < plan->pp * plan->vpp; v++) {
+        const galv_candidate *of = v % plan->pp < per_pool ? first : second;
+        for (int32_t i = plan->first_layer[v]; i < plan->first_layer[v + 1]; i++) {
+            strategies[i] =
+                galv_plan_strategy_for(&of->strategy, galv_model_layer(&job->model, i));
+        }
+    }
+    galv_uniform_plan parameters = {.pp = plan->pp,
+                                    .vpp = plan->vpp,
+                                    .schedule = first->schedule->name,
+                                    .micro_batch_size = first->micro_batch_size,
+                                    .overlap = b->in->space.overlap,
+                                    .stage_blocks = blocks};
+    cr_assert_eq(
+        galv_plan_make_layered(&plan, job, &parameters, strategies, b->arena, &err),
+        GALV_OK, "%s", err.message);
+    cr_assert_eq(galv_evaluate(&result, b->in->model, plan, &options, b->arena, &err),
+                 GALV_OK, "%s", err.message);
+    b->n_plans++;
+    if (result.fits && result.iteration_time_s < b->best_s) {
+        b->best_s = result.iteration_time_s;
+    }
+    galv_arena_reset(b->arena);
+}
+
+static double try_mixes(pooled *in)
+{
+    brute b = {.in = in,
+               .arena = galv_arena_new(),
+               .n_blocks = in->job.model.groups[1].n_layers,
+               .best_s = INFINITY};
+    for (size_t i = 0; i < in->leaves.n_candidates; i++) {
+        for (size_t k = 0; k < in->leaves.n_candidates; k++) {
+            const galv_candidate *first = &in->leaves.candidates[i];
+            const galv_candidate *second = &in->leaves.candidates[k];
+            for (int32_t n = 1; same_shape(first, second) && n < b.n_blocks; n++) {
+                try_mix(&b, first, second, n);
+            }
+        }
+    }
+    galv_arena_free(b.arena);
+    return b.best_s;
+}
+
+Test(search_divisions, pools_take_strategies_of_their_own_where_that_is_faster)
+{
+    int n_done = 0, n_gained = 0, n_best = 0;
+    for (uint64_t seed = 0; n_done < 40 && seed < 400; seed++) {
+        pooled in;
+        galv_search_options options = one_plan();
+        galv_search_result uniform = {0}, mixed = {0};
+        pooled_begin(&in, seed);
+        bool asked = in.job.cluster.n_pools == 2 &&
+                     galv_search(&uniform, in.model, &in.space, &options, in.arena,
+                                 &in.err) == GALV_OK;
+        if (asked) {
+            galv_err err = GALV_ERR_INIT;
+            in.space.layer_wise = true;
+            cr_assert_eq(
+                galv_search(&mixed, in.model, &in.space, &options, in.arena, &err),
+                GALV_OK, "seed %d: %s", (int)seed, err.message);
+            double uniform_s = uniform.plans[0].result.iteration_time_s;
+            double found_s = mixed.plans[0].result.iteration_time_s;
+            double best_s = fmin(try_mixes(&in), uniform_s);
+            cr_expect_leq(found_s, uniform_s, "seed %d", (int)seed);
+            cr_expect_geq(found_s, best_s * (1 - 1e-12), "seed %d: %.9g, not %.9g",
+                          (int)seed, found_s, best_s);
+            cr_expect_leq(mixed.lower_bound_s, best_s * (1 + 1e-12), "seed %d",
+                          (int)seed);
+            n_done++;
+            n_gained += best_s < uniform_s * 0.999;
+            n_best += found_s <= best_s * 1.001;
+        }
+        pooled_end(&in);
+    }
+    if (getenv("GALV_TEST_TALK")) {
+        fprintf(stderr, "%d pairs of pools, %d gain, %d found\n", n_done, n_gained,
+                n_best);
+    }
+    cr_expect_eq(n_done, 40);
+    cr_expect_geq(n_gained, 5, "only %d gain", n_gained);
+    cr_expect_geq(n_best, 39, "only %d of %d are within 0.1 %%", n_best, n_done);
 }
