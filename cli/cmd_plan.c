@@ -261,17 +261,29 @@ static void print_verdict(const planning *p)
     }
 }
 
+/* The strategy of a stage: of the middle layer of its first chunk. */
+static const galv_strategy *strategy_of_stage(const galv_plan *plan, int32_t stage)
+{
+    return galv_plan_strategy(
+        plan, (plan->first_layer[stage] + plan->first_layer[stage + 1]) / 2);
+}
+
 /* Of a mixed cluster, which stages and how many blocks lie on which devices. */
 static void print_pools(const planning *p)
 {
     const galv_plan *plan = p->found.plans[0].plan;
     const galv_cluster *cluster = &p->setup.job.cluster;
     const galv_result *r = &p->found.plans[0].result;
+    bool differ = false;
+    for (int32_t stage = 1; stage < plan->pp; stage++) {
+        differ |= !galv_strategy_equal(strategy_of_stage(plan, stage),
+                                       strategy_of_stage(plan, 0));
+    }
     for (int32_t first = 0, next; cluster->n_pools > 1 && first < plan->pp;
          first = next) {
         int32_t pool = galv_placement_pool(plan, cluster, first);
         int32_t n_blocks = 0;
-        char stages[48];
+        char stages[48], strategy[96];
         for (next = first;
              next < plan->pp && galv_placement_pool(plan, cluster, next) == pool;
              next++) {
@@ -279,9 +291,12 @@ static void print_pools(const planning *p)
         }
         snprintf(stages, sizeof stages, next - first == 1 ? "stage %d" : "stages %d-%d",
                  (int)first, (int)next - 1);
-        galv_print(p->cli, "  %-16s %s: %d block%s\n", stages,
+        galv_print(p->cli, "  %-16s %s: %d block%s%s%s\n", stages,
                    cluster->pools[pool].device.id, (int)n_blocks,
-                   n_blocks == 1 ? "" : "s");
+                   n_blocks == 1 ? "" : "s", differ ? ", " : "",
+                   differ ? galv_strategy_print(strategy, sizeof strategy,
+                                                strategy_of_stage(plan, first))
+                          : "");
     }
 }
 

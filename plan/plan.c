@@ -413,6 +413,35 @@ static void print_word(galv_text *text, const char *word)
     galv_text_printf(text, "%s%s", text->length > 0 ? " " : "", word);
 }
 
+/* What a strategy is besides its degrees. */
+static void print_rest(galv_text *text, const galv_strategy *s)
+{
+    print_degree(text, "zero", s->zero > 1 ? s->zero : 0);
+    if (s->zero == 1) {
+        print_word(text, "zero1");
+    }
+    if (s->sp != GALV_SP_NONE) {
+        print_word(text, s->sp == GALV_SP_MEGATRON ? "sp" : "ulysses");
+    }
+    if (s->recompute != GALV_RECOMPUTE_NONE) {
+        print_word(text,
+                   s->recompute == GALV_RECOMPUTE_FULL ? "recompute" : "selective");
+    }
+}
+
+char *galv_strategy_print(char *buffer, size_t size, const galv_strategy *s)
+{
+    galv_text text = GALV_TEXT_INIT;
+    print_degree(&text, "tp", s->tp);
+    print_degree(&text, "cp", s->cp);
+    print_degree(&text, "ep", s->ep);
+    galv_text_printf(&text, "%sdp%d", text.length > 0 ? " " : "", (int)s->dp);
+    print_rest(&text, s);
+    snprintf(buffer, size, "%s", galv_text_string(&text));
+    galv_text_release(&text);
+    return buffer;
+}
+
 char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan)
 {
     /* the middle stands for all: layer 0 is the embedding */
@@ -446,17 +475,7 @@ char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan)
         print_values(&text, plan, "zero", VALUE_ZERO, 0);
         print_word(&text, "per-layer");
     } else {
-        print_degree(&text, "zero", s->zero > 1 ? s->zero : 0);
-        if (s->zero == 1) {
-            print_word(&text, "zero1");
-        }
-        if (s->sp != GALV_SP_NONE) {
-            print_word(&text, s->sp == GALV_SP_MEGATRON ? "sp" : "ulysses");
-        }
-        if (s->recompute != GALV_RECOMPUTE_NONE) {
-            print_word(&text,
-                       s->recompute == GALV_RECOMPUTE_FULL ? "recompute" : "selective");
-        }
+        print_rest(&text, s);
     }
     if (galv_plan_rank_order(plan) == GALV_RANK_ORDER_PP_INSIDE) {
         print_word(&text, "pp-inside");

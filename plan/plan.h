@@ -145,6 +145,9 @@ galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err
  * layer. */
 char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan);
 
+/* "tp2 dp4 zero1 sp recompute": a strategy as above. Returns `buffer`. */
+char *galv_strategy_print(char *buffer, size_t size, const galv_strategy *strategy);
+
 /* Makes an order of one's own the plan's schedule, and checks that it has the plan's
  * stages, chunks and micro-batches. The order must live as long as the plan. Errors:
  * GALV_USAGE, and the plan as it was. */
