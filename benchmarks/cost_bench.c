@@ -122,7 +122,6 @@ static double time_bounds(int *n_fit, const galv_costmodel *model, galv_plan **p
                           int n, galv_price_table *table, galv_arena *scratch,
                           galv_err *err)
 {
-    double limit = galv_costmodel_memory_limit(model);
     double began_s = clock_s();
     *n_fit = 0;
     for (int p = 0; p < n; p++) {
@@ -134,7 +133,7 @@ static double time_bounds(int *n_fit, const galv_costmodel *model, galv_plan **p
             fprintf(stderr, "cost_bench: %s\n", err->message);
             return -1;
         }
-        *n_fit += price.may_fit;
+        *n_fit += galv_memory_need_fits(&price.held);
     }
     return (clock_s() - began_s) / n;
 }
