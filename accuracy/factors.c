@@ -3,7 +3,11 @@
  * The standard deviations say how much a factor differed between the stacks of one
  * generation that were calibrated (insitu.csv: matrix products 1.08 to 1.42, attention
  * 1.08 to 2.0, the host 300 to 750 us), and leave room for machines that are off by
- * half; they keep a calibration on one run from explaining it by absurd values.
+ * half; they keep a calibration on one run from explaining it by absurd values. A stack
+ * that fuses no memory-bound kernel moves up to twice the bytes of one that fuses all,
+ * which is two of their deviations to either side of what is built in or less; those of
+ * HOST and MEMORY were set, within that, by how many validated runs lie in their
+ * intervals in each range of the host's share (interval.c).
  *
  * What x = 0 means is asked of the cost model. */
 #include "accuracy/factors.h"

@@ -14,8 +14,8 @@
 #define GALV_KNOB_TABLE(X)                                                           \
     X(GEMM, 0.15, 0, 10, "gemm", NULL, "matrix products in a run over alone")        \
     X(ATTENTION, 0.30, 0, 10, "attention", NULL, "attention in a run over alone")    \
-    X(MEMORY, 0.20, 0, 10, "memory", NULL, "memory-bound kernels over alone")        \
-    X(HOST, 0.50, 0, 1e6, "host_forward_us", "host_backward_us",                     \
+    X(MEMORY, 0.42, 0, 10, "memory", NULL, "memory-bound kernels over alone")        \
+    X(HOST, 0.40, 0, 1e6, "host_forward_us", "host_backward_us",                     \
       "host's time to launch a layer")                                               \
     X(CHUNK, 0.50, 0, 1e6, "chunk_us", NULL, "host's time for each pass of a chunk") \
     X(STEP, 0.70, 0, 1e7, "step_us", NULL, "host's time for each step")              \

@@ -29,12 +29,25 @@
  * their tables say may be wrong. Leaving out one source at a time, about 90 % of the
  * runs of each fall inside (tests/sim/interval_test.c).
  *
- * Where the host's launches take as long as what they launch, versions and processors
- * differ more than anywhere else. Host and device pace a layer in turns, t = (d^2 +
- * h^2)^(1/2) (costmodel/host.c), so that ln t moves by (h / t)^2 where ln h does: with
- * that share of the host (run_kind.h) and the spread of hosts that calibration expects
- * (factors.h, the knob HOST) 1.645 sd (h / t)^2 joins the distance in quadrature too.
- * For a large model it is less than a hundredth; for one that the host paces alone
+ * Two things differ from stack to stack more than the rest, and runs have shares in
+ * them that are known:
+ *
+ *   host     versions and processors. Host and device pace a layer in turns, t = (d^2 +
+ *            h^2)^(1/2) (costmodel/host.c), so that ln t moves by (h / t)^2 where ln h
+ *            does
+ *   memory   which memory-bound kernels are fused, and how well. ln t moves by the
+ * share m that they have in a layer where the logarithm of their time does
+ *
+ * With the spreads that calibration expects of both (factors.h, the knobs HOST and
+ * MEMORY) a run's own part has the variance
+ *
+ *   a^2 = (sd_host (h / t)^2)^2 + (sd_memory m)^2
+ *
+ * and (1.645 a)^2 joins the distance in quadrature too. The validated runs have such
+ * parts as well, other ones: a run of small layers that is off by a quarter says
+ * nothing of large ones. So each counts with e s / sqrt(s^2 + a^2), what would be
+ * expected of it without its part, where s is what runs differ by otherwise (RUN_SD).
+ * For a large model the part is less than the rest; for one that the host paces alone
  * there is little to know before one run of it is calibrated on.
  *
  * Peaks of memory have levels of their own: every run whose peak was measured alike (by
@@ -63,6 +76,7 @@ extern const size_t galv_data_residuals_csv_length;
 #define SHOWN_MIN_RUNS 5
 #define T4_95          2.1318467863266499
 #define SIGMA_OF_SIZE  1.2533141373155003 /* sqrt(pi / 2) */
+#define RUN_SD         0.05 /* of runs about the middle of their source: spread.h */
 
 /* ---- the table ---- */
 
@@ -80,7 +94,8 @@ galv_status galv_residuals_read_table(galv_residuals *residuals, const galv_csv 
         return galv_fail(err, GALV_NO_MEMORY, "no memory for residuals");
     }
     int memory = galv_csv_column(table, "memory_measured_over_predicted");
-    int share = galv_csv_column(table, "host_share");
+    int host_share = galv_csv_column(table, "host_share");
+    int memory_share = galv_csv_column(table, "memory_share");
     for (size_t row = 0; row < table->n_rows; row++) {
         galv_residual *r = &made.rows[row];
         double value = 0;
@@ -90,7 +105,12 @@ galv_status galv_residuals_read_table(galv_residuals *residuals, const galv_csv 
             status = galv_csv_f64(table, row, memory, 1e-6, 1e6, &peak, err);
         }
         if (status == GALV_OK) {
-            status = galv_csv_f64(table, row, share, 0, 1, &r->kind.host_share, err);
+            status =
+                galv_csv_f64(table, row, host_share, 0, 1, &r->kind.host_share, err);
+        }
+        if (status == GALV_OK) {
+            status = galv_csv_f64(table, row, memory_share, 0, 1, &r->kind.memory_share,
+                                  err);
         }
         if (status != GALV_OK) {
             return status;
@@ -149,8 +169,9 @@ void galv_residuals_print(galv_text *out, const galv_validation *validation)
     for (int f = 0; f < GALV_N_FEATURES; f++) {
         galv_csv_put(out, galv_feature_names[f], false);
     }
-    galv_text_append(out, ",host_share,measured_over_predicted,memory_kind,"
-                          "memory_measured_over_predicted\n");
+    galv_text_append(out,
+                     ",host_share,memory_share,measured_over_predicted,memory_kind,"
+                     "memory_measured_over_predicted\n");
     for (size_t i = 0; i < validation->n_cases; i++) {
         const galv_validated_case *c = &validation->cases[i];
         if ((isnan(c->error_frac) && isnan(c->memory_error_frac)) ||
@@ -164,6 +185,7 @@ void galv_residuals_print(galv_text *out, const galv_validation *validation)
             galv_csv_put(out, c->kind.words[f], false);
         }
         put_number(out, 3, c->kind.host_share);
+        put_number(out, 3, c->kind.memory_share);
         put_number(out, 4, 1 / (1 + c->error_frac));
         bool told = !isnan(c->memory_error_frac);
         galv_csv_put(out, told ? c->measured->memory_kind : "", false);
@@ -370,6 +392,15 @@ static bool same_measure(const char *a, const char *b)
     return a[0] == '\0' || b[0] == '\0' || by_a == by_b;
 }
 
+/* The variance of ln t that a kind of run has by its shares in what stacks differ in.
+ */
+static double own_variance(const galv_run_kind *kind)
+{
+    double host = galv_knobs[GALV_KNOB_HOST].sd * kind->host_share * kind->host_share;
+    double memory = galv_knobs[GALV_KNOB_MEMORY].sd * kind->memory_share;
+    return host * host + memory * memory;
+}
+
 /* Items sorted by value; returns how many. `memory_kind` is looked at for peaks. */
 static size_t gather(weighed *items, const ladder *l, const galv_residuals *residuals,
                      const galv_run_kind *kind, const char *memory_kind,
@@ -386,6 +417,9 @@ static size_t gather(weighed *items, const ladder *l, const galv_residuals *resi
             ((left_out->source != NULL && strcmp(left_out->source, r->source) == 0) ||
              (left_out->family != NULL && strcmp(left_out->family, r->family) == 0))) {
             continue;
+        }
+        if (!l->memory) {
+            value *= RUN_SD / sqrt(RUN_SD * RUN_SD + own_variance(&r->kind));
         }
         items[n++] = (weighed){value, 1, likeness(l, kind, &r->kind), r->source_index};
     }
@@ -425,10 +459,8 @@ static void find(galv_interval *out, const ladder *l, const galv_run_kind *kind,
         }
     }
     double spread = T4_95 * source_spread(picked, n_of, items, n);
-    double host = l->memory ? 0
-                            : NORMAL_95 * galv_knobs[GALV_KNOB_HOST].sd *
-                                  kind->host_share * kind->host_share;
-    double other = spread * spread * (1 + 1 / finest_sources) + host * host;
+    double own = l->memory ? 0 : NORMAL_95 * NORMAL_95 * own_variance(kind);
+    double other = spread * spread * (1 + 1 / finest_sources) + own;
     out->validated = true;
     out->low_frac = exp(q[1] - sqrt((q[1] - q[0]) * (q[1] - q[0]) + other)) - 1;
     out->high_frac = exp(q[1] + sqrt((q[2] - q[1]) * (q[2] - q[1]) + other)) - 1;

@@ -8,9 +8,13 @@
  * and micro-batches. */
 #include "accuracy/run_kind.h"
 
+#include "accuracy/factors.h"
 #include "costmodel/costmodel.h"
 
+#include <math.h>
 #include <string.h>
+
+#define STEP_X 0.1 /* of the knob, for a derivative */
 
 #define GALV_WORD(id, word) word,
 const char *const galv_feature_names[GALV_N_FEATURES] = {GALV_FEATURE_TABLE(GALV_WORD)};
@@ -94,6 +98,49 @@ static double host_share(const galv_job *job, const galv_plan *plan, double pass
     return host_s < pass_s ? host_s / pass_s : 1;
 }
 
+/* Seconds of the middle layer's passes with the knob MEMORY at x; 0 = not known. */
+static double layer_time(const galv_job *job, const galv_plan *plan, double at)
+{
+    double x[GALV_N_KNOBS] = {0};
+    double sum_s = 0;
+    galv_err err = GALV_ERR_INIT;
+    galv_knob_zeros zeros;
+    galv_costmodel *model = NULL;
+    const galv_device *device = &job->cluster.pools[0].device;
+    galv_profile *profile = galv_profile_new();
+    x[GALV_KNOB_MEMORY] = at;
+    galv_knob_zeros_init(&zeros, device, &job->workload, NULL);
+    if (profile != NULL &&
+        galv_knobs_to_profile(profile, x, &zeros, device, job->workload.precision, "",
+                              &err) == GALV_OK &&
+        galv_costmodel_new(&model, job, profile, &err) == GALV_OK) {
+        static const uint8_t passes[] = {GALV_OP_FORWARD, GALV_OP_RECOMPUTE,
+                                         GALV_OP_BACKWARD};
+        for (size_t i = 0; i < sizeof passes / sizeof passes[0]; i++) {
+            galv_cost cost;
+            galv_operation pass = {.kind = passes[i],
+                                   .stream = GALV_STREAM_COMPUTE,
+                                   .part = GALV_PART_WHOLE,
+                                   .pass = passes[i],
+                                   .first_layer = plan->n_layers / 2,
+                                   .n_layers = 1,
+                                   .peer_stage = -1};
+            galv_costmodel_operation(&cost, model, plan, &pass);
+            sum_s += cost.work_s;
+        }
+    }
+    galv_costmodel_free(model);
+    galv_profile_free(profile);
+    return sum_s;
+}
+
+static double memory_share(const galv_job *job, const galv_plan *plan)
+{
+    double at_zero = layer_time(job, plan, 0);
+    double moved = layer_time(job, plan, STEP_X);
+    return at_zero > 0 && moved > at_zero ? fmin(1, log(moved / at_zero) / STEP_X) : 0;
+}
+
 static bool has_experts(const galv_model *model)
 {
     for (int32_t i = 0; i < model->n_groups; i++) {
@@ -112,7 +159,7 @@ void galv_run_kind_init(galv_run_kind *kind, const galv_job *job, const galv_pla
     /* The middle layer: embedding and head may have strategies of their own. */
     const galv_strategy *s = galv_plan_strategy(plan, plan->n_layers / 2);
     int zero = (int)s->zero;
-    *kind = (galv_run_kind){.host_share = 0};
+    *kind = (galv_run_kind){.host_share = 0, .memory_share = 0};
     put(kind, GALV_FEATURE_SOFTWARE, galv_software_names[job->workload.software]);
     put(kind, GALV_FEATURE_GENERATION, galv_generation(&pool->device));
     put(kind, GALV_FEATURE_PRECISION, precision_word(job->workload.precision));
@@ -120,6 +167,7 @@ void galv_run_kind_init(galv_run_kind *kind, const galv_job *job, const galv_pla
         double pass_s = pass_time(plan, result);
         put(kind, GALV_FEATURE_PACE, pass_s < GALV_LAUNCH_PACE_S ? "launch" : "kernel");
         kind->host_share = host_share(job, plan, pass_s);
+        kind->memory_share = memory_share(job, plan);
     }
     int64_t domain = pool->scaleup_domain > pool->devices_per_node
                          ? pool->scaleup_domain

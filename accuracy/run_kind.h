@@ -39,12 +39,16 @@ extern const char *const galv_feature_names[GALV_N_FEATURES];
 
 typedef struct galv_run_kind {
     char words[GALV_N_FEATURES][24]; /* "" = unknown */
-    double host_share; /* launches of a layer's passes over what they compute; 0 =
-                          unknown. Near 1 the host sets the pace */
+    double host_share;   /* launches of a layer's passes over what they compute; 0 =
+                            unknown. Near 1 the host sets the pace */
+    double memory_share; /* of a layer's passes, what moves in proportion to the time of
+                            memory-bound kernels (norms, activations, softmax, sums):
+                            d ln t / d ln of the factor "memory"; 0 = unknown */
 } galv_run_kind;
 
 /* The kind of a run, from what is run and what it was predicted to take (for the pace
- * alone; `result` NULL leaves that word empty). */
+ * and the shares alone; `result` NULL leaves that word empty and the shares 0). Prices
+ * a layer twice: some hundred microseconds. */
 void galv_run_kind_init(galv_run_kind *kind, const galv_job *job, const galv_plan *plan,
                         const galv_result *result);
 

@@ -196,10 +196,10 @@ Where it is missed, and why:
   not keep inputs of SwiGLU in 8 bits; in the CI three runs of one
   configuration (deterministic, norms of queries and keys, gradients not fused: -9 %) and
   the routing of tiny models (-7 to +7 %).
-- **Intervals**: of the runs outside nine in ten are vTrain's that took less than predicted,
-  and most where the host matters little: their times are not of the passes that their
-  table states (above). That is no property of hosts, so the spread of hosts does not reach it;
-  where the host sets the pace more lie inside than were asked.
+- **Intervals**: most of the runs outside are vTrain's that took less than predicted: their
+  times are not of the passes that their table states (above). Two spreads, of hosts and of
+  memory-bound kernels, were set by the coverage in each range of the host's share below,
+  which is of vTrain's runs for the most part: of hosts there are few others.
 
 ## Blind
 

@@ -407,6 +407,7 @@ static void put_case(galv_json_writer *writer, const galv_validate_report *repor
             galv_json_key_string(writer, galv_feature_names[f], c->kind.words[f]);
         }
         galv_json_key_f64(writer, "host_share", c->kind.host_share);
+        galv_json_key_f64(writer, "memory_share", c->kind.memory_share);
         if (c->measured->peak_memory_bytes > 0) {
             galv_json_key_string(writer, "memory_kind", c->measured->memory_kind);
         }

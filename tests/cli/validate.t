@@ -56,7 +56,7 @@ $ galvatron-sim simulate -m llama3-8b -n 1 --tp 4 --global-batch 32 --software o
 
 $ galvatron-sim validate cases.csv --residuals r.csv >/dev/null; head -n 1 r.csv; wc -l <r.csv | tr -d ' '
 2> wrote r.csv
-> case_id,source,family,software,generation,precision,pace,nodes,zero,pipeline,experts,tensor,recompute,attention,host_share,measured_over_predicted,memory_kind,memory_measured_over_predicted
+> case_id,source,family,software,generation,precision,pace,nodes,zero,pipeline,experts,tensor,recompute,attention,host_share,memory_share,measured_over_predicted,memory_kind,memory_measured_over_predicted
 > 4
 
 # With its only source left out there is nothing to fit to.
