@@ -74,6 +74,10 @@ static void read_factors(galv_device_law *law, galv_law_table *t,
                          const galv_device *device, const galv_workload *workload)
 {
     int year = workload->software_year > 0 ? workload->software_year : 9999;
+    galv_precision precision = workload->precision;
+    if (precision >= GALV_FP8) { /* what has no such products runs others */
+        precision = galv_device_stand_in(device, precision);
+    }
     for (int f = 0; f < GALV_N_FACTORS; f++) {
         law->factors[f] = 1;
     }
@@ -82,7 +86,7 @@ static void read_factors(galv_device_law *law, galv_law_table *t,
                                 galv_law_cell(t, row, "factor"));
         if (f >= 0 && matches(galv_law_cell(t, row, "arch"), device->arch) &&
             matches(galv_law_cell(t, row, "precision"),
-                    galv_precision_names[workload->precision]) &&
+                    galv_precision_names[precision]) &&
             matches(galv_law_cell(t, row, "software"),
                     galv_software_names[workload->software]) &&
             year >= (int)galv_law_number(t, row, "year_from", 0)) {

@@ -4,6 +4,7 @@
  * empty where the library has no such tile. fp16 and tf32 take the shares of bf16: the
  * same pipelines. A device that nobody measured takes the best product it is known to
  * sustain, else 0.78 of its peak. */
+#include "costmodel/costmodel.h"
 #include "costmodel/device_law_internal.h"
 #include "costmodel/law_table_internal.h"
 
@@ -106,6 +107,24 @@ static void fitted_constants(galv_gemm_law *law, galv_law_table *t, size_t row,
     }
 }
 
+/* The row of the nearest kin that was measured in a precision. */
+static galv_kinship nearest_row(size_t *best_row, galv_law_table *t,
+                                const galv_device *device, galv_precision precision)
+{
+    galv_kinship best = GALV_KIN_NONE;
+    for (size_t row = 0; row < t->csv.n_rows; row++) {
+        galv_kinship kin = galv_law_kinship(t, row, device);
+        if (kin > best && strcmp(galv_law_cell(t, row, "precision"),
+                                 galv_precision_names[precision]) == 0) {
+            best = kin;
+            *best_row = row;
+        }
+    }
+    return best;
+}
+
+/* A precision that a device has not is taken as the one that stands in for it, unless
+ * its generation was measured emulating it (mxfp8 on Hopper: scales by blocks). */
 void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
                         const galv_device *device, galv_precision precision)
 {
@@ -118,15 +137,12 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
     gemm->factor = law->factors[GALV_FACTOR_GEMM];
     gemm->stream_bytes_per_s = 0.85 * gemm->memory_bytes_per_s;
     bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
-    const char *word = narrow ? galv_precision_names[precision] : "bf16";
-    galv_kinship best = GALV_KIN_NONE;
+    galv_precision own = narrow ? precision : GALV_BF16;
     size_t best_row = 0;
-    for (size_t row = 0; row < t->csv.n_rows; row++) {
-        galv_kinship kin = galv_law_kinship(t, row, device);
-        if (kin > best && strcmp(galv_law_cell(t, row, "precision"), word) == 0) {
-            best = kin;
-            best_row = row;
-        }
+    galv_kinship best = nearest_row(&best_row, t, device, own);
+    galv_precision stand_in = galv_device_stand_in(device, own);
+    if (narrow && stand_in != own && best == GALV_KIN_NONE) {
+        best = nearest_row(&best_row, t, device, stand_in);
     }
     if (best == GALV_KIN_NONE) {
         default_constants(gemm, device, peak, narrow);

@@ -551,3 +551,28 @@ Test(costmodel_kernel, short_rings_hop_quickly)
         cr_expect(ratio > 2.7 / 14 && ratio < 0.5, "%d nodes: %g", (int)nodes, ratio);
     }
 }
+
+/* nvfp4 on what has none and where nobody measured how it is emulated is fp8, to the
+ * bit: law and factor, so that asking for less bits gains nothing that no GPU has. */
+Test(costmodel_kernel, a_precision_that_a_device_has_not_costs_what_stands_in_for_it)
+{
+    static const char *const devices[] = {"h100-sxm-80gb", "h200-sxm-141gb", "l40s",
+                                          "mi300x"};
+    for (int i = 0; i < 4; i++) {
+        galv_job job;
+        galv_err err = GALV_ERR_INIT;
+        galv_cost cost[2];
+        test_gpt_job(&job, 2, 1024, 16, 1024, 51200, 1, 8);
+        cr_assert(galv_cluster_from_device(&job.cluster, devices[i], 1, &err) ==
+                  GALV_OK);
+        for (int j = 0; j < 2; j++) {
+            job.workload.precision = j == 0 ? GALV_FP8 : GALV_NVFP4;
+            galv_costmodel *model = test_model(&job, NULL);
+            galv_costmodel_gemm(&cost[j], model, job.workload.precision, 8192, 4096,
+                                4096);
+            galv_costmodel_free(model);
+        }
+        cr_expect_eq(cost[0].work_s, cost[1].work_s, "%s: %g %g", devices[i],
+                     cost[0].work_s, cost[1].work_s);
+    }
+}
