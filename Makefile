@@ -223,6 +223,7 @@ $(EMULATED_MATRIX): $(BUILD)/obj/tests/exec/mpi/matrix.o $(EMULATED_BELOW)
 	$(call say,LD,$@)$(EMULATED_LINK)
 # A part of the matrix: the fibers of the emulated device take seconds for a plan.
 EMULATED_TESTS = $(if $(filter release,$(MODE)),$(DNN_PLANS)) $(if $(EMULATED_CXX),$(foreach ranks,1 2,mpi:$(ranks):$(EMULATED_CHECK)$(comma)--small) \
+    mpi:1:env$(comma)GALV_EMULATED_CUDNN=90501$(comma)$(EMULATED_CHECK)$(comma)--small \
     $(if $(filter release,$(MODE)),$(foreach words,waiting few$(comma)megatron tied$(comma)zero3,mpi:2:$(EMULATED_MATRIX)$(comma)--cuda$(comma)$(words))))
 # Whether cuDNN has kernels for the graphs that it is given; it needs no device to say so.
 DNN_PLANS := $(if $(and $(HAVE_CUDA),$(CUDNN_H),$(EMULATED_CXX)),$(BUILD)/tests/dnn-plans)

@@ -12,6 +12,7 @@
 #include "exec/cuda_dnn_internal.h"
 #include "exec/cuda_internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,13 +95,26 @@ static const dnn_plan *find_plan(struct cuda_dnn *dnn, const dnn_problem *proble
     return kept->taken ? &kept->plan : nullptr;
 }
 
+/* Whether cuDNN's own front end would give it this shape: some releases have kernels
+ * whose answers are wrong for it. Source: NVIDIA, cudnn-frontend, include/
+ * cudnn_frontend/node/scaled_dot_product_flash_attention.h (CompositeSDPABackwardNode::
+ * pre_validate_node) and sdpa_support_surface.h. */
+static bool is_sound(const galv_attention *shape, size_t version)
+{
+    bool broken = version == 91000 || version == 91001;
+    bool lone = shape->n_queries == 1; /* decoding's kernels, not for gradients */
+    bool padded = version <= 91500 && shape->n_keys % 128 != 0;
+    return !broken && !lone && !padded;
+}
+
 /* The plan for a call, its memory on 16 bytes; NULL where it is not one for cuDNN. */
 static const dnn_plan *plan_of(galv_cuda *c, const galv_attention *shape, bool backward,
                                void *const *memory)
 {
     if (c->dnn == nullptr || (shape->causal && !shape->in_order) ||
         (shape->causal && shape->n_queries != shape->n_keys) ||
-        shape->qk_dim % 8 != 0 || shape->v_dim % 8 != 0) {
+        shape->qk_dim % 8 != 0 || shape->v_dim % 8 != 0 ||
+        !is_sound(shape, cudnnGetVersion())) {
         return nullptr;
     }
     for (int i = DNN_Q; i < DNN_N_GIVEN; i++) {
@@ -121,6 +135,13 @@ static const dnn_plan *plan_of(galv_cuda *c, const galv_attention *shape, bool b
     problem.causal = shape->causal;
     problem.backward = backward;
     return find_plan(c->dnn, &problem);
+}
+
+/* The score of a key that is not seen; releases before 9.10 want a finite one. Source:
+ * cudnn-frontend, attn::score_modifiers::get_negative_inf_value. */
+static float hidden_score(void)
+{
+    return cudnnGetVersion() < 91000 ? -FLT_MAX : -INFINITY;
 }
 
 /* Memory of the stream's own, ready to be written. */
@@ -156,7 +177,7 @@ bool galv_cuda_dnn_attend(galv_cuda *c, galv_stream stream, const galv_attention
                           const void *v)
 {
     float scale = shape->scale;
-    float hidden = -INFINITY;
+    float hidden = hidden_score();
     void *memory[DNN_N_GIVEN] = {};
     memory[DNN_Q] = (void *)q;
     memory[DNN_K] = (void *)k;
@@ -181,7 +202,7 @@ bool galv_cuda_dnn_attend_backward(galv_cuda *c, galv_stream stream,
 {
     galv_backend *b = &c->base;
     float scale = shape->scale;
-    float hidden = -INFINITY;
+    float hidden = hidden_score();
     float one = 1;
     size_t n_rows =
         (size_t)shape->n_samples * (size_t)shape->n_queries * (size_t)shape->n_heads;
@@ -209,6 +230,9 @@ bool galv_cuda_dnn_attend_backward(galv_cuda *c, galv_stream stream,
     memory[DNN_DQ] = scratch(c, stream, n_dq * sizeof(bf16));
     memory[DNN_DK] = scratch(c, stream, n_dk * sizeof(bf16));
     memory[DNN_DV] = scratch(c, stream, n_dv * sizeof(bf16));
+    if (cudnnGetVersion() < 90600) { /* it adds to what is there */
+        b->fill_zero(b, stream, memory[DNN_DQ_SUM], n_dq * sizeof(float));
+    }
     if (c->err.status == GALV_OK) {
         run(c, stream, plan, memory);
         b->accumulate(b, stream, dq, memory[DNN_DQ], GALV_ELEMENT, n_dq);

@@ -108,6 +108,8 @@ void check_attention(check *c)
                                        {3, 31, 63, 6, 2, 33, 17, true, false},
                                        {1, 64, 64, 4, 4, 64, 64, true, true},
                                        {2, 70, 70, 4, 2, 128, 128, true, true},
+                                       {1, 128, 128, 2, 1, 16, 16, true, true},
+                                       {1, 1, 1, 2, 2, 64, 64, true, true},
                                        {2, 40, 100, 2, 2, 64, 64, false, true},
                                        {1, 130, 130, 8, 1, 96, 96, true, true},
                                        {1, 65, 65, 2, 2, 192, 128, true, true},
