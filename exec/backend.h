@@ -82,6 +82,7 @@ struct galv_backend {
     bool moves_when_called; /* messages stand still while the rank computes */
     int32_t rank, n_ranks;  /* of the world */
     size_t device_bytes;    /* memory of the device; 0 = not limited */
+    int32_t n_processors;   /* that share a product: multiprocessors of a GPU; 0 = 1 */
 
     void (*free)(galv_backend *b);
     /* First error since the start, with its message. */

@@ -389,6 +389,7 @@ static bool choose_device(galv_cuda *c)
     c->n_processors = properties.multiProcessorCount;
     c->shared_bytes = (int)properties.sharedMemPerBlockOptin;
     c->base.device_bytes = total_bytes;
+    c->base.n_processors = properties.multiProcessorCount;
     snprintf(c->base.device, sizeof c->base.device, "%.63s", properties.name);
     return true;
 }
