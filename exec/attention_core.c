@@ -153,14 +153,12 @@ static float *ring_back(galv_worker *w, galv_layer_work *layer, galv_saved *s,
         b->attend_backward(b, GALV_STREAM_COMPUTE, &shape, dq, gradient,
                            gradient + n_kv, dcontext, s->q, block, values, s->context,
                            s->lse);
-        if (cp > 1) { /* after the last step to its owner */
-            float *theirs = galv_take_floats(w, 2 * n_kv);
-            galv_event passed =
-                pass_on(w, layer, theirs, gradient, 2 * n_kv, GALV_FLOAT32);
-            galv_worker_await(w, passed);
-            GALV_DROP(w, gradient);
-            gradient = theirs;
-        }
+        /* after the last step to its owner */
+        float *theirs = galv_take_floats(w, 2 * n_kv);
+        galv_event passed = pass_on(w, layer, theirs, gradient, 2 * n_kv, GALV_FLOAT32);
+        galv_worker_await(w, passed);
+        GALV_DROP(w, gradient);
+        gradient = theirs;
         if (next != NULL) {
             galv_worker_await(w, came);
         }
@@ -178,6 +176,15 @@ void galv_core_backward(galv_worker *w, galv_layer_work *layer, galv_saved *s,
     galv_backend *b = w->b;
     size_t n_q = layer->core_rows * layer->core_heads * layer->head_dim;
     size_t n_kv = key_values(layer);
+    if (layer->place->strategy.cp == 1) {
+        galv_attention shape = shape_of(layer, layer->place->cp_index);
+        *dq = galv_take(w, 1, n_q);
+        *dk = galv_take(w, 1, n_kv);
+        *dv = galv_take(w, 1, n_kv);
+        b->attend_backward_whole(b, GALV_STREAM_COMPUTE, &shape, *dq, *dk, *dv,
+                                 dcontext, s->q, s->k, s->v, s->context, s->lse);
+        return;
+    }
     float *queries = zeros(w, n_q);
     float *gradient = ring_back(w, layer, s, dcontext, queries);
     *dq = narrow(w, queries, n_q);

@@ -227,6 +227,12 @@ struct galv_backend {
                             const galv_attention *shape, float *dq, float *dk,
                             float *dv, const void *dout, const void *q, const void *k,
                             const void *v, const void *out, const float *lse);
+    /* The same where these are all the keys: dq, dk, dv are elements, and written. */
+    void (*attend_backward_whole)(galv_backend *b, galv_stream stream,
+                                  const galv_attention *shape, void *dq, void *dk,
+                                  void *dv, const void *dout, const void *q,
+                                  const void *k, const void *v, const void *out,
+                                  const float *lse);
 
     /* out[row, :] = table[tokens[row] - begin, :] for begin <= token < end, else 0. */
     void (*embed)(galv_backend *b, galv_stream stream, void *out, const void *table,

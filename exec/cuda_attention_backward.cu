@@ -299,7 +299,40 @@ static void attend_backward(galv_backend *b, galv_stream stream,
     b->release(b, delta, stream);
 }
 
+/* Our own kernels add to float32. */
+static void attend_backward_whole(galv_backend *b, galv_stream stream,
+                                  const galv_attention *shape, void *dq, void *dk,
+                                  void *dv, const void *dout, const void *q,
+                                  const void *k, const void *v, const void *out,
+                                  const float *lse)
+{
+    galv_cuda *c = galv_cuda_of(b);
+    size_t n_keys =
+        (size_t)shape->n_samples * (size_t)shape->n_keys * (size_t)shape->n_groups;
+    size_t n[3] = {count_rows(shape) * (size_t)shape->qk_dim,
+                   n_keys * (size_t)shape->qk_dim, n_keys * (size_t)shape->v_dim};
+    if (!galv_cuda_enter(b, stream, dq, dk, dv) ||
+        (n[0] > 0 && n[1] > 0 &&
+         galv_cuda_dnn_attend_backward_whole(c, stream, shape, dq, dk, dv, dout, q, k,
+                                             v, out, lse))) {
+        return;
+    }
+    float *sums[3];
+    for (int i = 0; i < 3; i++) {
+        sums[i] = (float *)b->allocate(b, n[i] * sizeof(float));
+        b->fill_zero(b, stream, sums[i], n[i] * sizeof(float));
+    }
+    attend_backward(b, stream, shape, sums[0], sums[1], sums[2], dout, q, k, v, out,
+                    lse);
+    void *to[3] = {dq, dk, dv};
+    for (int i = 0; i < 3; i++) {
+        b->convert(b, stream, to[i], GALV_ELEMENT, sums[i], GALV_FLOAT32, n[i]);
+        b->release(b, sums[i], stream);
+    }
+}
+
 void galv_cuda_fill_attention_backward(galv_backend *b)
 {
+    b->attend_backward_whole = attend_backward_whole;
     b->attend_backward = attend_backward;
 }

@@ -194,23 +194,28 @@ bool galv_cuda_dnn_attend(galv_cuda *c, galv_stream stream, const galv_attention
     return true;
 }
 
-bool galv_cuda_dnn_attend_backward(galv_cuda *c, galv_stream stream,
-                                   const galv_attention *shape, float *dq, float *dk,
-                                   float *dv, const void *dout, const void *q,
-                                   const void *k, const void *v, const void *out,
-                                   const float *lse)
+static size_t count_queries(const galv_attention *shape)
+{
+    return (size_t)shape->n_samples * (size_t)shape->n_queries * (size_t)shape->n_heads;
+}
+
+static size_t count_keys(const galv_attention *shape)
+{
+    return (size_t)shape->n_samples * (size_t)shape->n_keys * (size_t)shape->n_groups;
+}
+
+bool galv_cuda_dnn_attend_backward_whole(galv_cuda *c, galv_stream stream,
+                                         const galv_attention *shape, void *dq,
+                                         void *dk, void *dv, const void *dout,
+                                         const void *q, const void *k, const void *v,
+                                         const void *out, const float *lse)
 {
     galv_backend *b = &c->base;
     float scale = shape->scale;
     float hidden = hidden_score();
     float one = 1;
-    size_t n_rows =
-        (size_t)shape->n_samples * (size_t)shape->n_queries * (size_t)shape->n_heads;
-    size_t n_keys =
-        (size_t)shape->n_samples * (size_t)shape->n_keys * (size_t)shape->n_groups;
+    size_t n_rows = count_queries(shape);
     size_t n_dq = n_rows * (size_t)shape->qk_dim;
-    size_t n_dk = n_keys * (size_t)shape->qk_dim;
-    size_t n_dv = n_keys * (size_t)shape->v_dim;
     void *memory[DNN_N_GIVEN] = {};
     memory[DNN_Q] = (void *)q;
     memory[DNN_K] = (void *)k;
@@ -221,26 +226,52 @@ bool galv_cuda_dnn_attend_backward(galv_cuda *c, galv_stream stream,
     memory[DNN_SCALE] = &scale;
     memory[DNN_HIDDEN] = shape->causal ? &hidden : nullptr;
     memory[DNN_ONE] = &one;
+    memory[DNN_DQ] = dq;
+    memory[DNN_DK] = dk;
+    memory[DNN_DV] = dv;
     const dnn_plan *plan = plan_of(c, shape, true, memory);
     if (plan == nullptr) {
         return false;
     }
     memory[DNN_DELTA] = scratch(c, stream, n_rows * sizeof(float));
     memory[DNN_DQ_SUM] = scratch(c, stream, n_dq * sizeof(float));
-    memory[DNN_DQ] = scratch(c, stream, n_dq * sizeof(bf16));
-    memory[DNN_DK] = scratch(c, stream, n_dk * sizeof(bf16));
-    memory[DNN_DV] = scratch(c, stream, n_dv * sizeof(bf16));
     if (cudnnGetVersion() < 90600) { /* it adds to what is there */
         b->fill_zero(b, stream, memory[DNN_DQ_SUM], n_dq * sizeof(float));
     }
     if (c->err.status == GALV_OK) {
         run(c, stream, plan, memory);
-        b->accumulate(b, stream, dq, memory[DNN_DQ], GALV_ELEMENT, n_dq);
-        b->accumulate(b, stream, dk, memory[DNN_DK], GALV_ELEMENT, n_dk);
-        b->accumulate(b, stream, dv, memory[DNN_DV], GALV_ELEMENT, n_dv);
     }
-    for (int i = DNN_DELTA; i < DNN_N_GIVEN; i++) {
-        b->release(b, memory[i], stream);
-    }
+    b->release(b, memory[DNN_DELTA], stream);
+    b->release(b, memory[DNN_DQ_SUM], stream);
     return true;
+}
+
+bool galv_cuda_dnn_attend_backward(galv_cuda *c, galv_stream stream,
+                                   const galv_attention *shape, float *dq, float *dk,
+                                   float *dv, const void *dout, const void *q,
+                                   const void *k, const void *v, const void *out,
+                                   const float *lse)
+{
+    galv_backend *b = &c->base;
+    size_t n_dq = count_queries(shape) * (size_t)shape->qk_dim;
+    size_t n_dk = count_keys(shape) * (size_t)shape->qk_dim;
+    size_t n_dv = count_keys(shape) * (size_t)shape->v_dim;
+    if (c->dnn == nullptr) {
+        return false;
+    }
+    void *narrow[3] = {scratch(c, stream, n_dq * sizeof(bf16)),
+                       scratch(c, stream, n_dk * sizeof(bf16)),
+                       scratch(c, stream, n_dv * sizeof(bf16))};
+    bool done = c->err.status != GALV_OK || galv_cuda_dnn_attend_backward_whole(
+                                                c, stream, shape, narrow[0], narrow[1],
+                                                narrow[2], dout, q, k, v, out, lse);
+    if (done) {
+        b->accumulate(b, stream, dq, narrow[0], GALV_ELEMENT, n_dq);
+        b->accumulate(b, stream, dk, narrow[1], GALV_ELEMENT, n_dk);
+        b->accumulate(b, stream, dv, narrow[2], GALV_ELEMENT, n_dv);
+    }
+    for (int i = 0; i < 3; i++) {
+        b->release(b, narrow[i], stream);
+    }
+    return done;
 }

@@ -28,3 +28,11 @@ bool galv_cuda_dnn_attend_backward(galv_cuda *, galv_stream, const galv_attentio
 {
     return false;
 }
+
+bool galv_cuda_dnn_attend_backward_whole(galv_cuda *, galv_stream,
+                                         const galv_attention *, void *, void *, void *,
+                                         const void *, const void *, const void *,
+                                         const void *, const void *, const float *)
+{
+    return false;
+}

@@ -126,6 +126,12 @@ bool galv_cuda_dnn_attend_backward(galv_cuda *c, galv_stream stream,
                                    float *dv, const void *dout, const void *q,
                                    const void *k, const void *v, const void *out,
                                    const float *lse);
+/* Gradients as it gives them: elements, written. */
+bool galv_cuda_dnn_attend_backward_whole(galv_cuda *c, galv_stream stream,
+                                         const galv_attention *shape, void *dq,
+                                         void *dk, void *dv, const void *dout,
+                                         const void *q, const void *k, const void *v,
+                                         const void *out, const float *lse);
 
 void galv_cuda_fill_memory(galv_backend *b); /* cuda_memory.cu */
 void galv_cuda_free_memory(galv_cuda *c);

@@ -336,9 +336,26 @@ static void attend_backward(galv_backend *b, galv_stream stream,
     free(g.dscores);
 }
 
+/* Elements are float32 here. */
+static void attend_backward_whole(galv_backend *b, galv_stream stream,
+                                  const galv_attention *shape, void *dq, void *dk,
+                                  void *dv, const void *dout, const void *q,
+                                  const void *k, const void *v, const void *out,
+                                  const float *lse)
+{
+    size_t samples = (size_t)shape->n_samples;
+    size_t queries = samples * (size_t)shape->n_queries * (size_t)shape->n_heads;
+    size_t keys = samples * (size_t)shape->n_keys * (size_t)shape->n_groups;
+    b->fill_zero(b, stream, dq, queries * (size_t)shape->qk_dim * sizeof(float));
+    b->fill_zero(b, stream, dk, keys * (size_t)shape->qk_dim * sizeof(float));
+    b->fill_zero(b, stream, dv, keys * (size_t)shape->v_dim * sizeof(float));
+    attend_backward(b, stream, shape, dq, dk, dv, dout, q, k, v, out, lse);
+}
+
 void galv_host_fill_attention(galv_backend *b)
 {
     b->attend = attend;
     b->attend_merge = attend_merge;
     b->attend_backward = attend_backward;
+    b->attend_backward_whole = attend_backward_whole;
 }

@@ -75,6 +75,16 @@ static void run(check *c, const problem *p)
         b->attend_backward(b, on, &shape, dq.at[s], dk.at[s], dv.at[s], dout.at[s],
                            q.at[s], k.at[s], v.at[s], out.at[s], lse.at[s]);
     }
+    twin whole_q = twin_new(c, queries * qk, GALV_ELEMENT, 1);
+    twin whole_k = twin_new(c, keys * qk, GALV_ELEMENT, 1);
+    twin whole_v = twin_new(c, keys * vd, GALV_ELEMENT, 1);
+    for (int s = 0; s < N_SIDES; s++) {
+        galv_backend *b = c->b[s];
+        galv_attention shape = shape_of(p, &query_at, &key_at, s);
+        b->attend_backward_whole(b, on, &shape, whole_q.at[s], whole_k.at[s],
+                                 whole_v.at[s], dout.at[s], q.at[s], k.at[s], v.at[s],
+                                 out.at[s], lse.at[s]);
+    }
     snprintf(text, sizeof text,
              "attend %dx%d queries, %d keys, %d/%d heads of %d/%d%s%s", (int)p->samples,
              (int)p->queries, (int)p->keys, (int)p->heads, (int)p->groups,
@@ -87,8 +97,11 @@ static void run(check *c, const problem *p)
     compare(c, "  dq", &dq, 3e-2);
     compare(c, "  dk", &dk, 3e-2);
     compare(c, "  dv", &dv, 3e-2);
-    twin *all[] = {&q,     &k,  &v,  &dout, &out,      &lse,   &sum,
-                   &total, &dq, &dk, &dv,   &query_at, &key_at};
+    compare(c, "  dq of all keys", &whole_q, 3e-2);
+    compare(c, "  dk", &whole_k, 3e-2);
+    compare(c, "  dv", &whole_v, 3e-2);
+    twin *all[] = {&whole_q, &whole_k, &whole_v, &q,  &k,  &v,  &dout,     &out,
+                   &lse,     &sum,     &total,   &dq, &dk, &dv, &query_at, &key_at};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         twin_free(c, all[i]);
     }
