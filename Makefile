@@ -21,7 +21,7 @@ ALL_ROOMS := $(ROOMS) cli
 PKGS := gsl cairo jansson yaml-0.1
 ifeq ($(filter clean help deps uninstall dist,$(MAKECMDGOALS)),)
 # The executor alone needs neither GSL nor cairo.
-PKGS_NEEDED := $(if $(filter-out exec test-exec exec-test gpu-check emulated-test,$(or $(MAKECMDGOALS),all)),$(PKGS),jansson yaml-0.1)
+PKGS_NEEDED := $(if $(filter-out exec test-exec exec-test gpu-check gpu-bundle emulated-test,$(or $(MAKECMDGOALS),all)),$(PKGS),jansson yaml-0.1)
 ifneq ($(shell pkg-config --exists $(PKGS_NEEDED) && echo yes),yes)
 $(error libraries are missing: run `make deps` first, or see README.md (needed: $(PKGS_NEEDED), libcsv))
 endif
@@ -235,10 +235,29 @@ $(BUILD)/tests/dnn-plans: tests/exec/dnn/plans.cpp $(BUILD)/obj/exec/cuda_dnn_gr
 ## make emulated-test  the CUDA backend on a device that is this processor
 emulated-test: $(DNN_PLANS) $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX))
 	$(Q)$(if $(EMULATED_CXX),tools/run-tests.sh $(EMULATED_TESTS),echo '  emulated-test skipped; missing: $(or $(EXEC_MISSING),a compiler of C++)')
+EMULATED_EXEC := $(BUILD)/tests/emulated-exec
+$(EMULATED_EXEC): $(BUILD)/obj/exec/main.o $(EMULATED_BELOW)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(EMULATED_LINK)
 ## make gpu-check   the CUDA backend on a device: checks, rates, profile, into OUT=gpu-check.out
 OUT ?= gpu-check.out
-gpu-check: $(if $(EXEC),$(GPU_CHECK) $(EXEC) $(BUILD)/tests/exec-matrix)
-	$(Q)$(if $(EXEC),sh tests/exec/gpu/check.sh $(BUILD) $(OUT),echo '  gpu-check skipped; missing: $(EXEC_MISSING)')
+HAVE_PLANNER := $(shell pkg-config --exists $(PKGS) && echo yes)
+GPU_NEEDS := $(if $(HAVE_CUDA),$(GPU_CHECK) $(EXEC) $(BUILD)/tests/exec-matrix $(if $(HAVE_PLANNER),$(PROGRAM)))
+NO_GPU_CHECK = $(EXEC_MISSING) $(if $(HAVE_CUDA),,nvcc or nccl.h (looked for in $(CUDA)))
+gpu-check: $(if $(EXEC),$(GPU_NEEDS))
+	$(Q)$(if $(HAVE_PLANNER),:,echo '  without galvatron-sim, so nothing is predicted; missing: some of $(PKGS)')
+	$(Q)$(if $(and $(EXEC),$(HAVE_CUDA)),sh tests/exec/gpu/check.sh $(BUILD) $(OUT),echo '  gpu-check skipped; missing: $(strip $(NO_GPU_CHECK)). On a machine that has them `make gpu-bundle` packs it for one that has not')
+## make gpu-bundle  gpu-check, packed for a machine with a device but without packages
+.PHONY: gpu-bundle
+gpu-bundle: $(if $(EXEC),$(GPU_NEEDS))
+	$(Q)$(if $(and $(EXEC),$(HAVE_CUDA)),tools/gpu-bundle.sh $(BUILD),echo '  gpu-bundle is not made; missing: $(strip $(NO_GPU_CHECK))'; exit 1)
+## make gpu-rehearsal  gpu-check on the emulated device: its steps, with a tiny model
+.PHONY: gpu-rehearsal
+gpu-rehearsal: $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX) $(EMULATED_EXEC) $(PROGRAM))
+	$(Q)rm -rf $(BUILD)/rehearsal; mkdir -p $(BUILD)/rehearsal/tests
+	$(Q)ln -s ../tests/emulated-exec $(BUILD)/rehearsal/galvatron-exec; ln -s ../galvatron-sim $(BUILD)/rehearsal/galvatron-sim
+	$(Q)ln -s ../../tests/emulated-check $(BUILD)/rehearsal/tests/gpu-check; ln -s ../../tests/emulated-matrix $(BUILD)/rehearsal/tests/exec-matrix
+	$(Q)GALV_CHECK_MODEL=tests/exec/gpu/tiny.json GALV_CHECK_WORDS=--small GALV_CHECK_PLANS=few sh tests/exec/gpu/check.sh $(BUILD)/rehearsal $(BUILD)/rehearsal/out
 
 ## make exec-test   the executor's tests, on 1 to 8 ranks
 exec-test test-exec: $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))

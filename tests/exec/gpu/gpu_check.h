@@ -58,5 +58,7 @@ void check_collectives(check *c);
 void check_training(check *c);
 /* Prints rates: matrix products, attention, memory, a stack of layers. */
 void measure(check *c);
+/* Of these, those of attention. */
+void measure_attention(check *c);
 
 #endif

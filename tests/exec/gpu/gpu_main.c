@@ -4,6 +4,7 @@
  *     gpu-check               under mpirun for collectives over several devices
  *     gpu-check --no-rates    leaves the measuring out
  *     gpu-check --small       so do these, with less memory: for emulated devices
+ *     gpu-check --attention   attention alone, and its rates
  *     gpu-check --host        the host backend in the device's place: checks the check
  */
 #include "exec/cuda.h"
@@ -36,7 +37,7 @@ static int report(check *c, galv_err *err)
     return failed > 0;
 }
 
-static int run(check *c, bool rates)
+static int run(check *c, bool rates, bool attention)
 {
     struct galv_world alone = {.size = 1, .launcher = "alone"};
     galv_err err = GALV_ERR_INIT;
@@ -47,6 +48,15 @@ static int run(check *c, bool rates)
     if (galv_world_rank(c->world) == 0) {
         printf("gpu-check: %s; %s; %d ranks\n", c->b[GPU]->device, c->b[GPU]->libraries,
                (int)galv_world_size(c->world));
+    }
+    galv_backend *b = c->b[GPU];
+    if (attention) {
+        check_attention(c);
+        if (rates) {
+            measure_attention(c);
+        }
+        c->b[HOST]->free(c->b[HOST]);
+        return report(c, &err);
     }
     check_memory(c);
     check_traffic(c);
@@ -62,7 +72,6 @@ static int run(check *c, bool rates)
             measure(c);
         }
     }
-    galv_backend *b = c->b[GPU];
     b->synchronize(b);
     claim(c, b->status(b, &err) == GALV_OK && b->allocated_bytes(b) == 0,
           "no error, and all memory given back %s", err.message);
@@ -76,10 +85,13 @@ int main(int argc, char **argv)
     galv_err err = GALV_ERR_INIT;
     bool host = false;
     bool rates = true;
+    bool attention = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--host") == 0) {
             host = true;
             rates = false;
+        } else if (strcmp(argv[i], "--attention") == 0) {
+            attention = true;
         } else if (strcmp(argv[i], "--no-rates") == 0) {
             rates = false;
         } else if (strcmp(argv[i], "--small") == 0) {
@@ -105,7 +117,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "gpu-check: %s (%s)\n", err.message, err.hint);
         result = 1;
     } else {
-        result = run(&c, rates);
+        result = run(&c, rates, attention);
         c.b[GPU]->free(c.b[GPU]);
     }
     galv_world_free(c.world);

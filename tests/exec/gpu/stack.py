@@ -60,10 +60,11 @@ def measure(name, compiled):
     call = torch.compile(model) if compiled else model
     times = []
     for _ in range(8):
-        torch.cuda.synchronize()
-        begin = time.perf_counter()
+        # as the executor counts: gradients are cleared before the step begins
         for master in masters:
             master.grad = torch.zeros_like(master) if master.grad is None else master.grad.zero_()
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
         for _ in range(BATCH):
             tokens = torch.randint(VOCABULARY, (1, SEQ + 1), device=device)
             call(tokens[:, :-1], tokens[:, 1:].contiguous(), cosine, sine).backward()
@@ -81,4 +82,7 @@ def measure(name, compiled):
 
 
 measure("eager", False)
-measure("compiled", True)
+try:
+    measure("compiled", True)
+except Exception as error:  # a compiler may be missing
+    print(f"not compiled: {type(error).__name__}: {error}", flush=True)
