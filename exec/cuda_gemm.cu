@@ -229,7 +229,8 @@ static bool find_way(galv_cuda *c, gemm_way *way, const gemm_key *key)
     cublasStatus_t result = cublasLtMatmulAlgoGetHeuristic(
         c->gemms->handle, way->product, way->a, way->b, way->c, way->c,
         c->gemms->preference, 1, &found, &n_found);
-    if (result != CUBLAS_STATUS_SUCCESS && result != CUBLAS_STATUS_NOT_SUPPORTED) {
+    if (result != CUBLAS_STATUS_SUCCESS && result != CUBLAS_STATUS_NOT_SUPPORTED &&
+        result != CUBLAS_STATUS_INVALID_VALUE) { /* very odd shapes are either */
         return blas_ok(c, result, "look for a way to multiply");
     }
     way->taken = result == CUBLAS_STATUS_SUCCESS && n_found > 0 &&

@@ -399,35 +399,52 @@ static void activate_backward(galv_backend *b, galv_stream stream,
 
 /* ---- rotation ---- */
 
-/* A block for a row: its angles once, in double as on the host (positions of 10^5 leave
- * float32 no digits behind the point), then all heads. Shared: half pairs (cos, sin).
- */
+/* A block for some rows: their angles once, in double as on the host (positions of 10^5
+ * leave float32 no digits behind the point), then all heads. So many rows that all
+ * threads have an angle: powers, sines and cosines in double take longer than the rows'
+ * way through memory where few threads find them. Shared: at_once * half pairs (cos,
+ * sin). */
+template <int N>
 __global__ void __launch_bounds__(CUDA_THREADS)
     rotate_rows(bf16 *x, const int32_t *positions, size_t n_positions, size_t rows,
-                int n_heads, int half, double base, bool back)
+                int n_heads, int half, int at_once, double base, bool back)
 {
     CUDA_SHARED_ARRAY(float2, turns);
-    for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
-        double position = (double)positions[row % n_positions];
-        __syncthreads(); /* the former row has been turned */
-        for (int i = (int)threadIdx.x; i < half; i += (int)blockDim.x) {
+    int n = n_heads * (half / N); /* packs of a row's first halves */
+    for (size_t top = (size_t)blockIdx.x * (size_t)at_once; top < rows;
+         top += (size_t)gridDim.x * (size_t)at_once) {
+        int here = rows - top < (size_t)at_once ? (int)(rows - top) : at_once;
+        __syncthreads(); /* the former rows have been turned */
+        for (int i = (int)threadIdx.x; i < here * half; i += (int)blockDim.x) {
+            double position =
+                (double)positions[(top + (size_t)(i / half)) % n_positions];
             double sine = 0;
             double cosine = 0;
-            sincos(position * pow(base, -(double)i / (double)half), &sine, &cosine);
+            sincos(position * pow(base, -(double)(i % half) / (double)half), &sine,
+                   &cosine);
             turns[i] = make_float2((float)cosine, (float)(back ? -sine : sine));
         }
         __syncthreads();
-        bf16 *heads = x + row * (size_t)n_heads * (size_t)(2 * half);
-        int n = n_heads * half;
-        for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x) {
-            int pair = i % half;
-            bf16 *first = heads + (size_t)(i / half) * (size_t)(2 * half) + pair;
-            bf16 *second = first + half;
-            float u = __bfloat162float(*first);
-            float v = __bfloat162float(*second);
-            float2 turn = turns[pair];
-            *first = __float2bfloat16(u * turn.x - v * turn.y);
-            *second = __float2bfloat16(u * turn.y + v * turn.x);
+        for (int row = 0; row < here; row++) {
+            bf16 *heads =
+                x + (top + (size_t)row) * (size_t)n_heads * (size_t)(2 * half);
+            for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x) {
+                int pair = i % (half / N) * N;
+                bf16 *first =
+                    heads + (size_t)(i / (half / N)) * (size_t)(2 * half) + pair;
+                cuda_pack<bf16, N> us = take_pack<N>(first);
+                cuda_pack<bf16, N> vs = take_pack<N>(first + half);
+#pragma unroll
+                for (int e = 0; e < N; e++) {
+                    float u = __bfloat162float(us.of[e]);
+                    float v = __bfloat162float(vs.of[e]);
+                    float2 turn = turns[row * half + pair + e];
+                    us.of[e] = __float2bfloat16(u * turn.x - v * turn.y);
+                    vs.of[e] = __float2bfloat16(u * turn.y + v * turn.x);
+                }
+                put_pack<N>(first, us);
+                put_pack<N>(first + half, vs);
+            }
         }
     }
 }
@@ -442,15 +459,18 @@ static void rotate(galv_backend *b, galv_stream stream, void *x,
         n_heads <= 0) {
         return;
     }
-    size_t shared = (size_t)half * sizeof(float2);
+    int at_once = half < CUDA_THREADS ? CUDA_THREADS / half : 1;
+    size_t shared = (size_t)at_once * (size_t)half * sizeof(float2);
     if (dim % 2 != 0 || shared > (48U << 10) || n_heads > INT32_MAX / half) {
         galv_cuda_fail(c, GALV_UNAVAILABLE, "heads of %d values cannot be rotated",
                        (int)dim);
         return;
     }
-    CUDA_LAUNCH(rotate_rows, galv_cuda_blocks(rows, 1), CUDA_THREADS, shared,
+    auto *kernel = galv_cuda_packs((size_t)half, PACK_16, x) ? rotate_rows<PACK_16>
+                                                             : rotate_rows<1>;
+    CUDA_LAUNCH(kernel, galv_cuda_blocks(rows, (size_t)at_once), CUDA_THREADS, shared,
                 c->streams[stream], (bf16 *)x, positions, n_positions, rows, n_heads,
-                half, (double)base, back);
+                half, at_once, (double)base, back);
     galv_cuda_launched(c, "rotation");
 }
 

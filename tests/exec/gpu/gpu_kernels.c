@@ -306,6 +306,8 @@ void check_kernels(check *c)
     check_rotation(c, 1, 2);
     check_rotation(c, 3, 12);
     check_rotation(c, 8, 128);
+    check_rotation(c, 2, 24); /* halves that are no whole packs */
+    check_rotation(c, 1, 1040);
 }
 
 /* ---- matrix products ---- */
