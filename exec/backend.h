@@ -101,6 +101,10 @@ struct galv_backend {
     /* Held by the process on its device, the context and libraries included; 0 =
      * unknown. */
     size_t (*device_used_bytes)(galv_backend *b);
+    /* Of these what is held beside the pool's memory: the context, libraries and their
+     * workspaces (on a GPU those of other processes, too). 0 on the host, whose
+     * predictions leave it out. */
+    size_t (*beside_bytes)(galv_backend *b);
 
     /* Synchronous copies of n values; the host side is float32 for elements (converted
      * on the way) and for GALV_FLOAT32, int32_t for GALV_INT32. */

@@ -249,7 +249,8 @@ static galv_status take_steps(run *r, galv_err *err)
     for (int64_t i = r->first_step; i < r->options.steps && status == GALV_OK; i++) {
         status = take_step(r, err);
     }
-    size_t peak = r->backend->peak_bytes(r->backend);
+    size_t peak =
+        r->backend->peak_bytes(r->backend) + r->backend->beside_bytes(r->backend);
     if (status == GALV_OK) {
         status = galv_world_all_gather(r->world, r->peaks, &peak, sizeof peak, err);
     }

@@ -198,6 +198,13 @@ static size_t device_used_bytes(galv_backend *b)
     return total_bytes - free_bytes;
 }
 
+static size_t beside_bytes(galv_backend *b)
+{
+    size_t used = device_used_bytes(b);
+    size_t segments = galv_pool_segments_bytes(galv_cuda_of(b)->pool);
+    return used > segments ? used - segments : 0;
+}
+
 /* Copies on the compute stream, after all that it has queued, and waits. */
 static bool copy_now(galv_cuda *c, void *to, const void *from, size_t bytes,
                      cudaMemcpyKind kind)
@@ -287,6 +294,7 @@ void galv_cuda_fill_memory(galv_backend *b)
     b->peak_bytes = peak_bytes;
     b->reset_peak = reset_peak;
     b->device_used_bytes = device_used_bytes;
+    b->beside_bytes = beside_bytes;
     b->upload = upload;
     b->download = download;
 }

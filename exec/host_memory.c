@@ -132,6 +132,12 @@ static size_t device_used_bytes(galv_backend *b)
     return read && page_bytes > 0 ? pages * (size_t)page_bytes : 0;
 }
 
+static size_t beside_bytes(galv_backend *b)
+{
+    (void)b;
+    return 0;
+}
+
 /* Elements are float32 here, so every type has the same size and no value changes. */
 static void upload(galv_backend *b, void *device, const void *data, size_t n,
                    galv_element type)
@@ -170,6 +176,7 @@ void galv_host_fill_memory(galv_backend *b)
     b->peak_bytes = peak_bytes;
     b->reset_peak = reset_peak;
     b->device_used_bytes = device_used_bytes;
+    b->beside_bytes = beside_bytes;
     b->upload = upload;
     b->download = download;
 }

@@ -293,16 +293,16 @@ static galv_status add_factor(session *p, const char *name, double value, galv_e
 }
 
 /* What the cost model takes from PyTorch on GPUs and this executor does otherwise:
- * memory.csv counts tensors as they are asked for, master weights are kept beside fp32
- * ones, and the step and the loss work in place. On a GPU contexts and libraries stay
- * the cost model's: they are not in the peak of tensors, but a plan must leave room for
- * them. */
+ * memory.csv counts tensors as they are asked for and, on a GPU, what is held beside
+ * them, as it was after all layers were measured; master weights are kept beside fp32
+ * ones, and the step and the loss work in place. */
 static void add_memory_factors(session *p, galv_err *err)
 {
-    static const char *const unused[] = {"context_mib", "collectives_mib", "group_mib",
+    static const char *const unused[] = {"collectives_mib", "group_mib",
                                          "allocator_slack", "workspace"};
-    bool host = strcmp(p->backend->name, "host") == 0;
-    for (size_t i = 0; host && i < sizeof unused / sizeof unused[0]; i++) {
+    add_factor(p, "context_mib",
+               (double)p->backend->beside_bytes(p->backend) / (1 << 20), err);
+    for (size_t i = 0; i < sizeof unused / sizeof unused[0]; i++) {
         add_factor(p, unused[i], 0, err);
     }
     add_factor(p, "optimizer_bytes", GALV_OPTIMIZER_BYTES, err);

@@ -92,6 +92,7 @@ void galv_recorder_resolve(const galv_recorder *recorder, galv_span *spans,
                            galv_memory_sample *samples, int32_t rank, double origin_s)
 {
     galv_backend *b = recorder->backend;
+    double beside = (double)b->beside_bytes(b);
     for (size_t i = 0; i < recorder->n_spans; i++) {
         const galv_recorded_span *from = &recorder->spans[i];
         galv_span *to = &spans[i];
@@ -113,7 +114,7 @@ void galv_recorder_resolve(const galv_recorder *recorder, galv_span *spans,
     for (size_t i = 0; i < recorder->n_samples; i++) {
         samples[i].rank = rank;
         samples[i].time_s = b->event_time_s(b, recorder->samples[i].when) - origin_s;
-        samples[i].bytes = recorder->samples[i].bytes;
+        samples[i].bytes = recorder->samples[i].bytes + beside;
     }
 }
 

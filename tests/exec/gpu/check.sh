@@ -162,11 +162,9 @@ if [ -s "$out/run/losses.csv" ]; then
     for torch in $(sed -n 's/^torch .*: \([0-9]*\) tokens.*/\1/p' "$out/torch.txt" 2>/dev/null); do
         say "$(awk -v s="$ours" -v n="$tokens" -v t="$torch" 'BEGIN { printf "%.3f times PyTorch'"'"'s %d tokens/s", 4 * n / s / t, t }')"
     done
-    # memory.csv counts tensors; the prediction says what is held beside them by itself
     whole=$(sed -n 's/.*"peak_memory_bytes": *\([0-9.e+]*\).*/\1/p' "$out/plan/result.json" | head -n 1)
-    beside=$(sed -n 's/.*"context": *\([0-9.e+]*\).*/\1/p' "$out/plan/result.json" | head -n 1)
-    say "$(awk -F, -v w="${whole:-0}" -v b="${beside:-0}" 'NR == 2 {
-        printf "peak of tensors %.3f GiB, predicted %.3f GiB (%+.1f %%)", $2 / 2^30, (w - b) / 2^30, 100 * ((w - b) / $2 - 1) }' "$out/run/memory.csv")"
+    say "$(awk -F, -v w="${whole:-0}" 'NR == 2 {
+        printf "peak of memory %.3f GiB, predicted %.3f GiB (%+.1f %%)", $2 / 2^30, w / 2^30, 100 * (w / $2 - 1) }' "$out/run/memory.csv")"
 fi
 if [ "$failed" = 0 ]; then say 'all checks passed'; else say 'CHECKS FAILED: see above'; fi
 exit "$failed"
