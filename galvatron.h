@@ -63,6 +63,7 @@
 #include "search/front.h"
 #include "search/frontier.h"
 #include "search/galvatron_search.h"
+#include "search/judged.h"
 #include "search/layer_guess.h"
 #include "search/layer_table.h"
 #include "search/layer_tree.h"

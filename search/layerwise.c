@@ -173,46 +173,24 @@ static galv_candidate candidate_of(const galv_layerwise *l,
 /* Keeps a judged layering for the result, its plan's layers included. */
 static galv_status keep(galv_layerwise *l, size_t item)
 {
-    galv_layerwise_result *r = l->result;
-    if (r->n_searched == l->capacity) {
-        size_t capacity = l->capacity ? 2 * l->capacity : 64;
-        galv_searched *grown = GALV_NEW_ARRAY(l->arena, galv_searched, capacity);
-        if (!grown) {
-            return galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
-        }
-        if (r->n_searched > 0) {
-            memcpy(grown, r->searched, r->n_searched * sizeof *grown);
-        }
-        r->searched = grown;
-        l->capacity = capacity;
-    }
-    galv_searched *kept = &r->searched[r->n_searched];
-    *kept = l->judged[item];
+    const galv_searched *kept = NULL;
+    const galv_layering *layering = &l->wave[item].layering;
     galv_plan *plan = NULL;
-    galv_status status =
-        galv_layering_plan(&plan, &l->wave[item].layering, l->entry->table,
-                           &l->space->overlap, l->job, l->arena, l->err);
+    galv_status status = galv_layering_plan(
+        &plan, layering, l->entry->table, &l->space->overlap, l->job, l->arena, l->err);
+    if (status == GALV_OK) {
+        l->judged[item].candidate = candidate_of(l, layering, plan);
+        status = galv_judged_add(&kept, &l->list, &l->judged[item], l->err);
+    }
     if (status != GALV_OK) {
         return status;
     }
-    kept->candidate = candidate_of(l, &l->wave[item].layering, plan);
-    if (kept->fate == GALV_FATE_SIMULATED) {
-        galv_podium_place entered = {l->options.first_index + r->n_searched,
-                                     kept->time_s, &kept->candidate};
-        galv_podium_enter(l->podium, &entered);
-    }
-    if (kept->fate == GALV_FATE_SIMULATED && kept->time_s < r->best_s) {
-        r->best_s = kept->time_s;
-        r->best = (int64_t)r->n_searched;
-    }
-    r->n_searched++;
     double least_s = kept->fate == GALV_FATE_SIMULATED ? kept->time_s
                      : kept->fate == GALV_FATE_BOUNDED ? kept->bound_s
                                                        : (double)INFINITY;
-    status = galv_layerwise_remember(l, &l->wave[item].layering, least_s);
+    status = galv_layerwise_remember(l, layering, least_s);
     return status == GALV_OK && kept->fate == GALV_FATE_SIMULATED
-               ? galv_layerwise_offer(l, l->entry, &l->wave[item].layering,
-                                      kept->time_s)
+               ? galv_layerwise_offer(l, l->entry, layering, kept->time_s)
                : status;
 }
 
@@ -249,7 +227,7 @@ static double limit_s(const galv_layerwise *l, const galv_layering *layering)
 {
     static const galv_plan layered;
     galv_candidate candidate = candidate_of(l, layering, &layered);
-    return galv_podium_limit(l->podium, &candidate);
+    return galv_podium_limit(l->list.podium, &candidate);
 }
 
 size_t galv_layerwise_fill_wave(galv_layerwise *l, const galv_layer_leaf *leaves,
@@ -466,8 +444,9 @@ galv_status galv_layerwise_search(galv_layerwise_result *result,
     l->space = space;
     l->options = *options;
     l->options.n_jobs = options->n_jobs > 0 ? options->n_jobs : 1;
-    l->podium = options->podium ? options->podium : &own;
-    found.best_s = galv_podium_best(l->podium);
+    l->list = (galv_judged){&found, 0, options->podium ? options->podium : &own,
+                            options->first_index, arena};
+    found.best_s = galv_podium_best(l->list.podium);
     l->options.max_runs = options->max_runs > 0 ? options->max_runs : DEFAULT_RUNS;
     l->options.max_nodes = options->max_nodes > 0 ? options->max_nodes : DEFAULT_NODES;
     l->options.max_ops =
@@ -480,8 +459,8 @@ galv_status galv_layerwise_search(galv_layerwise_result *result,
     if (status == GALV_OK) {
         status = order_shapes(l, shapes);
     }
-    for (size_t i = 0; status == GALV_OK && i < l->podium->n; i++) {
-        status = galv_layerwise_offer_uniform(l, shapes, &l->podium->places[i]);
+    for (size_t i = 0; status == GALV_OK && i < l->list.podium->n; i++) {
+        status = galv_layerwise_offer_uniform(l, shapes, &l->list.podium->places[i]);
     }
     if (status == GALV_OK) {
         status = search_shapes(l);

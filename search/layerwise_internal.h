@@ -4,6 +4,7 @@
 #ifndef GALV_SEARCH_LAYERWISE_INTERNAL_H
 #define GALV_SEARCH_LAYERWISE_INTERNAL_H
 
+#include "search/judged.h"
 #include "search/layer_guess.h"
 #include "search/layerwise.h"
 
@@ -36,14 +37,13 @@ typedef struct galv_layerwise {
     galv_arena *scratch; /* of one shape */
     galv_err *err;
     double limit_bytes;
-    size_t capacity; /* of result->searched */
     size_t n_shapes;
     galv_layerwise_shape *shapes; /* in the order of the tree */
     size_t *order;
     bool given_up; /* a tree was, before all of it was seen */
     double n_ops;
     double exchange_until_ops;
-    galv_podium *podium;
+    galv_judged list;
     galv_layerwise_start starts[GALV_LAYERWISE_STARTS]; /* ascending */
     galv_layer_tried *tried; /* of the arena of the result; NULL = none yet */
     /* the wave */

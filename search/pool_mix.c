@@ -3,6 +3,7 @@
  * run behind. It ranks exchanges, and decides nothing. */
 #include "search/pool_mix.h"
 
+#include "search/judged.h"
 #include "search/layering.h"
 #include "search/pricing.h"
 #include "search/trial.h"
@@ -44,11 +45,10 @@ typedef struct mixer {
     const galv_divisions *divisions;
     const galv_layerwise_options *options;
     galv_layerwise_result *result;
-    galv_podium *podium;
+    galv_judged list;
     tried *tried; /* of the shape that is worked on */
     galv_arena *arena, *scratch;
     galv_err *err;
-    size_t capacity; /* of result->searched */
     double n_ops;
     int32_t n_pools;
     /* the shape that is worked on */
@@ -152,36 +152,6 @@ static galv_status make_plan(galv_plan **plan, mixer *x, const mix *at)
                                   x->err);
 }
 
-static galv_status keep(mixer *x, const galv_searched *judged)
-{
-    galv_layerwise_result *r = x->result;
-    if (r->n_searched == x->capacity) {
-        size_t capacity = x->capacity ? 2 * x->capacity : 64;
-        galv_searched *grown = GALV_NEW_ARRAY(x->arena, galv_searched, capacity);
-        if (!grown) {
-            return galv_fail(x->err, GALV_NO_MEMORY, "out of memory");
-        }
-        if (r->n_searched > 0) {
-            memcpy(grown, r->searched, r->n_searched * sizeof *grown);
-        }
-        r->searched = grown;
-        x->capacity = capacity;
-    }
-    galv_searched *kept = &r->searched[r->n_searched];
-    *kept = *judged;
-    if (kept->fate == GALV_FATE_SIMULATED) {
-        galv_podium_place entered = {x->options->first_index + r->n_searched,
-                                     kept->time_s, &kept->candidate};
-        galv_podium_enter(x->podium, &entered);
-        if (kept->time_s < r->best_s) {
-            r->best_s = kept->time_s;
-            r->best = (int64_t)r->n_searched;
-        }
-    }
-    r->n_searched++;
-    return GALV_OK;
-}
-
 /* Simulates a mix; *time_s is INFINITY when it does not fit or takes stop_at_s;
  * *over_frac is what it needs of what its fullest device has, where that is known. */
 static galv_status judge(double *time_s, double *over_frac, mixer *x, const mix *at,
@@ -192,6 +162,7 @@ static galv_status judge(double *time_s, double *over_frac, mixer *x, const mix 
     galv_plan *plan = NULL;
     galv_prices *prices = NULL;
     galv_memory_need need = {0, 0};
+    const galv_searched *kept = NULL;
     tried *noted = GALV_NEW(x->arena, tried);
     *time_s = INFINITY;
     if (!noted) {
@@ -229,7 +200,7 @@ static galv_status judge(double *time_s, double *over_frac, mixer *x, const mix 
                                    .schedule = shape->schedule,
                                    .layered = plan};
     *time_s = c.fate == GALV_FATE_SIMULATED ? c.time_s : (double)INFINITY;
-    return keep(x, &c);
+    return galv_judged_add(&kept, &x->list, &c, x->err);
 }
 
 /* ---- exchanges ---- */
@@ -508,7 +479,8 @@ galv_status galv_pool_mix_search(galv_layerwise_result *result,
                .divisions = divisions,
                .options = options,
                .result = &found,
-               .podium = options->podium ? options->podium : &own,
+               .list = {&found, 0, options->podium ? options->podium : &own,
+                        options->first_index, arena},
                .arena = arena,
                .scratch = galv_arena_new(),
                .err = err};
@@ -516,7 +488,7 @@ galv_status galv_pool_mix_search(galv_layerwise_result *result,
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     x.n_pools = x.job->cluster.n_pools;
-    found.best_s = galv_podium_best(x.podium);
+    found.best_s = galv_podium_best(x.list.podium);
     galv_status status = search_shapes(&x);
     galv_arena_free(x.scratch);
     if (status == GALV_OK) {
