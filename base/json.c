@@ -182,6 +182,12 @@ static bool copy_tree(galv_json *document, galv_json_node *node, json_t *value)
 /* Parses the text that the document holds; frees the document on failure. */
 static galv_status parse(galv_json **out, galv_json *document, galv_err *err)
 {
+    if (document->length == strspn(document->text, " \t\r\n")) {
+        galv_status empty = galv_fail_at(err, document->name, 1, 0,
+                                         "the file is empty: JSON is needed");
+        galv_json_free(document);
+        return empty;
+    }
     json_error_t error;
     memset(&error, 0, sizeof error);
     json_t *tree = json_loadb(document->text, document->length,

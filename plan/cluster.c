@@ -402,6 +402,7 @@ static galv_status split_assignment(set_path *path, char *value, size_t size,
     if (index < 0) {
         galv_fail(err, GALV_USAGE, "'%s' cannot be set", name);
         galv_hint_words(err, set_path_names, N_SET_PATHS, name);
+        galv_hint(err, "`galvatron-sim help units` lists the keys");
         return GALV_USAGE;
     }
     *path = (set_path)index;

@@ -90,6 +90,18 @@ $ galvatron-sim import galvatron folder --gpu a100-sxm-80gb
 2...
 ? 4
 
+# A file without anything in it is said to be that, whatever it should be.
+$ : >nothing; printf ' \n' >blank; for c in 'simulate nothing' 'explain blank' 'compare nothing nothing' 'render nothing -o x.png' 'plan -m nothing' 'plan -c blank' 'validate --cases nothing' 'plan --phases nothing' 'simulate --stage-times nothing'; do galvatron-sim $c 2>&1 >out | sed 's/.*error: //'; test ! -s out || echo output; done
+> nothing:1: the file is empty: JSON is needed
+> blank:1: the file is empty: JSON is needed
+> nothing:1: the file is empty: JSON is needed
+> nothing:1: the file is empty: JSON is needed
+> nothing:1: the file is empty: JSON is needed
+> blank:1: the file is empty: JSON is needed
+> nothing: the file is empty: a header row is needed
+> nothing: the file is empty: a header row is needed
+> nothing: the file is empty: a header row is needed
+
 # A warning becomes an error when asked for.
 $ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 >/dev/null
 2> galvatron-sim: warning: h100-sxm-80gb has no nvfp4: taken at the rate of fp8

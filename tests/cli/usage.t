@@ -152,6 +152,21 @@ $ galvatron-sim --set inter.bandwith=2x
 2>   did you mean 'inter.bandwidth'?
 ? 2
 
+# No key is near: where they are listed is said, and they are there.
+$ galvatron-sim --set price=2.5
+2> galvatron-sim: error: --set price=2.5: 'price' cannot be set
+2>   `galvatron-sim help units` lists the keys
+? 2
+
+$ galvatron-sim help units | grep -c -E '(inter.bandwidth|usd_per_device_hour|device.flops) '
+> 1
+
+# Gradients are not summed in every precision that products have.
+$ galvatron-sim simulate -n 1 --grad-precision tf32
+2> galvatron-sim: error: --grad-precision tf32: unknown word 'tf32'
+2>   expected one of: fp32, bf16, fp16
+? 2
+
 $ for v in foo = inter.bandwidth= inter.bandwidth=-1GB/s inter.bandwidth=nan inter.bandwidth=0x inter.latency=5m; do galvatron-sim --set "$v" >out 2>/dev/null; echo "$v $?"; test ! -s out || echo output; done | grep -v ' 2$'; true
 
 # Degrees that cannot be.
