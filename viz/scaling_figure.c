@@ -241,7 +241,9 @@ static void block_ideal(galv_placer *placer, const galv_plot *plot,
     }
 }
 
-/* The plan, at the first point and wherever it changes. */
+/* The plan, at the first point and wherever it changes. A label may lie nearer to a
+ * point of another series than to its own: among several it has its own one's colour.
+ */
 static void label_plans(galv_canvas *canvas, const galv_plot *plot,
                         const scaling_chart *chart)
 {
@@ -255,6 +257,7 @@ static void label_plans(galv_canvas *canvas, const galv_plot *plot,
     for (int s = 0; s < chart->n_series; s++) {
         const scaling_series *series = &chart->series[s];
         const char *before = "";
+        galv_color color = chart->n_series > 1 ? galv_series_color(s) : GALV_COLOR_AXIS;
         galv_canvas_tag(canvas, "plans", s);
         for (size_t i = 0; i < series->n_points; i++) {
             const char *label = series->points[i]->label;
@@ -263,9 +266,9 @@ static void label_plans(galv_canvas *canvas, const galv_plot *plot,
             }
             before = label;
             galv_point at = place(plot, series, i, tokens_of);
-            galv_placer_label(
-                &placer, canvas, at.x, at.y, 5.0,
-                galv_style(GALV_SIZE_CELL, GALV_COLOR_AXIS, GALV_ALIGN_LEFT), label);
+            galv_placer_label(&placer, canvas, at.x, at.y, 5.0,
+                              galv_style(GALV_SIZE_CELL, color, GALV_ALIGN_LEFT),
+                              label);
         }
     }
 }

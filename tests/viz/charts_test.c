@@ -94,6 +94,34 @@ Test(viz_charts, scaling_is_clean_for_one_to_three_series_and_one_to_ten_sizes)
     }
 }
 
+Test(viz_charts,
+     the_plan_of_a_point_has_the_colour_of_its_series_where_there_are_several)
+{
+    galv_scaling_point points[4];
+    for (int i = 0; i < 4; i++) { /* two lines so close that labels change sides */
+        points[i] = (galv_scaling_point){
+            128 << i % 2, (i < 2 ? 1042.0 : 1172.0) * (128 << i % 2), 0.5,
+            i % 2 ? "tp4 pp4" : "tp4 pp2", i < 2 ? "h100" : "h200"};
+    }
+    for (size_t n = 2; n <= 4; n += 2) {
+        galv_canvas *canvas = NULL;
+        galv_err err = GALV_ERR_INIT;
+        cr_assert_eq(galv_scaling_compose(&canvas, points, n, "t", NULL, &err),
+                     GALV_OK);
+        int seen = 0;
+        for (size_t i = 0; i < galv_canvas_n_items(canvas); i++) {
+            const galv_item *item = galv_canvas_item(canvas, i);
+            if (strcmp(item->tag, "plans") == 0 && item->kind == GALV_ITEM_TEXT) {
+                galv_color own = galv_series_color(item->row);
+                cr_expect_eq(item->style.color, n > 2 ? own : GALV_COLOR_AXIS);
+                seen++;
+            }
+        }
+        cr_expect_geq(seen, 2);
+        galv_canvas_free(canvas);
+    }
+}
+
 Test(viz_charts, perfect_scaling_lies_on_its_dotted_line)
 {
     galv_scaling_point points[4];
