@@ -111,7 +111,7 @@ $ galvatron-sim simulate -m llama3-8b -n 16 --tp 4 --pp 2 --global-batch 512 --a
 > false
 
 # Sweeps and fronts try the pools in every order too, and a file says how many nodes it has.
-$ for c in mixed other; do galvatron-sim sweep -m llama3-8b -c $c.json --global-batch 64 --json | jq -c '[.points[] | .nodes, .iteration_time_s]'; galvatron-sim plan -m llama3-8b -c $c.json --global-batch 64 --tp 4 --front --csv | sed -n 2,3p; done >of-each; head -n 3 of-each >one; tail -n 3 of-each | cmp - one && head -n 1 one | jq '.[0]'
+$ for c in mixed other; do galvatron-sim sweep -m llama3-8b -c $c.json --global-batch 64 --json | jq -c '[.points[] | .nodes, .iteration_time_s]'; galvatron-sim plan -m llama3-8b -c $c.json --global-batch 64 --tp 4 --pp 2,4 --zero 1 --micro-batch 1 --front --csv | sed -n 2,3p; done >of-each; head -n 3 of-each >one; tail -n 3 of-each | cmp - one && head -n 1 one | jq '.[0]'
 > 2
 
 # Each stage may use what its own devices have.
