@@ -15,6 +15,11 @@
  * so the longest of them is added. Where the backward pass is split, weight gradients
  * may come last, so D_i is left out.
  *
+ * The same holds of the chunks of a stage from any of its virtual stages on: none of
+ * their passes begins before the first micro-batch came so far, and after the last of
+ * them it still has the way back. Few micro-batches on many chunks are bound by that:
+ * of the last virtual stage it says that one goes all the way there and back.
+ *
  * Where passes run beside each other their latencies do not add up, so that only the
  * loads count; and of a backward that may be whole or split, what is less. Two copies
  * of the model share the micro-batches.
@@ -22,9 +27,9 @@
  * Where ZeRO-2 or 3 sends parameters and gradients in every pass, hiding them costs
  * something too (hiding_s below).
  *
- * Left out, since the schedule decides whether it is hidden: gradient reduction and
- * parameter gathers outside the passes, and pipeline messages. The bound stays true
- * without them. */
+ * Messages between stages count on the way there and back alone. Left out, since the
+ * schedule decides whether it is hidden: the others, gradient reduction, and parameter
+ * gathers outside the passes. The bound stays true without them. */
 #include "search/bound.h"
 
 #include "plan/chunks.h"
@@ -34,6 +39,16 @@
 #include <math.h>
 #include <string.h>
 
+/* Seconds of a virtual stage. */
+typedef struct virtual_bound {
+    int32_t stage;
+    double forward_s, backward_s;
+    double passes_s;           /* all of one micro-batch; 0 where passes run beside each
+                                  other */
+    double later_s;            /* the same, of its stage's later chunks too */
+    double arrival_s, drain_s; /* the way there, and back */
+} virtual_bound;
+
 typedef struct bounder {
     const galv_plan *plan;
     const galv_schedule *schedule;
@@ -41,6 +56,7 @@ typedef struct bounder {
     galv_prices *prices;
     int32_t n_chunks;    /* of a stage */
     double most_slowing; /* by one second of parameter messages */
+    virtual_bound *at;   /* [pp * vpp] */
     double *steps_s;     /* [pp * vpp][2] by class: of a stage's first chunk, of others;
                             negative = not known yet */
 } bounder;
@@ -126,26 +142,63 @@ static double passes_s(const bounder *b, const stage_bound *at, int32_t stage,
                 hiding_s(b, at, stage, arrival + drain, m));
 }
 
-static double combine(const bounder *b, const stage_bound *stages,
-                      const double *forward_s, const double *backward_s)
+/* Seconds of the message from a virtual stage to the next, or back. */
+static double message_s(const bounder *b, int32_t v, int pass)
+{
+    bool forward = pass == GALV_OP_FORWARD;
+    int32_t end = b->plan->first_layer[v + 1];
+    int32_t stage = b->at[v].stage;
+    int32_t next = b->at[v + 1].stage;
+    galv_operation op = {.kind = GALV_OP_SEND,
+                         .stream = GALV_STREAM_PP_SEND,
+                         .part = GALV_PART_WHOLE,
+                         .pass = (uint8_t)pass,
+                         .stage = forward ? stage : next,
+                         .first_layer = forward ? end - 1 : end,
+                         .n_layers = 1,
+                         .peer_stage = forward ? next : stage};
+    bool sent = stage != next && op.first_layer >= 0 &&
+                op.first_layer < b->plan->n_layers && !b->schedule->pairs;
+    const galv_cost *cost = sent ? galv_prices_get(b->prices, &op) : NULL;
+    return cost ? cost->work_s : 0;
+}
+
+/* The ways to every virtual stage and back, and what their stages do from there on. */
+static void find_ways(const bounder *b)
+{
+    int32_t n_virtual = b->plan->pp * b->plan->vpp;
+    virtual_bound *at = b->at;
+    for (int32_t v = n_virtual - 1; v >= 0; v--) {
+        int32_t later = v + 1;
+        while (later < n_virtual && at[later].stage != at[v].stage) {
+            later++;
+        }
+        at[v].later_s = at[v].passes_s + (later < n_virtual ? at[later].later_s : 0);
+    }
+    for (int32_t v = 0; v + 1 < n_virtual; v++) {
+        at[v + 1].arrival_s =
+            at[v].arrival_s + at[v].forward_s + message_s(b, v, GALV_OP_FORWARD);
+        at[v + 1].drain_s =
+            b->schedule->splits_backward
+                ? 0
+                : at[v].drain_s + at[v].backward_s + message_s(b, v, GALV_OP_BACKWARD);
+    }
+}
+
+static double combine(const bounder *b, const stage_bound *stages)
 {
     double passes = 0;
     double optimizer = 0;
-    double arrival = 0;
-    double drain = 0;
-    int32_t passed = 0; /* virtual stages, in arrival and drain */
     double m = galv_plan_n_micro_batches(b->plan);
+    find_ways(b);
+    for (int32_t v = 0; v < b->plan->pp * b->plan->vpp; v++) {
+        const virtual_bound *at = &b->at[v];
+        passes = fmax(passes, at->arrival_s + m * at->later_s + at->drain_s);
+    }
     for (int32_t stage = 0; stage < b->plan->pp; stage++) {
-        int32_t first = stages[stage].first_virtual;
-        if (first < passed) {
-            arrival = drain = 0;
-            passed = 0;
-        }
-        for (; passed < first; passed++) {
-            arrival += forward_s[passed];
-            drain += b->schedule->splits_backward ? 0 : backward_s[passed];
-        }
-        passes = fmax(passes, passes_s(b, &stages[stage], stage, arrival, drain, m));
+        const virtual_bound *first = &b->at[stages[stage].first_virtual];
+        passes = fmax(passes, passes_s(b, &stages[stage], stage, first->arrival_s,
+                                       first->drain_s, m));
         optimizer = fmax(optimizer, stages[stage].optimizer_s);
     }
     return passes + optimizer;
@@ -178,14 +231,14 @@ static galv_pass_price less_of(const galv_pass_price *whole,
     return less;
 }
 
-static galv_status bound_chunk(stage_bound *stage_at, double *forward_s,
-                               double *backward_s, bounder *b, int32_t stage,
+static galv_status bound_chunk(stage_bound *stage_at, bounder *b, int32_t stage,
                                int32_t chunk)
 {
     const galv_pass_price *prices[GALV_PASS_NONE] = {NULL};
     int32_t s = galv_prices_virtual_stage(b->prices, stage, chunk);
     double times = 1.0 / galv_plan_n_copies(b->plan);
     bool pairs = b->schedule->pairs;
+    double before_s = stage_at->latency_s;
     for (int pass = 0; pass < GALV_PASS_NONE; pass++) {
         if (!galv_schedule_uses(b->schedule, pass)) {
             continue;
@@ -198,13 +251,13 @@ static galv_status bound_chunk(stage_bound *stage_at, double *forward_s,
         b->most_slowing = fmax(b->most_slowing, prices[pass]->most_slowing);
     }
     stage_at->optimizer_s += optimizer_s(b, stage, chunk, s);
-    forward_s[s] = prices[GALV_PASS_FORWARD]->latency_s;
+    b->at[s].forward_s = prices[GALV_PASS_FORWARD]->latency_s;
     add_pass(stage_at, prices[GALV_PASS_FORWARD], times, pairs);
     stage_at->slowing_s *= pairs ? 0 : 1;
     const galv_pass_price *whole = prices[GALV_PASS_BACKWARD];
     const galv_pass_price *input = prices[GALV_PASS_BACKWARD_INPUT];
     const galv_pass_price *weight = prices[GALV_PASS_BACKWARD_WEIGHT];
-    backward_s[s] = (whole != NULL ? whole : input)->latency_s;
+    b->at[s].backward_s = (whole != NULL ? whole : input)->latency_s;
     if (whole != NULL && input != NULL) {
         galv_pass_price less = less_of(whole, input, weight);
         add_pass(stage_at, &less, times, pairs);
@@ -214,31 +267,30 @@ static galv_status bound_chunk(stage_bound *stage_at, double *forward_s,
         add_pass(stage_at, input, times, false);
         add_pass(stage_at, weight, times, false);
     }
+    b->at[s].passes_s = stage_at->latency_s - before_s;
     return GALV_OK;
 }
 
 /* Stages of one class are bounded once. */
-static galv_status bound_stages(stage_bound *stages, double *forward_s,
-                                double *backward_s, bounder *b)
+static galv_status bound_stages(stage_bound *stages, bounder *b)
 {
     for (int32_t stage = 0; stage < b->plan->pp; stage++) {
         int32_t like = galv_prices_stage_class(b->prices, stage);
         int32_t first = INT32_MAX;
         stages[stage] = stages[like];
         for (int32_t chunk = 0; chunk < b->n_chunks; chunk++) {
-            int32_t s = galv_prices_virtual_stage(b->prices, stage, chunk);
+            int32_t v = galv_prices_virtual_stage(b->prices, stage, chunk);
             int32_t there = galv_prices_virtual_stage(b->prices, like, chunk);
             galv_status status = GALV_OK;
             if (like == stage) {
-                status =
-                    bound_chunk(&stages[stage], forward_s, backward_s, b, stage, chunk);
+                status = bound_chunk(&stages[stage], b, stage, chunk);
             }
             if (status != GALV_OK) {
                 return status;
             }
-            forward_s[s] = forward_s[there];
-            backward_s[s] = backward_s[there];
-            first = s < first ? s : first;
+            b->at[v] = b->at[there];
+            b->at[v].stage = stage;
+            first = v < first ? v : first;
         }
         stages[stage].first_virtual = first;
     }
@@ -258,18 +310,17 @@ galv_status galv_bound_time(double *bound_s, const galv_costmodel *model,
     }
     b.n_chunks = galv_plan_n_chunks(plan);
     stage_bound *stages = GALV_NEW_ARRAY(arena, stage_bound, plan->pp);
-    double *forward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
-    double *backward_s = GALV_NEW_ARRAY(arena, double, n_virtual);
+    b.at = GALV_NEW_ARRAY(arena, virtual_bound, n_virtual);
     b.steps_s = GALV_NEW_ARRAY(arena, double, 2 * n_virtual);
-    if (!stages || !forward_s || !backward_s || !b.steps_s) {
+    if (!stages || !b.at || !b.steps_s) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     for (size_t i = 0; i < 2 * n_virtual; i++) {
         b.steps_s[i] = -1;
     }
-    status = bound_stages(stages, forward_s, backward_s, &b);
+    status = bound_stages(stages, &b);
     if (status == GALV_OK) {
-        *bound_s = combine(&b, stages, forward_s, backward_s);
+        *bound_s = combine(&b, stages);
     }
     return status;
 }

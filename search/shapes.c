@@ -3,10 +3,10 @@
  *
  *   T >= A_i + m max(latency of i, load of a stream of i) + D_i + the longest step
  *
- * (of the stages before, chunk 0 alone), or what hiding parameter messages takes
- * (galv_layer_hiding_s, search/relaxation.h), if that is more. Layers are charged what
- * search/layer_table.h says is a lower bound of what each adds, so the sum is below
- * what bound.c would say; it costs some hundred times less. */
+ * of every stage, and of a stage from any of its virtual stages on; or what hiding
+ * parameter messages takes (galv_layer_hiding_s, search/relaxation.h), if that is more.
+ * Layers are charged what search/layer_table.h says is a lower bound of what each adds,
+ * so the sum is below what bound.c would say; it costs some hundred times less. */
 #include "search/shapes.h"
 
 #include "search/layering.h"
@@ -161,28 +161,64 @@ static galv_status price(maker *m, size_t index)
                                  m->arena, m->err);
 }
 
-/* Layers of each group on each virtual stage of a uniform plan; NULL = no memory. */
-static int32_t *count_layers(maker *m, size_t index)
+/* Sums of the own counts, along the way and over the virtual stages of a stage. */
+static galv_status add_up(galv_shape_counts *counts, maker *m, size_t index)
+{
+    const galv_layer_table *table = &m->shapes->tables[index];
+    const galv_shape *of = &table->shape;
+    int32_t n_virtual = of->pp * of->vpp;
+    int32_t n_groups = table->n_groups;
+    int32_t *stage_of = GALV_NEW_ARRAY(m->arena, int32_t, n_virtual);
+    int32_t *later = GALV_NEW_ARRAY(m->arena, int32_t, of->pp * n_groups);
+    if (!stage_of || !later) {
+        return galv_fail(m->err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_schedule_shape order = {of->pp, of->vpp, table->n_micro_batches, 0, NULL};
+    for (int32_t i = 0; i < n_virtual; i++) {
+        stage_of[galv_schedule_virtual_stage(of->schedule, &order, i / of->vpp,
+                                             i % of->vpp)] = i / of->vpp;
+    }
+    for (int32_t v = 1; v < n_virtual; v++) {
+        counts->borders[v] = counts->borders[v - 1] + (stage_of[v] != stage_of[v - 1]);
+        for (int32_t g = 0; g < n_groups; g++) {
+            counts->before[v * n_groups + g] = counts->before[(v - 1) * n_groups + g] +
+                                               counts->own[(v - 1) * n_groups + g];
+        }
+    }
+    for (int32_t v = n_virtual - 1; v >= 0; v--) {
+        for (int32_t g = 0; g < n_groups; g++) {
+            int32_t *sum = &later[stage_of[v] * n_groups + g];
+            *sum += counts->own[v * n_groups + g];
+            counts->later[v * n_groups + g] = *sum;
+        }
+    }
+    return GALV_OK;
+}
+
+static galv_status count_layers(galv_shape_counts *counts, maker *m, size_t index)
 {
     const galv_layer_table *table = &m->shapes->tables[index];
     int32_t n_virtual = table->shape.pp * table->shape.vpp;
-    size_t n_groups = (size_t)table->n_groups;
+    size_t n_counts = (size_t)n_virtual * (size_t)table->n_groups;
     int32_t *blocks = GALV_NEW_ARRAY(m->arena, int32_t, n_virtual);
     int32_t *first_layer = GALV_NEW_ARRAY(m->arena, int32_t, n_virtual + 1);
-    int32_t *counts = GALV_NEW_ARRAY(m->arena, int32_t, (size_t)n_virtual * n_groups);
-    if (!blocks || !first_layer || !counts) {
-        return NULL;
+    *counts = (galv_shape_counts){GALV_NEW_ARRAY(m->arena, int32_t, n_counts),
+                                  GALV_NEW_ARRAY(m->arena, int32_t, n_counts),
+                                  GALV_NEW_ARRAY(m->arena, int32_t, n_counts),
+                                  GALV_NEW_ARRAY(m->arena, int32_t, n_virtual)};
+    if (!blocks || !first_layer || !counts->own || !counts->before || !counts->later ||
+        !counts->borders) {
+        return galv_fail(m->err, GALV_NO_MEMORY, "out of memory");
     }
     galv_plan_balance(blocks, galv_model_n_blocks(&m->job->model), table->shape.pp,
                       table->shape.vpp);
     galv_layering_divide(first_layer, &m->job->model, blocks, n_virtual);
     for (int32_t v = 0; v < n_virtual; v++) {
         for (int32_t layer = first_layer[v]; layer < first_layer[v + 1]; layer++) {
-            counts[(size_t)v * n_groups +
-                   (size_t)galv_layer_table_group(table, layer)]++;
+            counts->own[v * table->n_groups + galv_layer_table_group(table, layer)]++;
         }
     }
-    return counts;
+    return add_up(counts, m, index);
 }
 
 /* Micro-batches, in rounds of one for each stage, of an iteration that says what is
@@ -218,13 +254,18 @@ static galv_status describe(maker *m, size_t k)
     galv_shapes *s = m->shapes;
     const galv_shape *shape = &s->tables[k].shape;
     const galv_shape *last = k > 0 ? &s->tables[k - 1].shape : shape;
-    bool again = k > 0 && last->pp == shape->pp && last->vpp == shape->vpp;
-    s->counts_of[k] = again ? s->counts_of[k - 1] : count_layers(m, k);
-    if (!s->counts_of[k]) {
-        return galv_fail(m->err, GALV_NO_MEMORY, "out of memory");
+    bool again = k > 0 && last->pp == shape->pp && last->vpp == shape->vpp &&
+                 last->schedule == shape->schedule;
+    galv_status status = GALV_OK;
+    if (again) {
+        s->counts_of[k] = s->counts_of[k - 1];
+    } else {
+        status = count_layers(&s->counts_of[k], m, k);
     }
-    if (again && last->schedule == shape->schedule &&
-        s->tables[k - 1].n_micro_batches == s->tables[k].n_micro_batches) {
+    if (status != GALV_OK) {
+        return status;
+    }
+    if (again && s->tables[k - 1].n_micro_batches == s->tables[k].n_micro_batches) {
         s->kept_of[k] = s->kept_of[k - 1];
         return GALV_OK;
     }
@@ -234,7 +275,7 @@ static galv_status describe(maker *m, size_t k)
 static galv_status fill(maker *m)
 {
     galv_shapes *s = m->shapes;
-    s->counts_of = GALV_NEW_ARRAY(m->arena, int32_t *, s->n + 1);
+    s->counts_of = GALV_NEW_ARRAY(m->arena, galv_shape_counts, s->n + 1);
     s->kept_of = GALV_NEW_ARRAY(m->arena, double *, s->n + 1);
     galv_status status = s->counts_of && s->kept_of && m->scratch
                              ? GALV_OK
@@ -324,6 +365,45 @@ static double busiest_s(const sums *stage)
     return most;
 }
 
+/* Seconds of some layers of every group. */
+typedef struct pass_times {
+    double forward_s, backward_s, weight_s;
+} pass_times;
+
+static pass_times time_layers(const int32_t *counts,
+                              const galv_layer_price *const *prices, int32_t n_groups)
+{
+    pass_times times = {0, 0, 0};
+    for (int32_t g = 0; g < n_groups; g++) {
+        times.forward_s += counts[g] * prices[g]->forward_s;
+        times.backward_s += counts[g] * prices[g]->backward_s;
+        times.weight_s += counts[g] * prices[g]->weight_s;
+    }
+    return times;
+}
+
+/* From the first forward to the last backward: the way to a virtual stage, m times what
+ * its stage does from there on, and the way back, see search/bound.c. */
+static double chains_s(const galv_layer_table *table, const galv_shape_counts *counts,
+                       const galv_layer_price *const *prices)
+{
+    const galv_shape *shape = &table->shape;
+    double m = table->n_micro_batches;
+    int32_t n_groups = table->n_groups;
+    bool splits = shape->schedule->splits_backward;
+    double most = 0;
+    for (int32_t v = 0; v < shape->pp * shape->vpp; v++) {
+        pass_times way = time_layers(&counts->before[v * n_groups], prices, n_groups);
+        pass_times own = time_layers(&counts->later[v * n_groups], prices, n_groups);
+        double messages_s = counts->borders[v] * table->least_message_s;
+        double chain_s = way.forward_s + messages_s +
+                         m * (own.forward_s + own.backward_s + own.weight_s) +
+                         (splits ? 0 : way.backward_s + messages_s);
+        most = fmax(most, chain_s);
+    }
+    return most;
+}
+
 galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
 {
     galv_shape_bound found = {0, {0, shapes->limit_bytes}};
@@ -331,7 +411,7 @@ galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
         return shapes->known != NULL ? shapes->known[candidate] : found;
     }
     const galv_layer_table *table = &shapes->tables[shapes->shape_of[candidate]];
-    const int32_t *counts = shapes->counts_of[shapes->shape_of[candidate]];
+    const galv_shape_counts *counts = &shapes->counts_of[shapes->shape_of[candidate]];
     const double *kept = shapes->kept_of[shapes->shape_of[candidate]];
     const galv_shape *shape = &table->shape;
     const galv_layer_price *prices[GALV_MAX_GROUPS];
@@ -344,31 +424,30 @@ galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
     double m = table->n_micro_batches;
     double messages =
         shape->pp > 1 ? 4.0 * shape->vpp * table->message_s * table->most_slowing : 0;
-    double passed_s = 0; /* down and up the stages before: chunk 0 is virtual stage i */
     double step_s = 0;
     double hiding_s = 0;
+    found.bound_s = chains_s(table, counts, prices);
     for (int32_t stage = 0; stage < shape->pp; stage++) {
         sums all = {0};
-        double own_s = 0; /* of chunk 0 */
         for (int32_t chunk = 0; chunk < shape->vpp; chunk++) {
             int32_t v =
                 galv_schedule_virtual_stage(shape->schedule, &order, stage, chunk);
             for (int32_t g = 0; g < table->n_groups; g++) {
-                int32_t n = counts[v * table->n_groups + g];
+                int32_t n = counts->own[v * table->n_groups + g];
                 if (n > 0) {
                     add_layers(&all, prices[g], n, kept[stage * shape->vpp + chunk]);
                 }
             }
-            if (chunk == 0) {
-                own_s = all.forward_s +
-                        (shape->schedule->splits_backward ? 0 : all.backward_s);
-            }
         }
+        pass_times way =
+            time_layers(&counts->before[stage * table->n_groups], prices,
+                        table->n_groups); /* to chunk 0, which is virtual stage i */
+        double passed_s =
+            way.forward_s + (shape->schedule->splits_backward ? 0 : way.backward_s);
         found.bound_s = fmax(found.bound_s, passed_s + m * busiest_s(&all));
         hiding_s = fmax(hiding_s, m * (all.hiding_s - messages));
         found.least.bytes = fmax(found.least.bytes, table->base_bytes + all.bytes);
         step_s = fmax(step_s, all.optimizer_s);
-        passed_s += own_s;
     }
     found.bound_s = fmax(found.bound_s + step_s, hiding_s) * (1 - ROUNDING);
     found.least.bytes *= 1 - ROUNDING;

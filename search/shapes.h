@@ -14,6 +14,14 @@ typedef struct galv_shape_bound {
     galv_memory_need least; /* of memory, no more than it needs; {0, 0}: likewise */
 } galv_shape_bound;
 
+/* Layers of a uniform plan on its virtual stages, each [pp * vpp][groups]. */
+typedef struct galv_shape_counts {
+    int32_t *own;
+    int32_t *before;  /* of all virtual stages before it */
+    int32_t *later;   /* its own, and of its stage's later virtual stages */
+    int32_t *borders; /* [pp * vpp] between stages, on the way to it */
+} galv_shape_counts;
+
 typedef struct galv_shapes {
     size_t n;
     galv_layer_table *tables; /* [n] in the order of the tree, each with its shape */
@@ -21,10 +29,10 @@ typedef struct galv_shapes {
                                  follows costs or pairs passes, several pools, or the
                                  pipeline inside data parallelism */
     int32_t *strategy_of;     /* [n_candidates] index into its shape's strategies */
-    int32_t **counts_of;      /* [n] of a uniform plan: [pp * vpp][groups] layers */
-    double **kept_of;         /* [n] [pp][vpp] micro-batches whose activations a chunk
-                                 keeps at some moment of the schedule, or fewer */
-    double limit_bytes;       /* of memory, of every device */
+    galv_shape_counts *counts_of; /* [n] */
+    double **kept_of;   /* [n] [pp][vpp] micro-batches whose activations a chunk
+                           keeps at some moment of the schedule, or fewer */
+    double limit_bytes; /* of memory, of every device */
     const galv_shape_bound *known; /* [n_candidates] of those that are of none; NULL =
                                       nothing */
 } galv_shapes;                     /* arrays are owned by the arena */

@@ -129,6 +129,64 @@ Test(search_schedules, no_bound_is_above_what_the_simulation_finds)
     expect_bounds("mixtral-8x7b", experts, sizeof experts / sizeof experts[0]);
 }
 
+/* Few micro-batches on many chunks wait for one another all the way: that is no bubble
+ * of one round, and both bounds know it. */
+Test(search_schedules, few_micro_batches_on_many_chunks_are_bound_by_the_whole_way)
+{
+    galv_job job = make_job();
+    galv_space space = GALV_SPACE_INIT;
+    galv_candidates found = {0};
+    galv_shapes shapes;
+    galv_costmodel *model = NULL;
+    galv_err err = GALV_ERR_INIT;
+    galv_arena *arena = galv_arena_new();
+    galv_arena *scratch = galv_arena_new();
+    int n_seen = 0;
+    job.workload.global_batch_size = 8;
+    space.n_schedules = 1;
+    space.schedules[0] = "interleaved";
+    space.pp = space.vpp = (galv_choices){1, {4}};
+    space.micro_batch = (galv_choices){2, {4, 8}};
+    space.zero = (galv_choices){1, {0}};
+    cr_assert_eq(galv_costmodel_new(&model, &job, NULL, &err), GALV_OK);
+    cr_assert_eq(galv_space_enumerate(&found, &space, &job, arena, &err), GALV_OK, "%s",
+                 err.message);
+    cr_assert_eq(galv_shapes_make(&shapes, model, &space, &found, arena, &err),
+                 GALV_OK);
+    for (size_t i = 0; i < found.n_candidates; i++) {
+        galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+        galv_plan *plan = NULL;
+        galv_prices *prices = NULL;
+        galv_result result = {0};
+        double bound_s = 0;
+        galv_arena_reset(scratch);
+        cr_assert_eq(galv_candidate_plan(&plan, &found.candidates[i], &space, &job,
+                                         scratch, &err),
+                     GALV_OK);
+        if (plan->strategies[0].dp > 1 || galv_plan_n_micro_batches(plan) > 2) {
+            continue; /* gradients are exposed, or there are enough */
+        }
+        cr_assert_eq(galv_prices_new(&prices, model, plan, NULL, scratch, &err),
+                     GALV_OK);
+        cr_assert_eq(galv_bound_time(&bound_s, model, plan, prices, scratch, &err),
+                     GALV_OK);
+        cr_assert_eq(galv_evaluate(&result, model, plan, &options, scratch, &err),
+                     GALV_OK);
+        n_seen++;
+        double from_layers_s = galv_shapes_bound(&shapes, i).bound_s;
+        cr_expect(bound_s > 0.95 * result.iteration_time_s &&
+                      bound_s <= result.iteration_time_s,
+                  "plan %zu: bound %g of %g", i, bound_s, result.iteration_time_s);
+        cr_expect(
+            from_layers_s > 0.92 * result.iteration_time_s && from_layers_s <= bound_s,
+            "plan %zu: bound %g of %g", i, from_layers_s, result.iteration_time_s);
+    }
+    cr_expect_gt(n_seen, 3);
+    galv_costmodel_free(model);
+    galv_arena_free(scratch);
+    galv_arena_free(arena);
+}
+
 /* What the layers of a uniform plan tell of its time and memory without compiling it:
  * never more than the simulation, and not far below what a plan keeps. */
 static void expect_shapes(const galv_job *job, const galv_schedule *schedule,
