@@ -17,9 +17,10 @@ enum {
     DEFAULT_RUNS = 2,
     DEFAULT_NODES = 20000,
     MOST_GUESSED = 24,
-    MOST_ALIKE = 3,   /* of them, that differ in schedule and chunks alone */
-    NODES_AFTER = 16, /* once a tree was given up, others get a part of its nodes */
-    MOST_ROUNDS = 64  /* of the micro-batches that are replayed */
+    MOST_ALIKE = 3,      /* of them, that differ in schedule and chunks alone */
+    NODES_AFTER = 16,    /* once a tree was given up, others get a part of its nodes */
+    MOST_ROUNDS = 64,    /* of the micro-batches that are replayed */
+    KEPT_PASSES = 400000 /* of replays, about: some 10 MB */
 };
 #define DEFAULT_OPS 2e7
 
@@ -33,8 +34,8 @@ static const double hiding_shares[] = {0, 0.25, 0.5, 0.75, 1};
 /* The replay of a shape; of an iteration of very many micro-batches only the first are
  * replayed: the order of more begins alike, so its time is a bound all the same
  * (search/layering.c adds what every stage still has to do). */
-static galv_status make_replay(galv_replay **replay, galv_layerwise *l,
-                               const galv_layerwise_shape *entry)
+static galv_status make_replay(galv_replay **replay, const galv_layerwise *l,
+                               const galv_layerwise_shape *entry, galv_arena *arena)
 {
     const galv_shape *of = &entry->table->shape;
     int64_t m = entry->table->n_micro_batches;
@@ -42,7 +43,11 @@ static galv_status make_replay(galv_replay **replay, galv_layerwise *l,
     int64_t few = MOST_ROUNDS * round + m % round;
     galv_schedule_shape shape = {of->pp, of->vpp, (int32_t)(m > few ? few : m), 0,
                                  NULL};
-    return galv_replay_new(replay, of->schedule, &shape, l->scratch, l->err);
+    if (entry->replay != NULL) {
+        *replay = entry->replay;
+        return GALV_OK;
+    }
+    return galv_replay_new(replay, of->schedule, &shape, arena, l->err);
 }
 
 /* Lower bound of all plans of a shape; INFINITY when none can run or fit. */
@@ -52,9 +57,14 @@ static galv_status bound_shape(galv_layerwise *l, galv_layerwise_shape *entry)
     galv_relaxation *relaxation = NULL;
     galv_arena_reset(l->scratch);
     entry->bound_s = INFINITY;
-    galv_status status = make_replay(&replay, l, entry);
+    bool keep = l->n_replayed < KEPT_PASSES;
+    galv_status status = make_replay(&replay, l, entry, keep ? l->arena : l->scratch);
     if (status == GALV_USAGE) { /* micro-batches that the schedule cannot do */
         return GALV_OK;
+    }
+    if (status == GALV_OK && keep) {
+        entry->replay = replay;
+        l->n_replayed += galv_replay_cost(replay);
     }
     if (status == GALV_OK) {
         status = galv_relaxation_new(&relaxation, entry->table, replay, &l->job->model,
@@ -283,7 +293,7 @@ galv_status galv_layerwise_open(galv_layerwise *l, const galv_layerwise_shape *e
                                     l->limit_bytes,
                                     l->options.max_runs,
                                     galv_layerwise_table(l, 0)};
-    galv_status status = make_replay(&guesser->replay, l, entry);
+    galv_status status = make_replay(&guesser->replay, l, entry, l->scratch);
     *possible = status == GALV_OK;
     return status == GALV_USAGE ? GALV_OK : status;
 }
@@ -313,25 +323,32 @@ static galv_status rank_by_guess(galv_layerwise *l, shape_key *keys)
     return GALV_OK;
 }
 
-/* How many shapes of the first n differ from the next one in schedule and chunks alone?
- */
-static int32_t count_alike(const galv_layerwise *l, const shape_key *keys, size_t n)
+/* May the next shape be guessed, after the first n? Shapes that differ in schedule and
+ * chunks alone take about as long: when the first of them held nothing to be listed,
+ * the others do not either, and when it did, a few of them are enough. */
+static bool worth_guessing(const galv_layerwise *l, const shape_key *keys,
+                           const bool *listed, size_t n)
 {
     const galv_shape *next = &l->shapes[keys[n].index].table->shape;
     int32_t n_alike = 0;
+    bool any_listed = false;
     for (size_t i = 0; i < n; i++) {
         const galv_shape *shape = &l->shapes[keys[i].index].table->shape;
-        n_alike += shape->pp == next->pp && shape->samples == next->samples;
+        bool alike = shape->pp == next->pp && shape->samples == next->samples;
+        n_alike += alike;
+        any_listed |= alike && listed[i];
     }
-    return n_alike;
+    return n_alike == 0 || (any_listed && n_alike < MOST_ALIKE);
 }
 
 /* Judges guesses of the most promising shapes, not too many that are alike. */
 static galv_status guess_shapes(galv_layerwise *l)
 {
     shape_key *keys = GALV_NEW_ARRAY(l->arena, shape_key, l->n_shapes + 1);
-    galv_status status = keys ? rank_by_guess(l, keys)
-                              : galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+    bool *listed = GALV_NEW_ARRAY(l->arena, bool, l->n_shapes + 1);
+    galv_status status = keys && listed
+                             ? rank_by_guess(l, keys)
+                             : galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
     int32_t n_guessed = 0;
     for (size_t i = 0; status == GALV_OK && i < l->n_shapes && n_guessed < MOST_GUESSED;
          i++) {
@@ -340,10 +357,11 @@ static galv_status guess_shapes(galv_layerwise *l)
         galv_layer_leaves guessed = {0};
         double left_s = INFINITY;
         bool possible = false;
-        if (!isfinite(keys[i].bound_s) || galv_layerwise_out_of_time(l)) {
+        if (keys[i].bound_s >= galv_podium_last(l->list.podium) ||
+            !isfinite(keys[i].bound_s) || galv_layerwise_out_of_time(l)) {
             break;
         }
-        if (count_alike(l, keys, i) >= MOST_ALIKE) {
+        if (!worth_guessing(l, keys, listed, i)) {
             continue;
         }
         n_guessed++;
@@ -351,8 +369,12 @@ static galv_status guess_shapes(galv_layerwise *l)
         if (status == GALV_OK && possible) {
             status = galv_layer_guess(&guessed, &guesser, l->scratch, l->err);
         }
+        size_t n_before = l->result->n_searched;
         if (status == GALV_OK) {
             status = judge_leaves(l, guessed.leaves, guessed.n_leaves, true, &left_s);
+        }
+        for (size_t k = n_before; status == GALV_OK && k < l->result->n_searched; k++) {
+            listed[i] |= l->result->searched[k].fate == GALV_FATE_SIMULATED;
         }
     }
     return status;

@@ -16,6 +16,7 @@
 typedef struct galv_layerwise_shape {
     const galv_layer_table *table;
     double bound_s;
+    galv_replay *replay; /* of the arena of the result; NULL = made when it is needed */
 } galv_layerwise_shape;
 
 /* A plan whose layers are to be exchanged. */
@@ -40,7 +41,8 @@ typedef struct galv_layerwise {
     size_t n_shapes;
     galv_layerwise_shape *shapes; /* in the order of the tree */
     size_t *order;
-    bool given_up; /* a tree was, before all of it was seen */
+    uint64_t n_replayed; /* passes of the replays that are kept */
+    bool given_up;       /* a tree was, before all of it was seen */
     double n_ops;
     double exchange_until_ops;
     galv_judged list;

@@ -12,7 +12,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { PRICING_SLICE = 128, MEMORY_SLICE = 32 };
+/* Candidates of a slice. The first ones are small: often the best comes at once. */
+enum { FIRST_PRICED = 16, PRICING_SLICE = 128, FIRST_ESTIMATED = 4, MEMORY_SLICE = 32 };
 
 typedef struct entry {
     double bound_s;
@@ -23,6 +24,7 @@ struct galv_queue {
     galv_queue_work work;
     entry *order; /* [n_order] by cheap bound */
     size_t n_order, n_priced;
+    size_t slice, memory_slice; /* of the next */
     entry *heap;
     size_t n_heap;
     entry row[MEMORY_SLICE];
@@ -165,7 +167,7 @@ static galv_status run_slice(galv_queue *q, size_t n,
 static galv_status price_slice(galv_queue *q, double last_s, galv_err *err)
 {
     size_t n = 0;
-    while (n < PRICING_SLICE && q->n_priced + n < q->n_order &&
+    while (n < q->slice && q->n_priced + n < q->n_order &&
            q->order[q->n_priced + n].bound_s < last_s) {
         n++;
     }
@@ -178,6 +180,7 @@ static galv_status price_slice(galv_queue *q, double last_s, galv_err *err)
         }
     }
     q->n_priced += n;
+    q->slice = 2 * q->slice < PRICING_SLICE ? 2 * q->slice : PRICING_SLICE;
     return status;
 }
 
@@ -219,7 +222,7 @@ galv_status galv_queue_next(size_t *index, galv_queue *q, double last_s, galv_er
             return GALV_OK;
         }
     }
-    for (q->row_at = q->n_row = 0; q->n_row < MEMORY_SLICE; q->n_row++) {
+    for (q->row_at = q->n_row = 0; q->n_row < q->memory_slice; q->n_row++) {
         bool any = false;
         galv_status status = leave_heap(&q->row[q->n_row], &any, q, last_s, err);
         if (status != GALV_OK) {
@@ -232,6 +235,8 @@ galv_status galv_queue_next(size_t *index, galv_queue *q, double last_s, galv_er
     if (q->n_row == 0) {
         return GALV_OK;
     }
+    q->memory_slice =
+        2 * q->memory_slice < MEMORY_SLICE ? 2 * q->memory_slice : MEMORY_SLICE;
     galv_status status = run_slice(q, q->n_row, judge_item, err);
     return status == GALV_OK ? galv_queue_next(index, q, last_s, err) : status;
 }
@@ -249,6 +254,8 @@ galv_status galv_queue_new(galv_queue **queue, const galv_queue_work *work,
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     q->work = *work;
+    q->slice = FIRST_PRICED;
+    q->memory_slice = FIRST_ESTIMATED;
     q->order = GALV_NEW_ARRAY(arena, entry, work->n + 1);
     q->heap = GALV_NEW_ARRAY(arena, entry, work->n + 1);
     q->statuses = GALV_NEW_ARRAY(arena, galv_status, work->n_jobs);

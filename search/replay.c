@@ -75,28 +75,39 @@ static bool add_next(sorter *s, int32_t stage)
     return true;
 }
 
-/* When does the stage keep most, and what then? Also forwards before a backward. */
-static void count_kept(galv_replay *r, const galv_slot *slots, size_t n_slots,
-                       int32_t stage, double *now)
+static double change_of(const galv_slot *slot)
+{
+    return slot->pass == GALV_PASS_FORWARD    ? 1
+           : slot->pass == GALV_PASS_BACKWARD ? -1
+           : slot->pass == GALV_PASS_NONE     ? 0
+                                              : -0.5;
+}
+
+/* When does a stage keep most, and what then? now[vpp] is scratch. */
+static void count_kept(double *kept, const galv_slot *slots, size_t n_slots,
+                       int32_t vpp, double *now)
 {
     double most = 0;
-    memset(now, 0, (size_t)r->vpp * sizeof *now);
     double total = 0;
-    bool backward = false;
+    memset(now, 0, (size_t)vpp * sizeof *now);
     for (size_t i = 0; i < n_slots; i++) {
-        backward |= slots[i].pass != GALV_PASS_FORWARD;
-        r->before[stage] += backward ? 0 : 1;
-        double change = slots[i].pass == GALV_PASS_FORWARD    ? 1
-                        : slots[i].pass == GALV_PASS_BACKWARD ? -1
-                        : slots[i].pass == GALV_PASS_NONE     ? 0
-                                                              : -0.5;
+        double change = change_of(&slots[i]);
         now[slots[i].chunk] += change;
         total += change;
         if (total > most) {
             most = total;
-            memcpy(&r->kept[stage * r->vpp], now, (size_t)r->vpp * sizeof *now);
+            memcpy(kept, now, (size_t)vpp * sizeof *now);
         }
     }
+}
+
+static double count_before_backward(const galv_slot *slots, size_t n_slots)
+{
+    size_t n = 0;
+    while (n < n_slots && slots[n].pass == GALV_PASS_FORWARD) {
+        n++;
+    }
+    return (double)n;
 }
 
 /* Moments after a forward that a backward follows, when most is kept; not more than
@@ -114,9 +125,7 @@ static int32_t find_moments(double *moments, int32_t most, const galv_replay *r,
         bool forward = slots[i].pass == GALV_PASS_FORWARD;
         bool crest =
             forward && (i + 1 == n_slots || slots[i + 1].pass != GALV_PASS_FORWARD);
-        now[slots[i].chunk] += forward                               ? 1
-                               : slots[i].pass == GALV_PASS_BACKWARD ? -1
-                                                                     : -0.5;
+        now[slots[i].chunk] += change_of(&slots[i]);
         if (crest && n_seen++ % stride == 0) {
             memcpy(&moments[(size_t)n++ * vpp], now, vpp * sizeof *now);
         }
@@ -229,7 +238,9 @@ static galv_status fill(galv_replay *r, const galv_schedule *schedule,
             galv_schedule_virtual_stage(schedule, shape, i / r->vpp, i % r->vpp);
     }
     for (int32_t stage = 0; status == GALV_OK && stage < r->pp; stage++) {
-        count_kept(r, &slots[(size_t)stage * n_slots], n_slots, stage, now);
+        const galv_slot *own = &slots[(size_t)stage * n_slots];
+        count_kept(&r->kept[stage * r->vpp], own, n_slots, r->vpp, now);
+        r->before[stage] = count_before_backward(own, n_slots);
     }
     if (status == GALV_OK) {
         status = spread_kept(r, slots, n_slots, scratch, err);
@@ -268,6 +279,26 @@ galv_status galv_replay_new(galv_replay **replay, const galv_schedule *schedule,
     galv_arena_free(scratch);
     if (status == GALV_OK) {
         *replay = r;
+    }
+    return status;
+}
+
+galv_status galv_replay_count_kept(double *kept, const galv_schedule *schedule,
+                                   const galv_schedule_shape *shape,
+                                   galv_arena *scratch, galv_err *err)
+{
+    size_t n_slots = galv_schedule_n_slots(schedule, shape);
+    int32_t pp = shape->n_stages;
+    int32_t vpp = shape->n_chunks;
+    galv_slot *slots = GALV_NEW_ARRAY(scratch, galv_slot, (size_t)pp * n_slots);
+    double *now = GALV_NEW_ARRAY(scratch, double, vpp);
+    if (!slots || !now) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    }
+    galv_status status = galv_schedule_order(slots, schedule, shape, err);
+    for (int32_t stage = 0; status == GALV_OK && stage < pp; stage++) {
+        count_kept(&kept[stage * vpp], &slots[(size_t)stage * n_slots], n_slots, vpp,
+                   now);
     }
     return status;
 }

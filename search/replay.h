@@ -18,6 +18,12 @@ galv_status galv_replay_new(galv_replay **replay, const galv_schedule *schedule,
                             const galv_schedule_shape *shape, galv_arena *arena,
                             galv_err *err);
 
+/* What galv_replay_kept will say, kept[pp][vpp], without preparing a replay. Errors as
+ * above. */
+galv_status galv_replay_count_kept(double *kept, const galv_schedule *schedule,
+                                   const galv_schedule_shape *shape,
+                                   galv_arena *scratch, galv_err *err);
+
 /* Seconds until the last pass has ended. forward_s, backward_s, weight_s: of one
  * micro-batch by virtual stage; weight_s is read where the schedule splits backward.
  * Writes to the replay's scratch: one thread at a time. O(passes). */

@@ -234,17 +234,13 @@ static galv_status count_kept(double **kept, maker *m, size_t index)
     galv_schedule_shape shape = {
         of->pp, of->vpp, table->n_micro_batches > few ? few : table->n_micro_batches, 0,
         NULL};
-    galv_replay *replay = NULL;
     galv_arena_reset(m->scratch);
     *kept = GALV_NEW_ARRAY(m->arena, double, of->pp * of->vpp);
     if (!*kept) {
         return galv_fail(m->err, GALV_NO_MEMORY, "out of memory");
     }
     galv_status status =
-        galv_replay_new(&replay, of->schedule, &shape, m->scratch, m->err);
-    for (int32_t i = 0; status == GALV_OK && i < of->pp * of->vpp; i++) {
-        (*kept)[i] = galv_replay_kept(replay, i / of->vpp, i % of->vpp);
-    }
+        galv_replay_count_kept(*kept, of->schedule, &shape, m->scratch, m->err);
     return status == GALV_USAGE ? GALV_OK : status;
 }
 
