@@ -69,7 +69,7 @@ static double fastest_tile(const galv_gemm_law *law, double batch, double m, dou
     for (int i = 0; i < law->n_tiles; i++) {
         const galv_gemm_tile *tile = &law->tiles[i];
         if (share * tile->s_per_k >= best * (tile->rows * tile->columns)) {
-            continue; /* too slow even if none of it were wasted */
+            break; /* too slow even if none of it were wasted, and so are the rest */
         }
         double tiles = batch * whole(m / tile->rows) * whole(n / tile->columns);
         double even = tiles / law->n_sm;

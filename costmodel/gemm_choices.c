@@ -61,7 +61,7 @@ typedef struct place {
     double fade;
 } place;
 
-static place find_place(const double *sizes, int n, double size)
+static inline place find_place(const double *sizes, int n, double size)
 {
     place p = {0, 0, 1};
     if (size <= sizes[0]) {
@@ -80,22 +80,39 @@ static place find_place(const double *sizes, int n, double size)
     return p;
 }
 
+/* Where a product lies in the table, and how much of what stands there counts. */
+typedef struct spot {
+    place m, n, k;
+    double fade;
+} spot;
+
+static inline spot find_spot(double m, double n, double k)
+{
+    spot s = {find_place(galv_choice_m, GALV_N_CHOICE_M, m),
+              find_place(galv_choice_n, GALV_N_CHOICE_N, n),
+              find_place(galv_choice_k, GALV_N_CHOICE_K, k), 1};
+    s.fade = s.m.fade * s.n.fade * s.k.fade;
+    return s;
+}
+
+/* What a pair of rows counts: bit 0 is the next n, bit 1 the next k. */
+static inline double pair_weight(const spot *s, int pair)
+{
+    return s->fade * (pair & 1 ? s->n.part : 1 - s->n.part) *
+           (pair & 2 ? s->k.part : 1 - s->k.part);
+}
+
 void galv_gemm_choice_weights(int at[3], double weights[8], double m, double n,
                               double k)
 {
-    place p[3] = {find_place(galv_choice_m, GALV_N_CHOICE_M, m),
-                  find_place(galv_choice_n, GALV_N_CHOICE_N, n),
-                  find_place(galv_choice_k, GALV_N_CHOICE_K, k)};
-    for (int axis = 0; axis < 3; axis++) {
-        at[axis] = p[axis].at;
-    }
-    double m1 = p[0].part;
-    double fade = p[0].fade * p[1].fade * p[2].fade;
+    spot s = find_spot(m, n, k);
+    at[0] = s.m.at;
+    at[1] = s.n.at;
+    at[2] = s.k.at;
     for (int pair = 0; pair < 4; pair++) {
-        double nk = fade * (pair & 1 ? p[1].part : 1 - p[1].part) *
-                    (pair & 2 ? p[2].part : 1 - p[2].part);
-        weights[2 * pair] = (1 - m1) * nk;
-        weights[2 * pair + 1] = m1 * nk;
+        double nk = pair_weight(&s, pair);
+        weights[2 * pair] = (1 - s.m.part) * nk;
+        weights[2 * pair + 1] = s.m.part * nk;
     }
 }
 
@@ -110,15 +127,14 @@ double galv_gemm_choice(const galv_gemm_choices *choices, double m, double n, do
     if (!choices->present) {
         return 1;
     }
-    int at[3];
-    double weights[8];
     double sum = 0;
-    galv_gemm_choice_weights(at, weights, m, n, k);
+    spot s = find_spot(m, n, k);
     for (int pair = 0; pair < 4; pair++) {
         const char *letters =
-            choices->letters[at[1] + (pair & 1)][at[2] + (pair >> 1)] + at[0];
-        sum += weights[2 * pair] * (letters[0] - NONE) +
-               weights[2 * pair + 1] * (letters[1] - NONE);
+            choices->letters[s.n.at + (pair & 1)][s.k.at + (pair >> 1)] + s.m.at;
+        double nk = pair_weight(&s, pair);
+        sum += (1 - s.m.part) * nk * (letters[0] - NONE) +
+               s.m.part * nk * (letters[1] - NONE);
     }
     return exponential(0.01 * sum);
 }
