@@ -45,10 +45,18 @@
                                  which adds waking up after it, over the usual */      \
     X(RING, "ring_step_work") /* of a step of masked ring attention on more than       \
                                  two ranks, over what balance leaves of it */          \
-    X(PACE_EXPONENT, "pace_exponent") /* of host and device in turns (host.c) */       \
-    X(ROWS_OF_8, "rows_of_8_bytes")   /* time of a product whose rows are whole */     \
-    X(ROWS_OF_4, "rows_of_4_bytes")   /* units of as many bytes only, over that */     \
-    X(ROWS_OF_2, "rows_of_2_bytes")   /* of one of rows of 16 */
+    X(LAUNCHES_ATTENTION,                                                              \
+      "launches_attention")                 /* of a block's; the MLP has the rest */   \
+    X(LAUNCHES_CROSS, "launches_cross")     /* of a second attention */                \
+    X(LAUNCHES_ROUTER, "launches_router")   /* of a layer with experts, over */        \
+    X(LAUNCHES_EXPERTS, "launches_experts") /* those of a block */                     \
+    X(LAUNCHES_COMBINE, "launches_combine")                                            \
+    X(LAUNCHES_INPUT, "launches_input") /* of a backward pass, that are of inputs */   \
+    X(FIRST_LAUNCH, "first_launch")     /* of chunk_us, what comes before a kernel */  \
+    X(PACE_EXPONENT, "pace_exponent")   /* of host and device in turns (host.c) */     \
+    X(ROWS_OF_8, "rows_of_8_bytes")     /* time of a product whose rows are whole */   \
+    X(ROWS_OF_4, "rows_of_4_bytes")     /* units of as many bytes only, over that */   \
+    X(ROWS_OF_2, "rows_of_2_bytes")     /* of one of rows of 16 */
 
 typedef enum galv_factor {
 #define GALV_ENUM(name, word) GALV_FACTOR_##name,

@@ -19,24 +19,32 @@
 
 #include <math.h>
 
-/* Share of a block's kernel launches that a part has. */
-static double launch_share(const galv_layer_group *group, int part)
+/* Share of a block's kernel launches that a part has (factors launches_*). */
+static double launch_share(const double *factors, const galv_layer_group *group,
+                           int part)
 {
     bool moe = group->kind == GALV_LAYER_MOE_DECODER;
-    double cross = group->kind == GALV_LAYER_CROSS_DECODER ? 0.5 : 0;
+    bool cross = group->kind == GALV_LAYER_CROSS_DECODER;
+    double attention = factors[GALV_FACTOR_LAUNCHES_ATTENTION];
+    double second = cross ? factors[GALV_FACTOR_LAUNCHES_CROSS] : 0;
+    double router = factors[GALV_FACTOR_LAUNCHES_ROUTER];
+    double experts = factors[GALV_FACTOR_LAUNCHES_EXPERTS];
+    double combine = factors[GALV_FACTOR_LAUNCHES_COMBINE];
     switch (part) {
     case GALV_PART_WHOLE:
-        return moe ? 1.6 : group->num_attention_heads > 0 ? 1 + cross : 0;
+        return moe                              ? attention + router + experts + combine
+               : group->num_attention_heads > 0 ? 1 + second
+                                                : 0;
     case GALV_PART_ATTENTION:
-        return 0.55 + cross;
+        return attention + second;
     case GALV_PART_MLP:
-        return moe ? 0 : 0.45;
+        return moe ? 0 : 1 - attention;
     case GALV_PART_ROUTER:
-        return moe ? 0.55 : 0;
+        return moe ? router : 0;
     case GALV_PART_EXPERTS:
-        return moe ? 0.3 : 0;
+        return moe ? experts : 0;
     case GALV_PART_COMBINE:
-        return moe ? 0.2 : 0;
+        return moe ? combine : 0;
     default:
         return 0;
     }
@@ -67,11 +75,11 @@ double galv_layer_host_time(const galv_device_law *law, const galv_layer_share *
     double us =
         law->factors[forward ? GALV_FACTOR_HOST_FORWARD : GALV_FACTOR_HOST_BACKWARD];
     if (pass == GALV_OP_BACKWARD_INPUT) {
-        us *= 0.65;
+        us *= law->factors[GALV_FACTOR_LAUNCHES_INPUT];
     } else if (pass == GALV_OP_BACKWARD_WEIGHT) {
-        us *= 0.35;
+        us *= 1 - law->factors[GALV_FACTOR_LAUNCHES_INPUT];
     }
-    us *= launch_share(share->group, part);
+    us *= launch_share(law->factors, share->group, part);
     if (share->tp > 1 && pass != GALV_OP_BACKWARD_WEIGHT) {
         us += law->factors[GALV_FACTOR_HOST_COLLECTIVE] * log2(share->tp) *
               collectives_in_line(share->group, part);

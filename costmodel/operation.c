@@ -3,8 +3,9 @@
  * The host launches kernels one after another while the device computes and
  * communicates (host.c tells the pace that comes of both). What it does once for each
  * pass of a chunk (the loop, the batch, checks) hides behind the kernels that are still
- * queued, except for the fifth of it that comes before the first launch where a pass
- * begins by waiting for a message, and with it an empty queue. With
+ * queued, except for the part of it that comes before the first launch (factor
+ * first_launch) where a pass begins by waiting for a message, and with it an empty
+ * queue. With
  * CUDA_LAUNCH_BLOCKING=1 the host waits for each kernel before it launches the next:
  * its time adds to the device's, and nothing runs beside anything.
  *
@@ -14,9 +15,6 @@
 #include "costmodel/message_internal.h"
 
 #include <string.h>
-
-/* Share of the host's work for a pass that comes before its first kernel. */
-#define BEFORE_FIRST_LAUNCH 0.2
 
 /* Bytes per parameter that torch.optim.AdamW makes for a step where it is not fused:
  * the root of the second moment and the update, both fp32; and the fp32 copy of
@@ -241,7 +239,7 @@ static void open_chunk(galv_cost *cost, const galv_costmodel *model,
         return;
     }
     double host_s = 1e-6 * law->factors[GALV_FACTOR_CHUNK];
-    double first_s = plan->pp > 1 ? BEFORE_FIRST_LAUNCH * host_s : 0;
+    double first_s = plan->pp > 1 ? law->factors[GALV_FACTOR_FIRST_LAUNCH] * host_s : 0;
     double slack_s = model->job.workload.launch_blocking
                          ? 0
                          : chunk_slack(model, law, plan, chunk, operation->kind, last,

@@ -97,6 +97,48 @@ Test(costmodel_stack, the_exponent_of_the_pace_is_a_factor)
     }
 }
 
+/* Parts and halves of a pass share out its launches as the factors say, and nothing is
+ * lost: with kernels that take no time to speak of, the host's is all there is. */
+Test(costmodel_stack, launches_are_shared_out_by_factors)
+{
+    static const char *const names[] = {"host_forward_us", "host_backward_us",
+                                        "launches_attention", "launches_input"};
+    static const double values[] = {1e9, 2e9, 0.7, 0.9};
+    galv_job job;
+    galv_err err = GALV_ERR_INIT;
+    test_gpt_job(&job, 6, 512, 8, 512, 51200, 1, 8);
+    galv_profile *profile = galv_profile_new();
+    for (int i = 0; i < 4; i++) {
+        galv_profile_row row = {
+            .kind = GALV_PROFILE_FACTOR, .precision = -1, .value = values[i]};
+        strcpy(row.op, names[i]);
+        cr_assert_eq(galv_profile_add(profile, &row, &err), GALV_OK);
+    }
+    galv_strategy s = strategy(1, 1, 8, 0);
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, profile);
+    static const struct {
+        int kind, part;
+        double seconds;
+    } expected[] = {
+        {GALV_OP_FORWARD, GALV_PART_WHOLE, 1000},
+        {GALV_OP_FORWARD, GALV_PART_ATTENTION, 700},
+        {GALV_OP_FORWARD, GALV_PART_MLP, 300},
+        {GALV_OP_BACKWARD, GALV_PART_WHOLE, 2000},
+        {GALV_OP_BACKWARD_INPUT, GALV_PART_WHOLE, 1800},
+        {GALV_OP_BACKWARD_WEIGHT, GALV_PART_WHOLE, 200},
+        {GALV_OP_BACKWARD_INPUT, GALV_PART_MLP, 540},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        galv_cost cost = test_op(model, &p, expected[i].kind, expected[i].part, 2, 1);
+        cr_expect_float_eq(cost.work_s, expected[i].seconds, 1e-3, "%zu: %g", i,
+                           cost.work_s);
+    }
+    galv_costmodel_free(model);
+    galv_profile_free(profile);
+}
+
 /* Each collective of tensor parallelism waits for the slowest of t hosts: log2 t times
  * the factor, two a pass, none where there is one rank. */
 Test(costmodel_stack, hosts_wait_for_each_other_at_every_collective)
