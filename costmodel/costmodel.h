@@ -45,6 +45,20 @@ const galv_job *galv_costmodel_job(const galv_costmodel *model);
 void galv_costmodel_operation(galv_cost *cost, const galv_costmodel *model,
                               const galv_plan *plan, const galv_operation *operation);
 
+/* Times of layers' kernels that were computed before, for whoever prices many plans one
+ * after another: what layers compute is the same under many strategies. Of any model;
+ * one thread at a time. NULL when memory is out; caller frees with
+ * galv_layer_times_free (NULL is allowed). */
+typedef struct galv_layer_times galv_layer_times;
+galv_layer_times *galv_layer_times_new(void);
+void galv_layer_times_free(galv_layer_times *times);
+
+/* As galv_costmodel_operation, to the bit; looks into `times` (NULL allowed), and adds
+ * to them. They must not outlive a model they were used with. */
+void galv_costmodel_operation_by(galv_cost *cost, const galv_costmodel *model,
+                                 const galv_plan *plan, const galv_operation *operation,
+                                 galv_layer_times *times);
+
 /* Bytes held by a rank of a pipeline stage through the whole iteration (all chunks of
  * the stage): parameters, gradients, optimizer state, static buffers, context. */
 void galv_costmodel_stage_memory(galv_stage_memory *memory, const galv_costmodel *model,

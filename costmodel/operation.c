@@ -12,6 +12,7 @@
  * Measured layers replace the kernels' sum; see profile_use.c. A layer measured whole
  * is cut into parts, phases and other degrees in proportion to the kernels' sums: parts
  * keep the origin of the whole, other phases and degrees are "fitted". */
+#include "costmodel/layer_times_internal.h"
 #include "costmodel/message_internal.h"
 
 #include <string.h>
@@ -27,17 +28,25 @@
 
 /* ---- computation ---- */
 
-static double analytic_time(const galv_costmodel *model, const galv_device_law *law,
-                            const galv_layer_group *group,
+/* An operation that computes. */
+typedef struct pricer {
+    const galv_costmodel *model;
+    const galv_device_law *law;
+    const galv_plan *plan;
+    const galv_operation *operation;
+    galv_layer_times *times; /* NULL = none */
+} pricer;
+
+static double analytic_time(const pricer *p, const galv_layer_group *group,
                             const galv_strategy *strategy, double samples, int part,
                             int pass, double *flop)
 {
     galv_layer_share share;
-    galv_layer_share_init(&share, &model->facts, &model->job.workload, group, strategy,
-                          samples, law->factors[GALV_FACTOR_IMBALANCE]);
+    galv_layer_share_init(&share, &p->model->facts, &p->model->job.workload, group,
+                          strategy, samples, p->law->factors[GALV_FACTOR_IMBALANCE]);
     galv_cost cost;
     memset(&cost, 0, sizeof cost);
-    galv_layer_add(&cost, law, &share, strategy->recompute, part, pass, 1);
+    galv_layer_times_add(&cost, p->times, p->law, &share, strategy, part, pass, 1);
     *flop = cost.flop;
     return cost.work_s;
 }
@@ -63,12 +72,13 @@ static const galv_layer_series *best_series(const galv_costmodel *model, int32_t
 }
 
 /* Adds `count` layers from measurements; false when nothing was measured of them. */
-static bool add_measured(galv_cost *cost, const galv_costmodel *model,
-                         const galv_device_law *law, int32_t group_index,
-                         const galv_strategy *strategy, double samples, int part,
-                         int pass, double count)
+static bool add_measured(galv_cost *cost, const pricer *p, int32_t group_index,
+                         const galv_strategy *strategy, double samples, double count)
 {
+    const galv_costmodel *model = p->model;
     const galv_layer_group *group = &model->job.model.groups[group_index];
+    int part = p->operation->part;
+    int pass = p->operation->kind;
     if (model->measured.other_is_measured && group->kind == GALV_LAYER_EMBEDDING) {
         return true; /* its time is in the head's */
     }
@@ -87,8 +97,7 @@ static bool add_measured(galv_cost *cost, const galv_costmodel *model,
     double flop = 0;
     double ignored = 0;
     int phase = pass == GALV_OP_RECOMPUTE ? GALV_OP_FORWARD : pass;
-    double part_s =
-        analytic_time(model, law, group, strategy, samples, part, phase, &flop);
+    double part_s = analytic_time(p, group, strategy, samples, part, phase, &flop);
     if (!exact || s->phase != phase) {
         provenance = GALV_PROVENANCE_FITTED;
     }
@@ -97,8 +106,8 @@ static bool add_measured(galv_cost *cost, const galv_costmodel *model,
         galv_strategy there = *strategy;
         there.tp = s->tp;
         there.cp = s->cp;
-        double whole_s = analytic_time(model, law, group, exact ? strategy : &there,
-                                       samples, GALV_PART_WHOLE, s->phase, &ignored);
+        double whole_s = analytic_time(p, group, exact ? strategy : &there, samples,
+                                       GALV_PART_WHOLE, s->phase, &ignored);
         time = whole_s > 0 ? measured * part_s / whole_s : measured;
     }
     galv_cost_add(cost, count * time, provenance, count * flop);
@@ -136,12 +145,10 @@ int32_t galv_find_group(const galv_model *model, int32_t layer, int32_t *rest)
 }
 
 /* Seconds of the collectives around a part, which run while the host launches on. */
-static double collectives_beside(const galv_costmodel *model,
-                                 const galv_device_law *law, const galv_plan *plan,
-                                 const galv_operation *operation,
-                                 const galv_layer_share *share)
+static double collectives_beside(const pricer *p, const galv_layer_share *share)
 {
-    const galv_strategy *strategy = galv_plan_strategy(plan, operation->first_layer);
+    const galv_operation *operation = p->operation;
+    const galv_strategy *strategy = galv_plan_strategy(p->plan, operation->first_layer);
     bool in_line = operation->kind == GALV_OP_FORWARD ||
                    operation->kind == GALV_OP_RECOMPUTE ||
                    operation->kind == GALV_OP_BACKWARD ||
@@ -149,38 +156,36 @@ static double collectives_beside(const galv_costmodel *model,
     if (!in_line || strategy->tp <= 1 || strategy->sp == GALV_SP_ULYSSES) {
         return 0;
     }
-    galv_group group = galv_placement_group(plan, &model->job.cluster, GALV_GROUP_TP,
-                                            operation->first_layer, operation->stage,
-                                            operation->stage);
+    galv_group group = galv_placement_group(p->plan, &p->model->job.cluster,
+                                            GALV_GROUP_TP, operation->first_layer,
+                                            operation->stage, operation->stage);
     galv_cost one;
     memset(&one, 0, sizeof one);
-    galv_collective_cost(&one, &law->collective, GALV_OP_ALL_REDUCE, &group,
-                         galv_weight_bytes(&model->job.workload) * share->tokens *
+    galv_collective_cost(&one, &p->law->collective, GALV_OP_ALL_REDUCE, &group,
+                         galv_weight_bytes(&p->model->job.workload) * share->tokens *
                              share->group->hidden_size);
     return one.work_s;
 }
 
 /* Adds what a part takes beyond its kernels' time because the host has to launch them.
  */
-static void wait_for_host(galv_cost *cost, const galv_costmodel *model,
-                          const galv_device_law *law, const galv_plan *plan,
-                          const galv_operation *operation,
+static void wait_for_host(galv_cost *cost, const pricer *p,
                           const galv_layer_share *share, double busy_s, double count)
 {
-    int pass = operation->kind;
+    const galv_device_law *law = p->law;
+    int pass = p->operation->kind;
     if (pass == GALV_OP_RECOMPUTE &&
-        galv_plan_strategy(plan, operation->first_layer)->recompute !=
+        galv_plan_strategy(p->plan, p->operation->first_layer)->recompute !=
             GALV_RECOMPUTE_FULL) {
         return;
     }
-    double host_s = count * galv_layer_host_time(law, share, operation->part, pass);
-    if (model->job.workload.launch_blocking) {
+    double host_s = count * galv_layer_host_time(law, share, p->operation->part, pass);
+    if (p->model->job.workload.launch_blocking) {
         galv_cost_add(cost, law->factors[GALV_FACTOR_BLOCKED] * host_s,
                       GALV_PROVENANCE_FITTED, 0);
         return;
     }
-    double device_s =
-        busy_s + count * collectives_beside(model, law, plan, operation, share);
+    double device_s = busy_s + count * collectives_beside(p, share);
     galv_cost_add(cost, galv_paced_time(law, device_s, host_s) - device_s,
                   GALV_PROVENANCE_FITTED, 0);
 }
@@ -199,10 +204,12 @@ typedef struct priced_run {
  * in its middle, which has neither embedding nor head unless all have. A part of such a
  * layer that was just priced tells what they take at least; where that is `enough`
  * already, the rest of the layer is not looked at. */
-static double chunk_slack(const galv_costmodel *model, const galv_device_law *law,
-                          const galv_plan *plan, int32_t chunk, int pass,
-                          const priced_run *last, double enough_s)
+static double chunk_slack(const pricer *p, int32_t chunk, const priced_run *last,
+                          double enough_s)
 {
+    const galv_costmodel *model = p->model;
+    const galv_plan *plan = p->plan;
+    int pass = p->operation->kind;
     int32_t first = plan->first_layer[chunk];
     int32_t n = plan->first_layer[chunk + 1] - first;
     int32_t layer = first + n / 2;
@@ -214,45 +221,47 @@ static double chunk_slack(const galv_costmodel *model, const galv_device_law *la
     galv_layer_share share;
     galv_layer_share_init(&share, &model->facts, &model->job.workload, group, strategy,
                           samples, 1);
-    double host_s = galv_layer_host_time(law, &share, GALV_PART_WHOLE, pass);
+    double host_s = galv_layer_host_time(p->law, &share, GALV_PART_WHOLE, pass);
     bool known = last->group == g && last->strategy == strategy;
     double least_s = known ? n * ((1 - ROUNDING) * last->busy_s - host_s) : 0;
     if (least_s > enough_s) {
         return least_s;
     }
     double flop = 0;
-    double busy_s = analytic_time(model, law, group, strategy, samples, GALV_PART_WHOLE,
-                                  pass, &flop);
+    double busy_s =
+        analytic_time(p, group, strategy, samples, GALV_PART_WHOLE, pass, &flop);
     return busy_s > host_s ? n * (busy_s - host_s) : 0;
 }
 
 /* What the host does once for a pass of a chunk, as far as it shows (see above). */
-static void open_chunk(galv_cost *cost, const galv_costmodel *model,
-                       const galv_device_law *law, const galv_plan *plan,
-                       const galv_operation *operation, const priced_run *last)
+static void open_chunk(galv_cost *cost, const pricer *p, const priced_run *last)
 {
+    const galv_operation *operation = p->operation;
+    const galv_device_law *law = p->law;
     bool pass = operation->kind == GALV_OP_FORWARD ||
                 operation->kind == GALV_OP_BACKWARD ||
                 operation->kind == GALV_OP_BACKWARD_INPUT;
-    int32_t chunk = pass ? opened_chunk(plan, operation) : -1;
+    int32_t chunk = pass ? opened_chunk(p->plan, operation) : -1;
     if (chunk < 0) {
         return;
     }
     double host_s = 1e-6 * law->factors[GALV_FACTOR_CHUNK];
-    double first_s = plan->pp > 1 ? law->factors[GALV_FACTOR_FIRST_LAUNCH] * host_s : 0;
-    double slack_s = model->job.workload.launch_blocking
+    double first_s =
+        p->plan->pp > 1 ? law->factors[GALV_FACTOR_FIRST_LAUNCH] * host_s : 0;
+    double slack_s = p->model->job.workload.launch_blocking
                          ? 0
-                         : chunk_slack(model, law, plan, chunk, operation->kind, last,
-                                       host_s - first_s);
+                         : chunk_slack(p, chunk, last, host_s - first_s);
     double shown_s = host_s - slack_s;
     galv_cost_add(cost, shown_s > first_s ? shown_s : first_s, GALV_PROVENANCE_FITTED,
                   0);
 }
 
 static void price_compute(galv_cost *cost, const galv_costmodel *model,
-                          const galv_plan *plan, const galv_operation *operation)
+                          const galv_plan *plan, const galv_operation *operation,
+                          galv_layer_times *times)
 {
     const galv_device_law *law = galv_costmodel_law(model, plan, operation->stage);
+    pricer p = {model, law, plan, operation, times};
     const galv_strategy *strategy = galv_plan_strategy(plan, operation->first_layer);
     double samples = galv_plan_local_samples(plan, operation->first_layer);
     int32_t layer = operation->first_layer;
@@ -268,22 +277,20 @@ static void price_compute(galv_cost *cost, const galv_costmodel *model,
                               &model->job.model.groups[g], strategy, samples,
                               law->factors[GALV_FACTOR_IMBALANCE]);
         measured = model->measured.n_series > 0 &&
-                   add_measured(cost, model, law, g, strategy, samples, operation->part,
-                                operation->kind, here);
+                   add_measured(cost, &p, g, strategy, samples, here);
         if (!measured) {
             double before_s = cost->work_s;
-            galv_layer_add(cost, law, &share, strategy->recompute, operation->part,
-                           operation->kind, here);
+            galv_layer_times_add(cost, times, law, &share, strategy, operation->part,
+                                 operation->kind, here);
             last = (priced_run){g, strategy, (cost->work_s - before_s) / here};
-            wait_for_host(cost, model, law, plan, operation, &share,
-                          cost->work_s - before_s, here);
+            wait_for_host(cost, &p, &share, cost->work_s - before_s, here);
         }
         galv_memory_of_compute(cost, model, law, plan, operation, &share, here);
         layer += here;
         left -= here;
     }
     if (!measured) {
-        open_chunk(cost, model, law, plan, operation, &last);
+        open_chunk(cost, &p, &last);
     }
 }
 
@@ -416,6 +423,13 @@ static void price_optimizer(galv_cost *cost, const galv_costmodel *model,
 void galv_costmodel_operation(galv_cost *cost, const galv_costmodel *model,
                               const galv_plan *plan, const galv_operation *operation)
 {
+    galv_costmodel_operation_by(cost, model, plan, operation, NULL);
+}
+
+void galv_costmodel_operation_by(galv_cost *cost, const galv_costmodel *model,
+                                 const galv_plan *plan, const galv_operation *operation,
+                                 galv_layer_times *times)
+{
     memset(cost, 0, sizeof *cost);
     cost->compute_slowdown = 1;
     cost->comm_slowdown = 1;
@@ -425,7 +439,7 @@ void galv_costmodel_operation(galv_cost *cost, const galv_costmodel *model,
     case GALV_OP_BACKWARD_INPUT:
     case GALV_OP_BACKWARD_WEIGHT:
     case GALV_OP_RECOMPUTE:
-        price_compute(cost, model, plan, operation);
+        price_compute(cost, model, plan, operation, times);
         break;
     case GALV_OP_OPTIMIZER:
         price_optimizer(cost, model, plan, operation);

@@ -31,6 +31,7 @@ typedef struct prober {
     const galv_costmodel *model;
     const galv_job *job;
     const galv_shape *shape;
+    galv_layer_times *times; /* NULL = none */
     galv_overlap overlap;
     galv_arena *arena; /* of the table */
     galv_arena *scratch;
@@ -218,7 +219,7 @@ static galv_status probe_pass(double *latency_s, prober *p, galv_layer_price *pr
     p->plan.first_layer = p->amid;
     for (int32_t i = 0; i < ops.n_ops; i++) {
         galv_cost cost;
-        galv_costmodel_operation(&cost, p->model, &p->plan, &ops.ops[i]);
+        galv_costmodel_operation_by(&cost, p->model, &p->plan, &ops.ops[i], p->times);
         work_s[i] = cost.work_s;
         add_load(p, price, &ops.ops[i], &cost);
         price->messages_s += ops.ops[i].stream == GALV_STREAM_DP ? cost.work_s : 0;
@@ -399,9 +400,11 @@ static galv_status price_group(prober *p, galv_layer_table *table, int32_t g)
 
 galv_status galv_layer_table_make(galv_layer_table *table, const galv_costmodel *model,
                                   const galv_shape *shape, const galv_overlap *overlap,
-                                  galv_arena *arena, galv_err *err)
+                                  galv_layer_times *times, galv_arena *arena,
+                                  galv_err *err)
 {
     prober p = {.model = model,
+                .times = times,
                 .job = galv_costmodel_job(model),
                 .shape = shape,
                 .overlap = *overlap,

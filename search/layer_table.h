@@ -58,11 +58,13 @@ typedef struct galv_layer_table {
     double most_slowing; /* seconds of slowing by a second of parameter messages; < 1 */
 } galv_layer_table;
 
-/* Prices every group under every strategy of a shape. `overlap` as plans will have it.
+/* Prices every group under every strategy of a shape. `overlap` as plans will have it;
+ * `times` of layers priced before, NULL allowed.
  * Errors: GALV_NO_MEMORY, GALV_USAGE. */
 galv_status galv_layer_table_make(galv_layer_table *table, const galv_costmodel *model,
                                   const galv_shape *shape, const galv_overlap *overlap,
-                                  galv_arena *arena, galv_err *err);
+                                  galv_layer_times *times, galv_arena *arena,
+                                  galv_err *err);
 
 /* Index of a layer's group. */
 int32_t galv_layer_table_group(const galv_layer_table *table, int32_t layer);

@@ -27,6 +27,7 @@ typedef struct maker {
     size_t capacity;
     galv_arena *arena;
     galv_arena *scratch; /* of one shape */
+    galv_layer_times *times;
     galv_err *err;
 } maker;
 
@@ -158,7 +159,7 @@ static galv_status price(maker *m, size_t index)
         }
     }
     return galv_layer_table_make(&tables[index], m->model, &shape, &m->space->overlap,
-                                 m->arena, m->err);
+                                 m->times, m->arena, m->err);
 }
 
 /* Sums of the own counts, along the way and over the virtual stages of a stage. */
@@ -273,7 +274,7 @@ static galv_status fill(maker *m)
     galv_shapes *s = m->shapes;
     s->counts_of = GALV_NEW_ARRAY(m->arena, galv_shape_counts, s->n + 1);
     s->kept_of = GALV_NEW_ARRAY(m->arena, double *, s->n + 1);
-    galv_status status = s->counts_of && s->kept_of && m->scratch
+    galv_status status = s->counts_of && s->kept_of && m->scratch && m->times
                              ? GALV_OK
                              : galv_fail(m->err, GALV_NO_MEMORY, "out of memory");
     for (size_t k = 0; status == GALV_OK && k < s->n; k++) {
@@ -306,7 +307,9 @@ static galv_status make(galv_shapes *shapes, const galv_costmodel *model,
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
     m.scratch = galv_arena_new();
+    m.times = galv_layer_times_new();
     galv_status status = fill(&m);
+    galv_layer_times_free(m.times);
     galv_arena_free(m.scratch);
     if (status == GALV_OK) {
         *shapes = made;

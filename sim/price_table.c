@@ -28,6 +28,7 @@ struct galv_price_table {
     galv_strategy *strategies; /* [n_strategies] */
     int32_t n_strategies, capacity;
     int32_t *by_hash; /* [4 * capacity] number + 1; 0 = none */
+    galv_layer_times *times;
 };
 
 static uint64_t mix(uint64_t hash, uint64_t word)
@@ -199,7 +200,8 @@ int32_t galv_price_table_strategy(galv_price_table *table,
 
 static void clear(galv_price_table *table)
 {
-    galv_price_table empty = {.model = table->model, .arena = table->arena};
+    galv_price_table empty = {
+        .model = table->model, .arena = table->arena, .times = table->times};
     galv_arena_reset(table->arena);
     *table = empty;
     table->costs.value_bytes = sizeof(galv_cost);
@@ -220,13 +222,16 @@ galv_price_table *galv_price_table_new(const galv_costmodel *model)
 {
     galv_price_table *table = calloc(1, sizeof *table);
     galv_arena *arena = galv_arena_new();
-    if (table == NULL || arena == NULL) {
+    galv_layer_times *times = galv_layer_times_new();
+    if (table == NULL || arena == NULL || times == NULL) {
         free(table);
         galv_arena_free(arena);
+        galv_layer_times_free(times);
         return NULL;
     }
     table->model = model;
     table->arena = arena;
+    table->times = times;
     clear(table);
     return table;
 }
@@ -234,7 +239,13 @@ galv_price_table *galv_price_table_new(const galv_costmodel *model)
 void galv_price_table_free(galv_price_table *table)
 {
     if (table != NULL) {
+        galv_layer_times_free(table->times);
         galv_arena_free(table->arena);
         free(table);
     }
+}
+
+galv_layer_times *galv_price_table_times(const galv_price_table *table)
+{
+    return table->times;
 }

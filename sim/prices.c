@@ -354,7 +354,9 @@ static const galv_cost *ask(galv_prices *p, const galv_operation *op, uint64_t w
     if (p->table == NULL || !fill_key(&key, p, op, what)) {
         galv_cost *own = GALV_NEW(p->arena, galv_cost);
         if (own != NULL) {
-            galv_costmodel_operation(own, p->model, p->plan, op);
+            galv_costmodel_operation_by(
+                own, p->model, p->plan, op,
+                p->table != NULL ? galv_price_table_times(p->table) : NULL);
         }
         return own;
     }
@@ -363,7 +365,8 @@ static const galv_cost *ask(galv_prices *p, const galv_operation *op, uint64_t w
         return known;
     }
     galv_cost made;
-    galv_costmodel_operation(&made, p->model, p->plan, op);
+    galv_costmodel_operation_by(&made, p->model, p->plan, op,
+                                galv_price_table_times(p->table));
     return galv_price_table_add(p->table, &key, &made);
 }
 

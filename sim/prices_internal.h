@@ -29,6 +29,9 @@ void galv_price_table_begin(galv_price_table *table, const galv_costmodel *model
 int32_t galv_price_table_strategy(galv_price_table *table,
                                   const galv_strategy *strategy);
 
+/* What layers take that were priced with the table. */
+galv_layer_times *galv_price_table_times(const galv_price_table *table);
+
 /* NULL: not there. */
 const galv_cost *galv_price_table_find(const galv_price_table *table,
                                        const galv_price_key *key);

@@ -75,7 +75,7 @@ static size_t expect_bounds(instance *in, const galv_shape *shape,
     enum { SHARES = 5 };
     double shape_s = 0, between_s[2][SHARES]; /* [whatever fits, all] */
     cr_assert_eq(galv_layer_table_make(&table, in->model, shape, &in->space.overlap,
-                                       in->arena, &in->err),
+                                       NULL, in->arena, &in->err),
                  GALV_OK, "%s", in->err.message);
     galv_schedule_shape order = {c->pp, c->vpp, table.n_micro_batches, 0, NULL};
     cr_assert_eq(galv_replay_new(&replay, c->schedule, &order, in->arena, &in->err),
@@ -244,7 +244,7 @@ static double closeness(const single *one)
     galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
     double bound_s = 0;
     cr_assert_eq(galv_layer_table_make(&table, in.model, &shape, &in.space.overlap,
-                                       in.arena, &in.err),
+                                       NULL, in.arena, &in.err),
                  GALV_OK);
     galv_schedule_shape order = {pp, 1, table.n_micro_batches, 0, NULL};
     cr_assert_eq(galv_replay_new(&replay, c->schedule, &order, in.arena, &in.err),

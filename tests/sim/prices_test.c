@@ -20,15 +20,15 @@ typedef struct world {
     uint32_t n_plans, n_prices, n_passes;
 } world;
 
-static world set_up(const char *model, const char *cluster, int32_t nodes)
+static world set_up_with(const galv_workload *workload, const char *model,
+                         const char *cluster, int32_t nodes)
 {
     world w;
     galv_err err = GALV_ERR_INIT;
-    galv_workload workload = GALV_WORKLOAD_INIT;
     memset(&w, 0, sizeof w);
     w.arena = galv_arena_new();
     w.scratch = galv_arena_new();
-    w.job.workload = workload;
+    w.job.workload = *workload;
     w.job.workload.global_batch_size = 64;
     cr_assert_eq(galv_model_load(&w.job.model, model, &err), GALV_OK);
     cr_assert_eq(galv_cluster_load(&w.job.cluster, cluster, nodes, &err), GALV_OK);
@@ -37,6 +37,12 @@ static world set_up(const char *model, const char *cluster, int32_t nodes)
                  err.message);
     w.table = galv_price_table_new(w.model);
     return w;
+}
+
+static world set_up(const char *model, const char *cluster, int32_t nodes)
+{
+    galv_workload workload = GALV_WORKLOAD_INIT;
+    return set_up_with(&workload, model, cluster, nodes);
 }
 
 static void tear_down(world *w)
@@ -164,10 +170,11 @@ static void compare_grid(world *w, galv_rank_order order)
         int32_t pp = 1 << bits % 4 % 3;
         int32_t tp = 1 << bits / 4 % 3;
         int32_t ep = w->job.model.n_groups > 3 && bits % 2 ? 2 : 1;
+        int32_t cp = bits / 4 % 5 == 4 ? 2 : 1;
         galv_strategy strategy = {tp,
-                                  1,
+                                  cp,
                                   ep,
-                                  n_devices / pp / tp,
+                                  n_devices / pp / tp / cp,
                                   tp > 1 && bits % 5 ? GALV_SP_MEGATRON : GALV_SP_NONE,
                                   bits / 12 % 4,
                                   (galv_recompute)(bits / 48 % 3)};
@@ -197,6 +204,19 @@ Test(sim_prices, what_is_kept_is_what_the_cost_model_says_whatever_was_asked_bef
         compare_grid(&w, GALV_RANK_ORDER_DP_INSIDE);
         tear_down(&w);
     }
+}
+
+/* Old software sums gradients by kernels of their own where ZeRO shards them, and
+ * attention that is not fused is what selective recomputation makes again. */
+Test(sim_prices, software_that_computes_otherwise_is_told_apart)
+{
+    galv_workload workload = GALV_WORKLOAD_INIT;
+    workload.software = GALV_SOFTWARE_MEGATRON;
+    workload.software_year = 2022;
+    workload.flash_attention = false;
+    world w = set_up_with(&workload, "llama2-7b", "dgx-a100", 2);
+    compare_grid(&w, GALV_RANK_ORDER_DP_INSIDE);
+    tear_down(&w);
 }
 
 Test(sim_prices, the_order_of_ranks_is_told_apart)
