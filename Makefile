@@ -40,7 +40,7 @@ OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-
 OPT_cov     := -O0 -g --coverage -fprofile-update=atomic
 
 BASE_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -DGALV_VERSION=\"$(VERSION)\" -I. \
-    -ffp-contract=off -fPIC -pthread $(WARNINGS) $(OPT_$(MODE)) $(foreach package,$(PKGS),$(shell pkg-config --cflags $(package) 2>/dev/null))
+    -ffp-contract=off -fPIC -fno-semantic-interposition -pthread $(WARNINGS) $(OPT_$(MODE)) $(foreach package,$(PKGS),$(shell pkg-config --cflags $(package) 2>/dev/null))
 ALL_CFLAGS   = $(BASE_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LIBS        := $(shell pkg-config --libs $(PKGS)) -lcsv -lm -pthread
 ALL_LDFLAGS  = $(OPT_$(MODE)) $(LDFLAGS)

@@ -87,7 +87,8 @@ static void print_table(const galv_stage_sheet *s)
         {"peak", s->times.has_bytes ? unit : "", false, 0, 0},
         {"peak by stage", unit, true, 1, 12}};
     galv_table table;
-    double times_s[GALV_MOST_STAGE_ROWS], peaks[GALV_MOST_STAGE_ROWS];
+    double times_s[GALV_MOST_STAGE_ROWS] = {0};
+    double peaks[GALV_MOST_STAGE_ROWS] = {0};
     size_t n = galv_stage_sheet_n_played(s);
     double best_s = s->rows[0].result.iteration_time_s;
     for (size_t i = 0; i < n; i++) {
