@@ -8,12 +8,15 @@
  * and micro-batch. "operations" is the sum over their classes of
  * galv_costmodel_operation alone; "bound" is memory and bound of all plans in turn with
  * a table of prices that was empty before the first, as a search begins; "again" with
- * one that has seen them all, as a search goes on. Best of the repetitions by the clock
- * of the processor. */
+ * one that has seen them all, as a search goes on. "of a space" is what every plan of
+ * the whole tree costs, its time and memory bounded from its layers
+ * (search/shapes.h), nothing known before: that is what a search pays for each. Best of
+ * the repetitions by the clock of the processor. */
 #include "plan/cluster.h"
 #include "plan/model.h"
 #include "schedule/program.h"
 #include "search/pricing.h"
+#include "search/shapes.h"
 #include "sim/price_table.h"
 
 #include <math.h>
@@ -138,6 +141,30 @@ static double time_bounds(int *n_fit, const galv_costmodel *model, galv_plan **p
     return (clock_s() - began_s) / n;
 }
 
+/* Seconds for one of the plans of the whole space, of which there are *n. Negative: an
+ * error. */
+static double time_space(size_t *n, const galv_costmodel *model, galv_arena *scratch,
+                         galv_err *err)
+{
+    galv_space space = GALV_SPACE_INIT;
+    galv_candidates all = {0};
+    galv_shapes shapes;
+    double sum_s = 0;
+    galv_arena_reset(scratch);
+    double began_s = clock_s();
+    if (galv_space_enumerate(&all, &space, galv_costmodel_job(model), scratch, err) !=
+            GALV_OK ||
+        galv_shapes_make(&shapes, model, &space, &all, scratch, err) != GALV_OK) {
+        fprintf(stderr, "cost_bench: %s\n", err->message);
+        return -1;
+    }
+    for (size_t i = 0; i < all.n_candidates; i++) {
+        sum_s += galv_shapes_bound(&shapes, i).bound_s;
+    }
+    *n = sum_s > 0 ? all.n_candidates : 0;
+    return *n > 0 ? (clock_s() - began_s) / (double)*n : -1;
+}
+
 int main(int argc, char **argv)
 {
     static galv_plan *plans[MOST_PLANS];
@@ -165,7 +192,8 @@ int main(int argc, char **argv)
     }
     int n = make_plans(plans, &job, arena);
     galv_price_table *kept = galv_price_table_new(model);
-    double best_s[3] = {HUGE_VAL, HUGE_VAL, HUGE_VAL};
+    double best_s[4] = {HUGE_VAL, HUGE_VAL, HUGE_VAL, HUGE_VAL};
+    size_t n_space = 0;
     double n_classes = 0;
     int n_fit = 0;
     for (int p = 0; p < n; p++) {
@@ -187,10 +215,16 @@ int main(int argc, char **argv)
                 galv_price_table_free(table);
             }
         }
+        double took_s = time_space(&n_space, model, scratch, &err);
+        if (took_s < 0) {
+            return 1;
+        }
+        best_s[3] = fmin(best_s[3], took_s);
     }
     printf("one of %d uniform plans costed: operations %.2f us (%.1f classes), "
            "bound %.2f us, again %.2f us (%d may fit)\n",
            n, 1e6 * best_s[0], n_classes, 1e6 * best_s[1], 1e6 * best_s[2], n_fit);
+    printf("one of %zu of a space costed: %.2f us\n", n_space, 1e6 * best_s[3]);
     galv_price_table_free(kept);
     galv_costmodel_free(model);
     galv_arena_free(scratch);
