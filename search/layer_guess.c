@@ -1,13 +1,15 @@
 /* Guided by seconds that are neither bounds nor the judge's: a layer's latency, and
  * part of the parameter messages of each of its micro-batches, which are hidden only as
- * far as they are shorter than the layer and slow it even so.
+ * far as they are shorter than the layer and slow it even so; and, where what is sent
+ * once an iteration is much, once more with that as well.
  *
  * First the blocks are divided, each stage taking what its memory allows at best when
  * layers could be cut in pieces: along the lower convex hull of each group's options,
  * steepest gain first. Then each stage gets the fastest point of its exact frontier.
  * Those know what is held and kept, not buffers; so the plan's memory is estimated, and
  * stages that need too much try again with so much less. With several chunks a stage,
- * blocks are divided evenly, and layers are chosen for as if they lay in one. */
+ * what a stage gets is spread evenly over them, and layers are chosen for as if they
+ * lay in one. */
 #include "search/layer_guess.h"
 
 #include "search/partition.h"
@@ -22,8 +24,9 @@
 #define REPAIRS     5
 #define WIDENINGS   2
 #define MOST_RAISED 10
-#define MOST_LEAVES (4 * (1 + WIDENINGS) + MOST_RAISED)
-#define FEW_STAGES  4 /* for which more of their plans are tried */
+#define MOST_LEAVES (2 * 4 * (1 + WIDENINGS) + MOST_RAISED)
+#define MUCH_ONCE   0.01 /* of the time, in messages that are sent once and show */
+#define FEW_STAGES  4    /* for which more of their plans are tried */
 
 typedef struct guess {
     const galv_layer_guesser *g;
@@ -37,8 +40,8 @@ typedef struct guess {
     galv_layering at;
 } guess;
 
-static galv_status begin(guess *at, const galv_layer_guesser *g, galv_arena *arena,
-                         galv_err *err)
+static galv_status begin(guess *at, const galv_layer_guesser *g,
+                         galv_layer_seconds seconds, galv_arena *arena, galv_err *err)
 {
     const galv_layer_table *table = g->table;
     const galv_model *model = &galv_costmodel_job(g->model)->model;
@@ -55,11 +58,10 @@ static galv_status begin(guess *at, const galv_layer_guesser *g, galv_arena *are
     if (!at->used_bytes || !at->left_bytes || !at->at.choice || !at->at.first_layer) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory");
     }
-    galv_status status =
-        galv_relaxation_new(&at->relaxation, table, g->replay, model, g->memory_bytes,
-                            galv_layer_guide_s, arena, err);
+    galv_status status = galv_relaxation_new(&at->relaxation, table, g->replay, model,
+                                             g->memory_bytes, seconds, arena, err);
     return status == GALV_OK ? galv_stage_fronts_new(&at->fronts, table, g->replay,
-                                                     g->max_runs, arena, err)
+                                                     seconds, g->max_runs, arena, err)
                              : status;
 }
 
@@ -70,43 +72,87 @@ static double pipeline_s(void *n_micro_batches, double sum_s, double most_s)
     return sum_s + (*(const double *)n_micro_batches - 1) * most_s;
 }
 
+/* Fewest blocks of a stage: chunks without one stand at the ends alone. */
+static int32_t least_blocks(const guess *at, int32_t stage)
+{
+    const galv_shape *shape = &at->g->table->shape;
+    galv_bare_ends bare =
+        galv_model_bare_ends(&galv_costmodel_job(at->g->model)->model);
+    bool bare_end = (stage == 0 && bare.first) || (stage == shape->pp - 1 && bare.last);
+    return shape->vpp - bare_end;
+}
+
+static double stage_s(void *context, int32_t stage, int32_t first, int32_t n)
+{
+    const guess *at = context;
+    return n < least_blocks(at, stage)
+               ? (double)INFINITY
+               : galv_relaxation_stage_s(at->relaxation, stage, first, n);
+}
+
+/* Spreads what every stage got over its chunks, from n_blocks[pp] to [pp * vpp]: what
+ * is over goes to the chunks in the middle. */
+static galv_status spread(int32_t *n_blocks, const guess *at)
+{
+    int32_t pp = at->g->table->shape.pp;
+    int32_t vpp = at->g->table->shape.vpp;
+    int32_t *of_stage = GALV_NEW_ARRAY(at->arena, int32_t, pp);
+    if (!of_stage) {
+        return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
+    }
+    memcpy(of_stage, n_blocks, (size_t)pp * sizeof *of_stage);
+    for (int32_t stage = 0; stage < pp; stage++) {
+        int32_t each = of_stage[stage] / vpp;
+        int32_t over = of_stage[stage] % vpp;
+        int32_t from = stage == 0 ? vpp - over : stage == pp - 1 ? 0 : (vpp - over) / 2;
+        for (int32_t chunk = 0; chunk < vpp; chunk++) {
+            int32_t v = galv_replay_virtual_stage(at->g->replay, stage, chunk);
+            n_blocks[v] = each + (chunk >= from && chunk < from + over);
+        }
+    }
+    return GALV_OK;
+}
+
 /* Divides the blocks; *time_s is INFINITY when no way fits. */
 static galv_status divide(guess *at, double *time_s, bool evenly)
 {
     const galv_layer_table *table = at->g->table;
+    const galv_model *model = &galv_costmodel_job(at->g->model)->model;
     int32_t n_virtual = table->shape.pp * table->shape.vpp;
     int32_t total = galv_relaxation_n_blocks(at->relaxation);
     int32_t *n_blocks = GALV_NEW_ARRAY(at->arena, int32_t, n_virtual);
-    double m = table->n_micro_batches;
+    double m = table->n_micro_batches * table->shape.vpp;
     if (!n_blocks) {
         return galv_fail(at->err, GALV_NO_MEMORY, "out of memory");
     }
-    if (n_virtual > galv_model_most_stages(&galv_costmodel_job(at->g->model)->model)) {
+    if (n_virtual > galv_model_most_stages(model)) {
         *time_s = INFINITY;
         return GALV_OK;
     }
     galv_plan_balance(n_blocks, total, table->shape.pp, table->shape.vpp);
     *time_s = 0;
-    if (!evenly && table->shape.vpp == 1) {
-        galv_bare_ends bare =
-            galv_model_bare_ends(&galv_costmodel_job(at->g->model)->model);
+    if (!evenly) {
+        galv_bare_ends bare = galv_model_bare_ends(model);
         galv_partition_problem problem = {
-            .n_stages = n_virtual,
+            .n_stages = table->shape.pp,
             .total = total,
             .bare_first = bare.first,
             .bare_last = bare.last,
-            .cost = galv_relaxation_stage_s,
+            .cost = stage_s,
             .value = pipeline_s,
-            .cost_context = at->relaxation,
+            .cost_context = at,
             .value_context = &m,
         };
         galv_status status = galv_partition(n_blocks, time_s, &problem, at->err);
+        *time_s /= table->shape.vpp;
+        if (status == GALV_OK && table->shape.vpp > 1 && isfinite(*time_s)) {
+            status = spread(n_blocks, at);
+        }
         if (status != GALV_OK) {
             return status;
         }
     }
-    galv_layering_divide(at->at.first_layer, &galv_costmodel_job(at->g->model)->model,
-                         n_blocks, n_virtual);
+    galv_layering_divide(at->at.first_layer, model, n_blocks, n_virtual);
     return GALV_OK;
 }
 
@@ -351,30 +397,88 @@ static galv_status favour_last(galv_layer_leaves *leaves, guess *at)
     return status;
 }
 
+/* With several chunks a stage a chunk's forward and backward take a turn, and of no
+ * more micro-batches than stages each waits for the one before all the way. As if the
+ * stages could be of one length. Source of the turns: as pipeline_s. */
+static double interleaved_s(const guess *at)
+{
+    const galv_layer_table *table = at->g->table;
+    int64_t pp = table->shape.pp;
+    int64_t vpp = table->shape.vpp;
+    int64_t m = table->n_micro_batches;
+    int64_t n_blocks = galv_relaxation_n_blocks(at->relaxation);
+    double sum_s = 0;
+    for (int64_t stage = 0; stage < pp; stage++) {
+        int32_t first = (int32_t)(n_blocks * stage / pp);
+        int32_t next = (int32_t)(n_blocks * (stage + 1) / pp);
+        sum_s += galv_relaxation_stage_s(at->relaxation, (int32_t)stage, first,
+                                         next - first);
+    }
+    int64_t turns = m <= pp ? pp * vpp + m - 1 : (m + pp - 1) / pp * pp * vpp + pp - 1;
+    bool waits = m <= pp || !at->g->overlap->p2p;
+    return (double)turns * sum_s / (double)(pp * vpp) +
+           2 * table->least_message_s * (double)(waits ? turns : pp * vpp);
+}
+
 galv_status galv_layer_guess_time(double *time_s, const galv_layer_guesser *guesser,
                                   galv_arena *arena, galv_err *err)
 {
     guess at;
-    galv_status status = begin(&at, guesser, arena, err);
+    int32_t pp = guesser->table->shape.pp;
+    bool chunked = guesser->table->shape.vpp > 1;
+    galv_status status = begin(&at, guesser, galv_layer_guide_whole_s, arena, err);
     if (status == GALV_OK) {
-        status = divide(&at, time_s, false);
+        status = divide(&at, time_s, chunked);
     }
-    if (status == GALV_OK && guesser->table->shape.vpp > 1 && isfinite(*time_s)) {
-        /* as if each stage held blocks in a row */
-        int32_t pp = guesser->table->shape.pp;
-        double sum_s = 0, most_s = 0, m = guesser->table->n_micro_batches;
-        int64_t n_blocks = galv_relaxation_n_blocks(at.relaxation);
-        for (int32_t stage = 0; stage < pp; stage++) {
-            int32_t first = (int32_t)(n_blocks * stage / pp);
-            int32_t next = (int32_t)(n_blocks * (stage + 1) / pp);
-            double t =
-                galv_relaxation_stage_s(at.relaxation, stage, first, next - first);
-            sum_s += t / guesser->table->shape.vpp;
-            most_s = fmax(most_s, t);
-        }
-        *time_s = pipeline_s(&m, sum_s, most_s);
+    if (status == GALV_OK && isfinite(*time_s)) {
+        *time_s = chunked ? interleaved_s(&at)
+                          : *time_s + 2 * (pp - 1) * guesser->table->least_message_s;
     }
     return status;
+}
+
+/* Adds layerings made by one guide. */
+static galv_status make_leaves(galv_layer_leaves *found, guess *at)
+{
+    galv_status status = GALV_OK;
+    for (int way = at->g->table->shape.pp == 1 ? 2 : 0; status == GALV_OK && way < 4;
+         way++) {
+        double time_s = INFINITY;
+        bool fits = false;
+        size_t n_before = found->n_leaves;
+        at->bold = way % 2 == 0;
+        status = divide(at, &time_s, way >= 2);
+        if (status == GALV_OK && isfinite(time_s)) {
+            status = fill_stages(at, &fits);
+        }
+        if (status == GALV_OK && fits && !is_known(found, at)) {
+            status = keep(found, at);
+        }
+        for (int i = 0;
+             status == GALV_OK && n_before < found->n_leaves && i < WIDENINGS; i++) {
+            status = widen(at, &fits);
+            if (status == GALV_OK && fits && !is_known(found, at)) {
+                status = keep(found, at);
+            }
+        }
+    }
+    return status;
+}
+
+/* Does a layering send so much once an iteration that layers had better be chosen with
+ * that in mind? */
+static bool sends_much_once(const galv_layer_table *table,
+                            const galv_layering *layering)
+{
+    double m = table->n_micro_batches;
+    double guide_s = 0, whole_s = 0;
+    for (int32_t layer = 0; layer < table->n_layers; layer++) {
+        const galv_layer_price *p = &table->prices[galv_layer_table_group(table, layer)]
+                                                  [layering->choice[layer]];
+        guide_s += galv_layer_guide_s(p, m);
+        whole_s += galv_layer_guide_whole_s(p, m);
+    }
+    return whole_s > guide_s * (1 + MUCH_ONCE);
 }
 
 galv_status galv_layer_guess(galv_layer_leaves *leaves,
@@ -384,27 +488,18 @@ galv_status galv_layer_guess(galv_layer_leaves *leaves,
     guess at;
     galv_layer_leaves found = {0, GALV_NEW_ARRAY(arena, galv_layer_leaf, MOST_LEAVES),
                                0, false};
-    galv_status status = found.leaves ? begin(&at, guesser, arena, err)
-                                      : galv_fail(err, GALV_NO_MEMORY, "out of memory");
-    bool one_way = guesser->table->shape.pp == 1 || guesser->table->shape.vpp > 1;
-    for (int way = one_way ? 2 : 0; status == GALV_OK && way < 4; way++) {
-        double time_s = INFINITY;
-        bool fits = false;
-        size_t n_before = found.n_leaves;
-        at.bold = way % 2 == 0;
-        status = divide(&at, &time_s, way >= 2);
-        if (status == GALV_OK && isfinite(time_s)) {
-            status = fill_stages(&at, &fits);
-        }
-        if (status == GALV_OK && fits && !is_known(&found, &at)) {
-            status = keep(&found, &at);
-        }
-        for (int i = 0; status == GALV_OK && n_before < found.n_leaves && i < WIDENINGS;
-             i++) {
-            status = widen(&at, &fits);
-            if (status == GALV_OK && fits && !is_known(&found, &at)) {
-                status = keep(&found, &at);
-            }
+    galv_status status = found.leaves
+                             ? begin(&at, guesser, galv_layer_guide_s, arena, err)
+                             : galv_fail(err, GALV_NO_MEMORY, "out of memory");
+    if (status == GALV_OK) {
+        status = make_leaves(&found, &at);
+    }
+    if (status == GALV_OK && found.n_leaves > 0 &&
+        sends_much_once(guesser->table, &found.leaves[0].layering)) {
+        guess whole;
+        status = begin(&whole, guesser, galv_layer_guide_whole_s, arena, err);
+        if (status == GALV_OK) {
+            status = make_leaves(&found, &whole);
         }
     }
     if (status == GALV_OK && found.n_leaves > 0 &&

@@ -17,7 +17,7 @@ enum {
     DEFAULT_RUNS = 2,
     DEFAULT_NODES = 20000,
     MOST_GUESSED = 24,
-    MOST_ALIKE = 3,      /* of them, that differ in schedule and chunks alone */
+    MOST_ALIKE = 3,      /* of them, that differ in schedule or chunks alone */
     NODES_AFTER = 16,    /* once a tree was given up, others get a part of its nodes */
     MOST_ROUNDS = 64,    /* of the micro-batches that are replayed */
     KEPT_PASSES = 400000 /* of replays, about: some 10 MB */
@@ -323,32 +323,29 @@ static galv_status rank_by_guess(galv_layerwise *l, shape_key *keys)
     return GALV_OK;
 }
 
-/* May the next shape be guessed, after the first n? Shapes that differ in schedule and
- * chunks alone take about as long: when the first of them held nothing to be listed,
- * the others do not either, and when it did, a few of them are enough. */
-static bool worth_guessing(const galv_layerwise *l, const shape_key *keys,
-                           const bool *listed, size_t n)
+/* Do two shapes differ in schedule, and in how many chunks if any, alone? */
+static bool alike(const galv_shape *a, const galv_shape *b)
 {
-    const galv_shape *next = &l->shapes[keys[n].index].table->shape;
+    return a->pp == b->pp && a->samples == b->samples && (a->vpp > 1) == (b->vpp > 1);
+}
+
+/* How many shapes of the first n are like the next one? */
+static int32_t count_alike(const galv_layerwise *l, const shape_key *keys, size_t n)
+{
     int32_t n_alike = 0;
-    bool any_listed = false;
     for (size_t i = 0; i < n; i++) {
-        const galv_shape *shape = &l->shapes[keys[i].index].table->shape;
-        bool alike = shape->pp == next->pp && shape->samples == next->samples;
-        n_alike += alike;
-        any_listed |= alike && listed[i];
+        n_alike += alike(&l->shapes[keys[i].index].table->shape,
+                         &l->shapes[keys[n].index].table->shape);
     }
-    return n_alike == 0 || (any_listed && n_alike < MOST_ALIKE);
+    return n_alike;
 }
 
 /* Judges guesses of the most promising shapes, not too many that are alike. */
 static galv_status guess_shapes(galv_layerwise *l)
 {
     shape_key *keys = GALV_NEW_ARRAY(l->arena, shape_key, l->n_shapes + 1);
-    bool *listed = GALV_NEW_ARRAY(l->arena, bool, l->n_shapes + 1);
-    galv_status status = keys && listed
-                             ? rank_by_guess(l, keys)
-                             : galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
+    galv_status status = keys ? rank_by_guess(l, keys)
+                              : galv_fail(l->err, GALV_NO_MEMORY, "out of memory");
     int32_t n_guessed = 0;
     for (size_t i = 0; status == GALV_OK && i < l->n_shapes && n_guessed < MOST_GUESSED;
          i++) {
@@ -361,7 +358,7 @@ static galv_status guess_shapes(galv_layerwise *l)
             !isfinite(keys[i].bound_s) || galv_layerwise_out_of_time(l)) {
             break;
         }
-        if (!worth_guessing(l, keys, listed, i)) {
+        if (count_alike(l, keys, i) >= MOST_ALIKE) {
             continue;
         }
         n_guessed++;
@@ -369,12 +366,8 @@ static galv_status guess_shapes(galv_layerwise *l)
         if (status == GALV_OK && possible) {
             status = galv_layer_guess(&guessed, &guesser, l->scratch, l->err);
         }
-        size_t n_before = l->result->n_searched;
         if (status == GALV_OK) {
             status = judge_leaves(l, guessed.leaves, guessed.n_leaves, true, &left_s);
-        }
-        for (size_t k = n_before; status == GALV_OK && k < l->result->n_searched; k++) {
-            listed[i] |= l->result->searched[k].fate == GALV_FATE_SIMULATED;
         }
     }
     return status;

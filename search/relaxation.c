@@ -63,6 +63,13 @@ double galv_layer_guide_s(const galv_layer_price *p, double n_micro_batches)
     return latency + shown + p->slowing_s + p->optimizer_s / n_micro_batches;
 }
 
+double galv_layer_guide_whole_s(const galv_layer_price *p, double n_micro_batches)
+{
+    double latency = p->forward_s + p->backward_s + p->weight_s;
+    double once = p->load_s[GALV_STREAM_DP] - p->messages_s - latency / n_micro_batches;
+    return galv_layer_guide_s(p, n_micro_batches) + (once > 0 ? once : 0);
+}
+
 static double seconds_of(const galv_relaxation *r, const galv_layer_price *p)
 {
     double m = r->table->n_micro_batches;

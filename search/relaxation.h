@@ -24,6 +24,9 @@ double galv_layer_hiding_s(const galv_layer_price *price, double n_micro_batches
 /* Latency, what shows of its parameter messages (what is longer than the latency, and a
  * share of the rest for slowing it), and its share of the step. */
 double galv_layer_guide_s(const galv_layer_price *price, double n_micro_batches);
+/* The same, and its share of parameter messages that are sent once an iteration, as far
+ * as they are longer than the passes of one micro-batch that they may hide behind. */
+double galv_layer_guide_whole_s(const galv_layer_price *price, double n_micro_batches);
 
 /* Borrows table and replay; owned by the arena. Errors: GALV_NO_MEMORY. */
 galv_status galv_relaxation_new(galv_relaxation **relaxation,

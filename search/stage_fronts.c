@@ -58,14 +58,13 @@ static int by_bytes(const void *left, const void *right)
 }
 
 static void fill_menu(menu *to, const galv_layer_table *table, int32_t group,
-                      double kept, ranked *all)
+                      galv_layer_seconds seconds, double kept, ranked *all)
 {
     int32_t n = table->n_prices[group];
     double m = table->n_micro_batches;
     for (int32_t i = 0; i < n; i++) {
         const galv_layer_price *p = &table->prices[group][i];
-        all[i] =
-            (ranked){galv_layer_guide_s(p, m), p->held_bytes + kept * p->kept_bytes, i};
+        all[i] = (ranked){seconds(p, m), p->held_bytes + kept * p->kept_bytes, i};
     }
     qsort(all, (size_t)n, sizeof *all, by_bytes);
     int32_t front = 0;
@@ -97,8 +96,8 @@ galv_stage_menu galv_stage_fronts_menu(const galv_stage_fronts *fronts, int32_t 
 
 galv_status galv_stage_fronts_new(galv_stage_fronts **fronts,
                                   const galv_layer_table *table,
-                                  const galv_replay *replay, int32_t max_runs,
-                                  galv_arena *arena, galv_err *err)
+                                  const galv_replay *replay, galv_layer_seconds seconds,
+                                  int32_t max_runs, galv_arena *arena, galv_err *err)
 {
     size_t n_groups = (size_t)table->n_groups;
     int32_t most = 1;
@@ -124,7 +123,7 @@ galv_status galv_stage_fronts_new(galv_stage_fronts **fronts,
             memcpy(own, own - n_groups, n_groups * sizeof *own);
         }
         for (int32_t g = 0; g < table->n_groups && !again; g++) {
-            fill_menu(&own[g], table, g, kept, scratch);
+            fill_menu(&own[g], table, g, seconds, kept, scratch);
         }
         filled = kept;
     }

@@ -5,8 +5,7 @@
 #ifndef GALV_SEARCH_STAGE_FRONTS_H
 #define GALV_SEARCH_STAGE_FRONTS_H
 
-#include "search/layer_table.h"
-#include "search/replay.h"
+#include "search/relaxation.h"
 
 typedef struct galv_stage_fronts galv_stage_fronts;
 
@@ -24,14 +23,13 @@ typedef struct galv_stage_fill {
                               table's prices; valid until the next call */
 } galv_stage_fill;
 
-/* The table and the replay must live as long. Layers are compared by their guide
- * (galv_layer_guide_s, search/relaxation.h), and a group of a stage takes at most
- * max_runs runs of equal ones. Owned by the arena, which it also takes what it makes
- * later from. Errors: GALV_NO_MEMORY. */
+/* The table and the replay must live as long. Layers are compared by `seconds`, and a
+ * group of a stage takes at most max_runs runs of equal ones. Owned by the arena, which
+ * it also takes what it makes later from. Errors: GALV_NO_MEMORY. */
 galv_status galv_stage_fronts_new(galv_stage_fronts **fronts,
                                   const galv_layer_table *table,
-                                  const galv_replay *replay, int32_t max_runs,
-                                  galv_arena *arena, galv_err *err);
+                                  const galv_replay *replay, galv_layer_seconds seconds,
+                                  int32_t max_runs, galv_arena *arena, galv_err *err);
 
 galv_stage_menu galv_stage_fronts_menu(const galv_stage_fronts *fronts, int32_t stage,
                                        int32_t group);

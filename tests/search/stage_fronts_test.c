@@ -108,9 +108,9 @@ static size_t expect_shape(instance *in, const galv_layer_table *table, uint64_t
         GALV_OK) {
         return 0;
     }
-    cr_assert_eq(
-        galv_stage_fronts_new(&fronts, table, replay, MAX_RUNS, in->arena, &in->err),
-        GALV_OK, "%s", in->err.message);
+    cr_assert_eq(galv_stage_fronts_new(&fronts, table, replay, galv_layer_guide_s,
+                                       MAX_RUNS, in->arena, &in->err),
+                 GALV_OK, "%s", in->err.message);
     for (int32_t stage = 0; stage < table->shape.pp; stage++) {
         stage_case c = {table, fronts, replay, stage, 0, {0}, INFINITY};
         int32_t n_layers[GALV_MAX_GROUPS] = {0};
