@@ -18,6 +18,7 @@ enum {
     DEFAULT_NODES = 20000,
     MOST_GUESSED = 24,
     MOST_ALIKE = 3,      /* of them, that differ in schedule or chunks alone */
+    MOST_TRIED = 4,      /* guesses of one shape, those of the least bounds */
     NODES_AFTER = 16,    /* once a tree was given up, others get a part of its nodes */
     MOST_ROUNDS = 64,    /* of the micro-batches that are replayed */
     KEPT_PASSES = 400000 /* of replays, about: some 10 MB */
@@ -367,7 +368,8 @@ static galv_status guess_shapes(galv_layerwise *l)
             status = galv_layer_guess(&guessed, &guesser, l->scratch, l->err);
         }
         if (status == GALV_OK) {
-            status = judge_leaves(l, guessed.leaves, guessed.n_leaves, true, &left_s);
+            size_t n = guessed.n_leaves < MOST_TRIED ? guessed.n_leaves : MOST_TRIED;
+            status = judge_leaves(l, guessed.leaves, n, true, &left_s);
         }
     }
     return status;
