@@ -198,6 +198,19 @@ static void print_origins(const galv_cli *cli, const galv_result *result)
     galv_print(cli, "\n");
 }
 
+/* What the nodes draw in so many seconds, were they at full load throughout. */
+static void print_energy(const galv_cli *cli, const galv_cluster *cluster,
+                         double seconds)
+{
+    char energy[32], power[32];
+    if (cluster->node_power_w > 0 && cluster->n_pools == 1) {
+        double watts = cluster->node_power_w * (double)galv_cluster_n_nodes(cluster);
+        galv_print(cli, "  %-16s %sWh at %sW a node, its full load\n", "energy",
+                   galv_print_si(energy, sizeof energy, watts * seconds / 3600),
+                   galv_print_si(power, sizeof power, cluster->node_power_w));
+    }
+}
+
 /* Days and money for the whole training, when --tokens was given. */
 static void print_training(const galv_cli *cli, const galv_setup *setup,
                            const galv_result *result)
@@ -220,6 +233,7 @@ static void print_training(const galv_cli *cli, const galv_setup *setup,
                                      setup->job.cluster.usd_per_device_hour));
     }
     galv_print(cli, "\n");
+    print_energy(cli, &setup->job.cluster, seconds);
 }
 
 /* "-6 % / +8 %  (90 %, from 23 like runs)". An interval that cannot be had is no reason

@@ -25,7 +25,7 @@ static const char units[] =
     "  leaf.nodes  pod.nodes                           levels of switches, and their\n"
     "  leaf.oversubscription  pod.oversubscription  spine.oversubscription\n"
     "  device.memory  device.memory_bandwidth  device.flops\n"
-    "  devices_per_node  usd_per_device_hour\n"
+    "  devices_per_node  usd_per_device_hour  node_power_w\n"
     "\n"
     "What is printed: k, M, G, T are powers of 1000; GiB is 2^30 bytes. MFU counts\n"
     "model FLOP (forward and backward, nothing twice) against the dense peak, and\n"

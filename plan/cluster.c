@@ -190,6 +190,7 @@ typedef enum set_path {
     SET_DEVICE_MEMORY_BANDWIDTH,
     SET_DEVICE_FLOPS,
     SET_USD,
+    SET_NODE_POWER,
     SET_DEVICES_PER_NODE,
     SET_INTER_NICS,
     SET_BUS_DEVICES,
@@ -211,6 +212,7 @@ static const char *const set_path_names[N_SET_PATHS] = {"intra.bandwidth",
                                                         "device.memory_bandwidth",
                                                         "device.flops",
                                                         "usd_per_device_hour",
+                                                        "node_power_w",
                                                         "devices_per_node",
                                                         "inter.nics",
                                                         "bus.devices",
@@ -270,6 +272,8 @@ static double current_value(const galv_cluster *cluster, const galv_pool *pool,
                    : pool->device.peak_flop_per_s[GALV_FP16];
     case SET_USD:
         return cluster->usd_per_device_hour;
+    case SET_NODE_POWER:
+        return cluster->node_power_w;
     case SET_INTER_NICS:
         return pool->nics_per_node;
     case SET_BUS_DEVICES:
@@ -340,6 +344,9 @@ static galv_status set_value(galv_cluster *cluster, galv_pool *pool, set_path pa
         break;
     case SET_USD:
         cluster->usd_per_device_hour = value;
+        break;
+    case SET_NODE_POWER:
+        cluster->node_power_w = value;
         break;
     case SET_INTER_NICS:
         pool->nics_per_node = (int32_t)value;

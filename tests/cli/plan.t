@@ -104,6 +104,15 @@ $ galvatron-sim --dry-run -n 4 --json | jq -e '.candidates > 0'
 $ galvatron-sim -m llama3-8b -n 1 --tp 1,2 --tokens 1T | grep training
 ~ ^  training         1.00 T tokens in .* d · .* USD at .* USD/GPU/h$
 
+# What the nodes draw, where the catalog or the user knows: 2 nodes of 5 kW for as many
+# hours as it takes.
+$ galvatron-sim -m llama3-8b -n 2 --tp 1 --tokens 1T --set node_power_w=5000 | grep energy
+~ ^  energy           [0-9.]+ MWh at 5.00 kW a node, its full load$
+$ galvatron-sim -m llama3-8b -n 2 --tp 1 --tokens 1T --set node_power_w=0 | grep -c energy || true
+> 0
+$ galvatron-sim -m llama3-8b -n 2 --tp 1 --tokens 1T --set node_power_w=5000 | awk '$1 == "training" { days = $6 } $1 == "energy" { print (($2 / (2 * 0.005 * 24 * days) - 1)^2 < 0.0001) }'
+> 1
+
 # A time limit of almost nothing: interrupted, or nothing found yet.
 $ galvatron-sim -n 64 --time-limit 1us >/dev/null 2>&1; echo $?
 > 130

@@ -158,8 +158,8 @@ $ galvatron-sim --set price=2.5
 2>   `galvatron-sim help units` lists the keys
 ? 2
 
-$ galvatron-sim help units | grep -c -E '(inter.bandwidth|usd_per_device_hour|device.flops) '
-> 1
+$ galvatron-sim help units | grep -c -E "(inter.bandwidth|usd_per_device_hour|device.flops) "
+> 2
 
 # Gradients are not summed in every precision that products have.
 $ galvatron-sim simulate -n 1 --grad-precision tf32

@@ -41,6 +41,8 @@ Test(plan_cluster, set_changes_what_it_names)
     cr_expect_eq(cluster.pools[0].scaleup_domain, 4);
     cr_assert_eq(galv_cluster_set(&cluster, "usd_per_device_hour=2.5", &err), GALV_OK);
     cr_expect_float_eq(cluster.usd_per_device_hour, 2.5, 1e-15);
+    cr_assert_eq(galv_cluster_set(&cluster, "node_power_w=9000", &err), GALV_OK);
+    cr_expect_float_eq(cluster.node_power_w, 9000, 1e-12);
 }
 
 Test(plan_cluster, a_price_is_multiplied_once_in_a_mixed_cluster)
