@@ -216,7 +216,8 @@ static galv_status read_profile(galv_setup *setup, const galv_cli *cli, galv_err
     return status;
 }
 
-/* fp8 on a GPU without it runs at the rate of another: that must not go unnoticed. */
+/* fp8 on a GPU without it is priced as another precision: that must not go unnoticed.
+ */
 static galv_status warn_of_precision(const galv_setup *setup, const galv_cli *cli,
                                      galv_err *err)
 {
@@ -225,7 +226,7 @@ static galv_status warn_of_precision(const galv_setup *setup, const galv_cli *cl
         const galv_device *device = &setup->job.cluster.pools[i].device;
         if (device->peak_flop_per_s[precision] <= 0) {
             return galv_cli_warn(
-                cli, err, "%s has no %s: taken at the rate of %s", device->id,
+                cli, err, "%s has no %s: priced as %s", device->id,
                 galv_precision_names[precision],
                 galv_precision_names[galv_device_stand_in(device, precision)]);
         }

@@ -275,6 +275,15 @@ galv_status galv_target_read(galv_target *target, const galv_cli *cli,
     if (path == NULL) {
         return GALV_OK;
     }
+    const char *first = galv_cli_repeated(cli, GALV_OPTION_OUTPUT, 0);
+    if (strcmp(first, path) != 0) {
+        galv_fail(err, GALV_USAGE, "--output is given twice: %.64s and %.64s", first,
+                  path);
+        galv_hint(err, "%s",
+                  folder_allowed ? "one file, or a folder for all that can be written"
+                                 : "one of them");
+        return GALV_USAGE;
+    }
     size_t length = strlen(path);
     bool is_folder = galv_is_folder(path) || (length > 0 && path[length - 1] == '/');
     if (length > 0 && !is_folder && extension_is_known(path, extensions)) {
@@ -285,8 +294,12 @@ galv_status galv_target_read(galv_target *target, const galv_cli *cli,
         *target = (galv_target){true, path, NULL};
         return GALV_OK;
     }
-    galv_fail(err, GALV_USAGE, "--output %.64s: not a kind of file that %s writes",
-              path, cli->command->name);
+    if (length == 0) {
+        galv_fail(err, GALV_USAGE, "--output is empty");
+    } else {
+        galv_fail(err, GALV_USAGE, "--output %.64s: not a kind of file that %s writes",
+                  path, cli->command->name);
+    }
     galv_hint(err, "known here: %s%s", extensions,
               !folder_allowed         ? ""
               : extensions[0] != '\0' ? ", or a folder"

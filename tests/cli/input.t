@@ -104,10 +104,10 @@ $ : >nothing; printf ' \n' >blank; for c in 'simulate nothing' 'explain blank' '
 
 # A warning becomes an error when asked for.
 $ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 >/dev/null
-2> galvatron-sim: warning: h100-sxm-80gb has no nvfp4: taken at the rate of fp8
+2> galvatron-sim: warning: h100-sxm-80gb has no nvfp4: priced as fp8
 
 $ galvatron-sim simulate -n 1 --tp 8 -m llama3-8b --precision nvfp4 --strict
-2> galvatron-sim: error: h100-sxm-80gb has no nvfp4: taken at the rate of fp8
+2> galvatron-sim: error: h100-sxm-80gb has no nvfp4: priced as fp8
 2>   a warning without --strict
 ? 4
 

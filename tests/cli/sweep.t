@@ -100,7 +100,7 @@ $ galvatron-sim validate v/plan.json w.csv --json | jq -e '([.parts[] | .measure
 > true
 
 # Batch and memory limit as lists: a map of the best plans; less memory is never faster.
-$ galvatron-sim sweep -m llama3-8b -n 1 --global-batch 16,32 --memory-limit 40GiB,79GiB -o map.png -o map.json | sed -n '2,6p'
+$ galvatron-sim sweep -m llama3-8b -n 1 --global-batch 16,32 --memory-limit 40GiB,79GiB -o map.json | sed -n '2,6p'
 > seq 8192 · bf16
 > 
 ~ ^nodes +GPUs +limit +batch +plan +step

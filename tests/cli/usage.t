@@ -276,3 +276,14 @@ $ for c in 'simulate --tp 2' plan; do galvatron-sim $c -m llama3-8b -n 1 --ep 2;
 2> galvatron-sim: error: --ep 2: the model has no experts
 2> galvatron-sim: error: no candidate plan: the model has no experts for --ep
 ? 2
+
+# One place for what is written: none is dropped silently.
+$ galvatron-sim plan -m llama3-8b -n 1 -o a.png -o b.json
+2> galvatron-sim: error: --output is given twice: a.png and b.json
+2>   one file, or a folder for all that can be written
+? 2
+
+$ galvatron-sim plan -m llama3-8b -n 1 -o ''
+2> galvatron-sim: error: --output is empty
+2>   known here: .json .csv .png .svg .pdf, or a folder
+? 2
