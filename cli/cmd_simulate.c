@@ -345,6 +345,10 @@ static galv_status simulate_it(simulation *s, galv_err *err)
 static int conclude(const simulation *s)
 {
     galv_err err = GALV_ERR_INIT;
+    const galv_spread *spread = &s->result.cluster.spread;
+    if (spread->n_runs < spread->n_wanted) {
+        return galv_status_exit_code(GALV_INTERRUPTED);
+    }
     if (!(s->check.time_frac > MOST_APART) && !(s->check.memory_frac > MOST_APART)) {
         return 0;
     }

@@ -6,6 +6,7 @@
 #include "cli/whole_cluster.h"
 
 #include "base/units.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/run_days.h"
@@ -95,6 +96,7 @@ galv_status galv_whole_cluster_read(galv_evaluate_options *options,
             galv_cli_count(&n_runs, cli, GALV_OPTION_MC_RUNS, 1, GALV_MOST_RUNS, err);
     }
     options->n_runs = (int32_t)n_runs;
+    options->cancel = n_runs > 0 ? galv_interrupt_watch() : NULL;
     if (status == GALV_OK && n_runs == 0 && galv_cli_given(cli, GALV_OPTION_MC_RUNS) &&
         !galv_run_days_asked(cli)) {
         status = galv_cli_warn(cli, err,
@@ -113,6 +115,12 @@ static void print_spread(const galv_cli *cli, const galv_spread *spread)
         return;
     }
     char runs[48];
+    if (spread->n_runs < spread->n_wanted) {
+        char wanted[32];
+        galv_print(cli, "  interrupted: %s of %s runs\n",
+                   galv_print_count(count, sizeof count, spread->n_runs),
+                   galv_print_count(wanted, sizeof wanted, spread->n_wanted));
+    }
     snprintf(runs, sizeof runs, "%s runs",
              galv_print_count(count, sizeof count, spread->n_runs));
     galv_print(cli, "  %-16s mean %s, deviation %s\n", runs,
@@ -212,6 +220,7 @@ void galv_whole_cluster_to_json(const galv_result *result,
         galv_json_put_key(writer, "spread");
         galv_json_begin_object(writer, true);
         galv_json_key_i64(writer, "runs", s->n_runs);
+        galv_json_key_bool(writer, "interrupted", s->n_runs < s->n_wanted);
         galv_json_key_f64(writer, "mean_s", s->mean_s);
         galv_json_key_f64(writer, "sd_s", s->sd_s);
         galv_json_key_f64(writer, "least_s", s->least_s);

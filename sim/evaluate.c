@@ -368,7 +368,8 @@ static galv_status simulate_all_ranks(
     u.network = network;
     if (status == GALV_OK && options->n_runs > 0) {
         status = galv_monte_carlo(&cluster->spread, &u, options->n_runs,
-                                  options->n_jobs > 0 ? options->n_jobs : 1, err);
+                                  options->n_jobs > 0 ? options->n_jobs : 1,
+                                  options->cancel, err);
     }
     chosen.differences = u.differences;
     chosen.network = network;

@@ -79,11 +79,14 @@ typedef struct galv_evaluate_options {
                      the same to the bit, but for what is told of single operations. Not
                      with a timeline or every rank. What takes longer than stop_at_s is
                      found out from passes played once each */
+    const atomic_bool *cancel; /* draw no more iterations once it is true; NULL = never
+                                */
 } galv_evaluate_options;
 
-#define GALV_EVALUATE_OPTIONS_INIT                                                 \
-    {                                                                              \
-        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false, false, NULL, false \
+#define GALV_EVALUATE_OPTIONS_INIT                                                  \
+    {                                                                               \
+        GALV_SIM_OPTIONS_INIT, false, false, NULL, 0, 0, false, false, NULL, false, \
+            NULL                                                                    \
     }
 
 /* Evaluates one plan. A plan that does not fit in memory is simulated all the same,

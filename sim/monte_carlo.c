@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 typedef struct drawn_run {
-    double time_s;
+    double time_s; /* 0 = not begun */
     galv_err err;
 } drawn_run;
 
@@ -19,6 +19,7 @@ typedef struct campaign {
     const galv_unfolded *unfolded;
     drawn_run *runs;
     galv_arena **arenas; /* by worker */
+    const atomic_bool *cancel;
 } campaign;
 
 static void simulate_run(void *context, size_t item, int worker)
@@ -27,6 +28,9 @@ static void simulate_run(void *context, size_t item, int worker)
     drawn_run *run = &c->runs[item];
     galv_arena *arena = c->arenas[worker];
     const galv_unfolded *u = c->unfolded;
+    if (item > 0 && c->cancel != NULL && atomic_load(c->cancel)) {
+        return;
+    }
     galv_all_ranks_result result = {0};
     galv_all_ranks_options options = GALV_ALL_RANKS_OPTIONS_INIT;
     options.differences = u->differences;
@@ -57,17 +61,21 @@ double galv_quantile(const double *sorted, size_t n, double q)
     return sorted[below] + (at - (double)below) * (sorted[below + 1] - sorted[below]);
 }
 
-static galv_spread sum_up(const drawn_run *runs, double *sorted, int32_t n_runs)
+static galv_spread sum_up(const drawn_run *runs, double *sorted, int32_t n_wanted)
 {
-    galv_spread spread = {0};
-    spread.n_runs = n_runs;
+    galv_spread spread = {.n_wanted = n_wanted};
+    for (int32_t i = 0; i < n_wanted; i++) {
+        if (runs[i].time_s > 0) {
+            sorted[spread.n_runs++] = runs[i].time_s;
+        }
+    }
+    int32_t n_runs = spread.n_runs;
     for (int32_t i = 0; i < n_runs; i++) {
-        sorted[i] = runs[i].time_s;
-        spread.mean_s += runs[i].time_s / n_runs;
+        spread.mean_s += sorted[i] / n_runs;
     }
     double squares = 0;
     for (int32_t i = 0; i < n_runs; i++) {
-        double away = runs[i].time_s - spread.mean_s;
+        double away = sorted[i] - spread.mean_s;
         squares += away * away;
     }
     spread.sd_s = n_runs > 1 ? sqrt(squares / (n_runs - 1)) : 0;
@@ -86,12 +94,13 @@ static galv_spread sum_up(const drawn_run *runs, double *sorted, int32_t n_runs)
 }
 
 galv_status galv_monte_carlo(galv_spread *spread, const galv_unfolded *unfolded,
-                             int32_t n_runs, int n_jobs, galv_err *err)
+                             int32_t n_runs, int n_jobs, const atomic_bool *cancel,
+                             galv_err *err)
 {
     assert(n_runs >= 1 && n_runs <= GALV_MOST_RUNS);
     n_jobs = n_jobs < n_runs ? n_jobs : n_runs;
     campaign c = {unfolded, calloc((size_t)n_runs, sizeof *c.runs),
-                  calloc((size_t)n_jobs, sizeof(galv_arena *))};
+                  calloc((size_t)n_jobs, sizeof(galv_arena *)), cancel};
     double *sorted = calloc((size_t)n_runs, sizeof *sorted);
     bool made = c.runs != NULL && c.arenas != NULL && sorted != NULL;
     for (int i = 0; i < n_jobs && made; i++) {

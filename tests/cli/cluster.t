@@ -136,3 +136,9 @@ $ galvatron-sim plan -m llama2-13b -c unlike.json --global-batch 64 --tp 1 --pp 
 
 $ for u in '' --uniform; do galvatron-sim plan -m llama2-13b -c unlike.json --global-batch 64 --tp 1 --pp 2 --zero 1 $u --json | jq .plans[0].iteration_time_s; done | jq -s '.[0] < 0.999 * .[1]'
 > true
+
+# Ctrl-C: the runs drawn so far.
+$ timeout --preserve-status -s INT 1 galvatron-sim simulate -m llama3-8b -n 8 --tp 2 --jitter 0.05 --mc-runs 1000000 -j 1 >cut 2>/dev/null; echo $?; grep -c '^  interrupted: .* of 1 000 000 runs$' cut; grep -c P95 cut
+> 130
+> 1
+> 1

@@ -81,7 +81,7 @@ Test(sim_monte_carlo, the_expected_maximum_of_two_is_found)
         galv_unfolded u = {program, d->costs, NULL, meetings, n, NULL, &differences};
         galv_spread spread = {0};
         galv_err err = GALV_ERR_INIT;
-        cr_assert_eq(galv_monte_carlo(&spread, &u, RUNS, 2, &err), GALV_OK);
+        cr_assert_eq(galv_monte_carlo(&spread, &u, RUNS, 2, NULL, &err), GALV_OK);
         double mean = n == 1 ? 1 : 1 + sigma / sqrt(3.14159265358979323846);
         cr_expect_float_eq(spread.mean_s, mean, 4 * sigma / sqrt(RUNS) + 1e-4,
                            "%d ranks: %g, not %g", (int)n, spread.mean_s, mean);
@@ -124,4 +124,25 @@ Test(sim_monte_carlo, results_without_differences_are_the_folded_ones)
         }
         plan_tear_down(&s);
     }
+}
+
+/* Interrupted, the spread is of the runs that were begun, which is one at least. */
+Test(sim_monte_carlo, an_interrupted_campaign_tells_what_was_drawn)
+{
+    static const atomic_bool stop = true;
+    plan_stand s = plan_set_up(0);
+    galv_differences differences = {.compute_sigma = 0.05};
+    galv_evaluate_options options = GALV_EVALUATE_OPTIONS_INIT;
+    options.differences = &differences;
+    options.n_runs = 1;
+    galv_result one = evaluate(&s, &options);
+    options.n_runs = 1000;
+    options.n_jobs = 2;
+    options.cancel = &stop;
+    galv_result cut = evaluate(&s, &options);
+    cr_expect_eq(cut.cluster.spread.n_runs, 1);
+    cr_expect_eq(cut.cluster.spread.n_wanted, 1000);
+    cr_expect_eq(cut.cluster.spread.p99_s, one.cluster.spread.p99_s);
+    cr_expect_eq(cut.iteration_time_s, one.iteration_time_s);
+    plan_tear_down(&s);
 }
