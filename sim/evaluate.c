@@ -463,6 +463,23 @@ static double clock_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* The limit of each stage; NULL where all have the same, or no memory is left for them.
+ */
+static double *limits_of_stages(const galv_result *result, galv_arena *arena)
+{
+    bool same = true;
+    for (int32_t stage = 1; stage < result->n_stages; stage++) {
+        double other = result->stages[stage - 1].memory_limit_bytes;
+        same &= result->stages[stage].memory_limit_bytes >= other &&
+                result->stages[stage].memory_limit_bytes <= other;
+    }
+    double *limits = same ? NULL : GALV_NEW_ARRAY(arena, double, result->n_stages);
+    for (int32_t stage = 0; limits != NULL && stage < result->n_stages; stage++) {
+        limits[stage] = result->stages[stage].memory_limit_bytes;
+    }
+    return limits;
+}
+
 static galv_status fill_result(galv_result *result, galv_evaluation *evaluation,
                                const galv_costmodel *model, const galv_plan *plan,
                                const galv_program *program, const galv_cost *costs,
@@ -496,6 +513,7 @@ static galv_status fill_result(galv_result *result, galv_evaluation *evaluation,
         result->timeline.first_layer = first;
         result->timeline.last_layer = last;
         result->timeline.memory_limit_bytes = result->memory_limit_bytes;
+        result->timeline.rank_limit_bytes = limits_of_stages(result, arena);
         title(&result->timeline, result, job, plan);
     }
     return GALV_OK;

@@ -128,6 +128,12 @@ void galv_timeline_sort(galv_timeline *timeline)
          compare_samples);
 }
 
+double galv_timeline_limit(const galv_timeline *timeline, int32_t rank)
+{
+    return timeline->rank_limit_bytes != NULL ? timeline->rank_limit_bytes[rank]
+                                              : timeline->memory_limit_bytes;
+}
+
 static bool is_sound(const galv_span *s, int32_t n_ranks)
 {
     return s->rank >= 0 && s->rank < n_ranks && s->stream < GALV_N_STREAMS &&

@@ -46,12 +46,16 @@ typedef struct galv_timeline {
                                   -1 unknown; NULL allowed */
     int32_t *last_layer;       /* [n_ranks] */
     double duration_s;         /* of the iteration */
-    double memory_limit_bytes; /* 0 = unknown */
+    double memory_limit_bytes; /* 0 = unknown; of the fullest rank, where they differ */
+    double *rank_limit_bytes;  /* [n_ranks] NULL: all have that one */
     size_t n_spans;
     galv_span *spans;
     size_t n_samples;
     galv_memory_sample *samples; /* sorted by (rank, time) */
 } galv_timeline;                 /* arrays are owned by the arena they were made in */
+
+/* What a rank may use of memory; 0 = unknown. */
+double galv_timeline_limit(const galv_timeline *timeline, int32_t rank);
 
 /* Sorts spans by (rank, stream, start, end) and samples by (rank, time); stable. */
 void galv_timeline_sort(galv_timeline *timeline);

@@ -4,7 +4,7 @@
  *              "simulated" or "measured", end_s = duration, bytes = memory limit,
  *              part = title, pass = subtitle
  *   rank       one per rank where layers are known: first_layer, n_layers of its first
- *              chunk
+ *              chunk, bytes = its own memory limit where ranks differ in it
  *   memory     one per sample: rank, start_s, bytes
  *
  * Numbers are written as the shortest decimals that read back to the same double, so a
@@ -265,15 +265,31 @@ static galv_status read_rank_layers(reader *r, const int *kinds)
                 t->first_layer[rank] = t->last_layer[rank] = -1;
             }
         }
+        if (t->rank_limit_bytes == NULL &&
+            galv_csv_cell(r->table, row, r->at.bytes)[0] != '\0') {
+            t->rank_limit_bytes = GALV_NEW_ARRAY(r->arena, double, t->n_ranks);
+            if (t->rank_limit_bytes == NULL) {
+                return galv_fail(r->err, GALV_NO_MEMORY, "out of memory");
+            }
+            for (int32_t rank = 0; rank < t->n_ranks; rank++) {
+                t->rank_limit_bytes[rank] = t->memory_limit_bytes;
+            }
+        }
         int32_t rank = 0;
         int32_t first = -1;
         int32_t n_layers = 0;
+        double limit = t->memory_limit_bytes;
         if (read_rank(r, row, &rank) != GALV_OK ||
             galv_csv_i32(r->table, row, r->at.first_layer, 0, GALV_TIMELINE_MAX_LAYERS,
                          &first, r->err) != GALV_OK ||
             galv_csv_i32(r->table, row, r->at.n_layers, 0, GALV_TIMELINE_MAX_LAYERS,
-                         &n_layers, r->err) != GALV_OK) {
+                         &n_layers, r->err) != GALV_OK ||
+            galv_csv_f64(r->table, row, r->at.bytes, 0, GALV_TIMELINE_MAX_BYTES, &limit,
+                         r->err) != GALV_OK) {
             return r->err->status;
+        }
+        if (t->rank_limit_bytes != NULL) {
+            t->rank_limit_bytes[rank] = limit;
         }
         t->first_layer[rank] = first;
         t->last_layer[rank] = first < 0 ? -1 : first + n_layers - 1;
@@ -382,12 +398,18 @@ static void write_iteration(galv_text *out, const galv_timeline *t)
     for (int32_t rank = 0;
          rank < t->n_ranks && t->first_layer != NULL && t->last_layer != NULL; rank++) {
         if (t->first_layer[rank] < 0) {
-            galv_text_printf(out, "%d,,rank,,,,,,,0,,,\n", (int)rank);
+            galv_text_printf(out, "%d,,rank,,,,,,,0,,", (int)rank);
         } else {
-            galv_text_printf(out, "%d,,rank,,,,,,%d,%d,,,\n", (int)rank,
+            galv_text_printf(out, "%d,,rank,,,,,,%d,%d,,", (int)rank,
                              (int)t->first_layer[rank],
                              (int)(t->last_layer[rank] - t->first_layer[rank] + 1));
         }
+        if (t->rank_limit_bytes != NULL) {
+            put_number(out, t->rank_limit_bytes[rank]);
+        } else {
+            galv_text_append_char(out, ',');
+        }
+        galv_text_append_char(out, '\n');
     }
 }
 

@@ -146,8 +146,10 @@ static void collect_legend(figure_sheet *sheet)
                                   GALV_MARKER_CIRCLE,
                                   false};
         add_legend(sheet, line);
-        galv_legend_entry band = {scene->rows_are_stages ? "memory, all stages"
-                                                         : "memory, all ranks",
+        bool apart = scene->timeline->rank_limit_bytes != NULL;
+        galv_legend_entry band = {!scene->rows_are_stages ? "memory, all ranks"
+                                  : apart                 ? "memory, its pool"
+                                                          : "memory, all stages",
                                   GALV_LEGEND_SWATCH,
                                   galv_plain(0xD9D9D9),
                                   none,

@@ -140,8 +140,14 @@ static void find_peak(galv_scene *scene)
 {
     scene->worst_rank = -1;
     const galv_timeline *timeline = scene->timeline;
+    double fullest = 0; /* of its limit, where ranks differ in it */
     for (size_t i = 0; i < timeline->n_samples; i++) {
-        if (timeline->samples[i].bytes > scene->peak_bytes || scene->worst_rank < 0) {
+        double limit = timeline->rank_limit_bytes != NULL
+                           ? galv_timeline_limit(timeline, timeline->samples[i].rank)
+                           : 1;
+        double full = limit > 0 ? timeline->samples[i].bytes / limit : 0;
+        if (full > fullest || scene->worst_rank < 0) {
+            fullest = full;
             scene->worst_rank = timeline->samples[i].rank;
             scene->peak_bytes = timeline->samples[i].bytes;
             scene->peak_time_s = timeline->samples[i].time_s;

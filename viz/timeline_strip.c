@@ -230,13 +230,27 @@ static void draw_memory_axis(galv_canvas *canvas, const galv_frame *frame, doubl
     }
 }
 
+static double limit_of_worst(const galv_scene *scene)
+{
+    return scene->worst_rank >= 0
+               ? galv_timeline_limit(scene->timeline, scene->worst_rank)
+               : scene->timeline->memory_limit_bytes;
+}
+
+/* Has the rank as much memory as the one that is drawn? The band is of those. */
+static bool is_like_worst(const galv_scene *scene, int32_t rank)
+{
+    double limit = galv_timeline_limit(scene->timeline, rank);
+    return limit >= limit_of_worst(scene) && limit <= limit_of_worst(scene);
+}
+
 /* The dashed line of the limit, what exceeds it, and the peak's dot and value. */
 static void draw_memory_marks(galv_canvas *canvas, const galv_scene *scene,
                               const galv_frame *frame, double y, double height,
                               const double *worst, int n_columns, double px_per_byte)
 {
     double bottom = y + height;
-    double limit = scene->timeline->memory_limit_bytes;
+    double limit = limit_of_worst(scene);
     double limit_y = bottom - limit * px_per_byte;
     char label[64];
     char number[32];
@@ -306,22 +320,27 @@ galv_status galv_draw_memory_strip(galv_canvas *canvas, const galv_scene *scene,
     double *worst = values, *band_high = values + n, *band_low = values + 2 * n;
     double *high = values + 3 * n, *low = values + 4 * n;
     /* a peak leaves room for its label */
-    double top = fmax(scene->timeline->memory_limit_bytes * 1.06,
-                      scene->peak_bytes * PEAK_HEADROOM);
+    double top = fmax(limit_of_worst(scene) * 1.06, scene->peak_bytes * PEAK_HEADROOM);
     double px_per_byte = top > 0.0 ? height / top : 0.0;
+    bool any = false;
     for (size_t begin = 0, end = 0; begin < scene->n_samples; begin = end) {
         while (end < scene->n_samples &&
                scene->samples[end].rank == scene->samples[begin].rank) {
             end++;
         }
-        bool is_worst = scene->samples[begin].rank == scene->worst_rank;
+        int32_t rank = scene->samples[begin].rank;
+        bool is_worst = rank == scene->worst_rank;
+        if (!is_like_worst(scene, rank)) {
+            continue;
+        }
         scan_rank(scene->samples + begin, end - begin, frame, n_columns, high, low);
         for (size_t c = 0; c < n; c++) {
             double lowest = fmax(low[c], 0.0);
             worst[c] = is_worst ? high[c] : worst[c];
             band_high[c] = fmax(band_high[c], high[c]);
-            band_low[c] = begin == 0 ? lowest : fmin(band_low[c], lowest);
+            band_low[c] = any ? fmin(band_low[c], lowest) : lowest;
         }
+        any = true;
     }
     double period_px = scene->period_s / (frame->end_s - frame->start_s) * frame->w;
     if (period_px < DENSE_PX) {

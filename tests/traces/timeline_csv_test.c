@@ -30,6 +30,8 @@ Test(traces_timeline_csv, random_timelines_read_back_to_the_last_bit)
         if (seed == 12) {
             t.first_layer = t.last_layer = NULL;
         }
+        double limits[5] = {1, 2.5, 1e9, 0, 4};
+        t.rank_limit_bytes = seed % 3 == 0 && seed < 12 ? limits : NULL;
         galv_timeline_sort(&t);
         cr_assert_eq(galv_timeline_write_csv(&t, path, &err), GALV_OK, "%s",
                      err.message);
@@ -47,7 +49,10 @@ Test(traces_timeline_csv, random_timelines_read_back_to_the_last_bit)
         for (int32_t rank = 0; rank < t.n_ranks && t.first_layer != NULL; rank++) {
             cr_expect_eq(back.first_layer[rank], t.first_layer[rank]);
             cr_expect_eq(back.last_layer[rank], t.last_layer[rank]);
+            cr_expect_eq(galv_timeline_limit(&back, rank),
+                         galv_timeline_limit(&t, rank));
         }
+        cr_expect_eq(back.rank_limit_bytes == NULL, t.rank_limit_bytes == NULL);
         cr_assert_eq(back.n_spans, t.n_spans);
         for (size_t i = 0; i < t.n_spans; i++) {
             cr_expect_eq(memcmp(&back.spans[i], &t.spans[i], sizeof t.spans[i]), 0,

@@ -227,6 +227,23 @@ Test(viz_timeline, memory_strip_shows_the_peak_and_the_limit_even_when_exceeded)
     galv_canvas_free(canvas);
 }
 
+Test(viz_timeline, memory_strip_shows_the_fullest_stage_for_what_it_has)
+{
+    /* stage 2 holds 25 + 2 x 6.5 = 38 GiB, less than stage 0 but more than it has */
+    static double limits[4] = {79.6 * 1073741824, 79.6 * 1073741824, 37 * 1073741824.0,
+                               37 * 1073741824.0};
+    galv_arena *arena = galv_arena_new();
+    galv_timeline timeline = sample_timeline(&sample_shapes[0].shape, arena);
+    timeline.rank_limit_bytes = limits;
+    galv_canvas *canvas = compose(&timeline, NULL);
+    cr_expect_not_null(find_text(canvas, "peak 38.0 GiB"));
+    cr_expect_not_null(find_text(canvas, "limit 37.0 GiB"));
+    cr_expect_not_null(find_text(canvas, "memory, stage 2"));
+    cr_expect_null(find_text(canvas, "memory, all stages"));
+    galv_canvas_free(canvas);
+    galv_arena_free(arena);
+}
+
 Test(viz_timeline, longest_gaps_carry_their_length)
 {
     /* stage 0 waits for the first backward: (p - 1)(f + b) - (p - 1) f with free
