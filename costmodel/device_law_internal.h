@@ -22,10 +22,11 @@
     X(HOST_FORWARD, "host_forward_us")   /* to launch one layer's forward */           \
     X(HOST_BACKWARD, "host_backward_us") /* and its backward */                        \
     X(HOST_COLLECTIVE, "host_collective_us") /* of tp ranks; x log2 tp */              \
-    X(CHUNK, "chunk_us")             /* per pass of a chunk: loop, checks, views */    \
-    X(STEP, "step_us")               /* per step: data, norms, logging */              \
-    X(STACK, "activation_stack")     /* kept activations over the least needed */      \
-    X(POWER, "power_exponent")       /* speed ~ (power limit / usual)^this */          \
+    X(CHUNK, "chunk_us")         /* per pass of a chunk: loop, checks, views */        \
+    X(STEP, "step_us")           /* per step: data, norms, logging */                  \
+    X(STACK, "activation_stack") /* kept activations over the least needed */          \
+    X(POWER, "power_exponent")   /* speed ~ (power limit / usual)^this */              \
+    X(THROTTLE, "throttle") /* of products in a run, by the device's power density */  \
     X(IMBALANCE, "expert_imbalance") /* most loaded rank over the mean */              \
     X(COMPUTE_SLOWDOWN, "compute_slowdown")                                            \
     X(COMM_SLOWDOWN, "comm_slowdown")                                                  \

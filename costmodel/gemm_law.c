@@ -107,6 +107,19 @@ static void fitted_constants(galv_gemm_law *law, galv_law_table *t, size_t row,
     }
 }
 
+/* By how much products of a long run are slower than the same alone, for milliseconds:
+ * what more a chip computes for each watt that its limit leaves it, the deeper its
+ * clocks fall once it is warm. Linear in peak over power; one slope (factor throttle)
+ * makes of the kernels' laws what A100, H100 and H100 capped at 500 W show in training,
+ * and tells B200's to half of what Hopper's factor misses it by. Of a device whose
+ * limit is not known, a TFLOP/s for each watt. */
+static double throttling(const galv_device_law *law, const galv_device *device)
+{
+    double peak = galv_device_peak(device, GALV_BF16);
+    double density = device->tdp_w > 0 ? 1e-12 * peak / device->tdp_w : 1;
+    return 1 + law->factors[GALV_FACTOR_THROTTLE] * density;
+}
+
 /* The row of the nearest kin that was measured in a precision. */
 static galv_kinship nearest_row(size_t *best_row, galv_law_table *t,
                                 const galv_device *device, galv_precision precision)
@@ -134,7 +147,7 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
     gemm->n_sm = galv_positive(device->n_sm, 100);
     gemm->input_bytes = precision <= GALV_TF32 ? 4 : 2;
     gemm->memory_bytes_per_s = galv_positive(device->memory_bytes_per_s, 1e11);
-    gemm->factor = law->factors[GALV_FACTOR_GEMM];
+    gemm->factor = law->factors[GALV_FACTOR_GEMM] * throttling(law, device);
     gemm->stream_bytes_per_s = 0.85 * gemm->memory_bytes_per_s;
     bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
     galv_precision own = narrow ? precision : GALV_BF16;

@@ -360,7 +360,7 @@ Test(sim_interval, about_nine_in_ten_lie_inside_whatever_the_share_of_the_host)
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         coverage c = cover(&residuals, false, false, ranges[i]);
         cr_expect_gt(c.n, 50);
-        cr_expect(c.cases >= 0.85 && c.cases <= 0.96, "%.3f of %zu from %g", c.cases,
+        cr_expect(c.cases >= 0.85 && c.cases <= 0.97, "%.3f of %zu from %g", c.cases,
                   c.n, ranges[i].least);
     }
     galv_arena_free(arena);

@@ -111,7 +111,7 @@ Test(sim_validation, of_no_cases_there_is_nothing_to_say)
 }
 
 /* Published runs that nothing was fitted to (sources in the file): 6 % off in the mean
- * when this was written, all but one within a tenth. */
+ * when this was written, all but two within a tenth. */
 Test(sim_validation, blind_runs_are_near)
 {
     galv_arena *arena = galv_arena_new();
@@ -128,10 +128,10 @@ Test(sim_validation, blind_runs_are_near)
     for (size_t i = 0; i < n_cases; i++) {
         n_near += fabs(v.cases[i].error_frac) <= 0.105;
     }
-    cr_expect_eq(v.n_timed, 17);
+    cr_expect_eq(v.n_timed, 29);
     cr_expect_lt(v.mape_frac, 0.08);
     cr_expect_lt(fabs(v.bias_frac), 0.04);
-    cr_expect_gt(n_near, 14);
+    cr_expect_gt(n_near, 25);
     galv_arena_free(arena);
 }
 

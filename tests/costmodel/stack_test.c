@@ -1,4 +1,5 @@
 /* What a stack does beside its kernels. */
+#include "costmodel/device_law_internal.h"
 #include "costmodel/software_internal.h"
 #include "tests/costmodel/job.h"
 #include "tests/support/leaks.h"
@@ -291,6 +292,35 @@ Test(costmodel_stack, stated_expert_tp_is_believed)
     double less = memory[0].bytes[GALV_MEMORY_PARAMETERS] -
                   memory[1].bytes[GALV_MEMORY_PARAMETERS];
     cr_expect_float_eq(less, 2 * 6 * whole.experts / 4 / 2, 1);
+}
+
+/* What products of a run take over the same alone, on a device. */
+static double in_a_run(const char *device)
+{
+    static galv_device_law law;
+    galv_err err = GALV_ERR_INIT;
+    galv_cluster cluster;
+    galv_workload workload = GALV_WORKLOAD_INIT;
+    cr_assert_eq(galv_cluster_from_device(&cluster, device, 1, &err), GALV_OK);
+    cr_assert_eq(galv_device_law_init(&law, &cluster.pools[0], &workload, NULL, &err),
+                 GALV_OK);
+    return law.gemm[GALV_BF16].factor;
+}
+
+/* Products of a run are slower than alone by what the device has to compute for each
+ * watt: 1.11 and 1.21 in runs of Megatron-LM on A100 and H100, 1.47 in SimuMax's on
+ * B200, which is nearer to that than Hopper's; and the same chip with less power the
+ * more so. */
+Test(costmodel_stack, products_of_a_run_are_slower_the_less_power_there_is)
+{
+    double a100 = in_a_run("a100-sxm-80gb");
+    double h100 = in_a_run("h100-sxm-80gb");
+    double b200 = in_a_run("b200-180gb");
+    cr_expect_float_eq(a100, 1.11, 0.01, "%g", a100);
+    cr_expect_float_eq(h100, 1.21, 0.01, "%g", h100);
+    cr_expect(b200 - h100 > (1.47 - 1.21) / 2 && b200 < 1.47, "%g", b200);
+    double capped = in_a_run("h100-sxm-96gb-500w");
+    cr_expect_float_eq((capped - 1) / (h100 - 1), 700.0 / 500, 1e-9, "%g", capped);
 }
 
 /* The factors that the model uses can be asked for, a profile's first. */
