@@ -320,21 +320,25 @@ void galv_collective_cost(galv_cost *cost, const galv_collective_law *law, int k
     galv_cost_add(cost, t.time_s, law->provenance, 0);
     cost->latency_s = t.latency_s;
     cost->headroom = headroom(law, kind, group, bytes, &t);
-    cost->intra_share = share(t.intra_s, t.time_s);
-    cost->inter_share = share(t.inter_s, t.time_s);
-    /* the bottleneck is held throughout, latency included */
-    bool by_bus = t.time_s - t.latency_s > fmax(t.inter_s, t.intra_s) / 0.93 + 1e-12;
-    if (group->n_nodes > 1 && t.inter_s >= t.intra_s) {
-        cost->inter_share = by_bus ? cost->inter_share : 1;
-    } else {
-        cost->intra_share = by_bus ? cost->intra_share : 1;
+    double transfer_s = t.time_s - t.latency_s;
+    bool by_bus = transfer_s > fmax(t.inter_s, t.intra_s) / 0.93 + 1e-12;
+    if (by_bus || group->n_nodes <= 1) {
+        cost->intra_share = by_bus ? share(t.intra_s, t.time_s) : 1;
+        cost->inter_share = share(t.inter_s, t.time_s);
+    } else { /* the bottleneck is held throughout, the other by as much as it is faster:
+                no step where one overtakes the other */
+        bool by_network = t.inter_s >= t.intra_s;
+        cost->intra_share = by_network ? share(t.intra_s, transfer_s) : 1;
+        cost->inter_share = by_network ? 1 : share(t.inter_s, transfer_s);
     }
+    cost->link_busy =
+        group->n_nodes > 1 ? share(t.intra_s, t.time_s) : cost->intra_share;
 }
 
 void galv_cost_set_slowdowns(galv_cost *cost, double compute, double comm,
                              bool measured)
 {
-    double busy = measured ? 1 : 0.4 + 0.6 * cost->intra_share;
+    double busy = measured ? 1 : 0.4 + 0.6 * cost->link_busy;
     cost->compute_slowdown = 1 + (compute - 1) * busy;
     cost->comm_slowdown = 1 + (comm - 1) * busy;
 }

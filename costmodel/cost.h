@@ -56,6 +56,8 @@ typedef struct galv_cost {
      * alike. */
     double intra_share; /* scale-up link */
     double inter_share; /* network */
+    double link_busy;   /* of the time, that its bytes alone keep the scale-up link
+                           busy: what it takes of the device meanwhile */
     /* Factors >= 1: how much a communication slows computation on its device, and how
      * much computation slows it, while both run. 1 for computation. */
     double compute_slowdown;

@@ -76,6 +76,7 @@ static void price_group(galv_cost *cost, const galv_costmodel *model,
         one.intra_share > cost->intra_share ? one.intra_share : cost->intra_share;
     cost->inter_share =
         one.inter_share > cost->inter_share ? one.inter_share : cost->inter_share;
+    cost->link_busy = fmax(cost->link_busy, one.link_busy);
     galv_cost_set_slowdowns(cost, law->factors[GALV_FACTOR_COMPUTE_SLOWDOWN],
                             law->factors[GALV_FACTOR_COMM_SLOWDOWN],
                             law->measured_overlap);
