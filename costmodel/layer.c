@@ -34,70 +34,6 @@
 
 #include <math.h>
 
-void galv_model_facts_init(galv_model_facts *facts, const galv_job *job)
-{
-    const galv_model *model = &job->model;
-    facts->model = model;
-    facts->n_layers = galv_model_n_layers(model);
-    facts->encoder_seq = 0;
-    for (int32_t i = 0; i < model->n_groups; i++) {
-        const galv_layer_group *group = &model->groups[i];
-        if (group->kind == GALV_LAYER_ENCODER) {
-            facts->encoder_seq =
-                group->seq_length > 0 ? group->seq_length : job->workload.seq_length;
-        }
-    }
-    const galv_layer_group *first = &model->groups[0];
-    facts->image = first->kind == GALV_LAYER_PATCH_EMBEDDING;
-    facts->rotary =
-        !facts->image && first->max_positions == 0 && facts->encoder_seq == 0;
-}
-
-void galv_layer_share_init(galv_layer_share *share, const galv_model_facts *facts,
-                           const galv_workload *workload, const galv_layer_group *group,
-                           const galv_strategy *strategy, double samples,
-                           double imbalance)
-{
-    bool ulysses = strategy->sp == GALV_SP_ULYSSES;
-    double degree = strategy->tp;
-    share->group = group;
-    share->workload = workload;
-    share->samples = samples;
-    share->tp = ulysses ? 1 : degree;
-    share->cp = strategy->cp;
-    share->seq = group->seq_length > 0 ? group->seq_length : workload->seq_length;
-    share->tokens = samples * share->seq / share->cp / (ulysses ? degree : 1);
-    share->region_tokens =
-        strategy->sp == GALV_SP_MEGATRON ? share->tokens / degree : share->tokens;
-    share->heads = group->num_attention_heads / degree;
-    share->groups =
-        group->num_query_groups > degree ? group->num_query_groups / degree : 1;
-    share->heads_out = group->num_attention_heads / share->tp;
-    share->qk_dim = galv_layer_qk_head_dim(group);
-    share->v_dim = group->kv_lora_rank > 0 ? group->v_head_dim : group->kv_channels;
-    share->encoder_seq = facts->encoder_seq;
-    share->rotary = facts->rotary;
-    share->fused = workload->flash_attention;
-    bool causal = workload->causal && group->kind != GALV_LAYER_ENCODER;
-    share->masked = causal && share->fused;
-    share->local_experts = (double)group->num_experts / strategy->ep;
-    /* tokens enter the experts once, whatever tp is: each rank sends its own part, and
-     * the ranks that hold parts of one expert gather what each of them was sent */
-    share->expert_tp = galv_expert_tp(workload, group, strategy);
-    share->routed_rows = group->moe_router_topk * samples * share->seq / share->cp /
-                         degree * share->expert_tp * imbalance;
-    share->vocab =
-        workload->vocab_unpadded
-            ? floor(group->vocab_size / share->tp)
-            : galv_padded_vocab(group->vocab_size, share->tp, workload->software) /
-                  share->tp;
-    share->head_tokens = facts->image ? samples : share->tokens;
-    share->sums_apart = galv_sums_apart(workload, strategy->zero);
-    bool chooses = workload->software == GALV_SOFTWARE_MEGATRON &&
-                   strategy->recompute == GALV_RECOMPUTE_SELECTIVE;
-    share->again = chooses ? workload->recompute_modules : 0;
-}
-
 /* Is checkpointing PyTorch's own, and not Megatron's? */
 static bool is_pytorch(const galv_layer_share *share)
 {
@@ -132,6 +68,21 @@ typedef struct walk {
     bool stops_early;    /* recomputation ends where the last kept tensor is made */
 } walk;
 
+/* Products for the gradient of a weight. Transformer Engine makes inputs and gradients
+ * narrow once, for the products before, and along both sides (Float8Tensor,
+ * MXFP8Tensor), so that here no kernel converts; others convert anew. */
+static double weight_time(const walk *w, const galv_gemm_law *law, double batch,
+                          double rows, double in, double out)
+{
+    double time = galv_gemm_time(law, batch, out, in, rows, w->weight_bytes);
+    bool kept =
+        law->n_points == 0 &&
+        galv_software_has(w->share->workload, GALV_CHANGE_HAS_TRANSFORMER_ENGINE);
+    return kept ? time -
+                      law->convert_bytes * batch * out * rows / law->memory_bytes_per_s
+                : time;
+}
+
 static void add_product(walk *w, const galv_gemm_law *law, double rows, double in,
                         double out)
 {
@@ -151,7 +102,7 @@ static void add_product(walk *w, const galv_gemm_law *law, double rows, double i
         }
     }
     if (w->for_weight) {
-        time += galv_gemm_time(law, 1, out, in, rows, w->weight_bytes);
+        time += weight_time(w, law, 1, rows, in, out);
         passes++;
         if (w->share->sums_apart) {
             time += SUMMED_APART_BYTES * in * out / w->law->memory.stream_bytes_per_s;
@@ -182,7 +133,7 @@ static void grouped_linear(walk *w, double rows, double in, double out)
         passes++;
     }
     if (w->for_weight) {
-        time += galv_gemm_time(w->gemm, experts, out, in, each, w->weight_bytes);
+        time += weight_time(w, w->gemm, experts, each, in, out);
         passes++;
     }
     galv_cost_add(w->cost, w->count * time, w->gemm->provenance,

@@ -323,6 +323,51 @@ Test(costmodel_stack, products_of_a_run_are_slower_the_less_power_there_is)
     cr_expect_float_eq((capped - 1) / (h100 - 1), 700.0 / 500, 1e-9, "%g", capped);
 }
 
+/* Seconds that the gradients of a block's weights take in fp8 under a software of a
+ * year, without the host's. */
+static double weights_in_fp8(galv_software software, int32_t year)
+{
+    static const char *const free_of_cost[] = {"host_forward_us", "host_backward_us"};
+    galv_job job;
+    galv_err err = GALV_ERR_INIT;
+    galv_cluster cluster;
+    test_gpt_job(&job, 6, 4096, 32, 4096, 51200, 1, 64);
+    cr_assert_eq(galv_cluster_load(&cluster, "dgx-h100", 1, &err), GALV_OK);
+    job.cluster = cluster;
+    job.workload.precision = GALV_FP8;
+    job.workload.software = software;
+    job.workload.software_year = year;
+    galv_profile *profile = galv_profile_new();
+    for (int i = 0; i < 2; i++) {
+        galv_profile_row row = {.kind = GALV_PROFILE_FACTOR, .precision = -1};
+        strcpy(row.op, free_of_cost[i]);
+        cr_assert_eq(galv_profile_add(profile, &row, &err), GALV_OK);
+    }
+    galv_strategy s = strategy(1, 1, 8, 0);
+    test_plan p;
+    test_uniform_plan(&p, &job, &s, 1, 1);
+    galv_costmodel *model = test_model(&job, profile);
+    double time_s =
+        test_op(model, &p, GALV_OP_BACKWARD_WEIGHT, GALV_PART_WHOLE, 2, 1).work_s;
+    galv_costmodel_free(model);
+    galv_profile_free(profile);
+    return time_s;
+}
+
+/* Transformer Engine keeps what it made narrow for the products before: the gradients
+ * of weights need no conversion of the gradients of outputs, 8.188 bytes of each of the
+ * 3 h + h + 4 h + h a token; before there was one, and elsewhere, they do. */
+Test(costmodel_stack, gradients_of_weights_take_what_was_narrow_already)
+{
+    double before_s = weights_in_fp8(GALV_SOFTWARE_MEGATRON, 2022);
+    double since_s = weights_in_fp8(GALV_SOFTWARE_MEGATRON, 2023);
+    double convert_s = 8.188 * 9 * 4096 * 4096 / 3350e9;
+    cr_expect_float_eq((before_s - since_s) / convert_s, 1, 1e-3, "%g s of %g",
+                       before_s - since_s, convert_s);
+    cr_expect_float_eq(weights_in_fp8(GALV_SOFTWARE_OTHER, 2022),
+                       weights_in_fp8(GALV_SOFTWARE_OTHER, 2023), 0);
+}
+
 /* The factors that the model uses can be asked for, a profile's first. */
 Test(costmodel_stack, factors_can_be_asked_for)
 {
