@@ -46,7 +46,7 @@ double galv_attention_time(const galv_attention_law *law, bool backward, bool ca
     if (head_dim < nearest->head_dim) {
         /* narrow heads: exponentials cost as much as for wide ones, products less;
          * a quarter less speed at half the width is what H100 and B200 curves show */
-        efficiency *= pow(head_dim / nearest->head_dim, 0.4);
+        efficiency *= pow(head_dim / nearest->head_dim, law->narrow_heads);
     }
     double rate = law->peak_flop_per_s * efficiency;
     double filled = flop / rate * (1 + nearest->half_length / seq);

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "costmodel/collective_internal.h"
 #include "costmodel/kernels_internal.h"
+#include "costmodel/law_constants_internal.h"
 #include "costmodel/law_table_internal.h"
 #include "plan/cluster.h"
 #include "plan/workload.h"
@@ -74,6 +75,7 @@ typedef struct galv_device_law {
     galv_memory_law memory;
     galv_collective_law collective;
     double factors[GALV_N_FACTORS];
+    double constants[GALV_N_CONSTANTS];
     double memory_bytes_per_s; /* peak */
     double power;              /* speed left by a power cap, 0..1 */
     bool measured_overlap;     /* by the profile */
@@ -87,9 +89,14 @@ galv_status galv_device_law_init(galv_device_law *law, const galv_pool *pool,
                                  const galv_profile *profile, galv_err *err);
 
 /* Fills the law of matrix products of one precision from the table of their constants;
- * reads the law's factors and sets its power. */
+ * reads the law's factors and constants and sets its power. */
 void galv_gemm_law_init(galv_device_law *law, galv_law_table *table,
                         const galv_device *device, galv_precision precision);
+
+/* Fills the law of collectives on a pool from the table of their curves; reads the
+ * law's factors and constants. */
+void galv_collective_law_init(galv_device_law *law, galv_law_table *table,
+                              const galv_pool *pool);
 
 /* Peak of a device in a precision, or of what stands in for one that it lacks
  * (galv_device_stand_in()); an eighth of a 16-bit one for fp32 and tf32. */

@@ -3,7 +3,7 @@
  * A column e_RxC is the share of an SM's peak that tiles of R rows and C columns reach;
  * empty where the library has no such tile. fp16 and tf32 take the shares of bf16: the
  * same pipelines. A device that nobody measured takes the best product it is known to
- * sustain, else 0.78 of its peak. */
+ * sustain, else a usual share of its peak (data/laws.csv). */
 #include "costmodel/costmodel.h"
 #include "costmodel/device_law_internal.h"
 #include "costmodel/law_table_internal.h"
@@ -31,28 +31,29 @@ static void add_tile(galv_gemm_law *law, double peak, double rows, double column
     tile->s_per_k = 2 * rows * columns / (peak / law->n_sm * efficiency);
 }
 
-/* Conversions beside the product: measured fp8 loses a fifth to bf16. */
-#define CONVERSION 1.25
-
 static void default_constants(galv_gemm_law *law, const galv_device *device,
-                              double peak, bool narrow)
+                              double peak, bool narrow, const double *constants)
 {
     double half = galv_device_peak(device, GALV_BF16);
     double efficiency = device->sustained_bf16_flop_per_s > 0
                             ? device->sustained_bf16_flop_per_s / half
-                            : 0.78;
-    efficiency = fmin(efficiency, 0.95) / (narrow ? CONVERSION : 1);
-    law->t0_s = 4e-6;
-    law->k0 = 128;
-    law->quantization = 0.5;
-    law->bytes_per_s = 0.85 * device->memory_bytes_per_s;
-    law->droop_flop = 1e12;
+                            : constants[GALV_CONSTANT_PRODUCT_SHARE];
+    efficiency = fmin(efficiency, 0.95) /
+                 (narrow ? constants[GALV_CONSTANT_NARROW_CONVERSION] : 1);
+    law->t0_s = 1e-6 * constants[GALV_CONSTANT_PRODUCT_START_US];
+    law->k0 = constants[GALV_CONSTANT_PRODUCT_START_K];
+    law->quantization = constants[GALV_CONSTANT_PRODUCT_WAVES];
+    law->bytes_per_s =
+        constants[GALV_CONSTANT_PRODUCT_MEMORY_SHARE] * device->memory_bytes_per_s;
+    law->droop_flop = 1e12 * constants[GALV_CONSTANT_PRODUCT_DROOP_TFLOP];
+    double of_half = constants[GALV_CONSTANT_TILE_OF_HALF];
+    double of_quarter = constants[GALV_CONSTANT_TILE_OF_QUARTER];
     add_tile(law, peak, 256, 128, efficiency);
     add_tile(law, peak, 128, 256, efficiency);
-    add_tile(law, peak, 128, 128, 0.95 * efficiency);
-    add_tile(law, peak, 128, 64, 0.80 * efficiency);
-    add_tile(law, peak, 64, 128, 0.80 * efficiency);
-    add_tile(law, peak, 64, 64, 0.80 * efficiency);
+    add_tile(law, peak, 128, 128, of_half * efficiency);
+    add_tile(law, peak, 128, 64, of_quarter * efficiency);
+    add_tile(law, peak, 64, 128, of_quarter * efficiency);
+    add_tile(law, peak, 64, 64, of_quarter * efficiency);
     law->provenance = GALV_PROVENANCE_ANALYTIC;
 }
 
@@ -148,7 +149,8 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
     gemm->input_bytes = precision <= GALV_TF32 ? 4 : 2;
     gemm->memory_bytes_per_s = galv_positive(device->memory_bytes_per_s, 1e11);
     gemm->factor = law->factors[GALV_FACTOR_GEMM] * throttling(law, device);
-    gemm->stream_bytes_per_s = 0.85 * gemm->memory_bytes_per_s;
+    gemm->stream_bytes_per_s =
+        law->constants[GALV_CONSTANT_PRODUCT_MEMORY_SHARE] * gemm->memory_bytes_per_s;
     bool narrow = precision >= GALV_FP8 && peak > galv_device_peak(device, GALV_BF16);
     galv_precision own = narrow ? precision : GALV_BF16;
     size_t best_row = 0;
@@ -158,7 +160,7 @@ void galv_gemm_law_init(galv_device_law *law, galv_law_table *t,
         best = nearest_row(&best_row, t, device, stand_in);
     }
     if (best == GALV_KIN_NONE) {
-        default_constants(gemm, device, peak, narrow);
+        default_constants(gemm, device, peak, narrow, law->constants);
         return;
     }
     bool spare = false;

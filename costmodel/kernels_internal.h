@@ -132,7 +132,8 @@ typedef struct galv_attention_curve {
 typedef struct galv_attention_law {
     double peak_flop_per_s;
     double n_sm;
-    double tile_rows; /* queries that one SM takes at a time */
+    double tile_rows;    /* queries that one SM takes at a time */
+    double narrow_heads; /* power of speed in the width of heads below the measured */
     double factor;
     /* [backward][causal], by head size, ascending */
     int n_curves[2][2];
