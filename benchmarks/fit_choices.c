@@ -269,18 +269,14 @@ static bool make_law(galv_gemm_law *law, const char *device, galv_err *err)
     galv_cluster cluster;
     galv_workload workload = GALV_WORKLOAD_INIT;
     galv_device_law all;
-    galv_profile *alone = galv_profile_new();
-    galv_profile_row row = {.kind = GALV_PROFILE_FACTOR, .precision = -1, .value = 1};
-    snprintf(row.op, sizeof row.op, "gemm");
     bool made =
-        alone != NULL && galv_profile_add(alone, &row, err) == GALV_OK &&
         galv_cluster_from_device(&cluster, device, 1, err) == GALV_OK &&
-        galv_device_law_init(&all, &cluster.pools[0], &workload, alone, err) == GALV_OK;
+        galv_device_law_init(&all, &cluster.pools[0], &workload, NULL, err) == GALV_OK;
     if (made) {
         *law = all.gemm[GALV_BF16];
+        law->factor = 1;
         law->choices.present = false;
     }
-    galv_profile_free(alone);
     return made;
 }
 

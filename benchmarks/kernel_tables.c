@@ -9,10 +9,10 @@
  *   collectives  gpu num_gpus bytes|size_bytes time_us [op nccl_version]
  *   ratios       table bytes nodes_or_case ratio      (of bus bandwidth to nominal)
  *   bus          payload_bytes busbw_1node_gbytes_per_s busbw_4node_gbytes_per_s
- * Others are named and left out. Kernels are predicted alone: in-situ factors are 1.
- * Collectives of more ranks than a node holds use 8 a node and the network of the
- * device's usual cluster; those of a table that says size_bytes and of buses that of
- * the cluster of the catalog that they were measured on. */
+ * Others are named and left out. Kernels are predicted alone: in-situ factors say
+ * nothing. Collectives of more ranks than a node holds use 8 a node and the network of
+ * the device's usual cluster; those of a table that says size_bytes and of buses that
+ * of the cluster of the catalog that they were measured on. */
 #include "benchmarks/kernel_tables.h"
 
 #include "base/words.h"
@@ -26,14 +26,20 @@
 
 bool bench_make_alone(bench *b)
 {
-    static const char *const factors[] = {"gemm", "attention", "memory",
-                                          "network_frac"};
+    static const struct {
+        const char *name;
+        double value;
+    } factors[] = {{"gemm", 1},
+                   {"throttle", 0},
+                   {"attention", 1},
+                   {"memory", 1},
+                   {"network_frac", 1}};
     b->alone = galv_profile_new();
     for (size_t i = 0; b->alone != NULL && i < sizeof factors / sizeof factors[0];
          i++) {
         galv_profile_row row = {
-            .kind = GALV_PROFILE_FACTOR, .precision = -1, .value = 1};
-        snprintf(row.op, sizeof row.op, "%s", factors[i]);
+            .kind = GALV_PROFILE_FACTOR, .precision = -1, .value = factors[i].value};
+        snprintf(row.op, sizeof row.op, "%s", factors[i].name);
         if (galv_profile_add(b->alone, &row, &b->err) != GALV_OK) {
             return false;
         }

@@ -14,7 +14,7 @@
 typedef struct bench {
     galv_arena *arena;
     galv_err err;
-    galv_profile *alone; /* in-situ factors, all 1 */
+    galv_profile *alone; /* in-situ factors that change nothing */
     int n_windows; /* rows faster than the peak: sliding windows, not told as such */
     int n_laws;
     struct {
