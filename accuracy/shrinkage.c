@@ -36,6 +36,7 @@
 #define DEGREES    4.0
 #define SCALE_RUNS 2.5
 #define MAX_STEPS  1000
+#define MOST_AHEAD 50 /* steps in one */
 #define TOLERANCE  1e-7
 
 static double t_weight(double t_squared)
@@ -110,10 +111,16 @@ static void equations(double *a, double *z, const galv_shrinkage *p, const doubl
 }
 
 /* Whole steps settle within a few dozen; where runs contradict one another they may go
- * to and fro between two solutions, which shorter ones do not. */
-static double step_length(int step)
+ * to and fro between two solutions, which shorter ones do not. And where they say
+ * little of a direction steps may creep, each by `shrinks` of the one before: now and
+ * then one goes where all of them would lead. Source: Aitken's extrapolation of a sum.
+ */
+static double step_length(int step, double shrinks)
 {
-    return step < 50 ? 1 : 0.5;
+    enum { WHOLE = 50, BETWEEN = 20 };
+    double length = step < WHOLE ? 1 : 0.5;
+    bool creeps = step >= WHOLE && step % BETWEEN == 0 && shrinks > 0.9 && shrinks < 1;
+    return creeps ? fmin(length / (1 - shrinks), MOST_AHEAD) : length;
 }
 
 static galv_status solve(double *x, double *sd, const galv_shrinkage *p, double *room)
@@ -126,6 +133,7 @@ static galv_status solve(double *x, double *sd, const galv_shrinkage *p, double 
     gsl_matrix_view matrix = gsl_matrix_view_array(a, size, size);
     gsl_vector_view vector = gsl_vector_view_array(z, size);
     double m2 = 1;
+    double last = 0;
     bool settled = false;
     for (int step = 0; step < MAX_STEPS && !settled; step++) {
         double change = 0;
@@ -136,8 +144,12 @@ static galv_status solve(double *x, double *sd, const galv_shrinkage *p, double 
         }
         for (size_t k = 0; k < size; k++) {
             change = fmax(change, fabs(z[k] - at[k]));
-            at[k] += step_length(step) * (z[k] - at[k]);
         }
+        double length = step_length(step, last > 0 ? change / last : 0);
+        for (size_t k = 0; k < size; k++) {
+            at[k] += length * (z[k] - at[k]);
+        }
+        last = change;
         settled = step > 0 && change < TOLERANCE;
         m2 = settled ? m2 : find_m2(p, at, m2);
     }
