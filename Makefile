@@ -178,6 +178,7 @@ EXEC_MPI_TESTS  := $(patsubst tests/exec/mpi/%.c,$(BUILD)/tests/exec-%,$(filter-
 EXEC_TEST_FILES := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/exec/*.c tests/exec/mpi/*.c))
 EXEC_TEST_BELOW := $(filter-out %/exec/main.o,$(EXEC_OBJECTS)) $(EXEC_BELOW)
 EXEC_TESTS       = $(if $(EXEC),$(EXEC_TEST) $(foreach ranks,$(EXEC_RANKS),$(EXEC_MPI_TESTS:%=mpi:$(ranks):%)) $(foreach ranks,1 8,mpi:$(ranks):$(BUILD)/tests/exec-matrix) \
+    $(foreach ranks,4 6,mpi:$(ranks):$(BUILD)/tests/exec-matrix$(comma)--draw$(comma)60$(comma)$(ranks)) \
     $(foreach name,comm failure matrix,tcp:4:$(BUILD)/tests/exec-$(name)))
 $(EXEC_TEST_FILES): TEST_CFLAGS += $(EXEC_CFLAGS)
 $(EXEC_TEST): $(filter $(BUILD)/obj/tests/exec/%,$(filter-out $(BUILD)/obj/tests/exec/mpi/%,$(EXEC_TEST_FILES))) \

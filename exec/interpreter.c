@@ -22,7 +22,7 @@ typedef struct leveller {
     uint32_t *level;     /* [n_ops] */
     uint32_t *missing;   /* [n_ops] predecessors without a level */
     uint32_t *first_out; /* [n_ops + 1] */
-    uint32_t *out;       /* [n_dependencies + n_ops] successors */
+    uint32_t *out;       /* [n_dependencies + 3 n_ops] successors */
     uint32_t *ready;     /* [n_ops] */
 } leveller;
 
@@ -35,6 +35,45 @@ static void free_leveller(leveller *l)
     free(l->ready);
 }
 
+static const galv_operation *class_of(const galv_program *p, uint32_t op)
+{
+    return &p->classes[p->ops[op].class_index];
+}
+
+static void add_edge(leveller *l, bool count, uint32_t before, uint32_t after)
+{
+    if (count) {
+        l->first_out[before + 1]++;
+        l->missing[after]++;
+    } else {
+        l->out[l->ready[before]++] = after;
+    }
+}
+
+/* What adds to the gradient of a tied table, before the stage gives it to the other
+ * stage that holds it. The program has the two meet earlier where steps overlap, as if
+ * all of the table's gradient were made first (schedule/compile_end.c); here it is made
+ * in its turn, with those of the other layers of its chunk. */
+static void each_edge_to_tied(leveller *l, bool count, int32_t stage)
+{
+    const galv_program *p = l->program;
+    const uint32_t *queue = p->queue_begin + stage * GALV_N_STREAMS;
+    for (uint32_t tied = queue[GALV_STREAM_DP]; tied < queue[GALV_STREAM_DP + 1];
+         tied++) {
+        int32_t layer = class_of(p, tied)->first_layer;
+        for (uint32_t op = queue[GALV_STREAM_COMPUTE];
+             class_of(p, tied)->part == GALV_PART_TIED &&
+             op < queue[GALV_STREAM_COMPUTE + 1];
+             op++) {
+            const galv_operation *o = class_of(p, op);
+            if ((o->kind == GALV_OP_BACKWARD || o->kind == GALV_OP_BACKWARD_WEIGHT) &&
+                o->first_layer <= layer && layer < o->first_layer + o->n_layers) {
+                add_edge(l, count, op, tied);
+            }
+        }
+    }
+}
+
 /* Calls for each pair (before, after): `count` counts, else fills. */
 static void each_edge(leveller *l, bool count)
 {
@@ -42,25 +81,17 @@ static void each_edge(leveller *l, bool count)
     for (uint32_t op = 0; op < p->n_ops; op++) {
         for (uint32_t k = p->ops[op].first_dependency;
              k < p->ops[op + 1].first_dependency; k++) {
-            uint32_t before = p->dependencies[k];
-            if (count) {
-                l->first_out[before + 1]++;
-                l->missing[op]++;
-            } else {
-                l->out[l->ready[before]++] = op;
-            }
+            add_edge(l, count, p->dependencies[k], op);
         }
     }
     int32_t n_queues = p->n_ranks * GALV_N_STREAMS;
     for (int32_t q = 0; q < n_queues; q++) {
         for (uint32_t op = p->queue_begin[q] + 1; op < p->queue_begin[q + 1]; op++) {
-            if (count) {
-                l->first_out[op]++;
-                l->missing[op]++;
-            } else {
-                l->out[l->ready[op - 1]++] = op;
-            }
+            add_edge(l, count, op - 1, op);
         }
+    }
+    for (int32_t stage = 0; stage < p->n_ranks; stage++) {
+        each_edge_to_tied(l, count, stage);
     }
 }
 
@@ -124,7 +155,7 @@ static galv_status make_order(galv_interpreter *in, int32_t stage, galv_arena *a
     l.level = calloc(n + 1, sizeof *l.level);
     l.missing = calloc(n + 1, sizeof *l.missing);
     l.first_out = calloc(n + 2, sizeof *l.first_out);
-    l.out = calloc(n + p->n_dependencies + 1, sizeof *l.out);
+    l.out = calloc(3 * n + p->n_dependencies + 1, sizeof *l.out);
     l.ready = calloc(n + 1, sizeof *l.ready);
     uint32_t begin = p->queue_begin[stage * GALV_N_STREAMS];
     uint32_t end = p->queue_begin[(stage + 1) * GALV_N_STREAMS];
@@ -150,11 +181,6 @@ static galv_status make_order(galv_interpreter *in, int32_t stage, galv_arena *a
     free(keys);
     free_leveller(&l);
     return status;
-}
-
-static const galv_operation *class_of(const galv_program *p, uint32_t op)
-{
-    return &p->classes[p->ops[op].class_index];
 }
 
 /* Is the gradient of a layer's input reduced for a backward of inputs and weights
@@ -192,6 +218,24 @@ static void find_hides(galv_interpreter *in, int32_t stage)
             p->ops[op].micro_batch == p->ops[op + 1].micro_batch &&
             (a->part != GALV_PART_WHOLE || reduced_together(p, stage, op))) {
             in->hides[op] = in->hides[op + 1] = 1;
+        }
+    }
+}
+
+/* The layers and micro-batches whose backward is one pass in the program, though it may
+ * be computed in parts (between which another pass comes, where passes are paired). */
+static void find_together(galv_interpreter *in, const galv_worker *w)
+{
+    const galv_program *p = in->program;
+    const uint32_t *queue = p->queue_begin + w->layout.stage * GALV_N_STREAMS;
+    static const int streams[] = {GALV_STREAM_TP, GALV_STREAM_CP, GALV_STREAM_EP};
+    for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
+        for (uint32_t op = queue[streams[i]]; op < queue[streams[i] + 1]; op++) {
+            const galv_operation *c = class_of(p, op);
+            if (c->pass == GALV_OP_BACKWARD) {
+                size_t row = (size_t)p->ops[op].micro_batch * (size_t)w->plan->n_layers;
+                in->together[row + (size_t)c->first_layer] = 1;
+            }
         }
     }
 }
@@ -252,12 +296,17 @@ galv_status galv_interpreter_make(galv_interpreter *interpreter,
     interpreter->program = program;
     interpreter->events = GALV_NEW_ARRAY(arena, galv_event, program->n_ops);
     interpreter->hides = GALV_NEW_ARRAY(arena, uint8_t, program->n_ops + 1);
-    if (interpreter->events == NULL || interpreter->hides == NULL) {
+    interpreter->together = GALV_NEW_ARRAY(arena, uint8_t,
+                                           (size_t)worker->plan->n_layers *
+                                               (size_t)worker->layout.n_micro_batches);
+    if (interpreter->events == NULL || interpreter->hides == NULL ||
+        interpreter->together == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "no memory for events");
     }
     galv_status status = make_order(interpreter, stage, arena, err);
     if (status == GALV_OK) {
         find_hides(interpreter, stage);
+        find_together(interpreter, worker);
         status = find_messages(interpreter, stage, arena, err);
     }
     return status;
@@ -338,6 +387,7 @@ static galv_event run_data_parallel(galv_worker *w, const galv_operation *o, int
         if (o->part == GALV_PART_TIED) {
             blocks[0] = t->table;
             n = 1;
+            b->wait(b, GALV_STREAM_DP, b->record(b, GALV_STREAM_COMPUTE));
             b->all_reduce(b, GALV_STREAM_DP, w->tied, galv_block_own_gradient(t->table),
                           (size_t)t->table->own_n, GALV_FLOAT32, GALV_SUM);
             t->table->reduced = true;
@@ -464,12 +514,19 @@ static void run_layers(galv_worker *w, const galv_operation *o, bool hides)
     }
 }
 
-static galv_event run_compute(galv_worker *w, const galv_operation *o, int32_t mb,
-                              bool hides)
+static galv_event run_compute(const galv_interpreter *in, galv_worker *w, uint32_t op)
 {
+    const galv_operation *o = class_of(in->program, op);
+    int32_t mb = in->program->ops[op].micro_batch;
+    bool hides = in->hides[op] != 0;
+    bool backward =
+        o->kind == GALV_OP_BACKWARD_INPUT || o->kind == GALV_OP_BACKWARD_WEIGHT;
     w->operation = o;
     w->micro_batch = mb;
-    w->serves = hides ? GALV_OP_BACKWARD : o->kind;
+    w->serves = hides || (backward &&
+                          in->together[mb * w->plan->n_layers + o->first_layer] != 0)
+                    ? GALV_OP_BACKWARD
+                    : o->kind;
     galv_worker_open(w);
     if (o->kind == GALV_OP_OPTIMIZER) {
         galv_optimizer_run(w, o->first_layer, o->n_layers);
@@ -514,7 +571,7 @@ void galv_interpreter_run(galv_interpreter *interpreter, galv_worker *worker)
         switch (o->stream) {
         case GALV_STREAM_COMPUTE:
             wait_for_dependencies(in, w, op, o->stream);
-            computed = run_compute(w, o, mb, in->hides[op] != 0);
+            computed = run_compute(in, w, op);
             in->events[op] = computed;
             break;
         case GALV_STREAM_PP_SEND:

@@ -24,6 +24,8 @@ typedef struct galv_interpreter {
     galv_event *events;   /* [n_ops] when an op of this stage was over; -1 */
     uint8_t *hides;       /* [n_ops] a BACKWARD_INPUT whose weights come next, and
                              those weights */
+    uint8_t *together;    /* [micro-batches][layers] backward's collectives serve inputs
+                             and weights, however the computation is parted */
     int32_t n_peers;      /* stages */
     galv_message **inbox; /* [n_peers] what each stage sends here */
     uint32_t *n_inbox;    /* [n_peers] */

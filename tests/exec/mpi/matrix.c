@@ -6,6 +6,7 @@
  * in tests/exec/model_test.c. Plans are those of the world's size.
  *
  *     matrix [--cuda] [WORD...]      only cases with these words in them
+ *     matrix [--cuda] --draw N SEED  N plans drawn by lot instead
  *
  * With --cuda both are trained on the CUDA backend, or on what stands in its place. Its
  * bf16 values are rounded wherever a plan cuts a sum in two, so 2e-2 is allowed; a rank
@@ -16,13 +17,14 @@
 #include "exec/trainer_internal.h"
 #include "exec/world_internal.h"
 #include "schedule/schedule.h"
+#include "tests/exec/mpi/matrix_support.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 3, BATCH = 8, SEQ = 32, MOST_LAYERS = 16 };
+enum { STEPS = 3, BATCH = 8, SEQ = 32, N_BLOCKS = 4, MOST_LAYERS = 16 };
 #define TOLERANCE         1e-5
 #define TOLERANCE_BF16    2e-2
 #define TOLERANCE_EXPERTS 1e-1
@@ -33,7 +35,7 @@ typedef galv_status make_backend(galv_backend **b, galv_world *world, galv_err *
  * mb2 zero1), sp (megatron ulysses), recomputation (selective full), a schedule's name
  * (own: an order of one's own),
  * overlaps switched (late: gradients and gathers at the end; rings: tp-comm; waiting:
- * messages). After "/" the strategy of every other layer. */
+ * messages; stepping: steps of stages). After "/" the strategy of every other layer. */
 static const char *const cases[] = {
 #include "tests/exec/mpi/matrix_cases.h"
 };
@@ -52,7 +54,7 @@ static void make_model(galv_model *m, const char *name)
     m->tied_embeddings = strcmp(name, "tied") == 0;
     for (int i = 0; i < 3; i++) {
         galv_layer_group *g = &m->groups[i];
-        g->n_layers = i == 1 ? 4 : 1;
+        g->n_layers = i == 1 ? N_BLOCKS : 1;
         g->hidden_size = 32;
         g->normalization = gpt ? GALV_LAYERNORM : GALV_RMSNORM;
         g->linear_bias = gpt;
@@ -126,6 +128,8 @@ static void read_word(spec *s, galv_strategy *to, const char *word)
         s->uniform.overlap.tp_comm = true;
     } else if (strcmp(word, "waiting") == 0) {
         s->uniform.overlap.p2p = false;
+    } else if (strcmp(word, "stepping") == 0) {
+        s->uniform.overlap.step = true;
     } else if (strcmp(word, "uneven") == 0) {
         s->uneven = true;
     } else if (s->model[0] == '\0') {
@@ -165,7 +169,7 @@ static int devices_of(const spec *s)
     return a->tp * a->cp * a->dp * s->uniform.pp;
 }
 
-static void make_job(galv_job *job, const char *model, int n_devices)
+static void make_job(galv_job *job, const char *model, int n_devices, int batch)
 {
     memset(job, 0, sizeof *job);
     make_model(&job->model, model);
@@ -178,7 +182,7 @@ static void make_job(galv_job *job, const char *model, int n_devices)
     job->cluster.pools[0].devices_per_node = n_devices;
     job->workload = (galv_workload)GALV_WORKLOAD_INIT;
     job->workload.seq_length = SEQ;
-    job->workload.global_batch_size = BATCH;
+    job->workload.global_batch_size = batch;
     job->workload.precision = GALV_FP32;
 }
 
@@ -321,8 +325,8 @@ static galv_status train(result *r, const galv_job *job, const galv_plan *plan,
 }
 
 /* One rank alone, by a plan of one rank. */
-static galv_status train_alone(result *r, const char *model, make_backend *make,
-                               galv_err *err)
+static galv_status train_alone(result *r, const char *model, int batch,
+                               make_backend *make, galv_err *err)
 {
     struct galv_world alone = {.size = 1, .launcher = "alone"};
     galv_job job;
@@ -330,7 +334,7 @@ static galv_status train_alone(result *r, const char *model, make_backend *make,
     galv_arena *arena = galv_arena_new();
     spec s;
     read_spec(&s, model);
-    make_job(&job, s.model, 1);
+    make_job(&job, s.model, 1, batch);
     galv_status status = make_plan(&plan, &job, &s, arena, err);
     if (status == GALV_OK) {
         status = train(r, &job, plan, &alone, make, err);
@@ -354,61 +358,58 @@ static double difference(const result *a, const result *b)
     return most;
 }
 
-/* What one rank gets for a model, kept from case to case. */
+/* What one rank gets for a model and batch, kept from case to case. */
 typedef struct reference {
     char model[16];
+    int batch;
     result result;
 } reference;
 
-enum { MOST_MODELS = 16 };
+enum { MOST_MODELS = 64 };
 
 static galv_status find_reference(const result **r, reference *known, const char *model,
-                                  make_backend *make, galv_err *err)
+                                  int batch, make_backend *make, galv_err *err)
 {
     int i = 0;
-    while (known[i].model[0] != '\0' && strcmp(known[i].model, model) != 0) {
+    while (known[i].model[0] != '\0' &&
+           (strcmp(known[i].model, model) != 0 || known[i].batch != batch)) {
         i++;
     }
     galv_status status = GALV_OK;
     if (known[i].model[0] == '\0') {
-        status = train_alone(&known[i].result, model, make, err);
-        snprintf(known[i].model, sizeof known[i].model, "%s", model);
+        status = train_alone(&known[i].result, model, batch, make, err);
+        snprintf(known[i].model, sizeof known[i].model, "%.15s", model);
+        known[i].batch = batch;
     }
     *r = &known[i].result;
     return status;
 }
 
-/* Returns whether the case passed. */
-static bool run_case(const char *text, reference *known, galv_world *world,
-                     make_backend *make)
+/* Trains by the plan (if `status`, of making it, is GALV_OK) and tells whether the case
+ * passed. */
+static bool run_plan(const char *text, const galv_job *job, const galv_plan *plan,
+                     galv_status status, galv_err *err, reference *known,
+                     galv_world *world, make_backend *make)
 {
     const result *alone = NULL;
     result together;
-    galv_err err = GALV_ERR_INIT;
-    galv_job job;
-    galv_plan *plan = NULL;
-    galv_arena *arena = galv_arena_new();
     bool speaks = galv_world_rank(world) == 0;
-    spec s;
-    read_spec(&s, text);
-    make_job(&job, s.model, devices_of(&s));
-    galv_status status = find_reference(&alone, known, s.model, make, &err);
     if (status == GALV_OK) {
-        status = make_plan(&plan, &job, &s, arena, &err);
+        status = find_reference(&alone, known, job->model.name,
+                                (int)job->workload.global_batch_size, make, err);
     }
     if (status == GALV_OK) {
-        status = train(&together, &job, plan, world, make, &err);
+        status = train(&together, job, plan, world, make, err);
     }
-    galv_arena_free(arena);
     if (status != GALV_OK) {
         if (speaks) {
-            printf("FAIL  %-60s %s\n", text, err.message);
+            printf("FAIL  %-60s %s\n", text, err->message);
         }
         return false;
     }
     double most = difference(&together, alone);
     double allowed = make == galv_host_backend_new ? TOLERANCE
-                     : galv_model_layer(&job.model, 1)->kind == GALV_LAYER_MOE_DECODER
+                     : galv_model_layer(&job->model, 1)->kind == GALV_LAYER_MOE_DECODER
                          ? TOLERANCE_EXPERTS
                          : TOLERANCE_BF16;
     bool passed = most <= allowed && together.left[0] == '\0';
@@ -425,6 +426,70 @@ static bool run_case(const char *text, reference *known, galv_world *world,
         fflush(stdout);
     }
     return passed;
+}
+
+/* Returns whether the case passed. */
+static bool run_case(const char *text, reference *known, galv_world *world,
+                     make_backend *make)
+{
+    galv_err err = GALV_ERR_INIT;
+    galv_job job;
+    galv_plan *plan = NULL;
+    galv_arena *arena = galv_arena_new();
+    spec s;
+    read_spec(&s, text);
+    make_job(&job, s.model, devices_of(&s), BATCH);
+    galv_status status = make_plan(&plan, &job, &s, arena, &err);
+    bool passed = run_plan(text, &job, plan, status, &err, known, world, make);
+    galv_arena_free(arena);
+    return passed;
+}
+
+/* ---- plans drawn by lot ---- */
+
+/* Is it a plan, and one that can be run? */
+static bool make_drawn(galv_plan **plan, const galv_job *job, const drawn_plan *drawn,
+                       galv_arena *arena)
+{
+    galv_strategy layers[MOST_LAYERS];
+    galv_err err = GALV_ERR_INIT;
+    galv_program *program = NULL;
+    int32_t n = galv_model_n_layers(&job->model);
+    for (int32_t i = 0; i < n; i++) {
+        layers[i] = galv_plan_strategy_for(&drawn->strategies[drawn->of_layer[i]],
+                                           galv_model_layer(&job->model, i));
+    }
+    if (galv_plan_make_layered(plan, job, &drawn->uniform, layers, arena, &err) !=
+            GALV_OK ||
+        galv_program_compile(&program, job, *plan, arena, &err) != GALV_OK) {
+        return false;
+    }
+    int32_t first = (*plan)->layer_strategy[0];
+    int32_t last = (*plan)->layer_strategy[(*plan)->n_layers - 1];
+    return first == last || !job->model.tied_embeddings;
+}
+
+/* Adds to n_run and n_failed. */
+static void run_drawn(int n, uint64_t seed, int *n_run, int *n_failed, reference *known,
+                      galv_world *world, make_backend *make)
+{
+    uint64_t state = seed;
+    char text[512];
+    while (*n_run < n) {
+        galv_err err = GALV_ERR_INIT;
+        galv_job job;
+        galv_plan *plan = NULL;
+        drawn_plan drawn;
+        galv_arena *arena = galv_arena_new();
+        draw_plan(&drawn, &state, galv_world_size(world), N_BLOCKS);
+        make_job(&job, drawn.model, galv_world_size(world), drawn.global_batch_size);
+        if (make_drawn(&plan, &job, &drawn, arena)) {
+            drawn_plan_print(text, sizeof text, &drawn, N_BLOCKS + 2);
+            *n_run += 1;
+            *n_failed += !run_plan(text, &job, plan, GALV_OK, &err, known, world, make);
+        }
+        galv_arena_free(arena);
+    }
 }
 
 static bool has_words(const char *text, char **words)
@@ -449,7 +514,12 @@ int main(int argc, char **argv)
     memset(known, 0, sizeof known);
     int n_failed = 0;
     int n_run = 0;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    bool draws = argc == 4 + cuda && strcmp(argv[1 + cuda], "--draw") == 0;
+    if (draws) {
+        run_drawn(atoi(argv[2 + cuda]), strtoull(argv[3 + cuda], NULL, 10), &n_run,
+                  &n_failed, known, world, make);
+    }
+    for (size_t i = 0; !draws && i < sizeof cases / sizeof cases[0]; i++) {
         spec s;
         read_spec(&s, cases[i]);
         if (devices_of(&s) == galv_world_size(world) &&

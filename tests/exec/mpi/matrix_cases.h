@@ -10,7 +10,8 @@
     "tied pp2 vpp2 v-1f1b", "llama tp2 megatron pp2 vpp2 v-1f1b full",
     "llama dp2 pp2 vpp2 v-1f1b zero3", "moe dp2 ep2 pp2 vpp2 v-1f1b",
     "llama pp2 zb-auto", "llama pp4 1f1b", "tied pp4 1f1b", "llama pp4 zb-h1",
-    "llama pp4 uneven gpipe", "llama pp2 vpp3 interleaved",
+    "llama pp4 uneven gpipe", "llama pp2 vpp3 interleaved", "tied pp2 zb-h1 stepping",
+    "llama pp2 zb-h1 stepping", "tied dp2 pp2 zb-h2 stepping zero2",
     /* data */
     "gpt dp2", "llama dp2 zero1", "gpt dp2 zero2", "llama dp2 zero3", "tied dp2 zero3",
     "tied dp2 zero2", "tied dp2 zero1", "llama dp2 zero1 late", "llama dp2 zero2 late",
