@@ -177,14 +177,23 @@ EXEC_TEST       := $(BUILD)/tests/test-exec
 EXEC_MPI_TESTS  := $(patsubst tests/exec/mpi/%.c,$(BUILD)/tests/exec-%,$(filter-out %_support.c,$(wildcard tests/exec/mpi/*.c)))
 EXEC_TEST_FILES := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/exec/*.c tests/exec/mpi/*.c))
 EXEC_TEST_BELOW := $(filter-out %/exec/main.o,$(EXEC_OBJECTS)) $(EXEC_BELOW)
+# What tests start again and again is linked without CUDA, whose libraries take a processor
+# 70 ms to load.
+HOST_EXEC    := $(BUILD)/tests/host-exec
+HOST_OBJECTS := $(filter-out $(BUILD)/obj/exec/cuda_%,$(EXEC_OBJECTS)) $(BUILD)/obj/exec/cuda_absent.o $(EXEC_BELOW)
+HOST_LIBS     = $(filter-out $(CUDA_LIBS),$(EXEC_LIBS))
+$(HOST_EXEC): $(HOST_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(HOST_LIBS) -o $@
 EXEC_TESTS       = $(if $(EXEC),$(EXEC_TEST) $(foreach ranks,$(EXEC_RANKS),$(EXEC_MPI_TESTS:%=mpi:$(ranks):%)) $(foreach ranks,1 8,mpi:$(ranks):$(BUILD)/tests/exec-matrix) \
     $(foreach ranks,4 6,mpi:$(ranks):$(BUILD)/tests/exec-matrix$(comma)--draw$(comma)60$(comma)$(ranks)) \
     $(foreach name,comm failure matrix,tcp:4:$(BUILD)/tests/exec-$(name)))
 $(EXEC_TEST_FILES): TEST_CFLAGS += $(EXEC_CFLAGS)
 $(EXEC_TEST): $(filter $(BUILD)/obj/tests/exec/%,$(filter-out $(BUILD)/obj/tests/exec/mpi/%,$(EXEC_TEST_FILES))) \
-    $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c)) $(EXEC_TEST_BELOW)
+    $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c)) \
+    $(filter-out %/exec/main.o,$(HOST_OBJECTS)) | $(EXEC) $(HOST_EXEC)
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(EXEC_LIBS) -lcriterion -o $@
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(HOST_LIBS) -lcriterion -o $@
 $(EXEC_MPI_TESTS): $(BUILD)/tests/exec-%: $(BUILD)/obj/tests/exec/mpi/%.o \
     $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/exec/mpi/*_support.c)) $(EXEC_TEST_BELOW)
 	@mkdir -p $(@D)

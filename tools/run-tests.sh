@@ -18,6 +18,7 @@ trap 'rm -f "$log"' EXIT
 # Leaks of the MPI library itself are not ours; messages stay on this machine.
 export LSAN_OPTIONS="suppressions=$PWD/tools/lsan-mpi.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
 export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_hwloc_base_binding_policy=none
+export OPENBLAS_NUM_THREADS=1 # its threads wait in a loop at first
 export OMPI_MCA_mpi_yield_when_idle=1 # ranks that wait leave the cores to the others
 
 count() { # count WORD: the number after "WORD:" in Criterion's closing line

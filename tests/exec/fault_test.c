@@ -89,7 +89,7 @@ Test(exec_fault, too_little_memory_is_told_before_the_start, .timeout = 120)
 Test(exec_fault, a_gpu_that_is_not_there_is_told)
 {
     run_write_plan("plan", "llama", "dp1");
-    int status = run_shell("$EXEC run plan.json --backend cuda --steps 1 >out 2>err");
+    int status = run_shell("$WHOLE_EXEC run plan.json --backend cuda --steps 1 >out 2>err");
     if (status == 0) {
         cr_skip_test("there is a GPU");
     }

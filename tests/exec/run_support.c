@@ -22,18 +22,20 @@ static void remove_folder(void)
     }
 }
 
-/* The programs are beside the folder of this test program. */
+/* Programs beside this one, in the folder of tests, and beside that folder. */
 static void set_programs(void)
 {
     char self[1024], path[1100];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     cr_assert(n > 0);
     self[n] = '\0';
-    for (int i = 0; i < 2; i++) {
-        *strrchr(self, '/') = '\0';
-    }
-    snprintf(path, sizeof path, "%s/galvatron-exec", self);
+    *strrchr(self, '/') = '\0';
+    snprintf(path, sizeof path, "%s/host-exec", self);
     setenv("EXEC", path, 1);
+    *strrchr(self, '/') = '\0';
+    snprintf(path, sizeof path, "%s/galvatron-exec", self);
+    setenv("WHOLE_EXEC", path, 1);
+    setenv("OPENBLAS_NUM_THREADS", "1", 1); /* threads that wait in a loop at first */
     setenv("RANKS", "timeout 60 " GALV_SOURCE_DIR "/tools/run-ranks.sh", 1);
     setenv("MPIRUN", "timeout 60 mpirun --oversubscribe --allow-run-as-root", 1);
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 1);
