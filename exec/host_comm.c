@@ -136,6 +136,10 @@ static void post(host *h, host_item *item, int32_t peer, const char *from, char 
 {
     galv_channel *channel = item->comm->channel;
     take_time(h, item, peer, from != NULL, n);
+    if (!item->is_long && n > HOST_LONG / HOST_VALUE_BYTES) {
+        item->is_long = true;
+        h->n_long++;
+    }
     while (n > 0 && h->err.status == GALV_OK && more_letters(h, item)) {
         size_t now = n < most_values ? n : most_values;
         galv_letter *letter = &item->letters[item->n_letters];

@@ -25,6 +25,7 @@ struct host_item {
     host_item *next;
     host_item_kind kind;
     bool started, done;
+    bool is_long;     /* it has posted messages of more than HOST_LONG bytes */
     galv_event event; /* record, wait */
     void *memory;     /* release */
     host_step *step;
@@ -68,6 +69,7 @@ struct host {
     int n_tags;             /* tags of one kind that a communicator may use */
     host_stream streams[GALV_N_STREAMS];
     size_t n_waiting; /* items in all streams */
+    int n_long;       /* of these, with long messages under way */
     host_item *spare; /* items to use again */
     host_event *events;
     size_t n_events, n_events_allocated;
@@ -102,8 +104,11 @@ void galv_host_progress(host *h);
 void galv_host_drain(host *h, galv_stream stream);
 double galv_host_now_s(void);
 /* A little sleep after `n_tries` looks in vain, so that ranks that share a core do not
- * take it from each other. */
-void galv_host_nap(int n_tries);
+ * take it from each other. The first HOST_YIELDS times it only lets others go first:
+ * what comes soon is not slept through. `passes_on`: messages longer than HOST_LONG
+ * bytes are under way. */
+enum { HOST_YIELDS = 100, HOST_LONG = 65536 };
+void galv_host_nap(int n_tries, bool passes_on);
 
 /* ---- kernels ---- */
 void galv_host_fill_comm(galv_backend *b);      /* host_comm.c */

@@ -41,6 +41,9 @@ struct galv_mail {
     /* Whether all n have; to be asked again until then, with the same ones. Lets all
      * letters go on, those of other channels too. False: communication failed. */
     bool (*arrived)(galv_mail *mail, bool *all, galv_letter *letters, int n);
+    /* Gives the processor up after `n_tries` looks in vain, for a millisecond at most
+     * (galv_host_nap). */
+    void (*rest)(galv_mail *mail, int n_tries, bool passes_on);
 };
 
 /* NULL for a world of one rank. Collective over the world, which outlives the mail. */

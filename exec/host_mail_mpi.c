@@ -1,5 +1,5 @@
 /* Mail over MPI: a channel is a communicator, a letter a request. */
-#include "exec/host_mail.h"
+#include "exec/host_internal.h"
 #include "exec/world_internal.h"
 
 #include <stdlib.h>
@@ -93,6 +93,13 @@ static bool arrived(galv_mail *mail, bool *all, galv_letter *letters, int n)
     return true;
 }
 
+/* MPI has nothing to sleep on. */
+static void rest(galv_mail *mail, int n_tries, bool passes_on)
+{
+    (void)mail;
+    galv_host_nap(n_tries, passes_on);
+}
+
 /* MPI promises 32767 at least; a million are enough to count by. */
 static int count_tags(MPI_Comm comm)
 {
@@ -116,7 +123,8 @@ galv_status galv_mail_new_mpi(galv_mail **mail, galv_world *world, galv_err *err
                           .close = close_channel,
                           .send = send,
                           .receive = receive,
-                          .arrived = arrived};
+                          .arrived = arrived,
+                          .rest = rest};
     *mail = &m->base;
     return GALV_OK;
 }

@@ -8,7 +8,7 @@
  * Who dies is seen by the world (world_tcp.c), which ends the run. What is left for
  * here is a rank that closes its connection while something is still wanted from it:
  * that fails after some seconds, in which the world may still tell more. */
-#include "exec/host_mail.h"
+#include "exec/host_internal.h"
 #include "exec/mesh.h"
 #include "exec/tcp.h"
 
@@ -205,8 +205,8 @@ static bool read_line(line *l)
     }
 }
 
-/* Lets all connections go on. */
-static void turn(tcp_mail *m)
+/* Whether a connection can go on, now or within some milliseconds. */
+static bool look(tcp_mail *m, int patience_ms)
 {
     for (int32_t rank = 0; rank < m->size; rank++) {
         const line *l = &m->lines[rank];
@@ -214,7 +214,13 @@ static void turn(tcp_mail *m)
         m->polls[rank] = (struct pollfd){.fd = l->closed_s > 0 ? -1 : l->socket,
                                          .events = (short)(POLLIN | out)};
     }
-    if (poll(m->polls, (nfds_t)m->size, 0) <= 0) {
+    return poll(m->polls, (nfds_t)m->size, patience_ms) > 0;
+}
+
+/* Lets all connections go on. */
+static void turn(tcp_mail *m)
+{
+    if (!look(m, 0)) {
         return;
     }
     for (int32_t rank = 0; rank < m->size; rank++) {
@@ -313,6 +319,16 @@ static bool arrived(galv_mail *mail, bool *all, galv_letter *letters, int n)
         return true;
     }
     return !m->broken && !lost(m);
+}
+
+/* Sleeps until something comes, or can go out. */
+static void rest(galv_mail *mail, int n_tries, bool passes_on)
+{
+    if (n_tries < HOST_YIELDS) {
+        galv_host_nap(n_tries, passes_on);
+    } else {
+        look((tcp_mail *)mail, 1);
+    }
 }
 
 /* ---- channels ---- */
@@ -433,7 +449,8 @@ galv_status galv_mail_new_tcp(galv_mail **mail, galv_world *world, galv_err *err
                           .close = close_channel,
                           .send = send_letter,
                           .receive = receive_letter,
-                          .arrived = arrived};
+                          .arrived = arrived,
+                          .rest = rest};
     if (connect_lines(m, world, err) != GALV_OK) {
         free_mail(&m->base);
         return err->status;

@@ -13,6 +13,7 @@
  * going, so a rank never stops another by the order in which its own work is queued. */
 #include "exec/host_internal.h"
 
+#include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,13 +26,23 @@ double galv_host_now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void galv_host_nap(int n_tries)
+/* The longer a rank has waited the longer it sleeps, an eighth of its wait (what is
+ * seen late is late by so much), so that a long wait costs next to nothing. Not so
+ * while a long message may be on its way: MPI passes it on piece by piece, when it is
+ * called. */
+void galv_host_nap(int n_tries, bool passes_on)
 {
-    if (n_tries < 100) {
+    const long least_ns = 50000; /* the timer's own slack */
+    const long most_ns = 1000000;
+    if (n_tries < HOST_YIELDS) {
         sched_yield();
-    } else {
-        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+        return;
     }
+    long ns = least_ns;
+    for (int i = HOST_YIELDS; !passes_on && i < n_tries && ns < most_ns; i++) {
+        ns += ns / 8;
+    }
+    nanosleep(&(struct timespec){.tv_nsec = ns < most_ns ? ns : most_ns}, NULL);
 }
 
 host_item *galv_host_item_new(host *h, host_item_kind kind)
@@ -139,6 +150,8 @@ static void communicate(host *h, host_item *item)
         }
         item->not_before_s = 0;
         item->n_letters = 0;
+        h->n_long -= item->is_long;
+        item->is_long = false;
         item->phase++;
         if (item->step(h, item)) {
             item_end(item);
@@ -218,15 +231,21 @@ void galv_host_progress(host *h)
 
 void galv_host_drain(host *h, galv_stream stream)
 {
-    for (int n_tries = 0; h->streams[stream].first != NULL && h->err.status == GALV_OK;
-         n_tries++) {
+    int n_tries = 0;
+    while (h->streams[stream].first != NULL && h->err.status == GALV_OK) {
         galv_host_progress(h);
-        if (h->streams[stream].first != NULL) {
-            if (n_tries % 64 == 63) {
-                galv_host_listen(h);
-            }
-            galv_host_nap(n_tries);
+        if (h->streams[stream].first == NULL) {
+            break;
         }
+        if (n_tries % 64 == 63) {
+            galv_host_listen(h);
+        }
+        if (h->mail != NULL) {
+            h->mail->rest(h->mail, n_tries, h->n_long > 0);
+        } else {
+            galv_host_nap(n_tries, false);
+        }
+        n_tries = n_tries < INT_MAX ? n_tries + 1 : HOST_YIELDS;
     }
 }
 

@@ -30,18 +30,15 @@ int32_t *galv_take_ints(galv_worker *w, size_t n)
 
 /* ---- time ---- */
 
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* Sleeps for the rest of the time that a slow rank's computation would take. Where
- * computation is done when it is called: on the host backend. */
+/* Sleeps for the rest of the time that a slow rank's computation would take, from when
+ * what it waited for was there. Where computation is done when it is called: on the
+ * host backend. */
 static void linger(const galv_worker *w)
 {
-    double rest_s = (w->slow_factor - 1) * (now_s() - w->opened_s);
+    galv_backend *b = w->b;
+    galv_event now = b->record(b, GALV_STREAM_COMPUTE);
+    double took_s = b->event_time_s(b, now) - b->event_time_s(b, w->opened_at);
+    double rest_s = took_s > 0 ? (w->slow_factor - 1) * took_s : 0;
     struct timespec rest = {.tv_sec = (time_t)rest_s};
     rest.tv_nsec = (long)(1e9 * (rest_s - (double)rest.tv_sec));
     nanosleep(&rest, NULL);
@@ -49,7 +46,6 @@ static void linger(const galv_worker *w)
 
 void galv_worker_open(galv_worker *w)
 {
-    w->opened_s = now_s();
     w->opened_at = w->b->record(w->b, GALV_STREAM_COMPUTE);
     w->open = true;
 }

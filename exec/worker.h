@@ -107,7 +107,6 @@ typedef struct galv_worker {
     int serves; /* pass of its collectives */
     bool open;
     galv_event opened_at;
-    double opened_s;
     double slow_factor; /* computes so many times as slowly; 0 = as it can */
     galv_err err;       /* of the host's side, sticky */
 } galv_worker;

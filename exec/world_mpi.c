@@ -4,6 +4,7 @@
 
 #include "exec/host_internal.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,18 +64,19 @@ static galv_status lost(galv_err *err)
     return galv_fail(err, GALV_IO, "MPI failed: a process has gone?");
 }
 
-static galv_status wait_for(int started, MPI_Request *request, galv_err *err)
+static galv_status wait_for(int started, MPI_Request *request, size_t bytes,
+                            galv_err *err)
 {
     if (started != MPI_SUCCESS) {
         return lost(err);
     }
     int complete = 0;
-    for (int n_tries = 0; !complete; n_tries++) {
+    for (int n_tries = 0; !complete; n_tries += n_tries < INT_MAX) {
         if (MPI_Test(request, &complete, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
             return lost(err);
         }
         if (!complete) {
-            galv_host_nap(n_tries);
+            galv_host_nap(n_tries, bytes > HOST_LONG);
         }
     }
     return GALV_OK;
@@ -89,7 +91,7 @@ static galv_status all_gather(galv_world *world, void *all, const void *one,
     MPI_Request request;
     int started = MPI_Iallgather(one, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE,
                                  galv_world_mpi(world), &request);
-    return wait_for(started, &request, err);
+    return wait_for(started, &request, bytes, err);
 }
 
 /* In pieces, since counts of MPI are int. */
@@ -102,7 +104,7 @@ static galv_status broadcast(galv_world *world, void *data, size_t bytes, int32_
         MPI_Request request;
         int started = MPI_Ibcast((char *)data + begin, (int)n, MPI_BYTE, root,
                                  galv_world_mpi(world), &request);
-        galv_status status = wait_for(started, &request, err);
+        galv_status status = wait_for(started, &request, n, err);
         if (status != GALV_OK) {
             return status;
         }
@@ -116,7 +118,7 @@ static galv_status send_to(galv_world *world, int32_t to, const void *data,
     MPI_Request request;
     int started = MPI_Isend(data, (int)bytes, MPI_BYTE, to, WORD_TAG,
                             galv_world_mpi(world), &request);
-    return wait_for(started, &request, err);
+    return wait_for(started, &request, bytes, err);
 }
 
 static galv_status recv_from(galv_world *world, int32_t from, void *data, size_t bytes,
@@ -125,7 +127,7 @@ static galv_status recv_from(galv_world *world, int32_t from, void *data, size_t
     MPI_Request request;
     int started = MPI_Irecv(data, (int)bytes, MPI_BYTE, from, WORD_TAG,
                             galv_world_mpi(world), &request);
-    return wait_for(started, &request, err);
+    return wait_for(started, &request, bytes, err);
 }
 
 static void raise_alarm(galv_world *world, const galv_err *err)

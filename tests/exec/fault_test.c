@@ -89,7 +89,8 @@ Test(exec_fault, too_little_memory_is_told_before_the_start, .timeout = 120)
 Test(exec_fault, a_gpu_that_is_not_there_is_told)
 {
     run_write_plan("plan", "llama", "dp1");
-    int status = run_shell("$WHOLE_EXEC run plan.json --backend cuda --steps 1 >out 2>err");
+    int status =
+        run_shell("$WHOLE_EXEC run plan.json --backend cuda --steps 1 >out 2>err");
     if (status == 0) {
         cr_skip_test("there is a GPU");
     }
@@ -262,4 +263,17 @@ Test(exec_fault, a_slow_link_takes_the_time_of_its_bytes, .timeout = 120)
     cr_expect(run_said("--slow-link 0-2: the ranks of this run are 0 to 1"));
     cr_expect_eq(run_exec(2, "plan.json -q --slow-link 0=1MB/s"), 2);
     cr_expect(run_said("--slow-link wants RANK-RANK=BANDWIDTH, not '0=1MB/s'"));
+}
+
+/* Stage 1 waits 16 times for 2 KB over a slow link, 20 ms each: if its computation were
+ * said to have lasted as long, a step would take half a minute. */
+Test(exec_fault, a_slow_rank_does_not_wait_longer_than_others, .timeout = 120)
+{
+    run_write_plan("plan", "llama", "pp2");
+    cr_assert_eq(run_exec(2, "plan.json -q --steps 2 --slow-rank 1=100 "
+                             "--slow-link 0-1=100kB/s -o slow"),
+                 0);
+    cr_expect_eq(run_shell("awk -F, 'NR > 1 { n += $4 > 8 } END { exit n }' "
+                           "slow/losses.csv"),
+                 0);
 }
