@@ -245,16 +245,19 @@ static galv_status take_place(const char *folder, const char *half, const char *
     return status;
 }
 
-/* Removes what is half written and all but the last `keep` (0: no other). */
-static void remove_old(const char *folder, int32_t keep, galv_arena *arena)
+/* Removes what is half written and all but the last `keep` (0: no other) up to `last`,
+ * the one just written: later ones are of a run that went on from the same checkpoint
+ * before, and are nobody's to count or remove. */
+static void remove_old(const char *folder, int32_t keep, int64_t last,
+                       galv_arena *arena)
 {
     char **names = NULL;
     size_t n = 0;
     char path[1300];
     galv_err trouble = GALV_ERR_INIT; /* what stays does no harm */
     galv_folder_list(&names, &n, folder, arena, &trouble);
-    int64_t oldest = INT64_MAX;
-    for (int32_t i = 0; i < keep; i++) {
+    int64_t oldest = last;
+    for (int32_t i = 1; i < keep; i++) {
         oldest = last_step(folder, oldest, NULL, arena);
     }
     for (size_t i = 0; i < n; i++) {
@@ -282,7 +285,8 @@ galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
     if (files == NULL) {
         galv_fail(err, GALV_NO_MEMORY, "no memory for a checkpoint");
     } else if (first && galv_folder_make(folder, err) == GALV_OK) {
-        remove_old(folder, 0, arena); /* the half written, whose room may be needed */
+        remove_old(folder, 0, 0,
+                   arena); /* the half written, whose room may be needed */
         galv_folder_make(half, err);
     }
     if (galv_world_agree(w->world, err) == GALV_OK) {
@@ -292,7 +296,7 @@ galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
         write_manifest(trainer, half, files, err);
         if (err->status == GALV_OK && galv_folder_sync(half, err) == GALV_OK &&
             take_place(folder, half, whole, err) == GALV_OK) {
-            remove_old(folder, keep, arena);
+            remove_old(folder, keep, w->adamw.step, arena);
         }
     }
     galv_arena_free(arena);
@@ -364,6 +368,42 @@ galv_status galv_checkpoint_find(galv_checkpoint *checkpoint, const char *path,
         suggest_earlier(checkpoint, err);
     }
     return err->status;
+}
+
+/* What tells checkpoints apart. */
+typedef struct mark {
+    int64_t step; /* -1: none was found */
+    int32_t n_files;
+    uint32_t crc32; /* of the first file */
+} mark;
+
+static const char *print_mark(char *text, size_t size, const mark *m)
+{
+    snprintf(text, size, "that of step %lld", (long long)m->step);
+    return m->step >= 0 ? text : "none";
+}
+
+galv_status galv_checkpoint_compare(const galv_checkpoint *checkpoint,
+                                    galv_world *world, galv_err *err)
+{
+    mark mine = {.step = -1};
+    char texts[2][48];
+    if (checkpoint != NULL) {
+        mine =
+            (mark){checkpoint->step, checkpoint->n_files, checkpoint->files[0].crc32};
+    }
+    mark first = mine;
+    if (galv_world_broadcast(world, &first, sizeof first, 0, err) == GALV_OK &&
+        (first.step != mine.step || first.n_files != mine.n_files ||
+         first.crc32 != mine.crc32)) {
+        galv_fail(err, GALV_INPUT,
+                  "of checkpoints rank 0 found %s, but another rank found %s%s",
+                  print_mark(texts[0], sizeof texts[0], &first),
+                  first.step == mine.step ? "another " : "",
+                  print_mark(texts[1], sizeof texts[1], &mine));
+        galv_hint(err, "checkpoints must be in a folder that all ranks see");
+    }
+    return galv_world_agree(world, err);
 }
 
 /* ---- loading ---- */

@@ -37,9 +37,9 @@ typedef struct galv_checkpoint {
     galv_checkpoint_file *files; /* owned by the arena */
 } galv_checkpoint;
 
-/* Writes DIR/checkpoint-STEP after the trainer's last step, and removes all but the
- * last `keep` (0 = none is removed). Collective. Errors: GALV_IO (a full disk...: the
- * checkpoints before are left as they were), GALV_NO_MEMORY. */
+/* Writes DIR/checkpoint-STEP after the trainer's last step, and removes those before it
+ * but for the last `keep` - 1 (0 = none is removed). Collective. Errors: GALV_IO (a
+ * full disk...: the checkpoints before are left as they were), GALV_NO_MEMORY. */
 galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
                                  int32_t keep, galv_err *err);
 
@@ -49,6 +49,11 @@ galv_status galv_checkpoint_save(galv_trainer *trainer, const char *folder,
  * manifest that is none). */
 galv_status galv_checkpoint_find(galv_checkpoint *checkpoint, const char *path,
                                  galv_text *ignored, galv_arena *arena, galv_err *err);
+
+/* Did all ranks find what rank 0 found? NULL: none. Collective. Errors: GALV_INPUT,
+ * with what was found. */
+galv_status galv_checkpoint_compare(const galv_checkpoint *checkpoint,
+                                    galv_world *world, galv_err *err);
 
 /* Puts the checkpoint into a trainer of any plan for the same model: it goes on at
  * step + 1. Collective. Errors: GALV_INPUT (another model; a file that is missing, cut

@@ -405,7 +405,10 @@ static galv_status find_checkpoint(run *r, galv_checkpoint *checkpoint, bool *fo
                   "%s is of step %lld already: --steps is the last one",
                   checkpoint->path, (long long)checkpoint->step);
     }
-    return galv_world_agree(r->world, err);
+    galv_status status = galv_world_agree(r->world, err);
+    return status == GALV_OK
+               ? galv_checkpoint_compare(*found ? checkpoint : NULL, r->world, err)
+               : status;
 }
 
 /* A plan to change to later, looked at before the first step. */

@@ -181,3 +181,39 @@ Test(exec_checkpoint, a_plan_for_longer_sequences_goes_on_with_tokens_not_seen,
     cr_expect_eq(resumed.first, 4);
     cr_expect(run_same_losses(&changed, &resumed, TOLERANCE));
 }
+
+/* An old run went to step 6; a new one goes on from its step 2. */
+Test(exec_checkpoint, one_just_written_is_kept_though_later_ones_are_there,
+     .timeout = 120)
+{
+    run_write_plan("plan", "llama", "dp1");
+    cr_assert_eq(run_exec(1, "plan.json -q --steps 6 --checkpoint-dir ck "
+                             "--checkpoint-every 1 --checkpoint-keep 0"),
+                 0);
+    cr_assert_eq(run_exec(1, "plan.json -q --steps 4 --checkpoint-dir ck "
+                             "--checkpoint-every 1 --checkpoint-keep 2 "
+                             "--resume ck/checkpoint-2"),
+                 0);
+    cr_expect_eq(run_shell("test \"$(ls ck | tr '\\n' ' ')\" = 'checkpoint-3 "
+                           "checkpoint-4 checkpoint-5 checkpoint-6 '"),
+                 0);
+}
+
+Test(exec_checkpoint, a_folder_that_not_all_ranks_see_is_told, .timeout = 120)
+{
+    run_write_plan("plan", "llama", "dp2");
+    cr_assert_eq(run_exec(2, "plan.json -q --steps 2 --checkpoint-dir ck"), 0);
+    run_shell("mkdir -p 0 1; cp -r ck 0; cp -r ck 1");
+    const char *resume = "$RANKS 2 sh -c 'cd $RANK; exec $EXEC run ../plan.json -q "
+                         "--backend host --steps 3 --checkpoint-dir ck --resume' 2>err";
+    run_shell("mv 1/ck/checkpoint-2 1/ck/checkpoint-1");
+    run_shell("sed -i 's/\"step\": 2/\"step\": 1/' 1/ck/checkpoint-1/manifest.json");
+    cr_expect_eq(run_shell("%s", resume), 4);
+    cr_expect(run_said("of checkpoints rank 0 found that of step 2, but another rank "
+                       "found that of step 1"));
+    run_shell("rm -r 1/ck/checkpoint-1");
+    cr_expect_eq(run_shell("%s", resume), 4);
+    cr_expect(run_said("but another rank found none"));
+    cr_expect(run_said("must be in a folder that all ranks see"));
+    cr_expect_eq(run_lines_said(), 1);
+}
