@@ -152,7 +152,7 @@ static void gather(rows *r, const side *a, const side *b)
     add_blocks(r, "zero", pa, pb, GALV_BLOCKS_ZERO);
     add_blocks(r, "recompute", pa, pb, GALV_BLOCKS_RECOMPUTE);
     add_stages(r, &a->result, &b->result);
-    add_count(r, "micro-batch", pa->micro_batch_size, pb->micro_batch_size);
+    add_count(r, "micro-batch", galv_plan_micro_batch(pa), galv_plan_micro_batch(pb));
     add_word(r, "schedule", pa->schedule, pb->schedule);
     const galv_result *x = &a->result, *y = &b->result;
     add_number(r, "step time", "s", x->iteration_time_s, y->iteration_time_s, 1, true);

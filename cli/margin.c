@@ -31,7 +31,11 @@ static galv_space near_best(const galv_space *space, const galv_search_result *b
     for (int32_t i = 0; i < best->n_plans; i++) {
         add_choice(&near.pp, best->plans[i].plan->pp);
         add_choice(&near.vpp, best->plans[i].plan->vpp);
-        add_choice(&near.micro_batch, best->plans[i].plan->micro_batch_size);
+        const galv_plan *plan = best->plans[i].plan;
+        for (int32_t layer = 0; layer < plan->n_layers; layer++) {
+            add_choice(&near.micro_batch,
+                       (int32_t)galv_plan_local_samples(plan, layer));
+        }
     }
     return near;
 }

@@ -50,7 +50,7 @@ void galv_plan_sheet_put(galv_text *out, const galv_search_result *found,
         const galv_plan *plan = found->plans[i].plan;
         const galv_result *r = &found->plans[i].result;
         galv_csv_put_i64(out, i + 1, true);
-        put_degrees(out, NULL, plan, plan->pp, plan->vpp, plan->micro_batch_size,
+        put_degrees(out, NULL, plan, plan->pp, plan->vpp, galv_plan_micro_batch(plan),
                     plan->schedule);
         const double values[] = {
             r->iteration_time_s,  r->tokens_per_s, r->tokens_per_s_per_gpu, r->mfu,

@@ -183,7 +183,7 @@ static void print_plan(const galv_cli *cli, const galv_plan *plan, const char *t
     }
     int32_t n = galv_plan_n_micro_batches(plan);
     galv_print(cli, "%11s schedule %s · %d micro-batch%s of %d · recompute %s\n", "",
-               plan->schedule, n, n == 1 ? "" : "es", plan->micro_batch_size,
+               plan->schedule, n, n == 1 ? "" : "es", galv_plan_micro_batch(plan),
                alike ? galv_recompute_names[s->recompute] : "by layer");
 }
 

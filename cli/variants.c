@@ -137,7 +137,7 @@ static galv_status try_other_degrees(const trying *t, galv_arena *arena, galv_er
                                     .pp = plan->pp,
                                     .vpp = plan->vpp,
                                     .schedule = plan->schedule,
-                                    .micro_batch_size = plan->micro_batch_size,
+                                    .micro_batch_size = galv_plan_micro_batch(plan),
                                     .overlap = plan->overlap};
     char label[48];
     bool halves = like.strategy.dp % 2 == 0;

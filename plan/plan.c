@@ -41,6 +41,11 @@ double galv_plan_local_samples(const galv_plan *plan, int32_t layer)
            galv_plan_strategy(plan, layer)->dp;
 }
 
+int32_t galv_plan_micro_batch(const galv_plan *plan)
+{
+    return (int32_t)galv_plan_local_samples(plan, plan->n_layers > 2 ? 1 : 0);
+}
+
 int64_t galv_plan_n_devices(const galv_plan *plan)
 {
     const galv_strategy *s = galv_plan_strategy(plan, 0);
@@ -344,11 +349,14 @@ static bool blocks_differ(const galv_plan *plan, const galv_strategy *first)
 
 /* Numbers that blocks of one plan may differ in, in the order in which they are named.
  */
-enum { VALUE_TP, VALUE_CP, VALUE_EP, VALUE_DP, VALUE_ZERO, N_VALUES };
+enum { VALUE_TP, VALUE_CP, VALUE_EP, VALUE_DP, VALUE_MB, VALUE_ZERO, N_VALUES };
 
-static int32_t value_of(const galv_strategy *s, int which)
+static int32_t value_of(const galv_plan *plan, int32_t layer, int which)
 {
-    const int32_t values[N_VALUES] = {s->tp, s->cp, s->ep, s->dp, s->zero};
+    const galv_strategy *s = galv_plan_strategy(plan, layer);
+    const int32_t values[N_VALUES] = {
+        s->tp,  s->cp, s->ep, s->dp, (int32_t)galv_plan_local_samples(plan, layer),
+        s->zero};
     return values[which];
 }
 
@@ -362,7 +370,7 @@ static void print_values(galv_text *text, const galv_plan *plan, const char *nam
     for (;;) {
         int32_t next = INT32_MAX;
         for (int32_t layer = 1; layer + 1 < plan->n_layers; layer++) {
-            int32_t value = value_of(galv_plan_strategy(plan, layer), which);
+            int32_t value = value_of(plan, layer, which);
             next = value > last && value < next ? value : next;
         }
         if (next == INT32_MAX) {
@@ -370,7 +378,7 @@ static void print_values(galv_text *text, const galv_plan *plan, const char *nam
         }
         bool alone = !any;
         for (int32_t layer = 1; layer + 1 < plan->n_layers && alone; layer++) {
-            alone = value_of(galv_plan_strategy(plan, layer), which) == next;
+            alone = value_of(plan, layer, which) == next;
         }
         if (alone && next == silent) {
             return;
@@ -469,12 +477,13 @@ char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan)
         print_values(&text, plan, "dp", VALUE_DP, 0);
     }
     print_degree(&text, "v", plan->vpp);
-    galv_text_printf(&text, "%smb%d", text.length > 0 ? " " : "",
-                     (int)plan->micro_batch_size);
     if (differ) {
+        print_values(&text, plan, "mb", VALUE_MB, 0);
         print_values(&text, plan, "zero", VALUE_ZERO, 0);
         print_word(&text, "per-layer");
     } else {
+        galv_text_printf(&text, "%smb%d", text.length > 0 ? " " : "",
+                         (int)galv_plan_micro_batch(plan));
         print_rest(&text, s);
     }
     if (galv_plan_rank_order(plan) == GALV_RANK_ORDER_PP_INSIDE) {

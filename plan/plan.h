@@ -79,6 +79,10 @@ int32_t galv_plan_n_micro_batches(const galv_plan *plan);
  * micro_batch_size where dp differs from layer 0's). */
 double galv_plan_local_samples(const galv_plan *plan, int32_t layer);
 
+/* The same on a rank of the first block, whose degrees stand for a plan in one line:
+ * what one calls its micro-batch. */
+int32_t galv_plan_micro_batch(const galv_plan *plan);
+
 /* Its rank order; one that is not known counts as the usual. */
 galv_rank_order galv_plan_rank_order(const galv_plan *plan);
 

@@ -387,7 +387,7 @@ Test(plan_plan, layers_may_differ_when_samples_divide)
             cr_expect_eq(galv_plan_local_samples(plan, 20), 1);
             char line[80];
             cr_expect_str_eq(galv_plan_print(line, sizeof line, plan),
-                             "tp1/2 dp4/8 mb2 zero0/3 per-layer");
+                             "tp1/2 dp4/8 mb1/2 zero0/3 per-layer");
         }
     }
     galv_arena_free(arena);
@@ -454,7 +454,10 @@ Test(plan_plan, layers_may_each_have_a_strategy_and_copies_are_whole)
     }
     cr_expect_eq(galv_plan_local_samples(plan, 1), 2.0);
     cr_expect_str_eq(galv_plan_print(line, sizeof line, plan),
-                     "tp2/4 pp2 dp2/4 mb1 zero1 per-layer uneven");
+                     "tp2/4 pp2 dp2/4 mb1/2 zero1 per-layer uneven");
+    /* what blocks compute with is named, not what the embedding does */
+    cr_expect_eq(galv_plan_micro_batch(plan), 2);
+    cr_expect_eq(plan->micro_batch_size, 1);
     cr_assert_eq(galv_plan_copy(&copy, plan, arena, &err), GALV_OK);
     plan->layer_strategy[5] = 0;
     plan->first_layer[1] = 7;
