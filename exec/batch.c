@@ -41,7 +41,8 @@ static galv_status read_tokens(galv_batch *batch, FILE *file, size_t size,
     int32_t *tokens = NULL;
     unsigned char bytes[4] = {0, 0, 0, 0};
     galv_status status = GALV_OK;
-    while (status == GALV_OK && fread(bytes, 1, size, file) == size) {
+    size_t got = fread(bytes, 1, size, file);
+    for (; status == GALV_OK && got == size; got = fread(bytes, 1, size, file)) {
         if (n == capacity) {
             capacity = capacity == 0 ? 65536 : capacity * 2;
             int32_t *grown = realloc(tokens, capacity * sizeof *tokens);
@@ -62,6 +63,15 @@ static galv_status read_tokens(galv_batch *batch, FILE *file, size_t size,
             break;
         }
         tokens[n++] = (int32_t)token;
+    }
+    if (status == GALV_OK && ferror(file)) {
+        status = galv_fail_at(err, path, 0, 0, "cannot read the tokens: %s",
+                              strerror(errno));
+    }
+    if (status == GALV_OK && got > 0) {
+        status = galv_fail_at(err, path, 0, 0,
+                              "it ends within token %zu of %zu bytes: it is cut short",
+                              n, size);
     }
     if (status == GALV_OK && n < (size_t)batch->seq_length + 1) {
         status = galv_fail_at(err, path, 0, 0,

@@ -64,4 +64,20 @@ Test(exec_batch, bad_files_are_refused_with_what_is_wrong)
     err = (galv_err)GALV_ERR_INIT;
     remove(path);
     cr_expect_eq(galv_batch_read(&b, path, &err), GALV_INPUT);
+    err = (galv_err)GALV_ERR_INIT;
+    cr_expect_eq(galv_batch_read(&b, "/", &err), GALV_INPUT);
+    cr_expect(strstr(err.message, "cannot read the tokens") != NULL, "%s", err.message);
+}
+
+Test(exec_batch, a_file_that_ends_within_a_token_is_refused)
+{
+    char path[] = "galvatron-batch-test-cut.i32";
+    static const unsigned char zeros[4 * 8] = {0};
+    galv_err err = GALV_ERR_INIT;
+    galv_batch b = {.vocabulary = 100, .seq_length = 4};
+    write_file(path, zeros, sizeof zeros - 3);
+    cr_expect_eq(galv_batch_read(&b, path, &err), GALV_INPUT);
+    cr_expect(strstr(err.message, "within token 7 of 4 bytes") != NULL, "%s",
+              err.message);
+    remove(path);
 }
