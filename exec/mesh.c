@@ -94,7 +94,7 @@ static bool call(mesh *m, const galv_world *world, const place *places, int32_t 
 static void answer(mesh *m, int listener, const place *places, double deadline_s)
 {
     greeting words = {0};
-    int socket = accept(listener, NULL, NULL);
+    int socket = galv_tcp_accept(listener);
     if (socket >= 0 && galv_tcp_readable_before(socket, deadline_s) &&
         galv_tcp_read(socket, &words, sizeof words) &&
         words.word == places[m->rank].word && words.rank > m->rank &&

@@ -1,8 +1,11 @@
 /* Deadlines are of CLOCK_MONOTONIC. A peer that dies closes its connections; one whose
- * machine or network dies does not, so the system is told to ask. */
+ * machine or network dies does not, so the system is told to ask. No
+ * connection is handed on to a program that is started (the planner of --adapt): it
+ * would stay open after the rank's death, which then nobody hears of. */
 #include "exec/tcp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -78,7 +81,7 @@ bool galv_tcp_readable_before(int socket, double deadline_s)
 /* -1 when this address cannot be listened at. */
 static int listen_at(const struct addrinfo *address)
 {
-    int listener = socket(address->ai_family, SOCK_STREAM, 0);
+    int listener = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (listener < 0) {
         return -1;
     }
@@ -115,6 +118,15 @@ int galv_tcp_listen(const char *port)
     return listener;
 }
 
+int galv_tcp_accept(int listener)
+{
+    int made = accept(listener, NULL, NULL);
+    if (made >= 0) {
+        fcntl(made, F_SETFD, FD_CLOEXEC);
+    }
+    return made;
+}
+
 static int connect_once(const char *host, const char *port)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
@@ -124,7 +136,7 @@ static int connect_once(const char *host, const char *port)
         return -1;
     }
     for (struct addrinfo *one = found; one != NULL && made < 0; one = one->ai_next) {
-        made = socket(one->ai_family, SOCK_STREAM, 0);
+        made = socket(one->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (made >= 0 && connect(made, one->ai_addr, one->ai_addrlen) != 0) {
             close(made);
             made = -1;

@@ -19,6 +19,8 @@ bool galv_tcp_readable_before(int socket, double deadline_s);
 /* A socket that listens at the port ("0": a free one) on all addresses; -1 and errno.
  */
 int galv_tcp_listen(const char *port);
+/* The next connection to a listener; -1 and errno. */
+int galv_tcp_accept(int listener);
 /* Connected to the host's port, tried again and again until the deadline; -1 when there
  * was no answer. */
 int galv_tcp_connect(const char *host, const char *port, double deadline_s);

@@ -311,7 +311,7 @@ static galv_status gather_in(galv_world *world, const char *port, galv_err *err)
     }
     int32_t n_missing = 2 * state->n;
     while (n_missing > 0 && galv_tcp_readable_before(listener, deadline_s)) {
-        int socket = accept(listener, NULL, NULL);
+        int socket = galv_tcp_accept(listener);
         if (socket >= 0 && welcome(world, socket, deadline_s)) {
             n_missing--;
         } else if (socket >= 0) {

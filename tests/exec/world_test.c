@@ -6,8 +6,10 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -345,6 +347,38 @@ static int hear_of_rank_1(galv_world *world)
     bool told = strcmp(err.message, "rank 1 failed: none left") == 0 &&
                 strcmp(err.hint, "buy some") == 0 && err.status == GALV_NO_MEMORY;
     return told && galv_world_agree(world, &err) == GALV_NO_MEMORY ? 0 : 3;
+}
+
+/* Sockets that a program started by this one would keep open, so that nobody would see
+ * them close when this rank dies. */
+static int count_inherited(galv_world *world)
+{
+    galv_backend *b = NULL;
+    galv_err err = GALV_ERR_INIT;
+    int n_inherited = 0;
+    int n_sockets = 0;
+    if (galv_host_backend_new(&b, world, &err) != GALV_OK) {
+        return 91;
+    }
+    for (int fd = 3; fd < 256; fd++) {
+        struct stat what;
+        if (fstat(fd, &what) == 0 && S_ISSOCK(what.st_mode)) {
+            n_sockets++;
+            n_inherited += (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0;
+        }
+    }
+    b->free(b);
+    return n_sockets >= 4 ? n_inherited : 92; /* words, lifeline, two for data */
+}
+
+Test(exec_world, a_program_that_a_rank_starts_does_not_outlive_it_on_its_connections,
+     .timeout = 60)
+{
+    int statuses[3];
+    start(3, count_inherited, statuses);
+    for (int rank = 0; rank < 3; rank++) {
+        cr_expect_eq(statuses[rank], 0, "rank %d: %x", rank, statuses[rank]);
+    }
 }
 
 Test(exec_world, an_alarm_is_heard_by_all, .timeout = 60)
