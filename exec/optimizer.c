@@ -96,17 +96,35 @@ static void find_norm(galv_worker *w)
     free(all);
 }
 
+/* A step by what is no number would make all weights none, and checkpoints of them
+ * would take the place of those before. All ranks know the same sums, and so end alike.
+ */
+static void check_norm(galv_worker *w)
+{
+    if (w->err.status == GALV_OK && w->b->status(w->b, &w->err) == GALV_OK &&
+        (!isfinite(w->loss) || !isfinite(w->gradient_norm))) {
+        galv_fail(&w->err, GALV_INTERNAL,
+                  "at step %lld the loss is %g and the gradient norm %g: nothing was "
+                  "stepped",
+                  (long long)w->adamw.step, w->loss, w->gradient_norm);
+        galv_hint(&w->err, "a smaller --learning-rate, perhaps from an earlier "
+                           "checkpoint: those written are as they were");
+    }
+}
+
 void galv_optimizer_run(galv_worker *w, int32_t first_layer, int32_t n_layers)
 {
     galv_block *blocks[3];
     if (!w->stepped) {
         find_norm(w);
+        check_norm(w);
         w->stepped = true;
         w->adamw.gradient_scale = w->clip_norm > 0 && w->gradient_norm > w->clip_norm
                                       ? (float)(w->clip_norm / w->gradient_norm)
                                       : 1;
     }
-    for (int32_t layer = first_layer; layer < first_layer + n_layers; layer++) {
+    for (int32_t layer = first_layer;
+         layer < first_layer + n_layers && w->err.status == GALV_OK; layer++) {
         int n = galv_blocks_of(blocks, w, layer, GALV_PART_WHOLE);
         for (int i = 0; i < n; i++) {
             galv_block_step(blocks[i], w->b, &w->adamw);

@@ -277,3 +277,18 @@ Test(exec_fault, a_slow_rank_does_not_wait_longer_than_others, .timeout = 120)
                            "slow/losses.csv"),
                  0);
 }
+
+/* ---- numbers that are none ---- */
+
+Test(exec_fault, a_loss_that_is_no_number_ends_the_run_before_it_is_stepped_by,
+     .timeout = 120)
+{
+    run_write_plan("plan", "tied", "pp2 dp2 zero1 zb-h1");
+    cr_expect_eq(run_exec(4, "plan.json --steps 50 --learning-rate 1e30 "
+                             "--checkpoint-dir ck --checkpoint-every 1"),
+                 1);
+    cr_expect(run_said("nothing was stepped"));
+    cr_expect(run_said("a smaller --learning-rate"));
+    cr_expect_eq(run_lines_said(), 1);
+    cr_expect_neq(run_shell("grep -q nan out"), 0);
+}
