@@ -328,7 +328,8 @@ static galv_status check_tolerance(const galv_cli *cli, size_t n, double error_f
     return GALV_OK;
 }
 
-/* PLAN.json MEASURED.csv: two timelines instead of a table of cases. */
+/* PLAN.json MEASURED: two timelines, or two times of an iteration, instead of a table
+ * of cases. */
 static int validate_timeline(const galv_cli *cli)
 {
     galv_err err = GALV_ERR_INIT;

@@ -361,12 +361,68 @@ static galv_status check_stages(const galv_timeline_pair *pair, const char *path
                               (int)n_measured, (int)n_predicted);
 }
 
+/* A log says of an iteration how long it took, and nothing else. */
+static galv_status compare_log(double *error_frac, comparison *c, const char *plan_path,
+                               const char *log_path, galv_err *err)
+{
+    static const galv_column columns[] = {{"", "", true, 0, 0},
+                                          {"measured", "s", false, 0, 0},
+                                          {"predicted", "s", false, 0, 0},
+                                          {"error", "%", false, 0, 0}};
+    double measured_s = 0, noise_frac = 0;
+    size_t n = 0;
+    galv_table table;
+    if (c->target.given) {
+        return galv_fail(err, GALV_USAGE, "a log has no timeline to draw: %s",
+                         log_path);
+    }
+    galv_status status = galv_megatron_log_read(&measured_s, &noise_frac, &n, log_path,
+                                                c->cli->arena, err);
+    if (status == GALV_OK) {
+        status = simulate(&c->predicted, c->cli, plan_path, err);
+    }
+    if (status != GALV_OK) {
+        return status;
+    }
+    double predicted_s = c->predicted.duration_s;
+    *error_frac = predicted_s / measured_s - 1;
+    if (galv_cli_given(c->cli, GALV_OPTION_JSON)) {
+        galv_json_writer writer;
+        galv_cli_begin_json(c->cli, &writer, "validate");
+        galv_json_key_f64(&writer, "measured_iteration_time_s", measured_s);
+        galv_json_key_f64(&writer, "predicted_iteration_time_s", predicted_s);
+        galv_json_key_f64(&writer, "error", *error_frac);
+        galv_json_key_i64(&writer, "iterations", (int64_t)n);
+        galv_json_key_f64(&writer, "noise_frac", noise_frac);
+        return galv_cli_end_json(c->cli, &writer, err);
+    }
+    galv_table_init(&table, c->cli->arena, columns, 4);
+    galv_table_row(&table);
+    galv_table_cell(&table, "iteration");
+    cell_seconds(&table, measured_s);
+    cell_seconds(&table, predicted_s);
+    cell_error(&table, measured_s, predicted_s);
+    galv_cli_print_table(c->cli, &table);
+    if (n > 1) {
+        galv_print(c->cli,
+                   "the median of %zu iterations, the first of the log left out, which "
+                   "scatter by %.1f %%\n",
+                   n - 1, 100 * noise_frac);
+    } else {
+        galv_print(c->cli, "one iteration alone: the first warms up\n");
+    }
+    return GALV_OK;
+}
+
 galv_status galv_measured_compare(double *error_frac, const galv_cli *cli,
                                   const char *plan_path, const char *timeline_path,
                                   galv_err *err)
 {
     comparison c = {.cli = cli};
     galv_status status = galv_target_read(&c.target, cli, ".png .svg .pdf", false, err);
+    if (status == GALV_OK && !galv_path_has_extension(timeline_path, ".csv")) {
+        return compare_log(error_frac, &c, plan_path, timeline_path, err);
+    }
     if (status == GALV_OK) {
         status = galv_timeline_read_csv(&c.measured, timeline_path, cli->arena, err);
     }

@@ -17,7 +17,8 @@ galv_status galv_measured_warn(const galv_cli *cli, const galv_calibration *cali
                                galv_err *err);
 
 /* Simulates the plan, reads the measured timeline, prints both: the iteration, and the
- * mean seconds of a rank by stream and kind of operation (table, or JSON under --json).
+ * mean seconds of a rank by stream and kind of operation (table, or JSON under --json);
+ * of a Megatron-LM log (any file but .csv) the iteration alone.
  * `error_frac`: predicted / measured - 1 of the iteration. */
 galv_status galv_measured_compare(double *error_frac, const galv_cli *cli,
                                   const char *plan_path, const char *timeline_path,

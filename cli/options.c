@@ -387,7 +387,7 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
          {"galvatron-sim render a.json b.json -o both.png", "two plans"}},
         galv_cmd_render},
     COMMAND(VALIDATE, validate) "predicted beside measured",
-        "CASES.csv... | PLAN.json MEASURED.csv", 0,
+        "CASES.csv... | PLAN.json MEASURED", 0,
         -1,
         "Predicts every measured iteration of the case files and prints the error by "
         "source or by what --by names, how well sweeps are ranked, and how many runs "
@@ -396,10 +396,11 @@ const galv_command galv_commands[GALV_N_COMMANDS] = {
         "With a plan and a measured timeline (CSV) it prints the iteration, the seconds "
         "of each kind of operation, and time and memory of each stage, predicted beside "
         "measured, and the three largest causes of the difference; with -o FILE.png the "
-        "two timelines one above the other.",
+        "two timelines one above the other. With a Megatron-LM log it prints the "
+        "iteration, the median of the log's.",
         {{"galvatron-sim validate --cases measured.csv", "the table"},
          {"galvatron-sim validate a.csv b.csv --details", "every case"},
-         {"galvatron-sim validate a.csv --by software,pace", "where it is good"},
+         {"galvatron-sim validate plan.json megatron.log", "one run of a plan"},
          {"galvatron-sim validate a.csv --tolerance 10 -o accuracy.png",
           "a gate, and a figure"}},
         galv_cmd_validate},

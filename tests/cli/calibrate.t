@@ -91,3 +91,17 @@ $ sed '3s/,a100-sxm-80gb,/,a100-sxm-90gb,/; 2s/,3.528,/,35.28,/' cases.csv >odd.
 $ galvatron-sim simulate -m llama3-8b -n 2 --global-batch 32 --tp 4 --pp 4 -o other.json -q >/dev/null; galvatron-sim simulate other.json -o other.csv -q >/dev/null; galvatron-sim calibrate plan.json other.csv
 2> galvatron-sim: error: other.csv: 4 pipeline stages, and the plan has 2: a timeline of another plan
 ? 4
+
+# A plan beside the log of its run: the iteration, its median without the first.
+$ for i in 9000 4850.5 4840 4860 4850; do echo "iteration 1/ 9 | elapsed time per iteration (ms): $i | lm loss: 1.0 |"; done >run.log; echo '{"model": "llama2-7b", "cluster": "dgx-a100", "n_nodes": 4, "tp": 4, "pp": 2, "global_batch_size": 128}' >hand.json; galvatron-sim validate hand.json run.log
+>            measured  predicted  error
+>                   s          s      %
+~ ^iteration +4.85 +[0-9.]+ +[-+][0-9.]+$
+> the median of 4 iterations, the first of the log left out, which scatter by 0.2 %
+
+$ galvatron-sim validate hand.json run.log --json | jq -e '(.measured_iteration_time_s - 4.85025 | fabs) < 1e-9 and .iterations == 5 and (.predicted_iteration_time_s / .measured_iteration_time_s - 1 - .error | fabs) < 1e-12'
+> true
+
+$ galvatron-sim validate hand.json run.log -o both.png
+2> galvatron-sim: error: a log has no timeline to draw: run.log
+? 2
