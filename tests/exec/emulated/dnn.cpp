@@ -196,7 +196,7 @@ typedef struct tensor {
     std::vector<float> values;
 } tensor;
 
-static size_t index_of(const tensor &t, place p)
+static size_t index_of(const tensor &t, const place &p)
 {
     size_t index = 0;
     for (int i = 0; i < 4; i++) {
@@ -205,7 +205,7 @@ static size_t index_of(const tensor &t, place p)
     return index;
 }
 
-static size_t offset_of(const tensor &t, place p)
+static size_t offset_of(const tensor &t, const place &p)
 {
     int64_t offset = 0;
     for (int i = 0; i < 4; i++) {
@@ -214,28 +214,7 @@ static size_t offset_of(const tensor &t, place p)
     return (size_t)offset;
 }
 
-/* The place in `t` that goes with one of a tensor of another size: the same, the only
- * one, or the one for its group. */
-static place within(const tensor &t, place p, const tensor &other)
-{
-    for (int i = 0; i < 4; i++) {
-        p.at[i] = p.at[i] * t.size[i] / other.size[i];
-    }
-    return p;
-}
-
-static float load(const tensor &t, place p)
-{
-    if (t.memory == nullptr) {
-        return t.values[index_of(t, p)];
-    }
-    size_t at = offset_of(t, p);
-    return t.type == CUDNN_DATA_BFLOAT16
-               ? __bfloat162float(((const __nv_bfloat16 *)t.memory)[at])
-               : ((const float *)t.memory)[at];
-}
-
-static void store(tensor &t, place p, float value)
+static void store(tensor &t, const place &p, float value)
 {
     __nv_bfloat16 narrow = __float2bfloat16(value);
     if (t.memory == nullptr) {
@@ -263,6 +242,49 @@ static std::vector<place> places_of(const tensor &t)
     return all;
 }
 
+/* All values of a tensor, in the order of its places, and where among them those are
+ * that go with a place of a tensor of another size: in the same place, the only one, or
+ * the one for its group. */
+typedef struct view {
+    std::vector<float> values;
+    std::vector<size_t> part[4]; /* [axis][at]: of the index */
+} view;
+
+static view view_of(const tensor &t, const tensor &other)
+{
+    view v;
+    size_t step = 1;
+    for (int i = 3; i >= 0; i--) {
+        for (int64_t at = 0; at < other.size[i]; at++) {
+            v.part[i].push_back((size_t)(at * t.size[i] / other.size[i]) * step);
+        }
+        step *= (size_t)t.size[i];
+    }
+    if (t.memory == nullptr) {
+        v.values = t.values;
+        return v;
+    }
+    v.values.reserve(step);
+    for (const place &p : places_of(t)) {
+        size_t at = offset_of(t, p);
+        v.values.push_back(t.type == CUDNN_DATA_BFLOAT16
+                               ? __bfloat162float(((const __nv_bfloat16 *)t.memory)[at])
+                               : ((const float *)t.memory)[at]);
+    }
+    return v;
+}
+
+static size_t index_in(const view &v, const place &p)
+{
+    return v.part[0][(size_t)p.at[0]] + v.part[1][(size_t)p.at[1]] +
+           v.part[2][(size_t)p.at[2]] + v.part[3][(size_t)p.at[3]];
+}
+
+static float value_in(const view &v, const place &p)
+{
+    return v.values[index_in(v, p)];
+}
+
 /* ---- operations; a graph is copied when it is queued, as plans may end before ---- */
 
 typedef struct operation {
@@ -277,7 +299,7 @@ typedef struct work {
     std::vector<operation> operations;
 } work;
 
-static float combine(const operation &op, float x, float b, float t, place p)
+static float combine(const operation &op, float x, float b, float t, const place &p)
 {
     switch (op.mode) {
     case CUDNN_POINTWISE_ADD:
@@ -305,19 +327,21 @@ static float combine(const operation &op, float x, float b, float t, place p)
 
 static void multiply(const tensor &a, const tensor &b, tensor &c)
 {
-    for (place p : places_of(c)) {
-        float sum = 0;
-        place left = p;
-        place right = p;
-        if (c.memory != nullptr && c.type == CUDNN_DATA_FLOAT &&
-            cudnnGetVersion() < 90600) {
-            sum = load(c, p); /* sums of dq were added to before 9.6 */
-        }
-        right.at[1] = p.at[1] * b.size[1] / c.size[1];
-        for (int64_t k = 0; k < a.size[3]; k++) {
-            left.at[3] = k;
-            right.at[2] = k;
-            sum += load(a, left) * load(b, right);
+    std::vector<float> left = view_of(a, a).values;
+    std::vector<float> right = view_of(b, b).values;
+    /* sums of dq were added to before 9.6 */
+    bool keep =
+        c.memory != nullptr && c.type == CUDNN_DATA_FLOAT && cudnnGetVersion() < 90600;
+    std::vector<float> before = keep ? view_of(c, c).values : std::vector<float>();
+    size_t depth = (size_t)a.size[3];
+    size_t cols = (size_t)c.size[3];
+    for (const place &p : places_of(c)) {
+        float sum = keep ? before[index_of(c, p)] : 0.0F;
+        const float *row = &left[index_of(a, place{{p.at[0], p.at[1], p.at[2], 0}})];
+        int64_t head = p.at[1] * b.size[1] / c.size[1];
+        const float *col = &right[index_of(b, place{{p.at[0], head, 0, p.at[3]}})];
+        for (size_t k = 0; k < depth; k++) {
+            sum += row[k] * col[k * cols];
         }
         store(c, p, sum);
     }
@@ -325,17 +349,20 @@ static void multiply(const tensor &a, const tensor &b, tensor &c)
 
 static void reduce(const tensor &x, tensor &y, int mode)
 {
-    std::map<size_t, float> sums;
-    for (place p : places_of(x)) {
-        float value = load(x, p);
-        auto into = sums.emplace(index_of(y, within(y, p, x)), value);
-        if (!into.second) {
-            float &sum = into.first->second;
-            sum = mode == CUDNN_REDUCE_TENSOR_MAX ? fmaxf(sum, value) : sum + value;
-        }
+    view from = view_of(x, x);
+    view into = view_of(y, x);
+    std::vector<bool> begun(into.values.size());
+    for (const place &p : places_of(x)) {
+        float value = value_in(from, p);
+        size_t i = index_in(into, p);
+        float sum = into.values[i];
+        into.values[i] = !begun[i]                         ? value
+                         : mode == CUDNN_REDUCE_TENSOR_MAX ? fmaxf(sum, value)
+                                                           : sum + value;
+        begun[i] = true;
     }
-    for (place p : places_of(y)) {
-        store(y, p, sums[index_of(y, p)]);
+    for (const place &p : places_of(y)) {
+        store(y, p, into.values[index_of(y, p)]);
     }
 }
 
@@ -352,19 +379,24 @@ static void compute(work &w, const operation &op)
     case CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR:
         reduce(x, y, op.mode);
         break;
-    case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR:
-        for (place p : places_of(y)) {
-            store(y, p, load(x, place{{p.at[0], p.at[1], p.at[3], p.at[2]}}));
+    case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR: {
+        view from = view_of(x, x);
+        for (const place &p : places_of(y)) {
+            store(y, p, value_in(from, place{{p.at[0], p.at[1], p.at[3], p.at[2]}}));
         }
         break;
-    default:
-        for (place p : places_of(y)) {
+    }
+    default: {
+        view xs = view_of(x, y);
+        view bs = op.b != 0 ? view_of(b, y) : view();
+        view ts = op.t != 0 ? view_of(t, y) : view();
+        for (const place &p : places_of(y)) {
             store(y, p,
-                  combine(op, load(x, within(x, p, y)),
-                          op.b != 0 ? load(b, within(b, p, y)) : 0.0F,
-                          op.t != 0 ? load(t, within(t, p, y)) : 0.0F, p));
+                  combine(op, value_in(xs, p), op.b != 0 ? value_in(bs, p) : 0.0F,
+                          op.t != 0 ? value_in(ts, p) : 0.0F, p));
         }
         break;
+    }
     }
 }
 
