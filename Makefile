@@ -232,8 +232,10 @@ $(EMULATED_MATRIX): $(BUILD)/obj/tests/exec/mpi/matrix.o $(EMULATED_BELOW)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(EMULATED_LINK)
 # A part of the matrix: the fibers of the emulated device take seconds for a plan.
-EMULATED_TESTS = $(if $(filter release,$(MODE)),$(DNN_PLANS)) $(if $(EMULATED_CXX),$(foreach ranks,1 2,mpi:$(ranks):$(EMULATED_CHECK)$(comma)--small) \
-    mpi:1:env$(comma)GALV_EMULATED_CUDNN=90501$(comma)$(EMULATED_CHECK)$(comma)--small \
+# A sanitizer sees each line of code once: collectives on 2 ranks, attention of an old cuDNN.
+small_check    = $(EMULATED_CHECK)$(comma)--small$(if $(filter release,$(MODE)),,$(addprefix $(comma)--,$(1)))
+EMULATED_TESTS = $(if $(filter release,$(MODE)),$(DNN_PLANS)) $(if $(EMULATED_CXX),mpi:1:$(call small_check) mpi:2:$(call small_check,collectives) \
+    mpi:1:env$(comma)GALV_EMULATED_CUDNN=90501$(comma)$(call small_check,attention) \
     $(if $(filter release,$(MODE)),$(foreach words,waiting few$(comma)megatron tied$(comma)zero3,mpi:2:$(EMULATED_MATRIX)$(comma)--cuda$(comma)$(words))))
 # Whether cuDNN has kernels for the graphs that it is given; it needs no device to say so.
 DNN_PLANS := $(if $(and $(HAVE_CUDA),$(CUDNN_H),$(EMULATED_CXX)),$(BUILD)/tests/dnn-plans)
@@ -273,14 +275,16 @@ gpu-rehearsal: $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX) $(EMULA
 exec-test test-exec: $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS))
 	$(Q)$(if $(EXEC),tools/run-tests.sh $(EXEC_TESTS),echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
 
+LONG_TESTS := $(filter %-search %-sim,$(TEST_PROGRAMS))
 ## make test        build and run every test (release build)
 test: $(TEST_PROGRAMS) $(PROGRAM) $(LIBRARY) $(SHARED) $(if $(EXEC),$(EXEC) $(EXEC_TEST) $(EXEC_MPI_TESTS) $(if $(HAVE_CUDA),$(GPU_CHECK)) $(DNN_PLANS) $(if $(EMULATED_CXX),$(EMULATED_CHECK) $(EMULATED_MATRIX)))
 	$(Q)$(if $(EXEC),:,echo '  tests of galvatron-exec skipped; missing: $(EXEC_MISSING)')
-	$(Q)tools/run-tests.sh --program $(PROGRAM) $(TEST_PROGRAMS) $(EXEC_TESTS) $(EMULATED_TESTS) tests/cli
+	$(Q)tools/run-tests.sh --program $(PROGRAM) $(EXEC_TESTS) $(EMULATED_TESTS) $(LONG_TESTS) tests/cli $(filter-out $(LONG_TESTS),$(TEST_PROGRAMS))
 
+# Without what nvcc compiles: it is never run there; the emulated device runs its sources.
 ## make asan-test   the same under the address and undefined-behaviour sanitizers
 asan-test:
-	$(Q)$(MAKE) --no-print-directory MODE=asan test
+	$(Q)$(MAKE) --no-print-directory MODE=asan CUDA=no test
 
 # Criterion cannot run under the thread sanitizer, so these are plain programs.
 THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads-%,$(wildcard tests/threads/*.c))

@@ -5,6 +5,7 @@
  *     gpu-check --no-rates    leaves the measuring out
  *     gpu-check --small       so do these, with less memory: for emulated devices
  *     gpu-check --attention   attention alone, and its rates
+ *     gpu-check --collectives collectives alone
  *     gpu-check --host        the host backend in the device's place: checks the check
  */
 #include "exec/cuda.h"
@@ -37,27 +38,11 @@ static int report(check *c, galv_err *err)
     return failed > 0;
 }
 
-static int run(check *c, bool rates, bool attention)
+/* What is checked alone, if anything. */
+typedef enum alone { ALL, ATTENTION, COLLECTIVES } alone;
+
+static void check_all(check *c)
 {
-    struct galv_world alone = {.size = 1, .launcher = "alone"};
-    galv_err err = GALV_ERR_INIT;
-    if (galv_host_backend_new(&c->b[HOST], &alone, &err) != GALV_OK) {
-        fprintf(stderr, "gpu-check: %s\n", err.message);
-        return 1;
-    }
-    if (galv_world_rank(c->world) == 0) {
-        printf("gpu-check: %s; %s; %d ranks\n", c->b[GPU]->device, c->b[GPU]->libraries,
-               (int)galv_world_size(c->world));
-    }
-    galv_backend *b = c->b[GPU];
-    if (attention) {
-        check_attention(c);
-        if (rates) {
-            measure_attention(c);
-        }
-        c->b[HOST]->free(c->b[HOST]);
-        return report(c, &err);
-    }
     check_memory(c);
     check_traffic(c);
     check_kernels(c);
@@ -68,9 +53,33 @@ static int run(check *c, bool rates, bool attention)
     check_collectives(c);
     if (galv_world_size(c->world) == 1) {
         check_training(c);
-        if (rates) {
-            measure(c);
-        }
+    }
+}
+
+static int run(check *c, bool rates, alone what)
+{
+    struct galv_world single = {.size = 1, .launcher = "alone"};
+    galv_err err = GALV_ERR_INIT;
+    if (galv_host_backend_new(&c->b[HOST], &single, &err) != GALV_OK) {
+        fprintf(stderr, "gpu-check: %s\n", err.message);
+        return 1;
+    }
+    if (galv_world_rank(c->world) == 0) {
+        printf("gpu-check: %s; %s; %d ranks\n", c->b[GPU]->device, c->b[GPU]->libraries,
+               (int)galv_world_size(c->world));
+    }
+    galv_backend *b = c->b[GPU];
+    if (what == ATTENTION) {
+        check_attention(c);
+    } else if (what == COLLECTIVES) {
+        check_collectives(c);
+    } else {
+        check_all(c);
+    }
+    if (rates && what == ATTENTION) {
+        measure_attention(c);
+    } else if (rates && what == ALL && galv_world_size(c->world) == 1) {
+        measure(c);
     }
     b->synchronize(b);
     claim(c, b->status(b, &err) == GALV_OK && b->allocated_bytes(b) == 0,
@@ -85,13 +94,15 @@ int main(int argc, char **argv)
     galv_err err = GALV_ERR_INIT;
     bool host = false;
     bool rates = true;
-    bool attention = false;
+    alone what = ALL;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--host") == 0) {
             host = true;
             rates = false;
         } else if (strcmp(argv[i], "--attention") == 0) {
-            attention = true;
+            what = ATTENTION;
+        } else if (strcmp(argv[i], "--collectives") == 0) {
+            what = COLLECTIVES;
         } else if (strcmp(argv[i], "--no-rates") == 0) {
             rates = false;
         } else if (strcmp(argv[i], "--small") == 0) {
@@ -117,7 +128,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "gpu-check: %s (%s)\n", err.message, err.hint);
         result = 1;
     } else {
-        result = run(&c, rates, attention);
+        result = run(&c, rates, what);
         c.b[GPU]->free(c.b[GPU]);
     }
     galv_world_free(c.world);
