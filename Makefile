@@ -228,7 +228,7 @@ $(EMULATED_CHECK): $(GPU_CHECK_OBJECTS) $(EMULATED_BELOW)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(EMULATED_LINK)
 EMULATED_MATRIX := $(BUILD)/tests/emulated-matrix
-$(EMULATED_MATRIX): $(BUILD)/obj/tests/exec/mpi/matrix.o $(EMULATED_BELOW)
+$(EMULATED_MATRIX): $(patsubst %,$(BUILD)/obj/tests/exec/mpi/%.o,matrix matrix_support) $(EMULATED_BELOW)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(EMULATED_LINK)
 # A part of the matrix: the fibers of the emulated device take seconds for a plan.

@@ -15,6 +15,9 @@
  * so the longest of them is added. Where the backward pass is split, weight gradients
  * may come last, so D_i is left out.
  *
+ * Messages of parameters may begin before a stage's first micro-batch has come, and end
+ * while the last is on its way back: m times their load is a bound by itself.
+ *
  * The same holds of the chunks of a stage from any of its virtual stages on: none of
  * their passes begins before the first micro-batch came so far, and after the last of
  * them it still has the way back. Few micro-batches on many chunks are bound by that:
@@ -136,9 +139,10 @@ static double passes_s(const bounder *b, const stage_bound *at, int32_t stage,
 {
     double busiest = at->latency_s;
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-        busiest = fmax(busiest, at->load_s[stream]);
+        busiest = fmax(busiest, stream == GALV_STREAM_DP ? 0 : at->load_s[stream]);
     }
-    return fmax(arrival + m * busiest + drain,
+    double sent_s = m * at->load_s[GALV_STREAM_DP]; /* arrival and drain hide some */
+    return fmax(fmax(arrival + m * busiest + drain, sent_s),
                 hiding_s(b, at, stage, arrival + drain, m));
 }
 

@@ -355,11 +355,13 @@ static void add_layers(sums *to, const galv_layer_price *price, double n, double
     to->bytes += n * (price->held_bytes + kept * price->kept_bytes);
 }
 
+/* What a stage is busy with between the first arrival and the last way back: messages
+ * of parameters may begin before and end after. */
 static double busiest_s(const sums *stage)
 {
     double most = stage->forward_s + stage->backward_s + stage->weight_s;
     for (int stream = 0; stream < GALV_N_STREAMS; stream++) {
-        most = fmax(most, stage->load_s[stream]);
+        most = fmax(most, stream == GALV_STREAM_DP ? 0 : stage->load_s[stream]);
     }
     return most;
 }
@@ -444,6 +446,7 @@ galv_shape_bound galv_shapes_bound(const galv_shapes *shapes, size_t candidate)
         double passed_s =
             way.forward_s + (shape->schedule->splits_backward ? 0 : way.backward_s);
         found.bound_s = fmax(found.bound_s, passed_s + m * busiest_s(&all));
+        found.bound_s = fmax(found.bound_s, m * all.load_s[GALV_STREAM_DP]);
         hiding_s = fmax(hiding_s, m * (all.hiding_s - messages));
         found.least.bytes = fmax(found.least.bytes, table->base_bytes + all.bytes);
         step_s = fmax(step_s, all.optimizer_s);
