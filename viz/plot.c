@@ -211,8 +211,10 @@ static bool label_at(galv_placer *placer, galv_canvas *canvas, double x, double 
         double y0 = middle - height / 2.0;
         if (is_free(placer, x0 - 1.0, y0 - 1.0, x0 + width + 1.0, y0 + height + 1.0)) {
             galv_fill paper = {GALV_COLOR_WHITE, 0, GALV_HATCH_NONE, 200};
-            galv_canvas_rect(canvas, x0 - 1.0, y0, width + 2.0, height, paper);
-            galv_canvas_text(canvas, x0, middle + 0.36 * style.size, style, text);
+            if (canvas != NULL) {
+                galv_canvas_rect(canvas, x0 - 1.0, y0, width + 2.0, height, paper);
+                galv_canvas_text(canvas, x0, middle + 0.36 * style.size, style, text);
+            }
             remember(placer, x0 - 2.0, y0 - 1.0, x0 + width + 2.0, y0 + height + 1.0);
             return true;
         }

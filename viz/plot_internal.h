@@ -47,7 +47,8 @@ typedef struct galv_placer {
 /* Keeps labels out of a rectangle, as long as there is room to remember it. */
 void galv_placer_block(galv_placer *placer, double x0, double y0, double x1, double y1);
 /* Draws a label beside (x, y), at `distance`, where it meets none before it; false when
- * there is no such place, and then nothing is drawn. */
+ * there is no such place, and then nothing is drawn. `canvas` NULL: only looks, and
+ * takes the place. */
 bool galv_placer_label(galv_placer *placer, galv_canvas *canvas, double x, double y,
                        double distance, galv_text_style style, const char *text);
 

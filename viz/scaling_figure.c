@@ -4,7 +4,11 @@
  * the first point of each series that has a line; one line where they agree). Right,
  * MFU (solid) and scaling efficiency (dashed): tokens per second and device over those
  * at the series' fewest devices. Devices are marked at the counts that occur. Measured
- * series are hollow marks without a line. */
+ * series are hollow marks without a line.
+ *
+ * The plans stand beside their points where all of them have room there. Where not,
+ * none does: they stand in a table below, by series and devices, so that none is
+ * missing and the lines are not buried under them. */
 #include "viz/scaling_figure.h"
 
 #include "viz/plot_internal.h"
@@ -241,13 +245,28 @@ static void block_ideal(galv_placer *placer, const galv_plot *plot,
     }
 }
 
+/* The points from `first` on that have its plan: the index after the last; where there
+ * is no plan, the next. */
+static size_t same_plan_until(const scaling_series *series, size_t first)
+{
+    const char *label = series->points[first]->label;
+    size_t until = first + 1;
+    while (label != NULL && until < series->n_points &&
+           (series->points[until]->label == NULL ||
+            strcmp(series->points[until]->label, label) == 0)) {
+        until++;
+    }
+    return until;
+}
+
 /* The plan, at the first point and wherever it changes. A label may lie nearer to a
  * point of another series than to its own: among several it has its own one's colour.
- */
-static void label_plans(galv_canvas *canvas, const galv_plot *plot,
+ * Returns whether all have room; `canvas` NULL: only looks. */
+static bool label_plans(galv_canvas *canvas, const galv_plot *plot,
                         const scaling_chart *chart)
 {
     galv_placer placer = make_placer(plot);
+    bool all = true;
     for (int s = 0; s < chart->n_series; s++) {
         block_series(&placer, plot, &chart->series[s], tokens_of);
         if (!chart->series[s].measured && chart->series[s].n_points > 1) {
@@ -256,21 +275,137 @@ static void label_plans(galv_canvas *canvas, const galv_plot *plot,
     }
     for (int s = 0; s < chart->n_series; s++) {
         const scaling_series *series = &chart->series[s];
-        const char *before = "";
         galv_color color = chart->n_series > 1 ? galv_series_color(s) : GALV_COLOR_AXIS;
-        galv_canvas_tag(canvas, "plans", s);
-        for (size_t i = 0; i < series->n_points; i++) {
-            const char *label = series->points[i]->label;
-            if (label == NULL || strcmp(label, before) == 0) {
-                continue;
+        if (canvas != NULL) {
+            galv_canvas_tag(canvas, "plans", s);
+        }
+        for (size_t i = 0; i < series->n_points; i = same_plan_until(series, i)) {
+            if (series->points[i]->label != NULL) {
+                galv_point at = place(plot, series, i, tokens_of);
+                all &= galv_placer_label(
+                    &placer, canvas, at.x, at.y, 5.0,
+                    galv_style(GALV_SIZE_CELL, color, GALV_ALIGN_LEFT),
+                    series->points[i]->label);
             }
-            before = label;
-            galv_point at = place(plot, series, i, tokens_of);
-            galv_placer_label(&placer, canvas, at.x, at.y, 5.0,
-                              galv_style(GALV_SIZE_CELL, color, GALV_ALIGN_LEFT),
-                              label);
         }
     }
+    return all;
+}
+
+/* ---- plans in a table ---- */
+
+#define KEY_LINE        12.0
+#define KEY_MARK        11.0 /* from the mark of a block to its heading */
+#define KEY_GAP         24.0 /* between blocks */
+#define KEY_DEVICES_GAP 6.0
+
+/* "32", or "32-128" where a plan holds on. */
+static void print_devices(char text[32], const scaling_series *series, size_t first,
+                          size_t until)
+{
+    int32_t from = series->points[first]->n_devices;
+    int32_t to = series->points[until - 1]->n_devices;
+    if (from == to) {
+        snprintf(text, 32, "%d", (int)from);
+    } else {
+        snprintf(text, 32, "%d\xE2\x80\x93%d", (int)from, (int)to);
+    }
+}
+
+/* What all blocks of the table have: the widths of its two columns and of a block. */
+typedef struct key_layout {
+    double devices_w, plan_w, block_w;
+} key_layout;
+
+static void print_heading(char text[96], const scaling_series *series)
+{
+    snprintf(text, 96, "%.64s%splan by devices", series->name,
+             series->name[0] != '\0' ? ", " : "");
+}
+
+/* Lines of a series: its heading and each change of plan; 0 where it has no plans. */
+static int measure_block(key_layout *layout, const scaling_series *series)
+{
+    char text[96];
+    int n_lines = 0;
+    for (size_t i = 0; i < series->n_points; i = same_plan_until(series, i)) {
+        const char *label = series->points[i]->label;
+        if (label != NULL) {
+            print_devices(text, series, i, same_plan_until(series, i));
+            layout->devices_w =
+                fmax(layout->devices_w, galv_text_width(text, GALV_SIZE_CELL, false));
+            layout->plan_w =
+                fmax(layout->plan_w, galv_text_width(label, GALV_SIZE_CELL, false));
+            n_lines++;
+        }
+    }
+    print_heading(text, series);
+    layout->block_w =
+        fmax(layout->block_w, KEY_MARK + galv_text_width(text, GALV_SIZE_CELL, false));
+    return n_lines > 0 ? n_lines + 1 : 0;
+}
+
+static void draw_block(galv_canvas *canvas, const key_layout *layout,
+                       const scaling_chart *chart, int index, double x, double y)
+{
+    const scaling_series *series = &chart->series[index];
+    char text[96], fitted[160];
+    double baseline = y + KEY_LINE;
+    galv_text_style right =
+        galv_style(GALV_SIZE_CELL, GALV_COLOR_AXIS, GALV_ALIGN_RIGHT);
+    galv_text_style left = galv_style(GALV_SIZE_CELL, GALV_COLOR_AXIS, GALV_ALIGN_LEFT);
+    galv_canvas_tag(canvas, "key", index);
+    galv_canvas_marker(canvas, x + 3.0, baseline - 0.36 * GALV_SIZE_CELL,
+                       marker_of(index), 6.0, galv_series_color(index),
+                       series->measured);
+    print_heading(text, series);
+    galv_canvas_text(canvas, x + KEY_MARK, baseline, left, text);
+    for (size_t i = 0; i < series->n_points; i = same_plan_until(series, i)) {
+        const char *label = series->points[i]->label;
+        if (label != NULL) {
+            baseline += KEY_LINE;
+            print_devices(text, series, i, same_plan_until(series, i));
+            galv_canvas_text(canvas, x + layout->devices_w, baseline, right, text);
+            galv_text_fit(fitted, sizeof fitted, label, layout->plan_w, GALV_SIZE_CELL,
+                          false);
+            galv_canvas_text(canvas, x + layout->devices_w + KEY_DEVICES_GAP, baseline,
+                             left, fitted);
+        }
+    }
+}
+
+/* The blocks of all series, as many beside one another as there is room for. Returns
+ * the height; `canvas` NULL: only that. */
+static double lay_key(galv_canvas *canvas, const scaling_chart *chart, double x,
+                      double y, double width)
+{
+    key_layout layout = {0};
+    int n_lines[MOST_SERIES];
+    for (int s = 0; s < chart->n_series; s++) {
+        n_lines[s] = measure_block(&layout, &chart->series[s]);
+    }
+    double before = layout.devices_w + KEY_DEVICES_GAP;
+    layout.plan_w = fmin(layout.plan_w, width - before);
+    layout.block_w = fmin(fmax(layout.block_w, before + layout.plan_w), width);
+    int n_beside = (int)floor((width + KEY_GAP) / (layout.block_w + KEY_GAP));
+    double top = y;
+    int n_laid = 0, most_lines = 0;
+    for (int s = 0; s < chart->n_series; s++) {
+        if (n_lines[s] == 0) {
+            continue;
+        }
+        if (n_laid > 0 && n_laid % n_beside == 0) {
+            y += (most_lines + 1) * KEY_LINE;
+            most_lines = 0;
+        }
+        if (canvas != NULL) {
+            draw_block(canvas, &layout, chart, s,
+                       x + n_laid % n_beside * (layout.block_w + KEY_GAP), y);
+        }
+        most_lines = n_lines[s] > most_lines ? n_lines[s] : most_lines;
+        n_laid++;
+    }
+    return y + (most_lines + 1) * KEY_LINE - top;
 }
 
 static double pad_low(double value, double other)
@@ -283,8 +418,9 @@ static double pad_high(double value, double other)
     return value == other ? value * 2.0 : value * pow(value / other, 0.06);
 }
 
+/* `beside`: plans stand beside their points. */
 static void draw_left(galv_canvas *canvas, const galv_plot *plot,
-                      const scaling_chart *chart)
+                      const scaling_chart *chart, bool beside)
 {
     galv_plot_draw_axes(canvas, plot, chart->marks, chart->n_marks, "devices",
                         "tokens per second");
@@ -296,7 +432,9 @@ static void draw_left(galv_canvas *canvas, const galv_plot *plot,
     for (int s = 0; s < chart->n_series; s++) {
         draw_series(canvas, plot, chart, s, tokens_of, GALV_DASH_SOLID);
     }
-    label_plans(canvas, plot, chart);
+    if (beside) {
+        label_plans(canvas, plot, chart);
+    }
 }
 
 static void draw_right(galv_canvas *canvas, const galv_plot *plot,
@@ -363,12 +501,6 @@ static galv_status compose(galv_canvas **canvas, const scaling_chart *chart,
     double panel = (options->width_px - LEFT - MIDDLE - RIGHT) / 2.0;
     double bottom = TOP + PLOT_HEIGHT;
     double width = options->width_px - LEFT - RIGHT;
-    double height = bottom + AXIS + galv_figure_legend_height(width, legend, n_legend) +
-                    (options->footer != NULL ? 18.0 : 2.0);
-    galv_canvas *page = galv_canvas_new(options->width_px, ceil(height));
-    if (page == NULL) {
-        return galv_fail(err, GALV_NO_MEMORY, "out of memory while drawing");
-    }
     double fewest = chart->marks[0];
     double most = chart->marks[chart->n_marks - 1];
     galv_axis x = {pad_low(fewest, most), pad_high(most, fewest), LEFT, LEFT + panel,
@@ -377,6 +509,15 @@ static galv_status compose(galv_canvas **canvas, const scaling_chart *chart,
                    pad_high(chart->most_tokens, chart->least_tokens), bottom, TOP,
                    true};
     galv_plot left = {x, y};
+    bool beside = label_plans(NULL, &left, chart);
+    double legend_h = galv_figure_legend_height(width, legend, n_legend);
+    double key_h = beside ? 0.0 : lay_key(NULL, chart, LEFT, 0.0, width);
+    galv_canvas *page = galv_canvas_new(options->width_px,
+                                        ceil(bottom + AXIS + legend_h + key_h +
+                                             (options->footer != NULL ? 18.0 : 2.0)));
+    if (page == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory while drawing");
+    }
     x.from_px = LEFT + panel + MIDDLE;
     x.to_px = x.from_px + panel;
     double highest = 100.0;
@@ -390,9 +531,12 @@ static galv_status compose(galv_canvas **canvas, const scaling_chart *chart,
     galv_axis share = {0.0, highest * 1.04, bottom, TOP, false};
     galv_plot right = {x, share};
     galv_figure_heading(page, title, "throughput, and how well the devices are used");
-    draw_left(page, &left, chart);
+    draw_left(page, &left, chart, beside);
     draw_right(page, &right, chart);
     galv_figure_legend(page, LEFT, bottom + AXIS, width, legend, n_legend);
+    if (!beside) {
+        lay_key(page, chart, LEFT, bottom + AXIS + legend_h, width);
+    }
     galv_figure_footer(page, options->footer);
     *canvas = page;
     return GALV_OK;

@@ -10,7 +10,7 @@ typedef struct galv_scaling_point {
     int32_t n_devices;
     double tokens_per_s;
     double mfu;         /* 0..1; NaN or negative = unknown */
-    const char *label;  /* the plan, shown where it changes; NULL = none */
+    const char *label;  /* the plan, told where it changes; NULL = none */
     const char *series; /* points of one series make a line; NULL = one series.
                            Series whose name begins with "measured" are hollow marks
                            without a line. */

@@ -122,6 +122,51 @@ Test(viz_charts,
     }
 }
 
+/* Counts the texts of a tag. */
+static int count_texts(const galv_canvas *canvas, const char *tag)
+{
+    int n = 0;
+    for (size_t i = 0; i < galv_canvas_n_items(canvas); i++) {
+        const galv_item *item = galv_canvas_item(canvas, i);
+        n += item->kind == GALV_ITEM_TEXT && strcmp(item->tag, tag) == 0;
+    }
+    return n;
+}
+
+Test(viz_charts, no_plan_of_a_crowded_scaling_picture_is_missing)
+{
+    galv_scaling_point points[5 * 7];
+    char labels[5 * 7][64];
+    static const char *const names[] = {"h100-sxm-80gb", "h200-sxm-141gb", "b200-180gb",
+                                        "gb200-186gb", "a gpu of a very long name"};
+    for (int n_series = 2; n_series <= 5; n_series++) {
+        size_t n = 0;
+        for (int s = 0; s < n_series; s++) {
+            for (int i = 0; i < 7; i++) { /* the third plan holds on to the fourth */
+                snprintf(labels[n], sizeof labels[n],
+                         "tp8 pp%d dp%d v6 mb1 zero1/2/3 per-layer uneven", s + 1,
+                         i == 3 ? 2 : i);
+                points[n] = (galv_scaling_point){8 << i, (100.0 + 5 * s) * (8 << i),
+                                                 0.4, labels[n], names[s]};
+                n++;
+            }
+        }
+        galv_canvas *canvas = NULL;
+        galv_err err = GALV_ERR_INIT;
+        cr_assert_eq(galv_scaling_compose(&canvas, points, n, "t", NULL, &err),
+                     GALV_OK);
+        expect_clean(canvas, "crowded");
+        for (size_t i = 0; i < n; i++) {
+            cr_expect_not_null(find_text(canvas, labels[i]), "%s", labels[i]);
+        }
+        cr_expect_eq(count_texts(canvas, "plans"), 0, "either beside points or below");
+        cr_expect_eq(count_texts(canvas, "key"), n_series * (1 + 2 * 6));
+        cr_expect_not_null(find_text(canvas, "32\xE2\x80\x93"
+                                             "64"));
+        galv_canvas_free(canvas);
+    }
+}
+
 Test(viz_charts, perfect_scaling_lies_on_its_dotted_line)
 {
     galv_scaling_point points[4];
