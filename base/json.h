@@ -68,6 +68,11 @@ const char *galv_json_key(galv_json_value object, size_t index, galv_json_value 
 /* A member by key without marking it as known; absent -> type GALV_JSON_ABSENT. */
 galv_json_value galv_json_member(galv_json_value object, const char *key);
 
+/* The error of a key that is missing; where a key that is there differs from it by one
+ * or two letters, with that and at its place. */
+galv_status galv_json_fail_missing(galv_json_value object, const char *key,
+                                   galv_err *err);
+
 /* Plain conversions with an error at the value's own place. */
 galv_status galv_json_to_f64(double *number, galv_json_value value, double low,
                              double high, galv_err *err);

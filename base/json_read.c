@@ -135,6 +135,25 @@ galv_status galv_json_leave(galv_json_object *object)
     return err->status;
 }
 
+galv_status galv_json_fail_missing(galv_json_value object, const char *key,
+                                   galv_err *err)
+{
+    /* short words differ by a letter or two from many that mean something else */
+    size_t most = strlen(key) / 4 < 2 ? strlen(key) / 4 : 2;
+    size_t n_keys = galv_json_n_keys(object);
+    galv_json_fail(object, err, "the key '%.80s' is missing", key);
+    for (size_t i = 0; i < n_keys; i++) {
+        galv_json_value value;
+        const char *there = galv_json_key(object, i, &value);
+        if (galv_word_distance(there, key) <= most) {
+            galv_json_locate(value, &err->line, &err->column);
+            galv_hint(err, "there is '%.80s': was it meant?", there);
+            break;
+        }
+    }
+    return err->status;
+}
+
 galv_json_value galv_json_get(galv_json_object *object, const char *key, galv_need need)
 {
     galv_json_value absent = {object->value.document, NULL};
@@ -151,7 +170,7 @@ galv_json_value galv_json_get(galv_json_object *object, const char *key, galv_ne
     }
     galv_json_value value = galv_json_member(object->value, key);
     if (value.node == NULL && need == GALV_REQUIRED) {
-        galv_json_fail(object->value, object->err, "the key '%s' is missing", key);
+        galv_json_fail_missing(object->value, key, object->err);
     }
     return value;
 }

@@ -341,6 +341,15 @@ galv_status galv_parse_number(double *value, const char *text, galv_err *err)
     return GALV_OK;
 }
 
+static galv_status refuse_count(const char *text, galv_err *err)
+{
+    galv_fail(err, GALV_USAGE, "'%s' is not a whole number", text);
+    galv_hint(err, strpbrk(text, ",.") != NULL
+                       ? "one number is wanted here, not a list or range"
+                       : "expected a count, such as 64, 16k, 300B or 15T");
+    return GALV_USAGE;
+}
+
 /* A whole number at the beginning of a text, with its suffix; `rest` is what follows.
  */
 static galv_status scan_count(int64_t *value, const char **rest, const char *text,
@@ -349,7 +358,7 @@ static galv_status scan_count(int64_t *value, const char **rest, const char *tex
     static const char SUFFIXES[] = "kMGT";
     decimal number;
     if (!split(&number, text)) {
-        return galv_fail(err, GALV_USAGE, "'%s' is not a whole number", text);
+        return refuse_count(text, err);
     }
     const char *at = number.rest;
     int exp10 = 0;
@@ -408,7 +417,7 @@ galv_status galv_parse_count(int64_t *value, const char *text, int64_t low,
     const char *rest = NULL;
     galv_status status = scan_count(&result, &rest, text, err);
     if (status == GALV_OK && *rest != '\0') {
-        status = galv_fail(err, GALV_USAGE, "'%s' is not a whole number", text);
+        status = refuse_count(text, err);
     }
     if (status == GALV_OK) {
         status = check_range(result, low, high, err);

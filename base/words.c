@@ -107,7 +107,11 @@ const char *galv_word_nearest(const char *const words[], size_t n_words,
     size_t least = limit + 1;
     for (size_t i = 0; i < n_words; i++) {
         size_t distance = distance_of_hint(words[i], word);
-        if (distance < least) {
+        /* of two as near, the one that begins alike: the first letter is seldom wrong
+         */
+        bool begins_alike = nearest != NULL && distance == least &&
+                            words[i][0] == word[0] && nearest[0] != word[0];
+        if (distance < least || begins_alike) {
             least = distance;
             nearest = words[i];
         }

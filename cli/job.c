@@ -353,6 +353,9 @@ static galv_status check_schedule(const galv_plan *plan, const char *path,
     const galv_schedule *found = NULL;
     galv_status status = galv_schedule_find(&found, plan->schedule, err);
     if (status != GALV_OK) {
+        char message[sizeof err->message];
+        snprintf(message, sizeof message, "%s", err->message);
+        snprintf(err->message, sizeof err->message, "schedule: %.200s", message);
         galv_hint(err, "`galvatron-sim catalog schedules` lists them");
     } else {
         status = galv_schedule_of_plan(&schedule, plan, err);

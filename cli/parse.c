@@ -89,7 +89,7 @@ galv_status galv_cli_blame(const galv_cli *cli, galv_option_id id, const char *v
     snprintf(message, sizeof message, "%s", err->message);
     /* The printed part is bounded so that a long value cannot hide the reason. */
     snprintf(err->message, sizeof err->message, "--%s %.64s: %.380s",
-             galv_options[id].name, value, message);
+             galv_options[id].name, value[0] != '\0' ? value : "''", message);
     err->status = GALV_USAGE;
     return GALV_USAGE;
 }

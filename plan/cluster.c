@@ -18,6 +18,8 @@
 
 #define MAX_NODES    1000000
 #define MAX_PER_NODE 4096
+/* Less is a mistake in the unit. */
+#define LEAST_MEMORY 1048576
 #define MAX_RATE     1e18
 
 int64_t galv_cluster_n_devices(const galv_cluster *cluster)
@@ -71,6 +73,11 @@ static galv_status check_device(const galv_device *device, galv_err *err)
     if (device->memory_bytes == 0) {
         return galv_fail(err, GALV_INPUT, "device '%s' has no memory_bytes",
                          device->id);
+    }
+    if (device->memory_bytes < LEAST_MEMORY) {
+        return galv_fail(err, GALV_INPUT,
+                         "device '%s': memory_bytes %llu is less than any device has",
+                         device->id, (unsigned long long)device->memory_bytes);
     }
     if (!in_range(device->memory_bytes_per_s, 1, MAX_RATE)) {
         return galv_fail(err, GALV_INPUT, "device '%s' has no memory_bytes_per_s",

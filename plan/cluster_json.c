@@ -3,7 +3,8 @@
  * What is written is explicit down to every figure of the device, so that a document
  * does not change its meaning when a catalog does. What is read may lean on the
  * catalogs: "base" starts a cluster (or a device) from one of them and the keys beside
- * it override it; a device may be a bare id; "n_nodes" and the keys of a pool may stand
+ * it override it; a device may be a bare id, and one without an "id" is that of the
+ * pool's base, changed; "n_nodes" and the keys of a pool may stand
  * at the top when there is one pool. Bandwidths and latencies are numbers in SI or
  * strings with a unit ("400Gb/s", "5us"). */
 #include "plan/cluster.h"
@@ -81,6 +82,7 @@ static void read_device_fields(galv_json_object *o, galv_device *d)
                      sizeof d->recalled_fields);
 }
 
+/* One with an id of its own begins with nothing, else with what the pool has. */
 static void read_device(galv_device *device, galv_json_value value, galv_err *err)
 {
     if (galv_json_type_of(value) == GALV_JSON_STRING) {
@@ -92,7 +94,8 @@ static void read_device(galv_device *device, galv_json_value value, galv_err *er
     galv_json_value base = galv_json_get(&o, "base", GALV_OPTIONAL);
     if (galv_json_type_of(base) != GALV_JSON_ABSENT) {
         start_device(device, base, err);
-    } else {
+    } else if (galv_json_type_of(galv_json_get(&o, "id", GALV_OPTIONAL)) !=
+               GALV_JSON_ABSENT) {
         *device = (galv_device){0};
     }
     read_device_fields(&o, device);
@@ -143,9 +146,14 @@ static void read_pool_fields(galv_json_object *o, galv_pool *pool)
     int32_t old_per_node = pool->devices_per_node;
     galv_json_value device = galv_json_get(o, "device", GALV_OPTIONAL);
     if (galv_json_type_of(device) != GALV_JSON_ABSENT) {
+        galv_device before = pool->device;
         read_device(&pool->device, device, o->err);
         const galv_device *d = &pool->device;
-        if (d->scaleup_bytes_per_s > 0 || pool->intra_bytes_per_s <= 0) {
+        bool same_link = strcmp(d->id, before.id) == 0 &&
+                         !(d->scaleup_bytes_per_s < before.scaleup_bytes_per_s) &&
+                         !(d->scaleup_bytes_per_s > before.scaleup_bytes_per_s);
+        if ((d->scaleup_bytes_per_s > 0 && !same_link) ||
+            pool->intra_bytes_per_s <= 0) {
             pool->intra_bytes_per_s = d->scaleup_bytes_per_s > 0
                                           ? d->scaleup_bytes_per_s
                                           : d->p2p_bytes_per_s;

@@ -19,6 +19,7 @@
 #include "plan/document_internal.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_USUAL_SEQ 8192
@@ -119,8 +120,9 @@ static int32_t number_required(const config *c, const char *spellings)
 {
     if (!is_given(find(c, spellings))) {
         if (c->err->status == GALV_OK) {
-            galv_json_fail(c->root, c->err, "the key '%.*s' is missing",
-                           (int)strcspn(spellings, " "), spellings);
+            char key[KEY_SIZE];
+            snprintf(key, sizeof key, "%.*s", (int)strcspn(spellings, " "), spellings);
+            galv_json_fail_missing(c->root, key, c->err);
         }
         return 0;
     }
@@ -205,6 +207,14 @@ static galv_layer_group read_block(const config *c, const convention *like)
         falcon_one ? default_query_groups(c, a)
                    : number_or(c, "num_key_value_heads num_kv_heads n_head_kv", a);
     block.kv_channels = number_or(c, "head_dim d_kv", a > 0 ? h / a : 0);
+    if (a > 0 && h % a != 0 && !is_given(find(c, "head_dim d_kv")) &&
+        c->err->status == GALV_OK) {
+        galv_json_fail(
+            c->root, c->err,
+            "hidden_size %d is not a multiple of num_attention_heads %d, and "
+            "there is no head_dim",
+            (int)h, (int)a);
+    }
     block.gated_linear_unit = like->gated;
     const char *projection = text_or(c, "feed_forward_proj", "");
     if (strncmp(projection, "gated", 5) == 0) {

@@ -122,6 +122,14 @@ Test(base_json, unknown_keys_and_missing_keys_are_told)
     galv_json_i32(&o, "tp", GALV_REQUIRED, 9, 10, &tp); /* sticky: not reached */
     cr_expect_eq(galv_json_leave(&o), GALV_INPUT);
     cr_expect_str_eq(missing.message, "the key 'pp' is missing");
+    cr_expect_str_eq(missing.hint, "", "'tp' is as near as a short word can be");
+
+    galv_err misspelled = GALV_ERR_INIT;
+    galv_json_enter(&o, galv_json_root(document), &misspelled);
+    galv_json_i32(&o, "bandwidth", GALV_REQUIRED, 1, 8, &tp);
+    cr_expect_str_eq(misspelled.message, "the key 'bandwidth' is missing");
+    cr_expect_str_eq(misspelled.hint, "there is 'bandwith': was it meant?");
+    cr_expect_eq(misspelled.column, 14);
 
     galv_err fine = GALV_ERR_INIT;
     galv_json_enter(&o, galv_json_root(document), &fine);

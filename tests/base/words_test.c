@@ -44,6 +44,8 @@ Test(base_words, nearest_is_near_or_nothing)
     cr_expect_str_eq(galv_word_nearest(WORDS, 4, "BF16"), "bf16");
     cr_expect_null(galv_word_nearest(WORDS, 4, "recompute"));
     cr_expect_null(galv_word_nearest(WORDS, 0, "x"));
+    static const char *const DEGREES[] = {"pp", "tp", "cp"};
+    cr_expect_str_eq(galv_word_nearest(DEGREES, 3, "tpp"), "tp", "begins alike");
     cr_expect_eq(galv_word_index(WORDS, 4, "full"), 2);
     cr_expect_eq(galv_word_index(WORDS, 4, "Full"), -1);
 }

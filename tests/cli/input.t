@@ -120,7 +120,7 @@ $ mkdir tiny-llama; cp llama-config.json tiny-llama/config.json; for path in lla
 
 # A schedule that nobody knows is the fault of the file that names it.
 $ printf '{"schema": "galvatron-sim/plan", "model": "llama3-8b", "cluster": "dgx-h100", "n_nodes": 1, "tp": 2, "pp": 2, "micro_batch_size": 1, "schedule": "1f1v", "workload": {"global_batch_size": 64}}' >word.json; galvatron-sim simulate word.json
-2> galvatron-sim: error: word.json: no schedule '1f1v'
+2> galvatron-sim: error: word.json: schedule: no schedule '1f1v'
 2~ did you mean '1f1b'
 ? 4
 

@@ -82,7 +82,7 @@ $ galvatron-sim -n 1000000000
 2> galvatron-sim: error: --nodes 1000000000: 1000000000 is not between 1 and 1000000
 ? 2
 
-$ for n in -1 nan inf 1e99 3x 1.5 '' ' ' 0x10 99999999999999999999; do galvatron-sim -n "$n" >out 2>err; echo "$? $(wc -c <out | tr -d ' ') $(wc -l <err | tr -d ' ')"; done | sort -u | cut -c1-3
+$ for n in -1 nan inf 1e99 3x 1.5 '' ' ' 0x10 99999999999999999999; do galvatron-sim -n "$n" >out 2>err; echo "$? $(wc -c <out | tr -d ' ') $(wc -l <err | tr -d ' ')"; done | cut -c1-3 | sort -u
 > 2 0
 
 $ galvatron-sim --memory-limit 128M

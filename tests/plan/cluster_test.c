@@ -178,6 +178,34 @@ Test(plan_cluster, pools_beside_a_base_start_from_its_pools)
     cr_expect_str_eq(cluster.pools[2].device.id, "a100-sxm-80gb");
 }
 
+Test(plan_cluster, a_device_without_an_id_is_that_of_the_base_with_changes)
+{
+    galv_cluster base = {0}, cluster = {0};
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(parse(&base,
+                       "{\"base\": \"dgx-h100\", \"intra_bytes_per_s\": \"300GB/s\"}",
+                       &err),
+                 GALV_OK);
+    cr_assert_eq(parse(&cluster,
+                       "{\"base\": \"dgx-h100\", \"pools\": [{\"n_nodes\": 2,"
+                       "\"device\": {\"memory_bytes\": \"40GiB\"}}]}",
+                       &err),
+                 GALV_OK, "%s", err.message);
+    const galv_device *d = &cluster.pools[0].device;
+    cr_expect_str_eq(d->id, "h100-sxm-80gb");
+    cr_expect_eq(d->memory_bytes, 40 * (uint64_t)1073741824);
+    cr_expect_eq(d->n_sm, base.pools[0].device.n_sm);
+    cr_expect_eq(d->memory_bytes_per_s, base.pools[0].device.memory_bytes_per_s);
+    cr_expect_float_eq(cluster.pools[0].intra_bytes_per_s, 450e9, 1);
+    /* one of its own begins with nothing */
+    cr_expect_eq(parse(&cluster,
+                       "{\"base\": \"dgx-h100\", \"device\": {\"id\": \"new\","
+                       "\"memory_bytes\": \"40GiB\"}}",
+                       &err),
+                 GALV_INPUT);
+    cr_expect_not_null(strstr(err.message, "device 'new' has no"), "%s", err.message);
+}
+
 Test(plan_cluster, a_device_brings_its_own_link)
 {
     galv_cluster cluster = {0};

@@ -219,6 +219,8 @@ Test(plan_huggingface, configurations_that_cannot_be_are_refused)
         "\"num_experts_per_tok\":9}",
         "{\"model_type\":\"llama\",\"hidden_size\":\"64\",\"num_hidden_layers\":2,"
         "\"num_attention_heads\":4,\"vocab_size\":100}",
+        "{\"model_type\":\"llama\",\"hidden_size\":63,\"num_hidden_layers\":2,"
+        "\"num_attention_heads\":4,\"vocab_size\":100}",
         "{\"model_type\":\"vit\",\"hidden_size\":64,\"num_hidden_layers\":2,"
         "\"num_attention_heads\":4,\"patch_size\":0}",
         "{\"model_type\":\"qwen3_moe\",\"hidden_size\":64,\"num_hidden_layers\":40,"
