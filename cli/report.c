@@ -154,7 +154,10 @@ void galv_report_share_line(const galv_cli *cli, const char *label,
     while (*text != '\0') {
         const char *end = strstr(text, "  ");
         size_t length = end == NULL ? strlen(text) : (size_t)(end - text);
-        if (column > 0 && column + 2 + length > 60) {
+        /* the sign stays beside the last number */
+        bool is_sign = strcmp(text, "%") == 0;
+        size_t with_sign = length + (end != NULL && strcmp(end, "  %") == 0 ? 3 : 0);
+        if (column > 0 && !is_sign && column + 2 + with_sign > 60) {
             galv_text_printf(&wrapped, "\n%*s", 19, "");
             column = 0;
         } else if (column > 0) {

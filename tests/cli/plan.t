@@ -200,3 +200,8 @@ $ for o in '--tp 64 -n 8 --internode-tp' '--cp 8 --seq-length 1000 -n 1' '--tp 8
 # What is shared out by nothing is asked for by any ZeRO stage.
 $ galvatron-sim -m llama3-8b -n 1 --tp 8 --pp 1 --zero 2,3 --global-batch 16 --json | jq -c '.plans[0].plan.layers[1].strategy | [.tp, .dp]'
 > [8,1]
+
+# The sign of the shares is never alone on a line.
+$ for n in 128 256 512; do galvatron-sim simulate -m deepseek-v3 -n $n --tp 2 --pp 32 --ep 16 --seq-length 4096 --global-batch 15360; done | grep -c '^ *%$'
+> 0
+? 1
