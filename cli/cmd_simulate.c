@@ -346,7 +346,8 @@ static int conclude(const simulation *s)
 {
     galv_err err = GALV_ERR_INIT;
     const galv_spread *spread = &s->result.cluster.spread;
-    if (spread->n_runs < spread->n_wanted) {
+    if (spread->n_runs < spread->n_wanted ||
+        s->run.result.n_runs < s->run.result.n_asked) {
         return galv_status_exit_code(GALV_INTERRUPTED);
     }
     if (!(s->check.time_frac > MOST_APART) && !(s->check.memory_frac > MOST_APART)) {

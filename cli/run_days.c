@@ -5,6 +5,7 @@
 #include "cli/run_days.h"
 
 #include "base/units.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/report.h"
 
@@ -137,6 +138,7 @@ static galv_status read_options(galv_run_days *run, const galv_cli *cli, galv_er
         status = galv_cli_count(&n_runs, cli, GALV_OPTION_MC_RUNS, 1, 1000000, err);
     }
     o->n_runs = (int32_t)n_runs;
+    o->cancel = galv_interrupt_watch();
     return status;
 }
 
@@ -255,6 +257,10 @@ void galv_run_days_print(const galv_run_days *run, const galv_cli *cli)
                galv_print_duration(work, sizeof work, r->work_s),
                galv_print_count(count, sizeof count, r->n_runs),
                r->n_runs == 1 ? "" : "s", (long long)r->seed);
+    if (r->n_runs < r->n_asked) {
+        galv_print(cli, "  %-16s of %s times asked for\n", "interrupted",
+                   galv_print_count(count, sizeof count, r->n_asked));
+    }
     galv_print(cli, "  %-16s %.1f %%\n", "goodput", 100 * r->goodput_frac);
     galv_print(cli, "  %-16s %s expected", "time to finish",
                galv_print_duration(mean, sizeof mean, r->mean_s));

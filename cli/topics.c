@@ -45,7 +45,7 @@ static const char exit_codes[] =
     "    5  outside the tolerance asked for (validate --tolerance)\n"
     "    6  not built, or no device\n"
     "   10  compare --exit-code found a difference\n"
-    "  130  interrupted; the best plan so far was printed\n"
+    "  130  interrupted; what was found or drawn so far was printed\n"
     "\n"
     "Results go to standard output, everything else to standard error. A command\n"
     "that fails (1, 2, 3, 4, 6) prints nothing on standard output; validate, where\n"

@@ -211,9 +211,8 @@ static double quantile(const double *times_s, int32_t n, double share)
     return times_s[(int32_t)ceil(share * n - 1e-9) - 1];
 }
 
-static void sum_up(galv_run_result *result, play *p, double *times_s)
+static void sum_up(galv_run_result *result, play *p, double *times_s, int32_t n)
 {
-    int32_t n = p->options->n_runs;
     double squares = 0;
     *result = p->sum;
     for (int32_t run = 0; run < n; run++) {
@@ -242,6 +241,7 @@ static void sum_up(galv_run_result *result, play *p, double *times_s)
         galv_failure_expected(p->work_s, p->interval_s, p->options->checkpoint_s,
                               p->options->restart_s, p->mtbf_s);
     result->n_runs = n;
+    result->n_asked = p->options->n_runs;
     result->seed = p->options->seed;
 }
 
@@ -341,13 +341,15 @@ galv_status galv_failure_simulate(galv_run_result *result, double work_s,
         status = galv_fail(err, GALV_NO_MEMORY, "no memory for %d runs",
                            (int)options->n_runs);
     }
-    for (int32_t run = 0; status == GALV_OK && run < options->n_runs; run++) {
-        gsl_rng_set(p.random, seed_of_run(options->seed, run));
+    int32_t n = 0;
+    while (status == GALV_OK && n < options->n_runs &&
+           (n == 0 || options->cancel == NULL || !atomic_load(options->cancel))) {
+        gsl_rng_set(p.random, seed_of_run(options->seed, n));
         play_run(&p);
-        times_s[run] = p.now_s;
+        times_s[n++] = p.now_s;
     }
     if (status == GALV_OK) {
-        sum_up(result, &p, times_s);
+        sum_up(result, &p, times_s, n);
     }
     if (p.random != NULL) {
         gsl_rng_free(p.random);
@@ -403,6 +405,7 @@ void galv_run_result_to_json(const galv_run_result *result,
     }
     galv_json_end_array(writer);
     galv_json_key_i64(writer, "runs", result->n_runs);
+    galv_json_key_bool(writer, "interrupted", result->n_runs < result->n_asked);
     galv_json_key_i64(writer, "seed", (int64_t)result->seed);
     galv_json_end_object(writer);
 }

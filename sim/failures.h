@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/status.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* What fails. X(name, word) */
@@ -45,6 +46,8 @@ typedef struct galv_failure_options {
     double step_s;    /* > 0: checkpoints are taken between steps of this length */
     int32_t n_runs;
     uint64_t seed;
+    const atomic_bool *cancel; /* set from outside: no run is begun any more but the
+                                  first; NULL allowed */
 } galv_failure_options;
 
 #define GALV_FAILURE_OPTIONS_INIT                                    \
@@ -71,6 +74,7 @@ typedef struct galv_run_result {
     double n_failures[GALV_N_FAILURE_KINDS]; /* mean of a run */
     double closed_form_s; /* what mean_s is with spares always there */
     int32_t n_runs;
+    int32_t n_asked; /* more than n_runs: it was interrupted */
     uint64_t seed;
 } galv_run_result;
 

@@ -41,3 +41,8 @@ $ for o in '--mtbf-device 0' '--mtbf-device -1h' '--mtbf-device 5' '--checkpoint
 $ galvatron-sim simulate -m llama3-8b -n 8 --run-days 3 --mtbf-device 1h
 2~ ^galvatron-sim: error: the run does not get on: something fails every 56.2 s
 ? 3
+
+# Ctrl-C among the runs: those that were played, marked.
+$ timeout --preserve-status -s INT 1 galvatron-sim simulate -m llama3-8b -n 8 --run-days 30000 --mc-runs 1000000 >cut.txt; echo $?; grep -c '^  interrupted  *of 1 000 000 times asked for' cut.txt
+> 130
+> 1
