@@ -215,11 +215,6 @@ static const galv_device *find_device(const galv_device *devices, size_t n_devic
     return NULL;
 }
 
-static double midpoint_usd(const galv_device *device)
-{
-    return (device->usd_per_hour_low + device->usd_per_hour_high) / 2;
-}
-
 static galv_status read_cluster(galv_cluster *cluster, const galv_csv *table,
                                 size_t index, const galv_device *devices,
                                 size_t n_devices, galv_err *err)
@@ -274,7 +269,7 @@ static galv_status read_cluster(galv_cluster *cluster, const galv_csv *table,
     double usd_per_node = row_f64(&row, "usd_per_node_hour", 1);
     cluster->usd_per_device_hour = usd_per_node > 0 && pool->devices_per_node > 0
                                        ? usd_per_node / pool->devices_per_node
-                                       : midpoint_usd(device);
+                                       : galv_device_usd_per_hour(device);
     row_sources(&row, cluster->sources, sizeof cluster->sources);
     row_text(&row, "recalled_fields", cluster->recalled_fields,
              sizeof cluster->recalled_fields);
@@ -421,7 +416,7 @@ static void make_generic(galv_cluster *cluster, const galv_device *device)
     pool->nics_per_node = 8;
     copy(cluster->fabric, sizeof cluster->fabric, "assumed");
     cluster->oversubscription = 1;
-    cluster->usd_per_device_hour = midpoint_usd(device);
+    cluster->usd_per_device_hour = galv_device_usd_per_hour(device);
     copy(cluster->sources, sizeof cluster->sources,
          "assumed: eight devices and NICs a "
          "node");

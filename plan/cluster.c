@@ -22,6 +22,11 @@
 #define LEAST_MEMORY 1048576
 #define MAX_RATE     1e18
 
+double galv_device_usd_per_hour(const galv_device *device)
+{
+    return (device->usd_per_hour_low + device->usd_per_hour_high) / 2;
+}
+
 int64_t galv_cluster_n_devices(const galv_cluster *cluster)
 {
     int64_t n_devices = 0;
@@ -380,6 +385,9 @@ static galv_status set_value(galv_cluster *cluster, galv_pool *pool, set_path pa
         cluster->oversubscription = value;
         break;
     default:
+        if ((int32_t)value != pool->devices_per_node) {
+            cluster->node_power_w = 0; /* it was that of another node */
+        }
         set_devices_per_node(pool, value);
         break;
     }

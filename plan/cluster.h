@@ -87,10 +87,14 @@ typedef struct galv_cluster {
                                           neighbours in a ring; {0} = switched. Nodes
                                           count through the first dimension first */
     double usd_per_device_hour;        /* 0 = unknown */
-    double node_power_w;               /* one node under load; 0 = unknown */
+    double node_power_w;               /* one node under load; 0 = unknown. Both are
+                                          means where pools differ */
     char sources[384];
     char recalled_fields[192];
 } galv_cluster;
+
+/* Rent of one device, USD an hour: midway between what is asked for it; 0 = unknown. */
+double galv_device_usd_per_hour(const galv_device *device);
 
 /* Devices in all pools. */
 int64_t galv_cluster_n_devices(const galv_cluster *cluster);
@@ -115,7 +119,8 @@ galv_status galv_cluster_from_device(galv_cluster *cluster, const char *device_i
  * memory_bandwidth,flops}, usd_per_device_hour, devices_per_node, bus.{devices,
  * bandwidth}, {leaf,pod}.{nodes,oversubscription} (the first and the second level),
  * spine.oversubscription; an optional leading "cluster." is dropped. A value ending in
- * 'x' multiplies. Errors: GALV_USAGE. */
+ * 'x' multiplies. With another number of devices the power of a node is unknown.
+ * Errors: GALV_USAGE. */
 galv_status galv_cluster_set(galv_cluster *cluster, const char *assignment,
                              galv_err *err);
 

@@ -193,9 +193,64 @@ static galv_pool empty_pool(void)
     return pool;
 }
 
-/* `start` is what the pool is as far as nothing is written. */
-static void read_pool(galv_pool *pool, const galv_pool *start, galv_json_value value,
-                      galv_err *err)
+/* What a pool costs and draws: a device and hour, a node under load; 0 = unknown. */
+typedef struct pool_worth {
+    double usd_per_device_hour;
+    double node_power_w;
+} pool_worth;
+
+static pool_worth worth_of(const galv_cluster *cluster)
+{
+    return (pool_worth){cluster->usd_per_device_hour, cluster->node_power_w};
+}
+
+/* The price and the power of a node are those of its devices: other devices cost what
+ * the catalog knows of them, and nobody knows what their node draws. */
+static void revalue(pool_worth *worth, const galv_pool *before, const galv_pool *pool)
+{
+    bool same = strcmp(before->device.id, pool->device.id) == 0;
+    if (!same) {
+        worth->usd_per_device_hour = galv_device_usd_per_hour(&pool->device);
+    }
+    if (!same || before->devices_per_node != pool->devices_per_node) {
+        worth->node_power_w = 0;
+    }
+}
+
+/* The mean of known values by their weights; 0 where one is unknown. Equal values are
+ * handed on to the last bit. */
+static double mean_known(const double *value, const double *weight, int32_t n)
+{
+    double sum = 0, all = 0;
+    bool known = true, equal = true;
+    for (int32_t i = 0; i < n; i++) {
+        known = known && value[i] > 0;
+        equal = equal && !(value[i] < value[0]) && !(value[i] > value[0]);
+        sum += weight[i] * value[i];
+        all += weight[i];
+    }
+    return !known ? 0 : equal ? value[0] : sum / all;
+}
+
+/* A cluster has one price and one power: those of its mean device and node. */
+static void set_worth(galv_cluster *cluster, const pool_worth *worth)
+{
+    double usd[GALV_MAX_POOLS], watts[GALV_MAX_POOLS];
+    double devices[GALV_MAX_POOLS], nodes[GALV_MAX_POOLS];
+    for (int32_t i = 0; i < cluster->n_pools; i++) {
+        const galv_pool *pool = &cluster->pools[i];
+        usd[i] = worth[i].usd_per_device_hour;
+        watts[i] = worth[i].node_power_w;
+        nodes[i] = pool->n_nodes;
+        devices[i] = nodes[i] * pool->devices_per_node;
+    }
+    cluster->usd_per_device_hour = mean_known(usd, devices, cluster->n_pools);
+    cluster->node_power_w = mean_known(watts, nodes, cluster->n_pools);
+}
+
+/* `start` is what the pool is as far as nothing is written, and *worth its own. */
+static void read_pool(galv_pool *pool, pool_worth *worth, const galv_pool *start,
+                      galv_json_value value, galv_err *err)
 {
     galv_json_object o;
     galv_json_enter(&o, value, err);
@@ -210,9 +265,12 @@ static void read_pool(galv_pool *pool, const galv_pool *start, galv_json_value v
             refuse_name(base, &why, err);
         } else {
             *pool = cluster.pools[0];
+            *worth = worth_of(&cluster);
         }
     }
+    galv_pool before = *pool;
     read_pool_fields(&o, pool);
+    revalue(worth, &before, pool);
     galv_json_leave(&o);
 }
 
@@ -361,12 +419,19 @@ static void start_cluster(galv_cluster *cluster, galv_json_value base, galv_err 
 static void read_pools(galv_cluster *cluster, galv_json_object *o)
 {
     galv_json_value pools = galv_json_get(o, "pools", GALV_OPTIONAL);
+    pool_worth worth[GALV_MAX_POOLS] = {{0, 0}};
+    for (int32_t i = 0; i < GALV_MAX_POOLS; i++) {
+        worth[i] = worth_of(cluster);
+    }
     if (galv_json_type_of(pools) == GALV_JSON_ABSENT) {
         if (cluster->n_pools == 0) {
             cluster->n_pools = 1;
             cluster->pools[0] = empty_pool();
         }
+        galv_pool before = cluster->pools[0];
         read_pool_fields(o, &cluster->pools[0]);
+        revalue(&worth[0], &before, &cluster->pools[0]);
+        set_worth(cluster, worth);
         return;
     }
     size_t n_pools = galv_json_length(pools);
@@ -381,9 +446,11 @@ static void read_pools(galv_cluster *cluster, galv_json_object *o)
         if ((int32_t)i < cluster->n_pools) {
             start = cluster->pools[i];
         }
-        read_pool(&cluster->pools[i], &start, galv_json_element(pools, i), o->err);
+        read_pool(&cluster->pools[i], &worth[i], &start, galv_json_element(pools, i),
+                  o->err);
     }
     cluster->n_pools = (int32_t)n_pools;
+    set_worth(cluster, worth);
 }
 
 /* A torus says how many nodes there are, if nothing else does; one that comes from a
@@ -421,13 +488,14 @@ galv_status galv_cluster_from_json(galv_cluster *cluster, galv_json_value value,
                      sizeof read.topology);
     galv_json_value torus = galv_json_get(&o, "torus", GALV_OPTIONAL);
     read_network(&read, torus, &o);
-    galv_json_f64(&o, "usd_per_device_hour", GALV_OPTIONAL, 0, 1e9,
-                  &read.usd_per_device_hour);
-    galv_json_f64(&o, "node_power_w", GALV_OPTIONAL, 0, 1e9, &read.node_power_w);
     galv_json_string(&o, "sources", GALV_OPTIONAL, read.sources, sizeof read.sources);
     galv_json_string(&o, "recalled_fields", GALV_OPTIONAL, read.recalled_fields,
                      sizeof read.recalled_fields);
     read_pools(&read, &o);
+    /* What is given wins over what pools are known to cost and draw. */
+    galv_json_f64(&o, "usd_per_device_hour", GALV_OPTIONAL, 0, 1e9,
+                  &read.usd_per_device_hour);
+    galv_json_f64(&o, "node_power_w", GALV_OPTIONAL, 0, 1e9, &read.node_power_w);
     fit_torus(&read, galv_json_type_of(torus) != GALV_JSON_ABSENT);
     galv_status status = galv_json_leave(&o);
     if (status != GALV_OK) {

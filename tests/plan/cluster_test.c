@@ -131,6 +131,70 @@ Test(plan_cluster, json_round_trips_to_the_last_bit)
     galv_arena_free(arena);
 }
 
+static galv_cluster parsed(const char *text)
+{
+    galv_cluster cluster = {0};
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(parse(&cluster, text, &err), GALV_OK, "%s: %s", text, err.message);
+    return cluster;
+}
+
+Test(plan_cluster, other_devices_do_not_cost_and_draw_what_those_of_the_base_do)
+{
+    galv_cluster base = dgx(1);
+    cr_assert(base.usd_per_device_hour > 0 && base.node_power_w > 0);
+    galv_cluster same = parsed("{\"base\": \"dgx-h100\", \"name\": \"o\", \"pools\": ["
+                               "{\"n_nodes\": 3}, {\"n_nodes\": 2}]}");
+    cr_expect_eq(same.usd_per_device_hour, base.usd_per_device_hour);
+    cr_expect_eq(same.node_power_w, base.node_power_w);
+    galv_device b200;
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_catalog_device(&b200, "b200-180gb", &err), GALV_OK);
+    double rent = (b200.usd_per_hour_low + b200.usd_per_hour_high) / 2;
+    cr_assert(rent > base.usd_per_device_hour);
+    galv_cluster other =
+        parsed("{\"base\": \"dgx-h100\", \"name\": \"o\", \"n_nodes\": 2,"
+               " \"device\": \"b200-180gb\"}");
+    cr_expect_eq(other.usd_per_device_hour, rent);
+    cr_expect_eq(other.node_power_w, 0);
+    /* one node in four has other devices */
+    galv_cluster mixed =
+        parsed("{\"base\": \"dgx-h100\", \"name\": \"o\", \"pools\": [{\"n_nodes\": 3},"
+               " {\"n_nodes\": 1, \"device\": \"b200-180gb\"}]}");
+    cr_expect_float_eq(mixed.usd_per_device_hour,
+                       (3 * base.usd_per_device_hour + rent) / 4, 1e-12);
+    cr_expect_eq(mixed.node_power_w, 0);
+    /* a pool that comes from a cluster of its own brings what that one's cost and draw
+     */
+    galv_cluster dgx_b200;
+    cr_assert_eq(galv_cluster_load(&dgx_b200, "dgx-b200", 1, &err), GALV_OK);
+    mixed =
+        parsed("{\"base\": \"dgx-h100\", \"name\": \"o\", \"pools\": [{\"n_nodes\": 3},"
+               " {\"n_nodes\": 1, \"base\": \"dgx-b200\"}]}");
+    cr_expect_float_eq(mixed.node_power_w,
+                       (3 * base.node_power_w + dgx_b200.node_power_w) / 4, 1e-9);
+    /* what is given wins */
+    other =
+        parsed("{\"base\": \"dgx-h100\", \"name\": \"o\", \"device\": \"b200-180gb\","
+               " \"usd_per_device_hour\": 2, \"node_power_w\": 14000}");
+    cr_expect_eq(other.usd_per_device_hour, 2);
+    cr_expect_eq(other.node_power_w, 14000);
+}
+
+Test(plan_cluster, the_power_of_a_node_goes_when_other_devices_are_in_it)
+{
+    galv_cluster cluster = dgx(2);
+    galv_err err = GALV_ERR_INIT;
+    cr_assert_eq(galv_cluster_set(&cluster, "devices_per_node=8", &err), GALV_OK);
+    cr_expect(cluster.node_power_w > 0);
+    cr_assert_eq(galv_cluster_set(&cluster, "devices_per_node=4", &err), GALV_OK);
+    cr_expect_eq(cluster.node_power_w, 0);
+    cluster =
+        parsed("{\"base\": \"dgx-h100\", \"name\": \"o\", \"devices_per_node\": 4}");
+    cr_expect_eq(cluster.node_power_w, 0);
+    cr_expect(cluster.usd_per_device_hour > 0);
+}
+
 Test(plan_cluster, a_file_may_lean_on_the_catalog)
 {
     galv_cluster cluster = {0};
