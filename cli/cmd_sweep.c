@@ -99,6 +99,27 @@ static bool has_clusters(const sweeping *s)
     return many && !galv_cli_given(s->cli, GALV_OPTION_GPU);
 }
 
+/* "dgx-h100, batch 256": what a point differs in from those of as many devices. Points
+ * of one series make a line of the scaling picture. Owned by the sweep's arena. */
+static const char *series_of(const sweeping *s, const galv_sweep_point *p)
+{
+    const galv_workload *w = &p->job->workload;
+    char seq_length[32] = "", limit[48] = "", batch[32] = "", bytes[32];
+    if (s->jobs.n_seq_lengths > 1) {
+        snprintf(seq_length, sizeof seq_length, ", seq %d", (int)w->seq_length);
+    }
+    if (s->jobs.n_limits > 1) {
+        snprintf(limit, sizeof limit, ", limit %s",
+                 galv_print_bytes(bytes, sizeof bytes, w->memory_limit_bytes));
+    }
+    if (s->jobs.n_batches > 1) {
+        snprintf(batch, sizeof batch, ", batch %lld", (long long)w->global_batch_size);
+    }
+    return galv_arena_printf(s->cli->arena, "%s%s%s%s",
+                             has_clusters(s) ? p->cluster : p->device, seq_length,
+                             limit, batch);
+}
+
 /* What the points differ in besides their size. */
 static void cells_of_job(galv_table *table, const sweeping *s,
                          const galv_sweep_point *p)
@@ -277,13 +298,15 @@ static void put_known(galv_json_writer *writer, const char *key, double value)
     }
 }
 
-static void put_point(galv_json_writer *writer, const galv_sweep_point *p)
+static void put_point(galv_json_writer *writer, const sweeping *s,
+                      const galv_sweep_point *p)
 {
     galv_json_begin_object(writer, false);
     galv_json_key_i64(writer, "nodes", p->n_nodes);
     galv_json_key_i64(writer, "gpus", p->n_devices);
     galv_json_key_string(writer, "gpu", p->device);
     galv_json_key_string(writer, "cluster", p->cluster);
+    galv_json_key_string(writer, "series", series_of(s, p));
     galv_json_key_i64(writer, "seq_length", p->job->workload.seq_length);
     galv_json_key_i64(writer, "global_batch_size", p->job->workload.global_batch_size);
     galv_json_key_f64(writer, "memory_limit_bytes_asked",
@@ -316,7 +339,7 @@ static galv_status document(galv_text *out, const sweeping *s, galv_err *err)
     galv_json_put_key(&writer, "points");
     galv_json_begin_array(&writer, false);
     for (size_t i = 0; i < s->n_points; i++) {
-        put_point(&writer, &s->points[i]);
+        put_point(&writer, s, &s->points[i]);
     }
     galv_json_end_array(&writer);
     galv_json_put_key(&writer, "pareto"); /* indices into points */
@@ -454,7 +477,7 @@ static galv_status draw(const sweeping *s, const char *path, galv_err *err)
                 (int32_t)p->n_devices, p->result.tokens_per_s, p->result.mfu,
                 galv_arena_strdup(s->cli->arena,
                                   galv_plan_print(line, sizeof line, p->plan)),
-                has_clusters(s) ? p->cluster : p->device};
+                series_of(s, p)};
         }
     }
     char title[128];

@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TOKENS          1e12 /* what a sweep prices (usd_per_tokens) */
+#define SECONDS_PER_DAY 86400.0
+
 /* ---- sweeps ---- */
 
 static galv_status points_of_sweep(galv_json_value *points, const galv_json *document,
@@ -37,10 +40,10 @@ static bool has_result(galv_json_value point)
 /* What the pictures need of one point; strings are valid as long as the document. */
 typedef struct sweep_point {
     int32_t gpus;
-    double tokens_per_s, mfu, iteration_time_s;
+    double tokens_per_s, mfu;
     double usd_per_tokens; /* 0 = unknown */
     bool on_front;
-    char gpu[64];
+    char series[160]; /* whose points make a line; in older files, the GPU */
     char name[160];
 } sweep_point;
 
@@ -53,15 +56,14 @@ static galv_status read_point(sweep_point *point, galv_json_value value, galv_er
     galv_json_i32(&o, "gpus", GALV_REQUIRED, 1, INT32_MAX, &point->gpus);
     galv_json_f64(&o, "tokens_per_s", GALV_REQUIRED, 0, 1e18, &point->tokens_per_s);
     galv_json_f64(&o, "mfu", GALV_REQUIRED, 0, 1e6, &point->mfu);
-    galv_json_f64(&o, "iteration_time_s", GALV_REQUIRED, 0, 1e18,
-                  &point->iteration_time_s);
     if (galv_json_type_of(galv_json_member(value, "usd_per_tokens")) ==
         GALV_JSON_NUMBER) {
         galv_json_f64(&o, "usd_per_tokens", GALV_OPTIONAL, 0, 1e300,
                       &point->usd_per_tokens);
     }
     galv_json_bool(&o, "on_front", GALV_OPTIONAL, &point->on_front);
-    galv_json_string(&o, "gpu", GALV_REQUIRED, point->gpu, sizeof point->gpu);
+    galv_json_string(&o, "gpu", GALV_REQUIRED, point->series, sizeof point->series);
+    galv_json_string(&o, "series", GALV_OPTIONAL, point->series, sizeof point->series);
     galv_json_string(&o, "name", GALV_REQUIRED, point->name, sizeof point->name);
     return galv_json_leave(&o);
 }
@@ -113,7 +115,7 @@ galv_status galv_render_scaling(galv_rendering *r, galv_err *err)
             rows[n++] =
                 (galv_scaling_point){read.gpus, read.tokens_per_s, read.mfu,
                                      galv_arena_strdup(r->cli->arena, read.name),
-                                     galv_arena_strdup(r->cli->arena, read.gpu)};
+                                     galv_arena_strdup(r->cli->arena, read.series)};
         }
     }
     galv_json_free(document);
@@ -146,19 +148,21 @@ static galv_status pareto_of_sweep(galv_rendering *r, galv_err *err)
             continue;
         }
         status = read_point(&read, point, err);
-        if (status == GALV_OK && read.usd_per_tokens > 0) {
+        /* Points of different batches have iterations of different lengths: what can
+         * be compared is the time of as many tokens. */
+        if (status == GALV_OK && read.usd_per_tokens > 0 && read.tokens_per_s > 0) {
             rows[n++] =
                 (galv_pareto_point){.x = read.usd_per_tokens,
-                                    .y = read.iteration_time_s,
+                                    .y = TOKENS / read.tokens_per_s / SECONDS_PER_DAY,
                                     .on_front = read.on_front,
                                     .label = galv_arena_printf(r->cli->arena, "%d %s",
-                                                               read.gpus, read.gpu)};
+                                                               read.gpus, read.series)};
         }
     }
     galv_json_free(document);
     const galv_pareto_axes axes = {.title = title,
                                    .x_title = "USD for 1e12 tokens",
-                                   .y_title = "iteration time (s)"};
+                                   .y_title = "days for 1e12 tokens"};
     return status == GALV_OK
                ? galv_pareto_draw(rows, n, &axes, r->target.file, &r->figure, err)
                : status;

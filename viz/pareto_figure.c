@@ -19,7 +19,8 @@
 #define AXIS        46.0
 #define GRID_PX     2.0 /* one candidate per cell of this size */
 #define MOST_LABELS 6
-#define CROWDED     40 /* points of a front, from where they are drawn smaller */
+#define FEW         200 /* points: so few are drawn large, and no label hides one */
+#define CROWDED     40  /* points of a front, from where they are drawn smaller */
 #define LOG_FROM    8.0
 
 static galv_axis make_axis(double low, double high, double from_px, double to_px)
@@ -97,7 +98,7 @@ static galv_status draw_candidates(galv_canvas *canvas, const galv_plot *plot,
     if (taken == NULL) {
         return galv_fail(err, GALV_NO_MEMORY, "out of memory while drawing");
     }
-    double size = n_points < 200 ? 5.0 : n_points < 2000 ? 3.0 : 2.2;
+    double size = n_points < FEW ? 5.0 : n_points < 2000 ? 3.0 : 2.2;
     galv_canvas_tag(canvas, "candidates", -1);
     for (size_t i = 0; i < n_points; i++) {
         double x = galv_axis_at(&plot->x, points[i].x);
@@ -145,7 +146,20 @@ static void draw_front(galv_canvas *canvas, const galv_plot *plot,
     }
 }
 
-static void label_point(galv_canvas *canvas, const galv_plot *plot, galv_placer *placer,
+/* Where names may stand: off the front, and if there is room off all points drawn large
+ * too, lest one be hidden. */
+typedef struct label_room {
+    galv_placer *off_front, *off_points;
+} label_room;
+
+static void block_last(galv_placer *placer, const galv_placer *with)
+{
+    size_t last = with->n_boxes - 1;
+    galv_placer_block(placer, with->boxes[last].x0, with->boxes[last].y0,
+                      with->boxes[last].x1, with->boxes[last].y1);
+}
+
+static void label_point(galv_canvas *canvas, const galv_plot *plot, label_room *room,
                         const galv_pareto_point *point)
 {
     if (point->label == NULL) {
@@ -158,18 +172,20 @@ static void label_point(galv_canvas *canvas, const galv_plot *plot, galv_placer 
         point->chosen
             ? galv_style_bold(GALV_SIZE_TICK, GALV_COLOR_TEXT, GALV_ALIGN_LEFT)
             : galv_style(GALV_SIZE_TICK, GALV_COLOR_AXIS, GALV_ALIGN_LEFT);
-    galv_placer_label(placer, canvas, galv_axis_at(&plot->x, point->x),
-                      galv_axis_at(&plot->y, point->y), point->chosen ? 7.0 : 5.0,
-                      style, label);
+    double x = galv_axis_at(&plot->x, point->x);
+    double y = galv_axis_at(&plot->y, point->y);
+    double distance = point->chosen ? 7.0 : 5.0;
+    if (galv_placer_label(room->off_points, canvas, x, y, distance, style, label)) {
+        block_last(room->off_front, room->off_points);
+    } else if (galv_placer_label(room->off_front, canvas, x, y, distance, style,
+                                 label)) {
+        block_last(room->off_points, room->off_front);
+    }
 }
 
-/* Rings the chosen, names it and up to MOST_LABELS points spread along the front. */
-static void draw_labels(galv_canvas *canvas, const galv_plot *plot,
-                        const galv_pareto_point *points, size_t n_points,
-                        const galv_pareto_point **front, size_t n_front,
-                        galv_placer *placer)
+static void block_front(galv_placer *placer, const galv_plot *plot,
+                        const galv_pareto_point **front, size_t n_front)
 {
-    galv_canvas_tag(canvas, "labels", -1);
     for (size_t i = 0; i < n_front; i++) {
         double x = galv_axis_at(&plot->x, front[i]->x);
         double y = galv_axis_at(&plot->y, front[i]->y);
@@ -181,6 +197,27 @@ static void draw_labels(galv_canvas *canvas, const galv_plot *plot,
             galv_placer_block(placer, x - 1.0, y0, x + 1.0, y);
         }
     }
+}
+
+static void block_points(galv_placer *placer, const galv_plot *plot,
+                         const galv_pareto_point *points, size_t n_points)
+{
+    for (size_t i = 0; i < n_points && n_points < FEW; i++) {
+        double x = galv_axis_at(&plot->x, points[i].x);
+        double y = galv_axis_at(&plot->y, points[i].y);
+        if (!points[i].on_front) {
+            galv_placer_block(placer, x - 2.5, y - 2.5, x + 2.5, y + 2.5);
+        }
+    }
+}
+
+/* Rings the chosen, names it and up to MOST_LABELS points spread along the front. */
+static void draw_labels(galv_canvas *canvas, const galv_plot *plot,
+                        const galv_pareto_point *points, size_t n_points,
+                        const galv_pareto_point **front, size_t n_front,
+                        label_room *room)
+{
+    galv_canvas_tag(canvas, "labels", -1);
     for (size_t i = 0; i < n_points; i++) {
         if (points[i].chosen) {
             double x = galv_axis_at(&plot->x, points[i].x);
@@ -189,22 +226,32 @@ static void draw_labels(galv_canvas *canvas, const galv_plot *plot,
                                true);
             galv_canvas_marker(canvas, x, y, GALV_MARKER_CIRCLE, 6.0,
                                galv_series_color(0), false);
-            label_point(canvas, plot, placer, &points[i]);
+            label_point(canvas, plot, room, &points[i]);
         }
     }
     size_t stride = (n_front + MOST_LABELS - 1) / MOST_LABELS;
     for (size_t i = 0; i<n_front; i += stride> 0 ? stride : 1) {
         if (!front[i]->chosen) {
-            label_point(canvas, plot, placer, front[i]);
+            label_point(canvas, plot, room, front[i]);
         }
     }
 }
 
-/* "better", with an arrow into the corner where both costs are least. */
-static void draw_arrow(galv_canvas *canvas, const galv_plot *plot, galv_placer *placer)
+/* "better", with an arrow into the corner where both costs are least, unless a plan is
+ * there: the heading says it too. */
+static void draw_arrow(galv_canvas *canvas, const galv_plot *plot, label_room *room)
 {
     double x = plot->x.from_px + 10.0;
     double y = plot->y.from_px - 10.0;
+    double left = x - 2.0, top = y - 24.0, right = x + 52.0, bottom = y + 4.0;
+    for (size_t i = 0; i < room->off_points->n_boxes; i++) {
+        if (left < room->off_points->boxes[i].x1 &&
+            room->off_points->boxes[i].x0 < right &&
+            top < room->off_points->boxes[i].y1 &&
+            room->off_points->boxes[i].y0 < bottom) {
+            return;
+        }
+    }
     galv_stroke line = galv_line(0x8C8C8C, 1.2);
     galv_canvas_tag(canvas, "better", -1);
     galv_canvas_line(canvas, x + 16.0, y - 16.0, x, y, line);
@@ -213,7 +260,8 @@ static void draw_arrow(galv_canvas *canvas, const galv_plot *plot, galv_placer *
     galv_canvas_text(canvas, x + 20.0, y - 12.0,
                      galv_style(GALV_SIZE_TICK, GALV_COLOR_FOOTER, GALV_ALIGN_LEFT),
                      "better");
-    galv_placer_block(placer, x - 2.0, y - 24.0, x + 52.0, y + 4.0);
+    galv_placer_block(room->off_points, left, top, right, bottom);
+    galv_placer_block(room->off_front, left, top, right, bottom);
 }
 
 static size_t make_legend(galv_legend_entry legend[4], const galv_pareto_point *points,
@@ -290,8 +338,12 @@ static galv_status draw(galv_canvas *page, const galv_plot *plot,
     }
     galv_status status = draw_candidates(page, plot, points, n_points, err);
     draw_front(page, plot, front, n_front);
-    draw_arrow(page, plot, &placer);
-    draw_labels(page, plot, points, n_points, front, n_front, &placer);
+    block_front(&placer, plot, front, n_front);
+    galv_placer off_points = placer;
+    block_points(&off_points, plot, points, n_points);
+    label_room room = {&placer, &off_points};
+    draw_arrow(page, plot, &room);
+    draw_labels(page, plot, points, n_points, front, n_front, &room);
     free(front);
     return status;
 }

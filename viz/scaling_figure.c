@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SERIES 6
+#define N_MARKERS   6  /* as many as there are colours of series */
+#define MOST_SERIES 36 /* pairs of marker and colour */
 #define LINE_STEPS  16 /* boxes along a line between two points, to keep labels off */
 #define TOP         68.0
 #define PLOT_HEIGHT 270.0
@@ -129,12 +130,13 @@ static galv_status sort_points(scaling_chart *chart, const galv_scaling_point **
     return GALV_OK;
 }
 
+/* Past six, series take the colours again, each with another marker. */
 static galv_marker marker_of(int index)
 {
-    static const galv_marker markers[MOST_SERIES] = {
+    static const galv_marker markers[N_MARKERS] = {
         GALV_MARKER_CIRCLE,  GALV_MARKER_SQUARE, GALV_MARKER_TRIANGLE,
         GALV_MARKER_DIAMOND, GALV_MARKER_DOWN,   GALV_MARKER_CROSS};
-    return markers[index];
+    return markers[(index + index / N_MARKERS) % N_MARKERS];
 }
 
 typedef double value_of(const scaling_series *series, size_t index);

@@ -24,6 +24,16 @@ $ galvatron-sim sweep -m llama3-8b -n 1,2 --tp 2 --pp 1 -o s -q >/dev/null; ls s
 > <svg 
 > <svg 
 
+# Points of one line differ in their size alone: clusters of the same GPU, and batches, have
+# lines of their own, in the sweep's picture and in one made of its file.
+$ galvatron-sim sweep -m llama3-8b -n 1,2 -c dgx-h100,gcp-a3-high --tp 2 --pp 1 --tokens 1T --global-batch 64,128 -o both -q >/dev/null; jq -c '[.points[].series] | unique' both/sweep.json
+> ["dgx-h100, batch 128","dgx-h100, batch 64","gcp-a3-high, batch 128","gcp-a3-high, batch 64"]
+$ for k in scaling pareto; do galvatron-sim render $k both/sweep.json -o $k.svg -q; done; grep -o '>gcp-a3-high, batch [0-9]*<' scaling.svg; grep -o '>[a-z ]*for 1e12 tokens<' pareto.svg; grep -o '>16 dgx-h100, batch 128<' pareto.svg
+> >gcp-a3-high, batch 64<
+> >gcp-a3-high, batch 128<
+> >days for 1e12 tokens<
+> >16 dgx-h100, batch 128<
+
 $ galvatron-sim sweep -n 1..1000000:+1
 2~ ^galvatron-sim: error: --nodes 1..1000000:.1: 
 2...
