@@ -329,6 +329,74 @@ galv_status galv_folder_make(const char *path, galv_err *err)
     return status;
 }
 
+/* Cuts "a/b/" and "a/b" to "a"; "b" becomes ".". */
+static void cut_to_parent(char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') {
+        length--;
+    }
+    while (length > 0 && path[length - 1] != '/') {
+        length--;
+    }
+    while (length > 1 && path[length - 1] == '/') {
+        length--;
+    }
+    if (length == 0) {
+        path[length++] = '.';
+    }
+    path[length] = '\0';
+}
+
+/* Can something be made in this folder? */
+static galv_status check_folder(const char *folder, const char *path, const char *what,
+                                galv_err *err)
+{
+    struct stat info;
+    if (stat(folder, &info) != 0) {
+        return write_failed(path, what, errno, err);
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        return write_failed(path, what, ENOTDIR, err);
+    }
+    return access(folder, W_OK | X_OK) == 0 ? GALV_OK
+                                            : write_failed(path, what, errno, err);
+}
+
+galv_status galv_file_check_place(const char *path, galv_err *err)
+{
+    struct stat info;
+    bool there = stat(path, &info) == 0;
+    if (strcmp(path, "-") == 0 || (there && !S_ISREG(info.st_mode))) {
+        return GALV_OK; /* written to as it is, or refused as a folder */
+    }
+    char *folder = there ? realpath(path, NULL) : strdup(path);
+    if (folder == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory looking for %s", path);
+    }
+    cut_to_parent(folder);
+    galv_status status = check_folder(folder, path, "create", err);
+    free(folder);
+    return status;
+}
+
+galv_status galv_folder_check_place(const char *path, galv_err *err)
+{
+    char *folder = strdup(path);
+    if (folder == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "out of memory looking for %s", path);
+    }
+    struct stat info;
+    while (stat(folder, &info) != 0 && errno == ENOENT && strcmp(folder, ".") != 0 &&
+           strcmp(folder, "/") != 0) {
+        cut_to_parent(folder);
+    }
+    galv_status status = check_folder(
+        folder, path, galv_is_folder(path) ? "write" : "make the folder", err);
+    free(folder);
+    return status;
+}
+
 bool galv_is_folder(const char *path)
 {
     struct stat info;

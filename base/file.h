@@ -23,6 +23,12 @@ galv_status galv_file_write(const char *path, const char *bytes, size_t length,
 /* Makes a folder and its parents; one that exists is fine. */
 galv_status galv_folder_make(const char *path, galv_err *err);
 
+/* Would galv_file_write, galv_folder_make find a place for `path`? Asked before long
+ * work, so that no result is lost to a folder that is not there. Only what can be known
+ * without writing is found, and said as they say it. Errors: GALV_IO. */
+galv_status galv_file_check_place(const char *path, galv_err *err);
+galv_status galv_folder_check_place(const char *path, galv_err *err);
+
 /* True when `path` names an existing folder / file. */
 bool galv_is_folder(const char *path);
 bool galv_is_file(const char *path);

@@ -267,8 +267,10 @@ static bool extension_is_known(const char *path, const char *extensions)
     return false;
 }
 
-galv_status galv_target_read(galv_target *target, const galv_cli *cli,
-                             const char *extensions, bool folder_allowed, galv_err *err)
+/* What --output says, whether or not it can be written there. */
+static galv_status name_target(galv_target *target, const galv_cli *cli,
+                               const char *extensions, bool folder_allowed,
+                               galv_err *err)
 {
     *target = (galv_target){false, NULL, NULL};
     const char *path = galv_cli_value(cli, GALV_OPTION_OUTPUT);
@@ -305,6 +307,22 @@ galv_status galv_target_read(galv_target *target, const galv_cli *cli,
               : extensions[0] != '\0' ? ", or a folder"
                                       : "a folder");
     return GALV_USAGE;
+}
+
+galv_status galv_target_read(galv_target *target, const galv_cli *cli,
+                             const char *extensions, bool folder_allowed, galv_err *err)
+{
+    galv_target named;
+    galv_status status = name_target(&named, cli, extensions, folder_allowed, err);
+    if (status == GALV_OK && named.file != NULL) {
+        status = galv_file_check_place(named.file, err);
+    } else if (status == GALV_OK && named.folder != NULL) {
+        status = galv_folder_check_place(named.folder, err);
+    }
+    if (status == GALV_OK) {
+        *target = named;
+    }
+    return status;
 }
 
 bool galv_target_is(const galv_target *target, const char *extension)

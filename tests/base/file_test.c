@@ -194,6 +194,42 @@ Test(base_file, folders_are_made_with_their_parents_and_listed_in_order)
     galv_arena_free(arena);
 }
 
+Test(base_file, a_place_that_cannot_be_written_to_is_known_before_and_said_alike)
+{
+    galv_arena *arena = galv_arena_new();
+    char *folder = fresh_folder(arena);
+    char *file = galv_path_join(arena, folder, "file");
+    galv_err err = GALV_ERR_INIT;
+    cr_expect_eq(galv_file_check_place(file, &err), GALV_OK, "%s", err.message);
+    cr_assert_eq(galv_file_write(file, "x", 1, &err), GALV_OK);
+    cr_expect_eq(galv_file_check_place(file, &err), GALV_OK, "%s", err.message);
+    cr_expect_eq(galv_file_check_place("/dev/null", &err), GALV_OK);
+    cr_expect_eq(galv_folder_check_place(folder, &err), GALV_OK);
+    cr_expect_eq(galv_folder_check_place("a-new-folder/in-another/", &err), GALV_OK,
+                 "%s", err.message);
+    char *deep = galv_path_join(arena, folder, "a/b//c/");
+    cr_expect_eq(galv_folder_check_place(deep, &err), GALV_OK, "%s", err.message);
+    static const char *const wrong[] = {"nowhere/plan.json", "file/plan.json"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char *path = galv_path_join(arena, folder, wrong[i]);
+        galv_err before = GALV_ERR_INIT, written = GALV_ERR_INIT;
+        cr_expect_eq(galv_file_check_place(path, &before), GALV_IO);
+        cr_expect_eq(galv_file_write(path, "x", 1, &written), GALV_IO);
+        cr_expect_str_eq(before.message, written.message);
+    }
+    static const char *const no_folder[] = {"file", "file/deep/er"};
+    for (size_t i = 0; i < sizeof no_folder / sizeof no_folder[0]; i++) {
+        char *path = galv_path_join(arena, folder, no_folder[i]);
+        galv_err before = GALV_ERR_INIT, made = GALV_ERR_INIT;
+        cr_expect_eq(galv_folder_check_place(path, &before), GALV_IO);
+        cr_expect_eq(galv_folder_make(path, &made), GALV_IO);
+        cr_expect_str_eq(before.message, made.message);
+    }
+    unlink(file);
+    rmdir(folder);
+    galv_arena_free(arena);
+}
+
 Test(base_file, names)
 {
     galv_arena *arena = galv_arena_new();

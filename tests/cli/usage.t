@@ -201,6 +201,14 @@ $ galvatron-sim -o picture.gif
 2>   known here: .json .csv .png .svg .pdf, or a folder
 ? 2
 
+# A place that cannot be written to is refused before the search, not after it.
+$ timeout 20 galvatron-sim sweep -m deepseek-v3 -n 64..1024:x2 -o nowhere/map.json
+2> galvatron-sim: error: nowhere/map.json: cannot create: No such file or directory
+? 1
+$ timeout 20 galvatron-sim sweep -m deepseek-v3 -n 64..1024:x2 -o cases.csv/out
+2> galvatron-sim: error: cases.csv/out: cannot make the folder: Not a directory
+? 1
+
 $ galvatron-sim render cases.csv
 2> galvatron-sim: error: where should the picture go?
 2>   -o FILE.png, .svg or .pdf; or --ascii for the terminal
