@@ -78,19 +78,16 @@ static void append_bash_values(galv_text *out)
         }
         galv_text_append(out, ") ");
         if (catalog_of(option) != NULL) {
-            galv_text_printf(out,
-                             "words=$(galvatron-sim catalog %s --csv 2>/dev/null | "
-                             "sed 1d | cut -d, -f1)\n"
-                             "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))",
+            galv_text_printf(out, "_galvatron_sim_words \"$(_galvatron_sim_names %s)\"",
                              catalog_of(option));
             galv_text_append(out, takes_file(option)
                                       ? "\n        COMPREPLY+=($(compgen -f -- "
                                         "\"$cur\"))"
                                       : "");
         } else if (option->words != NULL) {
-            galv_text_append(out, "COMPREPLY=($(compgen -W '");
+            galv_text_append(out, "_galvatron_sim_words '");
             append_with(out, option->words, '|', ' ');
-            galv_text_append(out, "' -- \"$cur\"))");
+            galv_text_append_char(out, '\'');
         } else if (takes_file(option)) {
             galv_text_append(out, "COMPREPLY=($(compgen -f -- \"$cur\"))");
         } else {
@@ -104,10 +101,27 @@ static void append_bash(galv_text *out)
 {
     galv_text_append(out,
                      "# bash completion of galvatron-sim\n"
+                     "_galvatron_sim_names() {\n"
+                     "    galvatron-sim catalog \"$1\" --csv 2>/dev/null | sed 1d | "
+                     "cut -d, -f1\n"
+                     "}\n"
+                     "# One of these words, or the last one of a list of them.\n"
+                     "_galvatron_sim_words() {\n"
+                     "    local list=\n"
+                     "    case $cur in *,*) list=${cur%,*}, ;; esac\n"
+                     "    COMPREPLY=($(compgen -P \"$list\" -W \"$1\" -- "
+                     "\"${cur##*,}\"))\n"
+                     "}\n"
                      "_galvatron_sim() {\n"
                      "    local cur prev command word words\n"
                      "    cur=${COMP_WORDS[COMP_CWORD]}\n"
                      "    prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+                     "    # bash makes three words of --option=value\n"
+                     "    if [ \"$cur\" = = ]; then\n"
+                     "        cur=\n"
+                     "    elif [ \"$prev\" = = ]; then\n"
+                     "        prev=${COMP_WORDS[COMP_CWORD-2]}\n"
+                     "    fi\n"
                      "    command=\n"
                      "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
                      "        case $word in -*) ;; *) command=$word; break ;; esac\n"
@@ -115,7 +129,13 @@ static void append_bash(galv_text *out)
                      "    COMPREPLY=()\n"
                      "    case $prev in\n");
     append_bash_values(out);
-    galv_text_append(out, "    esac\n    case $command in\n");
+    galv_text_append(out, "    models|gpus|clusters|schedules)\n"
+                          "        if [ \"$command\" = catalog ]; then\n"
+                          "            _galvatron_sim_words "
+                          "\"$(_galvatron_sim_names \"$prev\")\"\n"
+                          "            return\n"
+                          "        fi ;;\n"
+                          "    esac\n    case $command in\n");
     for (size_t i = 0; i < GALV_N_COMMANDS; i++) {
         galv_text_printf(out, "    %s) words='%s", galv_commands[i].name,
                          arguments_of(&galv_commands[i]));

@@ -56,6 +56,14 @@ $ printf '%s\n' '. ./bash; COMP_WORDS=(galvatron-sim "$@"); COMP_CWORD=$#; _galv
 > simulate
 > exit-codes
 
+# The last word of a list, --option=value (three words to bash), and entries of a catalog.
+$ for w in 'plan --sp none,m' 'sweep -c dgx-h100,dgx-b2' 'plan --precision = tf' 'plan --color =' 'catalog gpus h200'; do bash try.bash $w; done
+> none,megatron
+> dgx-h100,dgx-b200
+> tf32
+> auto always never
+> h200-sxm-141gb
+
 $ galvatron-sim help --man | head -n 1
 > .TH GALVATRON\-SIM 1 "" "galvatron\-sim 0.1.0" "galvatron\-sim manual"
 
