@@ -32,7 +32,14 @@ static const char units[] =
     "as Megatron-LM does all of attention, though kernels skip half of a causal\n"
     "one: with long sequences MFU can come near 100 %, and past it. HFU counts what\n"
     "is done, what is done again included, and no more of attention than kernels\n"
-    "do: it can be below MFU.\n";
+    "do: it can be below MFU.\n"
+    "\n"
+    "Names of plans: degrees (tp, cp, ep, pp, dp; of 1 only dp is named), v chunks a\n"
+    "stage, mb samples of a micro-batch, zero the ZeRO stage; sp (Megatron's) or\n"
+    "ulysses: sequence parallelism; recompute or selective; vtp2: embedding or head\n"
+    "with a degree of their own; per-layer: strategies of blocks differ (tp2/4);\n"
+    "uneven: so do the stages' numbers of them; pp-inside: --rank-order; last the\n"
+    "schedule, unless it is 1F1B or, in chunks, interleaved.\n";
 
 static const char exit_codes[] =
     "Exit status\n"

@@ -437,6 +437,28 @@ static void print_rest(galv_text *text, const galv_strategy *s)
     }
 }
 
+/* Embedding or head, where they are spread otherwise than the blocks ("vtp":
+ * Galvatron's name of the vocabulary's tensor parallelism). Two plans that differ in
+ * them alone are else told alike. */
+static void print_vocabulary(galv_text *text, const galv_plan *plan,
+                             const galv_strategy *blocks)
+{
+    const galv_strategy *end = galv_plan_strategy(plan, 0);
+    if (end->tp == blocks->tp && end->cp == blocks->cp && end->zero == blocks->zero) {
+        end = galv_plan_strategy(plan, plan->n_layers - 1);
+    }
+    const char *gap = text->length > 0 ? " " : "";
+    if (end->tp != blocks->tp) {
+        galv_text_printf(text, "%svtp%d", gap, (int)end->tp);
+    }
+    if (end->cp != blocks->cp) {
+        galv_text_printf(text, "%svcp%d", gap, (int)end->cp);
+    }
+    if (end->zero != blocks->zero) {
+        galv_text_printf(text, "%svzero%d", gap, (int)end->zero);
+    }
+}
+
 char *galv_strategy_print(char *buffer, size_t size, const galv_strategy *s)
 {
     galv_text text = GALV_TEXT_INIT;
@@ -485,6 +507,9 @@ char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan)
         galv_text_printf(&text, "%smb%d", text.length > 0 ? " " : "",
                          (int)galv_plan_micro_batch(plan));
         print_rest(&text, s);
+    }
+    if (!differ && plan->n_layers > 2) {
+        print_vocabulary(&text, plan, s);
     }
     if (galv_plan_rank_order(plan) == GALV_RANK_ORDER_PP_INSIDE) {
         print_word(&text, "pp-inside");

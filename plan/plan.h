@@ -145,8 +145,8 @@ galv_status galv_plan_check(const galv_plan *plan, const galv_job *job, galv_err
 
 /* "tp8 pp4 dp16 v5 mb1 zero1 sp": one line for tables and titles. Leaves out degrees
  * of 1 (but dp), writes "per-layer" where strategies of blocks differ (and then every
- * degree that one has: "tp2/4"), "uneven" where virtual stages differ by more than one
- * layer. */
+ * degree that one has: "tp2/4"), "vtp2" where embedding or head have another degree
+ * than all blocks, "uneven" where virtual stages differ by more than one layer. */
 char *galv_plan_print(char *buffer, size_t size, const galv_plan *plan);
 
 /* "tp2 dp4 zero1 sp recompute": a strategy as above. Returns `buffer`. */

@@ -363,6 +363,46 @@ Test(plan_plan, wrong_documents_are_refused_at_their_place)
     }
 }
 
+/* What a name says of embedding and head: its end. */
+static const char *vocabulary_of(const char *name)
+{
+    const char *at = strstr(name, " v");
+    return at == NULL ? "" : at + 1;
+}
+
+Test(plan_plan, plans_that_differ_in_embedding_or_head_alone_have_different_names)
+{
+    static const char *const text =
+        "{\"model\": \"llama2-7b\", \"cluster\": \"dgx-a100\", \"schedule\": \"none\","
+        " \"micro_batch_size\": 4, \"global_batch_size\": 64, \"stages\": [34],"
+        " \"layers\": [{\"n_layers\": 1, \"strategy\": {%s}},"
+        " {\"n_layers\": 32, \"strategy\": {%s}}, {\"n_layers\": 1, \"strategy\": "
+        "{%s}}]}";
+    static const struct {
+        const char *embedding, *blocks, *head, *vocabulary;
+    } cases[] = {
+        {"\"dp\": 8", "\"dp\": 8", "\"dp\": 8", ""},
+        {"\"tp\": 2, \"dp\": 4", "\"dp\": 8", "\"dp\": 8", "vtp2"},
+        {"\"dp\": 8", "\"tp\": 2, \"dp\": 4", "\"dp\": 8", "vtp1"},
+        {"\"dp\": 8", "\"dp\": 8", "\"tp\": 4, \"dp\": 2", "vtp4"},
+        {"\"dp\": 8", "\"dp\": 8", "\"dp\": 8, \"zero\": 3", "vzero3"},
+    };
+    galv_arena *arena = galv_arena_new();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char document[900], line[80];
+        snprintf(document, sizeof document, text, cases[i].embedding, cases[i].blocks,
+                 cases[i].head);
+        galv_job job = {0};
+        galv_plan *plan = NULL;
+        galv_err err = GALV_ERR_INIT;
+        cr_assert_eq(parse(&job, &plan, document, strlen(document), arena, &err),
+                     GALV_OK, "case %zu: %s %s", i, err.message, err.hint);
+        galv_plan_print(line, sizeof line, plan);
+        cr_expect_str_eq(vocabulary_of(line), cases[i].vocabulary, "%s", line);
+    }
+    galv_arena_free(arena);
+}
+
 Test(plan_plan, layers_may_differ_when_samples_divide)
 {
     static const char *const text =
