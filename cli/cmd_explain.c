@@ -148,6 +148,22 @@ static const char *layer_word(const term *t)
     return t->layer_kind < 0 ? "" : galv_layer_kind_names[t->layer_kind];
 }
 
+/* What the operations of a term do: passes by their name, what serves one of them with
+ * it, as far as it could serve either. */
+static const char *term_word(char *buffer, size_t size, const term *t)
+{
+    bool forward = t->pass == GALV_OP_FORWARD;
+    bool backward = t->pass == GALV_OP_BACKWARD || t->pass == GALV_OP_BACKWARD_INPUT ||
+                    t->pass == GALV_OP_BACKWARD_WEIGHT;
+    bool either = t->stream != GALV_STREAM_COMPUTE && t->stream != GALV_STREAM_DP;
+    snprintf(buffer, size, "%s%s", galv_op_kind_names[t->kind],
+             !either    ? ""
+             : forward  ? " fwd"
+             : backward ? " bwd"
+                        : "");
+    return buffer;
+}
+
 static void print_terms(const explaining *x, const terms *t, int32_t stage)
 {
     static const galv_column columns[] = {
@@ -159,9 +175,9 @@ static void print_terms(const explaining *x, const terms *t, int32_t stage)
     galv_table_init(&table, x->cli->arena, columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < t->n && i < TOP_TERMS; i++) {
         const term *entry = &t->at[i];
-        char count[32], each[32], total[32];
+        char word[48], count[32], each[32], total[32];
         galv_table_row(&table);
-        galv_table_cell(&table, "%s", galv_op_kind_names[entry->kind]);
+        galv_table_cell(&table, "%s", term_word(word, sizeof word, entry));
         galv_table_cell(&table, "%s", layer_word(entry));
         galv_table_cell(&table, "%s", galv_part_names[entry->part]);
         galv_table_cell(&table, "%s", galv_stream_names[entry->stream]);

@@ -32,3 +32,9 @@ $ galvatron-sim simulate -m llama3-70b -n 64 --tp 4 --pp 2 --vpp 8 --schedule in
 ~ ^what if
 $ galvatron-sim explain wide.json --straggler 0=1.5 --json | jq -c '[.critical_path, (.critical_path_left_out | length > 0)]'
 > [null,true]
+
+# Rows of the largest terms are told apart by what is printed of them.
+$ galvatron-sim simulate -m llama2-7b -n 1 --tp 4 --pp 2 --sp megatron --micro-batch 1 --global-batch 16 -o rows.json -q >/dev/null; galvatron-sim explain rows.json | sed -n '/^largest terms/,/^$/p' | cut -c1-42 | sort | uniq -d
+$ galvatron-sim explain rows.json | grep -o '^all_gather [fb]wd *decoder *mlp'
+~ ^all_gather bwd +decoder +mlp$
+~ ^all_gather fwd +decoder +mlp$
