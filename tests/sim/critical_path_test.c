@@ -286,6 +286,49 @@ Test(sim_critical_path, parts_add_up_to_the_whole_for_plans)
     }
 }
 
+/* As if all ranks had stood still for a while at some moments, which no operation
+ * tells: what begins then or later is later. */
+static void stand_still(galv_timeline *timeline, uint32_t seed)
+{
+    enum { TIMES = 3 };
+    double still_s = 0;
+    for (int k = 0; k < TIMES; k++) {
+        size_t which = (seed * 31U + 7U * (unsigned)k) % timeline->n_spans;
+        double at_s = timeline->spans[which].start_s;
+        double for_s = 0.01 * (1 + k) * timeline->duration_s;
+        for (size_t i = 0; i < timeline->n_spans; i++) {
+            if (timeline->spans[i].start_s >= at_s) {
+                timeline->spans[i].start_s += for_s;
+                timeline->spans[i].end_s += for_s;
+            }
+        }
+        still_s += for_s;
+    }
+    timeline->duration_s += still_s;
+}
+
+Test(sim_critical_path, holes_in_a_measured_timeline_are_bubbles_of_the_path)
+{
+    for (uint32_t seed = 1; seed <= 100; seed++) {
+        galv_err err = GALV_ERR_INIT;
+        galv_sim_result sim = {0};
+        galv_critical_path path = {0};
+        draft *d = draft_by_chance(seed, false);
+        galv_program *program = draft_program(d);
+        find(program, d->costs, &sim, d->arena);
+        stand_still(&sim.timeline, seed);
+        double whole_s = sim.timeline.duration_s;
+        cr_assert_eq(galv_critical_path_find(&path, program, d->costs, &sim.timeline,
+                                             d->arena, &err),
+                     GALV_OK, "%s", err.message);
+        cr_expect_float_eq(sum(path.spent_s, GALV_N_BREAKDOWNS), whole_s,
+                           1e-12 * whole_s, "seed %u: path %.17g of %.17g", seed,
+                           sum(path.spent_s, GALV_N_BREAKDOWNS), whole_s);
+        cr_expect_gt(path.spent_s[GALV_BREAKDOWN_BUBBLE], 0, "seed %u", seed);
+        draft_drop(d);
+    }
+}
+
 Test(sim_critical_path, a_timeline_of_another_program_is_an_error)
 {
     galv_err err = GALV_ERR_INIT;
