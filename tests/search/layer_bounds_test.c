@@ -5,6 +5,7 @@
 #include "search/relaxation.h"
 #include "sim/pass_price.h"
 #include "tests/search/small_jobs.h"
+#include "tests/support/instances.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -139,7 +140,7 @@ static size_t expect_bounds(instance *in, const galv_shape *shape,
 Test(search_bounds, bounds_never_exceed_the_simulation)
 {
     size_t n_leaves = 0;
-    for (uint64_t seed = 1000; seed < 1240; seed++) {
+    for (uint64_t seed = 1000; seed < 1000 + GALV_TEST_INSTANCES(240); seed++) {
         instance in;
         size_t n_plans = 0;
         if (!instance_begin(&in, seed)) {
@@ -180,7 +181,7 @@ Test(search_bounds, bounds_never_exceed_the_simulation)
         }
         instance_end(&in);
     }
-    cr_expect_gt(n_leaves, 20000);
+    cr_expect_gt(n_leaves, GALV_TEST_INSTANCES(20000));
 }
 
 /* A shape of one strategy, and how its bound is asked for. */

@@ -3,6 +3,7 @@
 #include "search/layerwise.h"
 #include "search/trial.h"
 #include "tests/search/small_jobs.h"
+#include "tests/support/instances.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -13,7 +14,7 @@
 
 GALV_TEST_SUITE(search_layerwise);
 
-enum { INSTANCES = 500 };
+enum { INSTANCES = GALV_TEST_INSTANCES(500) };
 
 /* Is a time of the search that of brute force, up to what a trial may differ by? */
 static bool same_time(double found_s, double brute_s)
@@ -62,7 +63,7 @@ Test(search_layerwise, finds_the_optimum_of_brute_force_on_500_random_instances)
     }
     cr_expect_eq(n_done, INSTANCES);
     cr_expect_gt(n_fit, INSTANCES / 2, "only %zu have a plan that fits", n_fit);
-    cr_expect_gt(n_mixed, INSTANCES / 10, "only %zu mix strategies", n_mixed);
+    cr_expect_geq(n_mixed, INSTANCES / 10, "only %zu mix strategies", n_mixed);
     cr_expect_gt(n_chunked, INSTANCES / 20, "only %zu have chunks", n_chunked);
     cr_expect_lt(n_simulated, n_plans_in_all, "nothing was cut");
     if (getenv("GALV_TEST_TALK")) {
@@ -115,7 +116,7 @@ Test(search_layerwise, guesses_and_exchanges_alone_mostly_find_the_optimum)
  * be walked, going down in memory does, mostly. */
 Test(search_layerwise, finds_the_only_plan_that_fits)
 {
-    enum { WANTED = 150 };
+    enum { WANTED = GALV_TEST_INSTANCES(150) };
     size_t n_done = 0, n_gone_down = 0, n_uniform = 0;
     for (uint64_t seed = 1; n_done < WANTED && seed < 20 * WANTED; seed++) {
         instance in;
@@ -158,7 +159,8 @@ Test(search_layerwise, finds_the_only_plan_that_fits)
     }
     cr_expect_eq(n_done, WANTED);
     cr_expect_lt(n_uniform, n_done - n_done / 10, "hardly any edge is of a mixed plan");
-    cr_expect_geq(n_gone_down, 140, "only %zu are found without the tree", n_gone_down);
+    cr_expect_geq(n_gone_down, WANTED - WANTED / 15 - 1,
+                  "only %zu are found without the tree", n_gone_down);
 }
 
 static void search_job(galv_search_result *found, const char *model,
