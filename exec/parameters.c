@@ -14,6 +14,8 @@
  * may differ by rows. */
 #include "exec/parameters.h"
 
+#include "base/parallel.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,12 +245,67 @@ static void *new_zeros(galv_backend *b, size_t bytes)
     return memory;
 }
 
+/* First values [begin, end) of a block, by threads that take a run each. */
+typedef struct first_values {
+    const galv_block *block;
+    int64_t begin, end;
+    float *values; /* [end - begin] */
+    uint64_t seed;
+} first_values;
+
+enum { RUN = 1 << 18 };
+
+static void fill_run(void *context, size_t item, int thread)
+{
+    const first_values *f = context;
+    int64_t begin = f->begin + (int64_t)item * RUN;
+    int64_t end = begin + RUN < f->end ? begin + RUN : f->end;
+    (void)thread;
+    for (int32_t i = 0; i < f->block->n_tensors; i++) {
+        const galv_tensor *t = &f->block->tensors[i];
+        int64_t last = t->offset + t->n_rows * t->n_cols;
+        int64_t from = begin > t->offset ? begin : t->offset;
+        int64_t to = end < last ? end : last;
+        if (from < to) {
+            galv_tensor_first_values(f->values + (from - f->begin), t, from - t->offset,
+                                     to - from, f->seed);
+        }
+    }
+}
+
+/* The device of the host backend is one core; what has another device has the cores to
+ * itself. */
+static galv_status upload_first_values(galv_block *block, galv_backend *b,
+                                       void *weights, uint64_t seed, galv_err *err)
+{
+    bool whole = block->zero < 3;
+    first_values f = {.block = block,
+                      .begin = whole ? 0 : block->own_first,
+                      .end = whole ? block->n : block->own_first + block->own_n,
+                      .seed = seed};
+    size_t n = (size_t)(f.end - f.begin);
+    f.values = calloc(n > 0 ? n : 1, sizeof *f.values);
+    if (f.values == NULL) {
+        return galv_fail(err, GALV_NO_MEMORY, "no memory on the host for first values");
+    }
+    int n_threads = b->moves_when_called ? 1 : galv_parallel_default_jobs();
+    galv_status status =
+        galv_parallel_for(n_threads, (n + RUN - 1) / RUN, fill_run, &f, err);
+    if (status == GALV_OK) {
+        b->upload(b, weights, f.values, n, GALV_ELEMENT);
+        b->upload(b, block->master, f.values + (block->own_first - f.begin),
+                  (size_t)block->own_n, GALV_FLOAT32);
+        status = b->status(b, err);
+    }
+    free(f.values);
+    return status;
+}
+
 static galv_status fill_block(galv_block *block, galv_backend *b, uint64_t seed,
                               galv_err *err)
 {
     size_t n = (size_t)block->n;
     size_t own = (size_t)block->own_n;
-    float *values = calloc(n > 0 ? n : 1, sizeof *values);
     void *weights =
         b->allocate(b, (block->zero < 3 ? n : own) * (size_t)b->element_bytes);
     *(block->zero < 3 ? &block->weights : &block->weight_share) = weights;
@@ -260,27 +317,14 @@ static galv_status fill_block(galv_block *block, galv_backend *b, uint64_t seed,
     block->master = b->allocate(b, own * sizeof(float));
     block->moment1 = new_zeros(b, own * sizeof(float));
     block->moment2 = new_zeros(b, own * sizeof(float));
-    if (values == NULL || weights == NULL || block->moment2 == NULL ||
-        block->moment1 == NULL || block->master == NULL ||
+    if (weights == NULL || block->moment2 == NULL || block->moment1 == NULL ||
+        block->master == NULL ||
         (block->gradient == NULL && block->gradient_share == NULL)) {
-        free(values);
         return galv_fail(err, GALV_NO_MEMORY,
                          "the parameters of layer %d do not fit in memory",
                          (int)block->layer);
     }
-    for (int32_t i = 0; i < block->n_tensors; i++) {
-        const galv_tensor *t = &block->tensors[i];
-        for (int64_t k = 0; k < t->n_rows * t->n_cols; k++) {
-            values[t->offset + k] =
-                galv_tensor_first_value(t, galv_tensor_index(t, k), seed);
-        }
-    }
-    const float *mine = values + block->own_first;
-    b->upload(b, weights, block->zero < 3 ? values : mine, block->zero < 3 ? n : own,
-              GALV_ELEMENT);
-    b->upload(b, block->master, mine, own, GALV_FLOAT32);
-    free(values);
-    return b->status(b, err);
+    return upload_first_values(block, b, weights, seed, err);
 }
 
 static void index_block(galv_layer_tensors *tensors, galv_block *block)
@@ -368,12 +412,6 @@ galv_status galv_parameters_bytes(double *bytes, const galv_layout *layout,
 
 /* ---- values ---- */
 
-int64_t galv_tensor_index(const galv_tensor *tensor, int64_t i)
-{
-    int64_t row = tensor->first_row + i / tensor->n_cols;
-    return row * tensor->cols + tensor->first_col + i % tensor->n_cols;
-}
-
 /* Source: Steele, Lea, Flood 2014 (SplitMix64). */
 static uint64_t mix(uint64_t x)
 {
@@ -383,23 +421,41 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-/* The sum of four uniform numbers has variance 1/3; scaled to 1 / columns. */
-float galv_tensor_first_value(const galv_tensor *tensor, int64_t index, uint64_t seed)
+static bool is_bias(const galv_tensor *tensor)
 {
-    if (tensor->id == GALV_TENSOR_NORM1_WEIGHT ||
-        tensor->id == GALV_TENSOR_NORM2_WEIGHT) {
-        return 1;
-    }
-    bool bias = tensor->rows == 1 || tensor->cols == 1 ||
-                tensor->id == GALV_TENSOR_EXPERT_OUT_BIAS;
-    if (bias) {
-        return 0;
-    }
+    return tensor->rows == 1 || tensor->cols == 1 ||
+           tensor->id == GALV_TENSOR_EXPERT_OUT_BIAS;
+}
+
+/* A function of the index in the whole tensor, so that no plan can change it. The sum
+ * of four uniform numbers, of 16 bits each, has variance 1/3; scaled to 1 / columns. */
+void galv_tensor_first_values(float *values, const galv_tensor *tensor, int64_t first,
+                              int64_t n, uint64_t seed)
+{
     uint64_t key = mix(seed ^ mix((uint64_t)tensor->layer * 64 + tensor->id));
-    uint64_t bits = mix(key ^ (uint64_t)index);
-    double sum = 0;
-    for (int i = 0; i < 4; i++) {
-        sum += (double)(bits >> (16 * i) & 0xffff) + 0.5;
+    double scale = sqrt(3.0 / (double)tensor->cols);
+    bool norm = tensor->id == GALV_TENSOR_NORM1_WEIGHT ||
+                tensor->id == GALV_TENSOR_NORM2_WEIGHT;
+    if (norm || is_bias(tensor)) {
+        for (int64_t i = 0; i < n; i++) {
+            values[i] = norm ? 1 : 0;
+        }
+        return;
     }
-    return (float)((sum / 65536 - 2) * sqrt(3.0 / (double)tensor->cols));
+    for (int64_t done = 0; done < n;) {
+        int64_t row = (first + done) / tensor->n_cols;
+        int64_t col = (first + done) % tensor->n_cols;
+        int64_t left = tensor->n_cols - col;
+        int64_t run = n - done < left ? n - done : left;
+        uint64_t index = (uint64_t)((tensor->first_row + row) * tensor->cols +
+                                    tensor->first_col + col);
+        for (int64_t i = 0; i < run; i++) {
+            uint64_t bits = mix(key ^ (index + (uint64_t)i));
+            uint64_t sum = (bits & 0xffff) + (bits >> 16 & 0xffff) +
+                           (bits >> 32 & 0xffff) + (bits >> 48);
+            values[done + i] =
+                (float)(((double)(int64_t)(sum + 2) / 65536 - 2) * scale);
+        }
+        done += run;
+    }
 }

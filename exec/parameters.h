@@ -161,9 +161,8 @@ void galv_block_clear(galv_block *block, galv_backend *b);
 /* The gradient that a step will read: [own_n]. */
 float *galv_block_own_gradient(galv_block *block);
 
-/* Index in the whole tensor of value `i` of its box. */
-int64_t galv_tensor_index(const galv_tensor *tensor, int64_t i);
-/* First value at an index of a whole tensor. */
-float galv_tensor_first_value(const galv_tensor *tensor, int64_t index, uint64_t seed);
+/* First values [first, first + n) of a tensor's box. */
+void galv_tensor_first_values(float *values, const galv_tensor *tensor, int64_t first,
+                              int64_t n, uint64_t seed);
 
 #endif

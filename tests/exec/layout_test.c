@@ -1,6 +1,8 @@
 /* Every token of a micro-batch is held by as many ranks of a stage as the strategy
  * says, and gathered rows are the rows of the group, in order. */
 #include "exec/layout.h"
+
+#include "exec/parameters.h"
 #include "tests/support/leaks.h"
 
 #include <criterion/criterion.h>
@@ -103,4 +105,32 @@ Test(exec_layout, samples_that_do_not_divide_are_refused)
     galv_strategy other = strategy;
     other.dp = 2;
     cr_expect_eq(galv_place_make(&place, &job, &plan, &other, 0, &err), GALV_USAGE);
+}
+
+/* A box of rows and columns, asked for in runs that end anywhere, has the values that
+ * the whole tensor has there; the first of them are written down, so that a run that is
+ * begun again by a later version begins alike. */
+Test(exec_layout, first_values_are_those_of_the_whole_tensor)
+{
+    galv_tensor whole = {.id = GALV_TENSOR_UP,
+                         .layer = 3,
+                         .rows = 7,
+                         .cols = 10,
+                         .n_rows = 7,
+                         .n_cols = 10};
+    galv_tensor box = whole;
+    box.first_row = 2;
+    box.n_rows = 4;
+    box.first_col = 5;
+    box.n_cols = 3;
+    float all[70], part[12];
+    galv_tensor_first_values(all, &whole, 0, 70, 1);
+    for (int64_t done = 0; done < 12; done += 4) {
+        galv_tensor_first_values(part + done, &box, done, 4, 1);
+    }
+    for (int i = 0; i < 12; i++) {
+        cr_expect_eq(part[i], all[(2 + i / 3) * 10 + 5 + i % 3], "value %d", i);
+    }
+    cr_expect_float_eq(all[0], -0.485374987F, 1e-9);
+    cr_expect_float_eq(all[69], -0.373700976F, 1e-9);
 }
